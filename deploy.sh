@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Cuelens in one command; the work is done by deploy/*.sh and the programs in the environment.
+set -euo pipefail
+# shellcheck source=deploy/venv.sh
+source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/deploy/venv.sh"
+
+usage() {
+    cat <<'END'
+usage: ./deploy.sh COMMAND [ARGUMENTS]
+
+  demo [--seconds N]   show Cuelens working, without a camera
+  run [ARGUMENTS]      cuelens run: a camera, a video or pictures; see ./deploy.sh run --help
+  host                 set up .venv-host, for training, conversion and benchmarks
+  test [ARGUMENTS]     every check and test; arguments go to pytest
+  help                 this text
+
+The first start of a command sets up what it needs in .venv or .venv-host, here in this folder and without root.
+CUELENS_PYTHON names the Python to use, 3.11 to 3.13.
+END
+}
+
+case ${1:-help} in
+demo | run)
+    environment .venv device
+    exec "$root/.venv/bin/cuelens" "$@"
+    ;;
+host)
+    environment .venv-host host
+    say "ready: .venv-host/bin/cuelens-train, cuelens-evaluate, cuelens-convert, cuelens-bench"
+    ;;
+test) exec "$root/deploy/test.sh" "${@:2}" ;;
+help | -h | --help) usage ;;
+*)
+    say "unknown command '$1'; valid are demo, run, host, test and help"
+    exit 2
+    ;;
+esac

@@ -1,0 +1,49 @@
+"""What every console script shares: one line and an exit code for a failure, a traceback only with --debug."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+
+from edge.errors import CuelensError
+
+Body = Callable[[argparse.ArgumentParser, "list[str] | None"], "int | None"]
+
+
+def command(body: Body) -> Callable[[], None]:
+    """Turn `body(parser, argv)` into a console script that exits with the failure's own code.
+
+    `body` adds its arguments to the parser (which has --debug already), parses and works; what it
+    returns is the exit code, None meaning 0. Its docstring is the help's first line.
+    """
+
+    @wraps(body)
+    def script(argv: list[str] | None = None) -> None:
+        parser = argparse.ArgumentParser(description=body.__doc__)
+        parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+        words = sys.argv[1:] if argv is None else argv
+        try:
+            code = body(parser, words) or 0
+            sys.stdout.flush()
+        except CuelensError as error:
+            if "--debug" in words:
+                raise
+            print(f"{parser.prog}: {error}", file=sys.stderr)
+            code = error.exit_code
+        except BrokenPipeError:  # the reader of our output went away: `cuelens run | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 128 + signal.SIGPIPE
+        except Exception as error:
+            if "--debug" in words:
+                raise
+            print(f"{parser.prog}: {type(error).__name__}: {error}; a fault of ours: see --debug", file=sys.stderr)
+            code = CuelensError.exit_code
+        except KeyboardInterrupt:
+            code = 128 + signal.SIGINT
+        sys.exit(code)
+
+    return script

@@ -1,0 +1,172 @@
+"""Every failure a user can meet: one root, one class per cause, one exit code each.
+
+Each class is also the builtin that a caller would expect, so `except FileNotFoundError` works too.
+Codes: 10s the source, 20s the model, 30s a data set, 40s a sink, 50s settings, 60s the environment.
+"""
+
+from __future__ import annotations
+
+
+class CuelensError(Exception):
+    """A failure with one line for the user."""
+
+    exit_code = 1
+
+
+class SourceMissing(CuelensError, FileNotFoundError):
+    """The file or folder to read frames from is not there."""
+
+    exit_code = 10
+
+
+class SourceEmpty(CuelensError, EOFError):
+    """The file has no bytes, or the folder no pictures."""
+
+    exit_code = 11
+
+
+class SourceUnreadable(CuelensError, ValueError):
+    """The file is neither a video nor a picture, or cannot be opened."""
+
+    exit_code = 12
+
+
+class SourceTruncated(CuelensError, EOFError):
+    """The video ends before the frames that its header announces."""
+
+    exit_code = 13
+
+
+class CameraMissing(CuelensError, OSError):
+    """No camera, or one that does not open."""
+
+    exit_code = 14
+
+
+class CameraLost(CuelensError, OSError):
+    """A camera that was open gives no more frames."""
+
+    exit_code = 15
+
+
+class SourceUnknown(CuelensError, LookupError):
+    """No source of that name."""
+
+    exit_code = 16
+
+
+class ModelMissing(CuelensError, FileNotFoundError):
+    """The model file or its contract is not there."""
+
+    exit_code = 20
+
+
+class ModelUnreadable(CuelensError, ValueError):
+    """The file is not a whole TFLite model."""
+
+    exit_code = 21
+
+
+class ModelShape(CuelensError, ValueError):
+    """The model's tensors are not what an expression model has."""
+
+    exit_code = 22
+
+
+class ContractMismatch(CuelensError, ValueError):
+    """The model differs from its contract."""
+
+    exit_code = 23
+
+
+class ContractUnreadable(CuelensError, ValueError):
+    """The contract is not JSON, or lacks a key."""
+
+    exit_code = 24
+
+
+class GateFailed(CuelensError, ValueError):
+    """A conversion lost more than is allowed."""
+
+    exit_code = 25
+
+
+class DataMissing(CuelensError, FileNotFoundError):
+    """The data set is not there."""
+
+    exit_code = 30
+
+
+class DataColumnMissing(CuelensError, KeyError):
+    """The CSV lacks a column."""
+
+    exit_code = 31
+
+    def __str__(self) -> str:  # KeyError would show the message in quotes
+        return str(self.args[0]) if self.args else ""
+
+
+class DataRowInvalid(CuelensError, ValueError):
+    """A row's pixels are not 48 x 48 numbers from 0 to 255."""
+
+    exit_code = 32
+
+
+class DataLabelInvalid(CuelensError, ValueError):
+    """A row's label is out of range."""
+
+    exit_code = 33
+
+
+class DataUnreadable(CuelensError, ValueError):
+    """The data set is damaged or in a format that is not read."""
+
+    exit_code = 34
+
+
+class DataSplitEmpty(CuelensError, LookupError):
+    """The data set has no row in the split asked for."""
+
+    exit_code = 35
+
+
+class SinkUnwritable(CuelensError, PermissionError):
+    """The sink's path cannot be written."""
+
+    exit_code = 40
+
+
+class DiskFull(CuelensError, OSError):
+    """The disk filled up while a sink was writing."""
+
+    exit_code = 41
+
+
+class SinkUnknown(CuelensError, LookupError):
+    """No sink of that name."""
+
+    exit_code = 42
+
+
+class SinkFailed(CuelensError, OSError):
+    """A sink broke while running."""
+
+    exit_code = 43
+
+
+class SettingsInvalid(CuelensError, ValueError):
+    """A setting is unknown or out of range."""
+
+    exit_code = 50
+
+
+class RuntimeMissing(CuelensError, ImportError):
+    """A library that this command needs is not installed."""
+
+    exit_code = 60
+
+
+class LoopStuck(CuelensError, TimeoutError):
+    """A thread did not end in time."""
+
+    exit_code = 61

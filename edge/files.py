@@ -1,0 +1,35 @@
+"""Files that are old or new, never half: written beside, synced, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from edge.errors import CuelensError, DiskFull, SinkFailed, SinkUnwritable
+
+
+def sink_error(path: Path, error: OSError) -> CuelensError:
+    """Name the user's error for an operating system's refusal to write `path`."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return DiskFull(f"{path}: {error.strerror}; free some space or choose another disk")
+    if error.errno == errno.EPIPE:
+        return SinkFailed(f"{path}: {error.strerror}; what read it has ended")
+    return SinkUnwritable(f"{path}: {error.strerror}; choose a path that you may write")
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write `content` to `path` so that a crash leaves the old file or the new one.
+
+    Raises SinkUnwritable or DiskFull; then the old file is untouched and nothing else is left.
+    """
+    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with staged.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise sink_error(path, error) from error

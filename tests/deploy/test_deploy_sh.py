@@ -1,0 +1,263 @@
+"""deploy.sh, run for real in a copy of its files; Python and pip are a stand-in that notes what it is asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SYSTEM = "/usr/bin:/bin"
+
+# Plays `python3`, `-m venv` and `-m pip`; everything else is for the real one.
+STAND_IN = f"""#!/bin/bash
+if [ "$1 $2" = "-m venv" ]; then
+    echo "venv" >>"$CALLS"
+    target=${{!#}}
+    mkdir -p "$target/bin" && cp "$0" "$target/bin/python"
+elif [ "$1 $2" = "-m pip" ]; then
+    echo "pip $*" >>"$CALLS"
+    sleep "${{PIP_SECONDS:-0}}"
+    if [ -n "${{PIP_FAILS:-}}" ]; then
+        echo "no such wheel" >&2
+        exit 1
+    fi
+    printf '#!/bin/sh\\necho "cuelens $*"\\n' >"${{0%/*}}/cuelens" && chmod +x "${{0%/*}}/cuelens"
+else
+    exec {sys.executable} "$@"
+fi
+"""
+
+
+class Checkout:
+    """A copy of what deploy.sh needs, and a PATH whose first folder is the test's own."""
+
+    def __init__(self, folder: Path, repository: Path) -> None:
+        self.root = folder / "check out"  # people's folders have blanks
+        self.bin = folder / "bin"
+        self.calls = folder / "calls"
+        self.bin.mkdir()
+        self.root.mkdir()
+        shutil.copytree(repository / "deploy", self.root / "deploy")
+        for name in ("deploy.sh", "pyproject.toml"):
+            shutil.copy(repository / name, self.root)
+        self.program("python3", STAND_IN)
+
+    def program(self, name: str, text: str) -> None:
+        path = self.bin / name
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o755)
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        return {"PATH": f"{self.bin}:{SYSTEM}", "HOME": os.environ.get("HOME", "/"), "CALLS": str(self.calls), **extra}
+
+    def start(self, *words: str, **extra: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self.root / "deploy.sh", *words],
+            env=self.environment(**extra),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *words: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        with self.start(*words, **extra) as process:
+            output, errors = process.communicate(timeout=60)
+        return subprocess.CompletedProcess(words, process.returncode, output, errors)
+
+    def called(self) -> list[str]:
+        return self.calls.read_text(encoding="utf-8").splitlines() if self.calls.exists() else []
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, repository: Path) -> Checkout:
+    return Checkout(tmp_path, repository)
+
+
+def test_unknown_command_names_the_valid_ones(checkout: Checkout) -> None:
+    done = checkout.run("fly")
+    assert done.returncode == 2
+    assert "'fly'; valid are demo, run, host, test" in done.stderr
+
+
+def test_no_command_shows_the_help(checkout: Checkout) -> None:
+    done = checkout.run()
+    assert (done.returncode, done.stderr, checkout.called()) == (0, "", [])
+    assert "demo" in done.stdout
+
+
+@pytest.mark.parametrize("machine", ["armv6l", "armv7l", "armv8l"])
+def test_32_bit_arm_is_refused(checkout: Checkout, machine: str) -> None:
+    checkout.program("uname", f'#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo {machine}\n')
+    done = checkout.run("demo")
+    assert (done.returncode, checkout.called()) == (71, [])
+    assert machine in done.stderr
+    assert "64-bit" in done.stderr
+
+
+def test_32_bit_python_on_a_64_bit_kernel_is_refused(checkout: Checkout) -> None:
+    checkout.program("uname", '#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo aarch64\n')
+    checkout.program("python3", "#!/bin/sh\necho 3.11 32\n")
+    done = checkout.run("demo")
+    assert done.returncode == 71
+    assert "32-bit Python" in done.stderr
+
+
+def test_other_system_is_refused(checkout: Checkout) -> None:
+    checkout.program("uname", '#!/bin/sh\n[ "$1" = -s ] && echo Darwin || echo arm64\n')
+    done = checkout.run("demo")
+    assert done.returncode == 71
+    assert "Darwin arm64" in done.stderr
+
+
+def test_python_of_a_wrong_version_is_named_with_what_is_valid(checkout: Checkout) -> None:
+    checkout.program("old", "#!/bin/sh\necho 3.9 64\n")
+    done = checkout.run("demo", CUELENS_PYTHON=str(checkout.bin / "old"))
+    assert done.returncode == 70
+    assert "is 3.9; valid are 3.11 to 3.13" in done.stderr
+
+
+def test_missing_python_is_named(checkout: Checkout) -> None:
+    done = checkout.run("demo", CUELENS_PYTHON="python3.99")
+    assert done.returncode == 70
+    assert "python3.99 is missing" in done.stderr
+
+
+def test_later_name_is_tried_when_python3_is_too_old(checkout: Checkout) -> None:
+    checkout.program("python3.13", STAND_IN)
+    checkout.program("python3", "#!/bin/sh\necho 3.9 64\n")
+    assert checkout.run("demo").returncode == 0
+
+
+def test_missing_venv_module_names_the_package(checkout: Checkout) -> None:
+    checkout.program("python3", '#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; *) echo 3.11 64 ;; esac\n')
+    done = checkout.run("demo")
+    assert done.returncode == 72
+    assert "sudo apt install python3-venv" in done.stderr
+
+
+def test_arguments_and_exit_code_pass_through(checkout: Checkout) -> None:
+    done = checkout.run("run", "--source", "a b.mp4")
+    assert (done.returncode, done.stdout) == (0, "cuelens run --source a b.mp4\n")
+    program = checkout.root / ".venv/bin/cuelens"
+    program.write_text("#!/bin/sh\nexit 12\n", encoding="utf-8")
+    assert checkout.run("run").returncode == 12
+
+
+def test_packages_are_taken_from_the_lock_only(checkout: Checkout) -> None:
+    checkout.run("demo")
+    packages = next(line for line in checkout.called() if "device.txt" in line)
+    assert "--require-hashes --only-binary=:all:" in packages
+    assert not [line for line in checkout.called() if "host.txt" in line or "dev.txt" in line]
+    assert not [line for line in checkout.called() if "index-url" in line or "find-links" in line]
+
+
+def test_second_start_asks_nothing_of_pip(checkout: Checkout) -> None:
+    assert checkout.run("demo").returncode == 0
+    before = checkout.called()
+    begin = time.monotonic()
+    done = checkout.run("demo", "--seconds", "1")
+    assert (done.stdout, done.stderr, checkout.called()) == ("cuelens demo --seconds 1\n", "", before)
+    assert time.monotonic() - begin < 2
+
+
+def test_failed_install_shows_pips_words_and_is_taken_up_again(checkout: Checkout) -> None:
+    done = checkout.run("demo", PIP_FAILS="1")
+    assert done.returncode == 73
+    assert "no such wheel" in done.stderr
+    assert checkout.run("demo").returncode == 0
+
+
+@pytest.mark.parametrize("word", ["device.txt", "build.txt", "--editable"])
+def test_killed_in_the_middle_is_repaired_by_the_next_start(checkout: Checkout, word: str) -> None:
+    process = checkout.start("demo", PIP_SECONDS="0.5")
+    try:
+        deadline = time.monotonic() + 30
+        while not any(word in line for line in checkout.called()):
+            assert time.monotonic() < deadline, checkout.called()
+            time.sleep(0.01)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    done = checkout.run("demo")
+    assert (done.returncode, done.stdout) == (0, "cuelens demo\n"), done.stderr
+    assert sum("--editable" in line for line in checkout.called()) == (2 if word == "--editable" else 1)
+
+
+def test_broken_environment_is_made_anew(checkout: Checkout) -> None:
+    checkout.run("demo")
+    (checkout.root / ".venv/bin/python").unlink()
+    assert checkout.run("demo").returncode == 0
+    assert checkout.called().count("venv") == 2
+
+
+def test_changed_lock_makes_it_anew_and_changed_project_only_installs_that(checkout: Checkout) -> None:
+    checkout.run("demo")
+    with (checkout.root / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    checkout.run("demo")
+    assert checkout.called().count("venv") == 1
+    assert sum("--editable" in line for line in checkout.called()) == 2
+    with (checkout.root / "deploy/locks/device.txt").open("a") as file:
+        file.write("# changed\n")
+    checkout.run("demo")
+    assert checkout.called().count("venv") == 2
+
+
+def test_moved_checkout_makes_it_anew(checkout: Checkout) -> None:
+    """Scripts in an environment name their interpreter by its whole path."""
+    checkout.run("demo")
+    checkout.root = checkout.root.rename(checkout.root.with_name("elsewhere"))
+    checkout.run("demo")
+    assert checkout.called().count("venv") == 2
+
+
+def test_concurrent_starts_set_up_once(checkout: Checkout) -> None:
+    starts = [checkout.start("demo", PIP_SECONDS="0.2") for _ in range(3)]
+    outputs = [start.communicate(timeout=60)[0] for start in starts]
+    assert outputs == ["cuelens demo\n"] * 3
+    assert checkout.called().count("venv") == 1
+    assert sum("--editable" in line for line in checkout.called()) == 1
+
+
+def test_a_running_program_holds_no_lock(checkout: Checkout) -> None:
+    checkout.run("demo")
+    program = checkout.root / ".venv/bin/cuelens"
+    program.unlink()
+    (checkout.root / ".venv/.install_project").unlink()
+    process = checkout.start("demo", PIP_SECONDS="0")
+    process.communicate(timeout=60)
+    program.write_text("#!/bin/sh\nls -l /proc/$$/fd\n", encoding="utf-8")
+    assert "pyproject" not in checkout.run("demo").stdout
+
+
+def test_pi_keeps_the_systems_numpy(checkout: Checkout, tmp_path: Path) -> None:
+    """Where picamera2 is the system's, the environment sees it, and numpy does not come from pip."""
+    modules = tmp_path / "modules"
+    for name in ("picamera2", "numpy"):
+        (modules / name).mkdir(parents=True)
+        (modules / name / "__init__.py").touch()
+    copy = tmp_path / "lock"
+    checkout.program("python3", STAND_IN.replace("sleep", f'[ -e {copy} ] || cat "${{!#}}" >{copy}\n    sleep'))
+    done = checkout.run("demo", PYTHONPATH=str(modules))
+    assert done.returncode == 0, done.stderr
+    names = [line.partition("==")[0] for line in copy.read_text(encoding="utf-8").splitlines() if "==" in line]
+    assert "opencv-python-headless" in names
+    assert "numpy" not in names
+
+
+def test_signals_reach_the_program(checkout: Checkout) -> None:
+    checkout.run("demo")
+    (checkout.root / ".venv/bin/cuelens").write_text("#!/bin/bash\necho ready; exec sleep 60\n", encoding="utf-8")
+    process = checkout.start("demo")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.terminate()
+    process.communicate(timeout=10)
+    assert process.returncode == -signal.SIGTERM

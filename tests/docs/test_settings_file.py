@@ -1,0 +1,19 @@
+"""deploy/cuelens.toml documents every setting at its default, and nothing else."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
+from edge.config import Settings, load_settings
+
+
+def test_the_settings_file_is_the_defaults_and_names_every_setting(repository: Path) -> None:
+    path = repository / "deploy" / "cuelens.toml"
+    assert load_settings(path) == Settings()
+    written = tomllib.loads(path.read_text())
+    defaults = asdict(Settings())
+    assert written.keys() == defaults.keys()
+    for section in ("faces", "cue"):
+        assert written[section].keys() == defaults[section].keys()

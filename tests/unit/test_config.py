@@ -1,0 +1,66 @@
+"""Settings files: what is read, and how a mistake is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge.config import CueSettings, Settings, load_settings
+from edge.errors import SettingsInvalid
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "cuelens.toml"
+    path.write_text(text)
+    return path
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load_settings(write(tmp_path, "")) == Settings()
+
+
+def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
+    settings = load_settings(
+        write(tmp_path, 'source = "demo"\nsinks = ["log:a", "terminal"]\nthreads = 2\n[cue]\nhold = 1\nenter = 0.7\n')
+    )
+    assert settings.source == "demo"
+    assert settings.sinks == ("log:a", "terminal")
+    assert settings.threads == 2
+    assert settings.cue == CueSettings(hold=1.0, enter=0.7)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ('sorce = "demo"', 1, ["'sorce'", "did you mean 'source'"]),
+        ("[cue]\nholt = 1.0", 2, ["'cue.holt'", "did you mean 'hold'"]),
+        ("[cue]\n\nenter = 1.5", 3, ["1.5", "0.0 to 1.0"]),
+        ('threads = "two"', 1, ["'two'", "int"]),
+        ("threads = true", 1, ["True", "int"]),
+        ('pace = "slow"', 1, ["'slow'", "live, fast"]),
+        ("sinks = [1]", 1, ["list of strings"]),
+        ("# cue\ncue = 3", 2, ["cue is 3", "table"]),
+        ("[zebra]\nx = 1", 1, ["'zebra'", "valid are"]),
+    ],
+)
+def test_a_mistake_is_named_with_file_line_value_and_what_is_valid(
+    tmp_path: Path, text: str, line: int, words: list[str]
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:{line}: ")
+    assert all(word in message for word in words), message
+    assert "\n" not in message
+
+
+def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="line 2"):
+        load_settings(write(tmp_path, 'source = "demo"\nthreads = = 2\n'))
+
+
+def test_a_missing_file_is_a_settings_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="No such file"):
+        load_settings(tmp_path / "none.toml")
