@@ -1,0 +1,205 @@
+"""The cue policy, told as stories of what the wearer sees."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.config import CueSettings
+from edge.cue import CuePolicy
+from edge.types import Cue, Face, Reading
+
+LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+FPS = 30
+SETTINGS = CueSettings()
+
+
+def probabilities(label: str, share: float = 0.9) -> tuple[float, ...]:
+    rest = (1 - share) / (len(LABELS) - 1)
+    return tuple(share if name == label else rest for name in LABELS)
+
+
+def face(identity: int = 1, side: int = 120, quality: float = 1.0) -> Face:
+    return Face(identity, (100, 100, side, side), 0.0, quality)
+
+
+class Story:
+    """Feeds a policy frame by frame and keeps every cue with its instant."""
+
+    def __init__(self, settings: CueSettings = SETTINGS) -> None:
+        self.policy = CuePolicy(settings, LABELS)
+        self.t = 0.0
+        self.cues: list[tuple[float, Cue]] = []
+
+    def show(self, seconds: float, *people: tuple[Face, tuple[float, ...]]) -> Cue:
+        for _ in range(round(seconds * FPS)):
+            self.t += 1 / FPS
+            faces = [person for person, _ in people]
+            readings = [Reading(person.id, values) for person, values in people]
+            self.cues.append((self.t, self.policy.update(faces, readings, self.t)))
+        return self.cues[-1][1]
+
+    def changes(self) -> list[tuple[float, str]]:
+        seen = [(t, cue.expression or cue.state) for t, cue in self.cues]
+        return [seen[0]] + [later for earlier, later in pairwise(seen) if earlier[1] != later[1]]
+
+
+@pytest.mark.parametrize(
+    ("label", "word"),
+    [
+        ("happy", "smile"),
+        ("surprise", "surprise"),
+        ("neutral", "neutral"),
+        ("angry", "upset"),
+        ("disgust", "upset"),
+        ("fear", "upset"),
+        ("sad", "upset"),
+    ],
+)
+def test_a_steady_clear_expression_is_shown_within_the_published_delay(label: str, word: str) -> None:
+    story = Story()
+    cue = story.show(SETTINGS.delay, (face(), probabilities(label)))
+    assert (cue.state, cue.expression) == ("expression", word)
+    assert cue.confidence > 0.8
+
+
+def test_an_expression_whose_evidence_fades_to_an_even_vote_becomes_unsure() -> None:
+    story = Story()
+    story.show(3, (face(), probabilities("sad")))
+    story.show(3, (face(), (1 / 7,) * 7))
+    assert [word for _, word in story.changes()] == ["unsure", "upset", "unsure"]
+
+
+def test_four_upset_classes_that_share_the_vote_still_read_as_upset() -> None:
+    shared = (0.3, 0.1, 0.25, 0.05, 0.2, 0.05, 0.05)
+    assert Story().show(3, (face(), shared)).expression == "upset"
+
+
+def test_the_full_vocabulary_shows_the_models_own_class() -> None:
+    assert Story(CueSettings(vocabulary="full")).show(3, (face(), probabilities("fear"))).expression == "fear"
+
+
+def test_nothing_in_view_is_no_face_from_the_first_frame() -> None:
+    cue = Story().show(1 / FPS)
+    assert (cue.state, cue.expression, cue.confidence) == ("no_face", None, 0.0)
+    assert math.isfinite(cue.since)
+
+
+def test_a_new_face_is_unsure_before_it_is_anything() -> None:
+    story = Story()
+    story.show(1)
+    story.show(2, (face(), probabilities("happy")))
+    assert [word for _, word in story.changes()] == ["no_face", "unsure", "smile"]
+
+
+def test_an_even_vote_is_unsure_and_never_a_guess() -> None:
+    assert Story().show(5, (face(), (1 / 7,) * 7)).state == "unsure"
+    three = (0.0, 0.0, 0.0, 0.34, 0.0, 0.33, 0.33)
+    assert Story().show(5, (face(), three)).state == "unsure"
+
+
+def test_a_poor_face_is_unsure_however_loud_the_model_is() -> None:
+    assert Story().show(5, (face(quality=0.1), probabilities("happy", 0.99))).state == "unsure"
+
+
+def test_one_wrong_frame_does_not_change_the_cue() -> None:
+    story = Story()
+    story.show(3, (face(), probabilities("happy")))
+    story.show(1 / FPS, (face(), probabilities("angry")))
+    story.show(1, (face(), probabilities("happy")))
+    assert [word for _, word in story.changes()] == ["unsure", "smile"]
+
+
+def test_a_flickering_model_gives_a_cue_that_holds() -> None:
+    story = Story()
+    for turn in range(200):
+        story.show(0.1, (face(), probabilities("happy" if turn % 2 else "sad")))
+    instants = [t for t, _ in story.changes()]
+    assert all(later - earlier >= SETTINGS.hold - 1e-6 for earlier, later in pairwise(instants))
+
+
+def test_a_face_that_left_goes_dark_within_vanish_and_is_not_averaged_on() -> None:
+    story = Story()
+    story.show(3, (face(), probabilities("happy")))
+    left = story.t
+    assert story.show(SETTINGS.vanish + 2 / FPS).state == "no_face"
+    dark = next(t for t, word in story.changes() if word == "no_face")
+    assert dark - left <= SETTINGS.vanish + 2 / FPS
+    assert story.show(1 / FPS, (face(2), probabilities("sad"))).state == "unsure"
+
+
+def test_a_blink_of_the_finder_keeps_the_cue() -> None:
+    story = Story()
+    story.show(3, (face(), probabilities("happy")))
+    story.show(SETTINGS.vanish / 2)
+    story.show(1, (face(), probabilities("happy")))
+    assert [word for _, word in story.changes()] == ["unsure", "smile"]
+
+
+def test_a_lost_camera_shows_at_once_and_forgets() -> None:
+    story = Story()
+    story.show(3, (face(), probabilities("happy")))
+    assert story.policy.lose_camera(story.t).state == "no_camera"
+    assert story.show(1 / FPS, (face(), probabilities("happy"))).state == "unsure"
+
+
+def test_a_passer_by_who_comes_nearer_for_a_moment_does_not_take_the_cue() -> None:
+    story = Story()
+    story.show(3, (face(1), probabilities("happy")))
+    story.show(SETTINGS.partner_hold / 2, (face(1), probabilities("happy")), (face(2, 300), probabilities("sad")))
+    story.show(2, (face(1), probabilities("happy")))
+    assert "upset" not in [word for _, word in story.changes()]
+
+
+def test_a_face_that_stays_nearer_becomes_the_partner() -> None:
+    story = Story()
+    story.show(3, (face(1), probabilities("happy")))
+    cue = story.show(SETTINGS.partner_hold + 3, (face(1), probabilities("happy")), (face(2, 300), probabilities("sad")))
+    assert cue.expression == "upset"
+
+
+def test_two_faces_of_about_one_size_never_swap() -> None:
+    story = Story()
+    for turn in range(100):
+        first, second = (120, 126) if turn % 2 else (126, 120)
+        story.show(0.1, (face(1, first), probabilities("happy")), (face(2, second), probabilities("sad")))
+    assert [word for _, word in story.changes()] == ["unsure", "smile"]
+
+
+def test_the_cue_does_not_depend_on_the_frame_rate() -> None:
+    def first_smile(fps: int) -> float:
+        policy = CuePolicy(SETTINGS, LABELS)
+        for frame in range(10 * fps):
+            cue = policy.update([face()], [Reading(1, probabilities("happy", 0.8))], frame / fps)
+            if cue.expression == "smile":
+                return frame / fps
+        raise AssertionError("no smile")
+
+    assert first_smile(10) == pytest.approx(first_smile(60), abs=0.11)
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.001, 2.0), st.lists(st.floats(0, 1), min_size=7, max_size=7), st.booleans()),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_whatever_comes_a_cue_is_well_formed_and_never_from_the_future(
+    steps: list[tuple[float, list[float], bool]],
+) -> None:
+    policy, t = CuePolicy(SETTINGS, LABELS), 0.0
+    for step, values, present in steps:
+        t += step
+        total = sum(values) or 1.0
+        readings = [Reading(1, tuple(value / total for value in values))] if present else []
+        cue = policy.update([face()] if present else [], readings, t)
+        assert cue.since <= t
+        assert 0 <= cue.confidence <= 1.0001
+        assert (cue.expression is not None) == (cue.state == "expression")
+        if cue.state == "expression" and not present:
+            assert step <= SETTINGS.vanish
