@@ -1,0 +1,181 @@
+"""The face finder on the demo person, whose box and roll are known, and on what is no face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.config import FaceSettings
+from edge.errors import RuntimeMissing
+from edge.faces import FaceFinder, crop_face, load_cascade
+from edge.sources.demo import DemoSource
+from edge.types import Box, Face, Gray
+
+FPS = 30
+
+
+@pytest.fixture(scope="module")
+def person() -> DemoSource:
+    return DemoSource("1", live=False)
+
+
+def overlap(a: Box, b: Box) -> float:
+    wide = max(0, min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0]))
+    tall = max(0, min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1]))
+    return wide * tall / (a[2] * a[3] + b[2] * b[3] - wide * tall)
+
+
+def turned(gray: Gray, degrees: float, box: Box) -> Gray:
+    """Turn a frame clockwise, as seen, about the middle of `box`."""
+    centre = (box[0] + box[2] / 2, box[1] + box[3] / 2)
+    matrix = cv2.getRotationMatrix2D(centre, -degrees, 1.0)
+    return cv2.warpAffine(gray, matrix, gray.shape[::-1], borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+
+
+def test_the_demo_person_is_found_where_and_as_tilted_as_she_is(person: DemoSource) -> None:
+    finder = FaceFinder(FaceSettings())
+    found, overlaps, errors_deg, ids = [], [], [], set()
+    for seq in range(0, 600, 2):
+        truth = person.truth(seq)
+        faces = finder.find(person.render(seq), seq / FPS)
+        if truth.box is None or truth.expression is None or truth.steady_for < 0.5:
+            continue
+        found.append(bool(faces))
+        if faces:
+            overlaps.append(overlap(faces[0].box, truth.box))
+            errors_deg.append(abs(faces[0].roll_deg - truth.roll_deg))
+            ids.add(faces[0].id)
+    assert len(found) > 100
+    assert np.mean(found) > 0.97
+    assert np.median(overlaps) > 0.7
+    assert np.percentile(errors_deg, 90) < 10
+
+
+def test_nobody_is_found_where_nobody_is(person: DemoSource) -> None:
+    finder = FaceFinder(FaceSettings())
+    empty = [seq for seq in range(3000) if person.truth(seq).box is None and person.truth(seq).steady_for > 0]
+    assert len(empty) > 100
+    assert sum(bool(finder.find(person.render(seq), seq / FPS)) for seq in empty) == 0
+
+
+def test_a_tracked_face_is_followed_through_a_tilt_that_a_cascade_alone_loses(person: DemoSource) -> None:
+    seq = next(seq for seq in range(600) if person.truth(seq).steady_for > 1.5 and person.truth(seq).expression)
+    gray, box, roll = person.render(seq), person.truth(seq).box, person.truth(seq).roll_deg
+    assert box is not None
+    finder, plain = FaceFinder(FaceSettings()), load_cascade()
+    rolls = [0.0] * 10 + [float(degrees) for degrees in range(46)] + [45.0] * 5
+    faces: list[Face] = []
+    seen = 0
+    for number, degrees in enumerate(rolls):
+        faces = finder.find(turned(gray, degrees, box), number / FPS)
+        seen += bool(faces)
+    assert seen > 0.9 * len(rolls)
+    assert faces[0].roll_deg == pytest.approx(45 + roll, abs=12)
+    assert len(plain.detectMultiScale(turned(gray, 45.0, box), 1.1, 5, minSize=(60, 60))) == 0
+
+
+def test_a_new_face_counts_from_its_second_frame(person: DemoSource) -> None:
+    seq = next(seq for seq in range(600) if person.truth(seq).steady_for > 1.5 and person.truth(seq).expression)
+    finder = FaceFinder(FaceSettings())
+    assert finder.find(person.render(seq), 0.0) == []
+    assert len(finder.find(person.render(seq), 1 / FPS)) == 1
+
+
+def test_a_face_that_comes_back_soon_keeps_its_id_and_later_gets_a_new_one(person: DemoSource) -> None:
+    seq = next(seq for seq in range(600) if person.truth(seq).steady_for > 1.5 and person.truth(seq).expression)
+    here, gone = person.render(seq), np.full((480, 640), 90, np.uint8)
+    finder = FaceFinder(FaceSettings())
+    finder.find(here, 0.0)
+    first = finder.find(here, 0.03)[0].id
+    assert finder.find(gone, 0.06) == []
+    assert finder.find(here, 0.20)[0].id == first
+    finder.find(gone, 0.23)
+    finder.find(gone, 1.0)
+    finder.find(here, 2.0)
+    assert finder.find(here, 2.03)[0].id != first
+
+
+def test_two_faces_are_two(person: DemoSource) -> None:
+    seq = next(seq for seq in range(600) if person.truth(seq).steady_for > 1.5 and person.truth(seq).expression)
+    small = cv2.resize(person.render(seq), (320, 240), interpolation=cv2.INTER_AREA)
+    frame = np.hstack([small, small]).astype(np.uint8)
+    frame = np.vstack([frame, np.full((240, 640), 90, np.uint8)])
+    finder = FaceFinder(FaceSettings(least_side=40))
+    finder.find(frame, 0.0)
+    faces = finder.find(frame, 0.03)
+    assert len({face.id for face in faces}) == 2
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (320, 240), (1280, 720), (64, 48), (480, 640)])
+def test_any_frame_size_will_do(width: int, height: int) -> None:
+    finder = FaceFinder(FaceSettings())
+    noise = np.random.default_rng(0).integers(0, 256, (height, width), dtype=np.uint8)
+    for number in range(3):
+        assert finder.find(noise, number / FPS) == []
+
+
+def test_a_change_of_frame_size_in_a_run_is_survived(person: DemoSource) -> None:
+    finder = FaceFinder(FaceSettings())
+    for number, seq in enumerate(range(100, 160)):
+        frame = person.render(seq)
+        finder.find(frame if number % 20 < 10 else frame[:200, :200].copy(), number / FPS)
+
+
+def test_a_crop_is_upright_and_filled_by_the_box() -> None:
+    gray = np.full((300, 400), 40, np.uint8)
+    cv2.rectangle(gray, (150, 100), (249, 149), 220, -1)  # bright upper half of the box
+    upright = Face(1, (150, 100, 100, 100), 0.0, 1.0)
+    crop = crop_face(gray, upright, 48)
+    assert crop.shape == (48, 48)
+    assert crop[:22].min() > 200
+    assert crop[26:].max() < 60
+    tilted = crop_face(turned(gray, 30.0, upright.box), Face(1, upright.box, 30.0, 1.0), 48)
+    assert np.abs(tilted.astype(int) - crop).mean() < 8
+
+
+def test_a_blurred_face_is_of_less_quality(person: DemoSource) -> None:
+    seq = next(seq for seq in range(600) if person.truth(seq).steady_for > 1.5 and person.truth(seq).expression)
+    sharp = person.render(seq)
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 6).astype(np.uint8)
+    qualities = []
+    for frame in (sharp, blurred):
+        finder = FaceFinder(FaceSettings())
+        finder.find(frame, 0.0)
+        qualities.append(max((face.quality for face in finder.find(frame, 0.03)), default=0.0))
+    assert qualities[1] < 0.6 * qualities[0]
+
+
+def test_an_opencv_without_cascades_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.faces._CASCADE_FOLDERS", ())
+    monkeypatch.delattr(cv2, "data")
+    with pytest.raises(RuntimeMissing, match="opencv-data"):
+        load_cascade()
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_real_faces_are_found_and_textures_are_not(shared: Path) -> None:
+    def share(clip: str) -> float:
+        video, finder, found, count = cv2.VideoCapture(str(shared / "clips" / clip)), FaceFinder(FaceSettings()), 0, 0
+        fps = video.get(cv2.CAP_PROP_FPS)
+        while (got := video.read())[0]:
+            found += bool(finder.find(cv2.cvtColor(got[1], cv2.COLOR_BGR2GRAY).astype(np.uint8), count / fps))
+            count += 1
+        video.release()
+        return found / count
+
+    assert share("WolfgangLanger_Pexels.mp4") >= 0.95
+    assert share("asl_gestures_again.mkv") >= 0.95
+    assert share("bottle-detection.mp4") <= 0.01
+    pictures = sorted((shared / "no_face" / "images").iterdir())
+    fired = 0
+    for path in pictures:
+        finder, gray = FaceFinder(FaceSettings()), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        assert gray is not None
+        for number in range(3):
+            faces = finder.find(gray.astype(np.uint8), float(number))
+        fired += bool(faces)
+    assert fired <= 0.02 * len(pictures)
