@@ -1,0 +1,100 @@
+"""`cuelens`: run the device's loop, or its demo; settings from a file, overruled by the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.command import command
+from edge.config import Settings, check, load_settings
+from edge.errors import SettingsInvalid
+from edge.sinks import SINKS, open_sink
+from edge.sources import SOURCES, open_source
+
+if TYPE_CHECKING:
+    from edge.types import Sink
+
+DEMO_SECONDS = 20.0
+
+
+@command
+def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
+    """Show which facial expression the person in front is making."""
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    runner = commands.add_parser("run", help="camera or file to cue, until the source ends or a signal comes")
+    runner.add_argument("--config", type=Path, help="settings file (TOML); the options here overrule it")
+    runner.add_argument("--source", help=f"NAME[:ARGUMENT], one of {', '.join(SOURCES)}; default picamera")
+    demo = commands.add_parser("demo", help="the same on an embedded person who does not exist")
+    demo.add_argument("--seed", type=int, default=1, help="of the demo person's script")
+    for sub in (runner, demo):
+        sub.add_argument("--sink", action="append", help=f"NAME[:ARGUMENT], several allowed: {', '.join(SINKS)}")
+        sub.add_argument("--pace", choices=("live", "fast"), help="live drops what is late, fast takes every frame")
+        sub.add_argument("--model", help="a .tflite file with its contract beside it; default the shipped one")
+        sub.add_argument("--threads", type=int, help="of the interpreter; more than 1 is rarely faster")
+        sub.add_argument("--seconds", type=float, help="end after this long")
+        sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    settings = _settings(args)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # FFmpeg's chatter is not ours: one line says what failed
+
+    import cv2
+
+    from edge.loop import run
+    from edge.model import ExpressionModel
+
+    cv2.setNumThreads(1)  # the budget is one core for the loop
+    model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
+    source = open_source(settings.source, live=settings.pace == "live")
+    sinks: list[tuple[str, Sink]] = []
+    try:
+        sinks += ((spec, open_sink(spec)) for spec in settings.sinks)
+    except BaseException:
+        source.close()
+        for _, sink in sinks:
+            sink.close()
+        raise
+    truth = None
+    if args.command == "demo":
+        from edge.sinks.truth import TruthSink
+        from edge.sources.demo import DemoSource
+
+        assert isinstance(source, DemoSource)
+        truth = TruthSink(source, settings.cue)
+        sinks.append(("truth", truth))
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    outcome = run(settings, source, model, sinks, stop, args.seconds)
+    # Standard output belongs to the log where the log writes there.
+    out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
+    print(outcome.health.summary(), file=out)
+    if truth is not None:
+        print(truth.summary(), file=out)
+    return outcome.failures[0].exit_code if outcome.failures else 0
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    settings = load_settings(args.config) if getattr(args, "config", None) else Settings()
+    if args.command == "demo":
+        settings = replace(settings, source=f"demo:{args.seed}")
+        args.seconds = DEMO_SECONDS if args.seconds is None else args.seconds
+    given = {
+        "source": getattr(args, "source", None),
+        "sinks": tuple(args.sink) if args.sink else None,
+        "pace": args.pace,
+        "model": args.model,
+        "threads": args.threads,
+    }
+    settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    complaint = check(Settings, "threads", settings.threads)
+    if complaint:
+        raise SettingsInvalid(f"--threads is {settings.threads}; {complaint}")
+    if args.seconds is not None and not args.seconds > 0:
+        raise SettingsInvalid(f"--seconds is {args.seconds}; it must be more than 0")
+    return settings

@@ -1,0 +1,112 @@
+"""What a run measured: frames, latencies, cues, memory, heat; read by the summary, bench and status."""
+
+from __future__ import annotations
+
+import resource
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from edge.types import Cue, Face
+
+KEPT = 36_000  # latencies a stage: twenty minutes at 30 fps, 0.3 MB
+_THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
+_STATUS = Path("/proc/self/status")
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the value that `percent` of `values` do not exceed (nearest rank); 0 for none."""
+    ranked = sorted(values)
+    return ranked[max(0, -(-len(ranked) * percent // 100).__trunc__() - 1)] if ranked else 0.0
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Return p50, p95 and p99 of `values`, in their unit, to three digits."""
+    return {f"p{percent}": round(percentile(values, percent), 3) for percent in (50, 95, 99)}
+
+
+def peak_rss_mb() -> float:
+    """Return the most memory this process has held, in MB of 10^6 bytes."""
+    try:
+        # getrusage's maximum begins with the memory of whoever started this process; this one is our own.
+        kib = int(_STATUS.read_text(encoding="ascii", errors="replace").partition("VmHWM:")[2].split()[0])
+    except (OSError, ValueError, IndexError):
+        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kib * 1024 / 1e6
+
+
+def temperature_c() -> float | None:
+    """Return the processor's temperature in degrees Celsius, None where the board does not tell."""
+    try:
+        return int(_THERMAL.read_text()) / 1000
+    except (OSError, ValueError):
+        return None
+
+
+class Health:
+    """Counts and percentiles of one run."""
+
+    def __init__(self, runtime: str) -> None:
+        self.runtime = runtime
+        self.frames = 0
+        self.frames_with_face = 0
+        self.dropped = 0
+        self.cues: Counter[str] = Counter()  # how often each came up
+        self.first: float | None = None  # monotonic, of the first cue
+        self.last = 0.0
+        self._shown: tuple[str, str | None] | None = None
+        self._cpu = time.process_time()
+        self._stages: dict[str, deque[float]] = {}
+        self._lock = threading.Lock()
+
+    def record(self, stage: str, milliseconds: float) -> None:
+        """Add one measurement of a stage, in milliseconds; any thread may."""
+        with self._lock:
+            self._stages.setdefault(stage, deque(maxlen=KEPT)).append(milliseconds)
+
+    def count(self, cue: Cue, faces: Sequence[Face], latency_ms: Mapping[str, float], now: float) -> None:
+        """Add one processed frame, whose cue was decided at `now` (monotonic)."""
+        self.first = now if self.first is None else self.first
+        self.last = now
+        self.frames += 1
+        self.frames_with_face += bool(faces)
+        if (cue.state, cue.expression) != self._shown:
+            self._shown = (cue.state, cue.expression)
+            self.cues[cue.expression or cue.state] += 1
+        for stage, milliseconds in latency_ms.items():
+            self.record(stage, milliseconds)
+
+    def measurements(self) -> dict[str, list[float]]:
+        """Return the last KEPT measurements of each stage, oldest first, in milliseconds."""
+        with self._lock:
+            return {name: list(values) for name, values in self._stages.items()}
+
+    def percentiles(self) -> dict[str, dict[str, float]]:
+        """Return p50, p95 and p99 by stage, in milliseconds."""
+        return {name: percentiles(values) for name, values in self.measurements().items()}
+
+    @property
+    def fps(self) -> float:
+        """Return processed frames a second, from the first cue to the last."""
+        if self.first is None or self.last <= self.first:
+            return 0.0
+        return (self.frames - 1) / (self.last - self.first)
+
+    def cpu_ms_per_frame(self) -> float:
+        """Return processor time of the whole process for each frame since this run began, in ms."""
+        return 1000 * (time.process_time() - self._cpu) / max(1, self.frames)
+
+    def summary(self) -> str:
+        """Say it in lines for a person."""
+        total = self.percentiles().get("total", {"p95": 0.0})
+        cues = ", ".join(f"{name} {times}x" for name, times in self.cues.most_common()) or "none"
+        lines = [
+            f"{self.frames} frames, {self.fps:.1f} fps, {self.dropped} dropped, p95 latency {total['p95']:.1f} ms",
+            f"cues shown: {cues}",
+            f"{self.cpu_ms_per_frame():.1f} ms CPU a frame, peak memory {peak_rss_mb():.0f} MB, {self.runtime}",
+        ]
+        if self.frames and not self.frames_with_face:
+            lines.append("no face was seen in any frame")
+        return "\n".join(lines)

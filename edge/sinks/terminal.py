@@ -1,0 +1,63 @@
+"""`terminal`: the cue as live text; one line a second where the output is not a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from edge.types import Cue, Update
+
+LIVE_INTERVAL = 0.1  # seconds: faster cannot be read
+PIPED_INTERVAL = 1.0
+_BAR = 20
+
+
+class TerminalSink:
+    """Rewrite one line on a terminal, or print one a second of the capture clock and one at each change of cue."""
+
+    def __init__(self, argument: str = "", stream: TextIO | None = None) -> None:
+        """Write to `stream`, standard output where None; `argument` is not used."""
+        self._stream = stream or sys.stdout
+        self._live = self._stream.isatty()
+        self._interval = LIVE_INTERVAL if self._live else PIPED_INTERVAL
+        self._next: float | None = None
+        self._begun: float | None = None
+
+    def show(self, update: Update) -> None:
+        """Print the update when its turn has come."""
+        if update.frame is None:
+            self._print(f"{'':8}{describe(update.cue)}")
+            return
+        t = update.frame.t
+        if self._next is not None and self._next - self._interval <= t < self._next:
+            return
+        self._begun = t if self._begun is None else self._begun
+        # The next planned instant, not one interval from now: a line a second stays one.
+        self._next = (t if self._next is None or t >= self._next + self._interval else self._next) + self._interval
+        faces = f"{len(update.faces)} face{'' if len(update.faces) == 1 else 's'}"
+        total = update.latency_ms.get("total", 0.0)
+        self._print(f"{t - self._begun:6.1f} s {describe(update.cue):42} {faces}, {total:.0f} ms")
+
+    def _print(self, line: str) -> None:
+        if self._live:
+            width = os.get_terminal_size(self._stream.fileno()).columns
+            self._stream.write(f"\r\033[K{line[: width - 1]}")
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """End the live line."""
+        if self._live and self._next is not None:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._next = None
+
+
+def describe(cue: Cue) -> str:
+    """Say a cue in words, with a bar for the confidence of an expression."""
+    if cue.expression is None:
+        return cue.state.replace("_", " ")
+    filled = round(_BAR * cue.confidence)
+    return f"{cue.expression:9} {'#' * filled}{'.' * (_BAR - filled)} {cue.confidence:4.0%}"

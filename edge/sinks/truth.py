@@ -1,0 +1,42 @@
+"""Compares the cue with what the demo person really shows; the demo's own judge, not for `--sink`."""
+
+from __future__ import annotations
+
+from edge.config import CueSettings
+from edge.cue import SMALL_VOCABULARY
+from edge.sources.demo import DemoSource
+from edge.types import Update
+
+
+class TruthSink:
+    """Count the frames whose cue is true, among those whose truth has held longer than the policy's delay."""
+
+    def __init__(self, source: DemoSource, settings: CueSettings) -> None:
+        self._source = source
+        self._delay = settings.delay
+        self._words = {name: word for word, group in SMALL_VOCABULARY.items() for name in group}
+        if settings.vocabulary == "full":
+            self._words = {name: name for name in self._words}
+        self.steady = 0
+        self.right = 0
+
+    def show(self, update: Update) -> None:
+        """Compare one frame's cue."""
+        if update.frame is None:
+            return
+        truth = self._source.truth(update.frame.seq)
+        if truth.steady_for < self._delay:
+            return
+        self.steady += 1
+        if truth.expression is None:
+            self.right += update.cue.state == "no_face"
+        else:
+            self.right += update.cue.expression == self._words[truth.expression]
+
+    def close(self) -> None:
+        """Keep the counts."""
+
+    def summary(self) -> str:
+        """Say how often the cue was true."""
+        share = f"{self.right / self.steady:.1%} of" if self.steady else "none of"
+        return f"cue as the demo person's truth: {share} {self.steady} frames steady for over {self._delay:.1f} s"

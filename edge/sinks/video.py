@@ -1,0 +1,163 @@
+"""`video`: the frames with boxes and cue drawn in, as a file that is whole or not there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge.errors import DiskFull, SinkFailed, SinkUnwritable
+from edge.files import sink_error
+from edge.types import Face, Update
+
+Picture = npt.NDArray[np.uint8]  # BGR (height, width, 3)
+
+CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
+FPS_RANGE = (5.0, 60.0)
+LEAST_FREE = 4_000_000  # bytes on the disk: OpenCV's writer does not say when it is full
+CHECK_EVERY = 15  # frames between looks at the disk
+GAP = 2.0  # seconds without frames that are shown as they were; a longer gap is cut
+
+# Okabe and Ito's colours (BGR), which stay apart under every common colour blindness.
+COLOURS = {
+    "smile": (0, 159, 230),
+    "surprise": (233, 180, 86),
+    "upset": (0, 94, 213),
+    "unsure": (160, 160, 160),
+}
+_OTHER = (230, 230, 230)
+
+
+class VideoSink:
+    """Write an annotated video beside its name, and give it its name when it is whole."""
+
+    def __init__(self, argument: str) -> None:
+        """Check that `argument` can be written; raises SinkUnwritable or SinkFailed."""
+        self._path = Path(argument)
+        if self._path.suffix.lower() not in CODECS:
+            raise SinkFailed(f"video sink: {argument!r} is no video name; it must end in {', '.join(CODECS)}")
+        if self._path.is_dir():
+            raise SinkUnwritable(f"{self._path}: is a folder; give the path of a file")
+        self._staged = self._path.with_name(f".{self._path.stem}.{os.getpid()}.part{self._path.suffix.lower()}")
+        try:
+            self._staged.touch()
+        except OSError as error:
+            raise sink_error(self._path, error) from error
+        self._writer: cv2.VideoWriter | None = None
+        self._waiting: Update | None = None  # the first frame, until the second tells the rate
+        self._fps = 30.0
+        self._written = 0
+        self._end = 0.0  # capture clock up to which frames are written
+        self._size = (0, 0)
+        self._closed = False
+
+    def show(self, update: Update) -> None:
+        """Draw and write one update; raises DiskFull or SinkFailed."""
+        if update.frame is None or self._closed:
+            return
+        if self._writer is None:
+            if self._waiting is None or self._waiting.frame is None:
+                self._waiting = update
+                return
+            step = update.frame.t - self._waiting.frame.t
+            self._open(update, 1 / step if step > 0 else self._fps)
+            self._write(self._waiting)
+        self._write(update)
+
+    def _open(self, update: Update, fps: float) -> None:
+        assert update.frame is not None
+        height, width = update.frame.gray.shape
+        self._size = (width, height)
+        self._fps = min(max(fps, FPS_RANGE[0]), FPS_RANGE[1])
+        code = cv2.VideoWriter.fourcc(*CODECS[self._staged.suffix])
+        self._writer = cv2.VideoWriter(str(self._staged), cv2.CAP_FFMPEG, code, self._fps, self._size)
+        if not self._writer.isOpened():
+            self._discard()
+            raise SinkFailed(f"{self._path}: OpenCV opens no {CODECS[self._staged.suffix]} writer; try .avi")
+
+    def _write(self, update: Update) -> None:
+        assert update.frame is not None
+        assert self._writer is not None
+        if self._written % CHECK_EVERY == 0:
+            disk = os.statvfs(self._staged)
+            if disk.f_bavail * disk.f_frsize < LEAST_FREE:
+                self._discard()
+                raise DiskFull(f"{self._path}: under {LEAST_FREE // 1_000_000} MB left on the disk; free some space")
+        picture = annotate(update)
+        if (picture.shape[1], picture.shape[0]) != self._size:
+            picture = cv2.resize(picture, self._size).astype(np.uint8, copy=False)
+        t = update.frame.t
+        if not self._written or not -GAP < t - self._end < GAP:
+            self._end = t
+        # Dropped frames are filled in, so that the video lasts as long as what it shows.
+        while self._end <= t + 0.5 / self._fps:
+            self._writer.write(picture)
+            self._written += 1
+            self._end += 1 / self._fps
+
+    def _discard(self) -> None:
+        self._closed = True
+        if self._writer is not None:
+            self._writer.release()
+        self._staged.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Finish, read back and name the file; raises DiskFull when it is not whole."""
+        if self._closed:
+            return
+        if self._writer is None and self._waiting is not None:
+            self._open(self._waiting, self._fps)
+            self._write(self._waiting)
+        self._closed = True
+        if self._writer is None:
+            self._staged.unlink(missing_ok=True)
+            return
+        self._writer.release()
+        reader = cv2.VideoCapture(str(self._staged), cv2.CAP_FFMPEG)
+        frames = 0
+        while reader.grab():
+            frames += 1
+        reader.release()
+        if frames != self._written:
+            self._staged.unlink(missing_ok=True)
+            raise DiskFull(f"{self._path}: only {frames} of {self._written} frames reached the disk; free some space")
+        self._staged.replace(self._path)
+
+
+def annotate(update: Update) -> Picture:
+    """Draw an update as BGR uint8 (height, width, 3): boxes turned with the faces, readings, and the cue below."""
+    assert update.frame is not None
+    picture: Picture = cv2.cvtColor(update.frame.gray, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+    height, width = update.frame.gray.shape
+    unit = height / 480
+    probabilities = {reading.face_id: reading.probabilities for reading in update.readings}
+    for face in update.faces:
+        corners = _corners(face)
+        cv2.polylines(picture, [corners], True, _OTHER, max(1, round(2 * unit)), cv2.LINE_AA)
+        values = probabilities[face.id]
+        label = f"{face.id} {update.labels[int(np.argmax(values))]} {max(values):.2f} {face.roll_deg:+.0f} deg"
+        at = (int(corners[:, 0].min()), max(12, int(corners[:, 1].min()) - 5))
+        _text(picture, label, at, 0.45 * unit, _OTHER)
+    cue = update.cue
+    word = cue.expression or cue.state.replace("_", " ")
+    colour = COLOURS.get(cue.expression or cue.state, _OTHER)
+    _text(picture, word, (round(12 * unit), height - round(22 * unit)), 1.1 * unit, colour)
+    if cue.expression:
+        left, top, bottom = (round(edge * unit) for edge in (12, 480 - 12, 480 - 6))
+        cv2.rectangle(picture, (left, top), (left + round(cue.confidence * width / 3), bottom), colour, -1)
+    return picture
+
+
+def _corners(face: Face) -> npt.NDArray[np.int32]:
+    x, y, width, height = face.box
+    rectangle = ((x + width / 2, y + height / 2), (float(width), float(height)), face.roll_deg)
+    return np.round(cv2.boxPoints(rectangle)).astype(np.int32)
+
+
+def _text(picture: Picture, text: str, at: tuple[int, int], scale: float, colour: tuple[int, int, int]) -> None:
+    thick = max(1, round(2 * scale))
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick + 3, cv2.LINE_AA)
+    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)

@@ -1,0 +1,19 @@
+"""The service manager's notifications, sd_notify(3): ready, alive, stopping."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+
+def notify(state: str) -> None:
+    """Tell systemd `state`; does nothing where no service manager listens."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
+        channel.setblocking(False)
+        # A manager that cannot listen just now must not stop the cue; its watchdog decides.
+        with contextlib.suppress(OSError):
+            channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

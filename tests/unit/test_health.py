@@ -1,0 +1,109 @@
+"""What a run measured: percentiles, counts, and what the machine does not tell."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge import health
+from edge.health import Health, peak_rss_mb, percentile, percentiles, temperature_c
+from edge.types import Cue, Face
+
+FACE = Face(1, (0, 0, 80, 80), 0.0, 1.0)
+DARK = Cue("no_face", None, 1.0, 0.0)
+SMILE = Cue("expression", "smile", 0.9, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [(0, 15.0), (5, 15.0), (30, 20.0), (40, 20.0), (50, 35.0), (95, 50.0), (100, 50.0)],
+)
+def test_percentile_is_the_nearest_rank(percent: float, expected: float) -> None:
+    assert percentile([35.0, 20.0, 15.0, 50.0, 40.0], percent) == expected
+
+
+def test_percentile_of_a_hundred_is_its_rank() -> None:
+    assert percentiles([float(number) for number in range(100, 0, -1)]) == {"p50": 50.0, "p95": 95.0, "p99": 99.0}
+
+
+def test_percentile_of_nothing_is_zero() -> None:
+    assert percentile([], 95) == 0.0
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300), st.integers(1, 100))
+def test_percentile_is_the_least_value_that_so_many_do_not_exceed(values: list[float], percent: int) -> None:
+    found = percentile(values, percent)
+    assert found in values
+    assert 100 * sum(value <= found for value in values) >= percent * len(values)
+    assert 100 * sum(value < found for value in values) < percent * len(values)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=50))
+def test_percentiles_rise(values: list[float]) -> None:
+    p50, p95, p99 = percentiles(values).values()
+    assert p50 <= p95 <= p99
+
+
+def test_counts_frames_faces_and_how_often_a_cue_came_up() -> None:
+    measured = Health("none 0")
+    for index, (cue, faces) in enumerate([(DARK, []), (SMILE, [FACE]), (SMILE, [FACE]), (DARK, []), (SMILE, [FACE])]):
+        measured.count(cue, faces, {"find": float(index)}, 10.0 + index / 4)
+    assert (measured.frames, measured.frames_with_face) == (5, 3)
+    assert measured.cues == {"no_face": 2, "smile": 2}
+    assert measured.fps == pytest.approx(4.0)
+    assert measured.measurements() == {"find": [0.0, 1.0, 2.0, 3.0, 4.0]}
+    assert measured.percentiles()["find"]["p50"] == 2.0
+
+
+@pytest.mark.parametrize("frames", [0, 1])
+def test_too_few_frames_have_no_rate(frames: int) -> None:
+    measured = Health("none 0")
+    for _ in range(frames):
+        measured.count(DARK, [], {}, 5.0)
+    assert measured.fps == 0.0
+    assert measured.cpu_ms_per_frame() >= 0.0
+    assert f"{frames} frames, 0.0 fps" in measured.summary()
+
+
+def test_keeps_the_newest_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "KEPT", 3)
+    measured = Health("none 0")
+    for value in range(5):
+        measured.record("capture", float(value))
+    assert measured.measurements() == {"capture": [2.0, 3.0, 4.0]}
+
+
+def test_summary_says_when_no_face_was_seen() -> None:
+    measured = Health("none 0")
+    measured.count(DARK, [], {"total": 7.0}, 1.0)
+    assert "p95 latency 7.0 ms" in measured.summary()
+    assert "no face was seen" in measured.summary()
+    measured.count(SMILE, [FACE], {"total": 7.0}, 2.0)
+    assert "no face was seen" not in measured.summary()
+
+
+@pytest.mark.parametrize(("text", "expected"), [("48312\n", 48.312), ("-3000\n", -3.0), ("", None), ("hot", None)])
+def test_temperature_is_read_or_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: float | None
+) -> None:
+    monkeypatch.setattr(health, "_THERMAL", tmp_path / "temp")
+    assert temperature_c() is None
+    (tmp_path / "temp").write_text(text, encoding="ascii")
+    assert temperature_c() == expected
+
+
+def test_peak_memory_is_not_that_of_the_process_that_started_us(repository: Path) -> None:
+    ballast = b"\1" * 200_000_000
+    words = [sys.executable, "-c", "from edge.health import peak_rss_mb; print(peak_rss_mb())"]
+    done = subprocess.run(words, cwd=repository, capture_output=True, text=True, timeout=60, check=True)
+    assert 1 < float(done.stdout) < len(ballast) / 1e6
+
+
+def test_peak_memory_is_told_where_proc_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_STATUS", tmp_path / "status")
+    assert peak_rss_mb() > 1

@@ -1,0 +1,202 @@
+"""Sinks on updates made by hand: the log's lines, the terminal's text, the video's frames."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.errors import DiskFull, SinkFailed, SinkUnknown, SinkUnwritable
+from edge.sinks import SINKS, open_sink
+from edge.sinks.log import LogSink
+from edge.sinks.terminal import TerminalSink
+from edge.sinks.video import VideoSink, annotate
+from edge.types import Cue, Face, Frame, Reading, Update
+
+LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+SMILE = Cue("expression", "smile", 0.8123, 0.5)
+
+
+def update(seq: int, cue: Cue = SMILE, fps: float = 25.0) -> Update:
+    gray = np.random.default_rng(seq).integers(0, 256, (240, 320), dtype=np.uint8)
+    face = Face(4, (100, 60, 90, 90), -12.5, 0.9)
+    reading = Reading(4, (0.05, 0.01, 0.02, 0.8, 0.04, 0.03, 0.05))
+    latency_ms = {"find": 3.1, "read": 1.2, "total": 4.5}
+    return Update(Frame(gray, seq / fps, seq, 0.0), (face,), (reading,), LABELS, cue, latency_ms, 2)
+
+
+LOST = Update(None, (), (), LABELS, Cue("no_camera", None, 0.0, 3.0), {}, 0)
+
+
+def test_a_log_line_has_the_published_keys(tmp_path: Path) -> None:
+    sink = LogSink(str(tmp_path / "out.jsonl"))
+    sink.show(update(7))
+    sink.show(LOST)
+    sink.close()
+    sink.close()
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {
+            "seq": 7,
+            "t": 0.28,
+            "state": "expression",
+            "expression": "smile",
+            "confidence": 0.8123,
+            "since": 0.5,
+            "faces": [
+                {
+                    "id": 4,
+                    "box": [100, 60, 90, 90],
+                    "roll_deg": -12.5,
+                    "quality": 0.9,
+                    "class": "happy",
+                    "probabilities": dict(zip(LABELS, (0.05, 0.01, 0.02, 0.8, 0.04, 0.03, 0.05), strict=True)),
+                }
+            ],
+            "latency_ms": {"find": 3.1, "read": 1.2, "total": 4.5},
+            "dropped": 2,
+        }
+    ]
+
+
+def test_a_log_on_a_full_disk_says_so() -> None:
+    sink = LogSink("/dev/full")
+    with pytest.raises(DiskFull, match="/dev/full: No space left"):
+        sink.show(update(1))
+    sink.close()
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """Let no file grow over 20 kB: to the writer a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    kept = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, kept)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_log_that_fills_the_disk_ends_with_a_whole_line(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    sink = LogSink(str(path))
+    with pytest.raises(DiskFull):
+        for seq in range(1000):
+            sink.show(update(seq))
+    sink.close()
+    text = path.read_text()
+    assert text.endswith("\n")
+    assert [json.loads(line)["seq"] for line in text.splitlines()] == list(range(text.count("\n")))
+    assert text.count("\n") > 10
+
+
+@pytest.mark.usefixtures("small_files")
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi", "out.mkv"])
+def test_a_video_that_fills_the_disk_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
+    sink = VideoSink(str(tmp_path / name))
+    with pytest.raises(DiskFull, match="frames reached the disk"):
+        for seq in range(60):
+            sink.show(update(seq))
+        sink.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.avi", "out.mkv"])
+def test_a_video_has_every_frame_and_the_sources_rate(tmp_path: Path, name: str) -> None:
+    sink = VideoSink(str(tmp_path / name))
+    for seq in range(40):
+        sink.show(update(seq))
+        assert not (tmp_path / name).exists()
+    sink.close()
+    sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    video = cv2.VideoCapture(str(tmp_path / name))
+    assert video.get(cv2.CAP_PROP_FPS) == pytest.approx(25, abs=0.1)
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 40
+    video.release()
+
+
+def test_dropped_frames_are_filled_in(tmp_path: Path) -> None:
+    path = tmp_path / "out.avi"
+    sink = VideoSink(str(path))
+    for seq in (0, 1, 2, 10, 11):
+        sink.show(update(seq))
+    sink.close()
+    video = cv2.VideoCapture(str(path))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 12
+    video.release()
+
+
+def test_a_single_frame_is_a_video_too_and_none_is_no_file(tmp_path: Path) -> None:
+    one, none = VideoSink(str(tmp_path / "one.avi")), VideoSink(str(tmp_path / "none.avi"))
+    one.show(update(0))
+    one.close()
+    none.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["one.avi"]
+
+
+def test_an_unwritable_path_is_said_before_anything_runs(tmp_path: Path) -> None:
+    for spec in (f"video:{tmp_path}/none/out.mp4", f"log:{tmp_path}/none/out.jsonl", f"log:{tmp_path}"):
+        with pytest.raises(SinkUnwritable):
+            open_sink(spec)
+    for spec in (f"video:{tmp_path}/out.gif", "video", "video:"):
+        with pytest.raises(SinkFailed, match=r"\.mp4"):
+            open_sink(spec)
+    with pytest.raises(SinkUnknown, match="did you mean 'terminal'"):
+        open_sink("terminl")
+
+
+def test_every_named_sink_can_be_opened(tmp_path: Path) -> None:
+    for name in SINKS:
+        sink = open_sink(f"{name}:{tmp_path}/out.avi" if name != "terminal" else name)
+        sink.close()
+
+
+def test_a_picture_marks_the_face_and_the_cue() -> None:
+    shown = update(0)
+    assert shown.frame is not None
+    picture = annotate(shown).astype(int)
+    plain = cv2.cvtColor(shown.frame.gray, cv2.COLOR_GRAY2BGR).astype(int)
+    changed = np.abs(picture - plain).sum(axis=2) > 30
+    assert changed[60:150, 90:200].any()
+    assert changed[200:, :100].any()
+    assert not changed[160:190, 220:].any()
+
+
+def test_text_in_a_pipe_is_one_line_a_second() -> None:
+    stream = io.StringIO()
+    sink = TerminalSink(stream=stream)
+    for seq in range(100):
+        sink.show(update(seq, fps=20.0))
+    sink.close()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 5
+    assert all("smile" in line and "81%" in line and "1 face" in line for line in lines)
+
+
+def test_text_in_a_pipe_says_when_the_camera_is_lost() -> None:
+    stream = io.StringIO()
+    TerminalSink(stream=stream).show(LOST)
+    assert "no camera" in stream.getvalue()
+
+
+def test_text_on_a_terminal_is_one_line_rewritten() -> None:
+    leader, follower = os.openpty()
+    with os.fdopen(follower, "w") as terminal:
+        sink = TerminalSink(stream=terminal)
+        for seq in range(10):
+            sink.show(update(seq, fps=5.0))
+        sink.close()
+        shown = os.read(leader, 10_000).decode()
+    os.close(leader)
+    assert shown.count("\r\x1b[K") == 10
+    assert shown.count("\n") == 1
