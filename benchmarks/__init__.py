@@ -1,0 +1,1 @@
+"""Measurements of the device's own loop, and of what others offer beside it."""
