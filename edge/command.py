@@ -8,13 +8,20 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
+from typing import Protocol
 
 from edge.errors import CuelensError
 
 Body = Callable[[argparse.ArgumentParser, "list[str] | None"], "int | None"]
 
 
-def command(body: Body) -> Callable[[], None]:
+class Script(Protocol):
+    """A console script; `argv` is for tests."""
+
+    def __call__(self, argv: list[str] | None = None) -> None: ...
+
+
+def command(body: Body) -> Script:
     """Turn `body(parser, argv)` into a console script that exits with the failure's own code.
 
     `body` adds its arguments to the parser (which has --debug already), parses and works; what it

@@ -1,7 +1,7 @@
 """The demo person's faces: averages of many FER2013 Training faces a class, so of nobody who exists.
 
-Eyes are found, faces set upright, the members most typical of each class chosen, bent onto their
-common shape and averaged. Host only; edge/sources/demo.py plays what this writes.
+Eyes are found, faces set upright, those chosen that the network reads most clearly as their class, bent
+onto their common shape and averaged. Host only; edge/sources/demo.py plays what this writes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from edge.command import command
 from edge.errors import DataSplitEmpty, SettingsInvalid
 from edge.faces import load_cascade
 from edge.files import replace_file
+from edge.model import ExpressionModel
 from training.fer2013 import CLASSES, Labelled, read_fer2013
 
 FACE_SIDE = 96  # of the faces written: twice FER2013's, so that averaging keeps what alignment gains
@@ -27,8 +28,7 @@ LEAST_MEMBERS = 25  # fewer and a mean face starts to look like one of its membe
 EYES_AT = np.array([[0.31, 0.375], [0.69, 0.375]])  # left and right eye as seen, of the side: FER2013's own framing
 
 _SEARCH_SIDE = 144  # the eye cascade wants eyes of 20 pixels and more; FER2013's have 10
-_COMPONENTS = 200  # principal components that the discriminant sees: expression, not pixel noise
-_USUAL = 0.7  # the share of faces that counts as faces
+_LEAST = 1e-4  # probability: keeps log odds finite
 _CLEAR = 2.0  # log odds: seven to one that the face is its class and no other
 _ROUNDS = 4  # of coming closer to the running mean; it no longer moves after three
 _POOL = 1.4  # times the members, from which those that look alike are taken
@@ -85,40 +85,24 @@ def normalise(faces: Faces, mask: Faces) -> Faces:
     return np.clip((faces - mean) / np.maximum(deviation, 4), -4, 4).astype(np.float32)
 
 
-def typicality(faces: Faces, labels: npt.NDArray[np.int64], mask: Faces) -> npt.NDArray[np.float64]:
-    """Say how much each face is its class and none of the others: log odds (n,), larger is more typical.
+def clarity(
+    model: ExpressionModel, faces: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Say how clearly the network reads each aligned face as its class: uint8 (n, h, w) to log odds (n,).
 
-    A linear discriminant with one covariance for all classes, on the principal components of histograms
-    of gradients, which see the shape of mouth and brows and little of skin and light. Faces far from
-    all faces (hands, watermarks, badly found eyes) get minus infinity.
+    A face whose label another rater would not give, a watermark or a hand is not read clearly.
     """
-    finder = cv2.HOGDescriptor((64, 64), (16, 16), (8, 8), (8, 8), 9)
-    visible = [cv2.resize(_visible(face * mask), (64, 64), interpolation=cv2.INTER_AREA) for face in faces]
-    rows = np.stack([np.ravel(finder.compute(face)) for face in visible])
-    rows -= rows.mean(0)
-    variances, axes = np.linalg.eigh(rows.T @ rows)
-    axes = axes[:, np.argsort(-variances, kind="stable")[:_COMPONENTS]]
-    points = (rows @ axes).astype(np.float64)
-    strange = np.linalg.norm(rows - points @ axes.T, axis=1)
-    known, own = np.unique(labels, return_inverse=True)
-    centres = np.stack([points[labels == label].mean(0) for label in known])
-    inner = points - centres[own]
-    spread = inner.T @ inner / len(inner)
-    spread += np.eye(len(spread)) * np.trace(spread) / len(spread) * 1e-2
-    inverse = np.linalg.inv(spread)
-    scores = points @ inverse @ centres.T - 0.5 * np.einsum("ki,ij,kj->k", centres, inverse, centres)
-    every = np.arange(len(labels))
-    mine = scores[every, own]
-    scores[every, own] = -np.inf
-    odds: npt.NDArray[np.float64] = mine - scores.max(1, initial=-1e9)
-    odds[strange > np.quantile(strange, _USUAL)] = -np.inf
-    return odds
+    side = model.contract.side
+    faces = tqdm(faces, "read faces", disable=not sys.stderr.isatty(), leave=False)
+    small = (np.asarray(cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA), np.uint8) for face in faces)
+    own = np.array([model.read(face)[label] for face, label in zip(small, labels, strict=True)])
+    return np.log(own + _LEAST) - np.log(1 - own + _LEAST)
 
 
 def choose(
     faces: Faces, odds: npt.NDArray[np.float64], members: int, mask: Faces, person: Faces | None = None
 ) -> list[int]:
-    """Choose the rows of one class to average: typical ones, no picture twice, that look alike.
+    """Choose the rows of one class to average: clear ones, no picture twice, that look alike.
 
     FER2013 holds many pictures several times over, cropped a little differently: those count once.
     A class may have several ways to look (a fear with the mouth open or shut): the commonest is kept,
@@ -190,8 +174,10 @@ def finish(means: Faces, mask: Faces) -> npt.NDArray[np.uint8]:
     return np.clip(normalise(crisp * 50, mask) * 46 + 134, 0, 255).astype(np.uint8)
 
 
-def mean_faces(train: Labelled, cascade: cv2.CascadeClassifier, members: int) -> npt.NDArray[np.uint8]:
-    """Average `members` typical faces of each class: uint8 (classes, FACE_SIDE, FACE_SIDE).
+def mean_faces(
+    train: Labelled, cascade: cv2.CascadeClassifier, model: ExpressionModel, members: int
+) -> npt.NDArray[np.uint8]:
+    """Average `members` clear faces of each class: uint8 (classes, FACE_SIDE, FACE_SIDE).
 
     Raises DataSplitEmpty when a class has too few different faces whose eyes are found.
     """
@@ -205,9 +191,10 @@ def mean_faces(train: Labelled, cascade: cv2.CascadeClassifier, members: int) ->
     labels = train.labels[rows]
     _check_enough({name: int((labels == label).sum()) for label, name in enumerate(CLASSES)})
     mask = oval(FACE_SIDE)
-    faces = normalise(np.stack(found).astype(np.float32), mask)
+    aligned = np.stack(found)
+    faces = normalise(aligned.astype(np.float32), mask)
     person = np.mean([faces[labels == label].mean(0) for label in range(len(CLASSES))], 0)
-    odds = typicality(faces, labels, mask)
+    odds = clarity(model, aligned, labels)
     chosen = {}
     for label, name in enumerate(CLASSES):
         own = np.flatnonzero(labels == label)
@@ -226,17 +213,18 @@ def _check_enough(counts: dict[str, int]) -> None:
 
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Average typical Training faces of each class into the demo person's faces."""
+    """Average clear Training faces of each class into the demo person's faces."""
     parser.add_argument("--data", type=Path, required=True, help="fer2013.csv, plain or .gz, .xz, .zip")
     parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
-    parser.add_argument("--members", type=int, default=40, help="faces averaged for each class")
+    parser.add_argument("--members", type=int, default=30, help="faces averaged for each class")
+    parser.add_argument("--model", type=Path, help="that chooses clear faces; default the shipped one")
     args = parser.parse_args(argv)
     if args.members < LEAST_MEMBERS:
         raise SettingsInvalid(f"--members is {args.members}; {LEAST_MEMBERS} or more make a face that is nobody's")
-    cascade = load_cascade("haarcascade_eye.xml")
+    cascade, model = load_cascade("haarcascade_eye.xml"), ExpressionModel(args.model)
     train = read_fer2013(args.data, "Training")["Training"]
     content = io.BytesIO()
-    np.savez_compressed(content, faces=mean_faces(train, cascade, args.members), classes=np.array(CLASSES))
+    np.savez_compressed(content, faces=mean_faces(train, cascade, model, args.members), classes=np.array(CLASSES))
     replace_file(args.out, content.getvalue())
     print(f"{args.out}: {len(CLASSES)} faces of {args.members} members each, {len(content.getvalue())} bytes")
 

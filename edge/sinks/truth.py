@@ -38,5 +38,9 @@ class TruthSink:
 
     def summary(self) -> str:
         """Say how often the cue was true."""
-        share = f"{self.right / self.steady:.1%} of" if self.steady else "none of"
-        return f"cue as the demo person's truth: {share} {self.steady} frames steady for over {self._delay:.1f} s"
+        if not self.steady:
+            return f"cue as the demo person's truth: no frame was steady for over {self._delay:.1f} s; run it longer"
+        share = self.right / self.steady
+        return (
+            f"cue as the demo person's truth: {share:.1%} of {self.steady} frames steady for over {self._delay:.1f} s"
+        )

@@ -21,7 +21,8 @@ from edge.types import Box, Frame, Gray
 
 WIDTH, HEIGHT, FPS = 640, 480, 30
 
-UPSET = ("angry", "disgust", "sad")  # one of them a scene
+# One of them a scene. Not fear: faces in fear differ so much (hands, open mouths) that their average shows none.
+UPSET = ("angry", "disgust", "sad")
 ALWAYS = ("neutral", "happy", "surprise")
 HOLD_FRAMES = 90  # three seconds of one pure expression
 FADE_FRAMES = 12

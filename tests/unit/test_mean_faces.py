@@ -11,6 +11,7 @@ import pytest
 
 from edge.errors import DataMissing, DataSplitEmpty, SettingsInvalid
 from edge.faces import load_cascade
+from edge.model import ExpressionModel
 from training import mean_faces as module
 from training.fer2013 import CLASSES, Labelled, read_fer2013
 from training.mean_faces import EYES_AT, FACE_SIDE, align, choose, find_eyes, main, mean_faces, merge, normalise, oval
@@ -88,19 +89,19 @@ def test_too_few_people_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "find_eyes", lambda *_: EYES_AT)
     train = Labelled(np.stack([draw(side=48)] * 7), np.arange(7))
     with pytest.raises(DataSplitEmpty, match="class angry: 1 usable faces; 25 or more are needed"):
-        mean_faces(train, load_cascade("haarcascade_eye.xml"), 40)
+        mean_faces(train, load_cascade("haarcascade_eye.xml"), ExpressionModel(), 30)
 
 
 def test_fewer_members_than_make_nobody_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["--data", str(tmp_path / "none.csv"), "--out", str(tmp_path / "x.npz"), "--members", "10"])  # type: ignore[call-arg]
+        main(["--data", str(tmp_path / "none.csv"), "--out", str(tmp_path / "x.npz"), "--members", "10"])
     assert caught.value.code == SettingsInvalid.exit_code
     assert "--members is 10; 25 or more" in capsys.readouterr().err
 
 
 def test_a_missing_data_set_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["--data", str(tmp_path / "none.csv"), "--out", str(tmp_path / "x.npz")])  # type: ignore[call-arg]
+        main(["--data", str(tmp_path / "none.csv"), "--out", str(tmp_path / "x.npz")])
     assert caught.value.code == DataMissing.exit_code
     assert "none.csv" in capsys.readouterr().err
     assert not (tmp_path / "x.npz").exists()

@@ -1,0 +1,101 @@
+"""The README's commands run, its table of exit codes is whole, its links lead somewhere."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge import errors
+from edge.sources.demo import FACES
+from training.fer2013 import CLASSES
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+# Without these devices the answer must be the one line that says so.
+HARDWARE = {"v4l2": {0, 14}, "picamera": {0, 14, 60}}
+
+
+def write_table(path: Path) -> None:
+    """Write a FER2013 table of the demo's faces, each a little different: a network can learn it in seconds."""
+    rng = np.random.default_rng(0)
+    with np.load(FACES) as table:
+        faces = dict(zip(table["classes"].tolist(), table["faces"], strict=True))
+    lines = ["emotion,pixels,Usage"]
+    for split, count in (("Training", 256), ("PublicTest", 70)):
+        for row in range(count):
+            label = row % len(CLASSES)
+            face = cv2.resize(faces[CLASSES[label]], (48, 48), interpolation=cv2.INTER_AREA).astype(int)
+            face = np.clip(face * rng.uniform(0.9, 1.1) + rng.normal(0, 3, face.shape), 0, 255).astype(np.uint8)
+            lines.append(f"{label},{' '.join(map(str, face.ravel()))},{split}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="module")
+def desk(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the checkout to the README's commands, and keeps what they write out of it."""
+    folder = tmp_path_factory.mktemp("desk")
+    for name in ("deploy.sh", "models", ".venv", ".venv-host"):
+        (folder / name).symlink_to(repository / name)
+    write_table(folder / "fer2013.csv")
+    return folder
+
+
+def test_there_are_commands() -> None:
+    assert COMMANDS[:2] == ["./deploy.sh demo", "./deploy.sh test"]
+    assert len(COMMANDS) >= 10
+
+
+@pytest.mark.host  # once, in the second of the two environments: by then both exist
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme_runs(command: str, desk: Path) -> None:
+    words = shlex.split(command)
+    if words[0].startswith(".venv") and not (desk / words[0]).exists():
+        pytest.skip(f"{words[0]} is not set up; ./deploy.sh test makes it")
+    if words == ["./deploy.sh", "test"]:
+        words.append("tests/unit/test_config.py")  # all of it would run this test again
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+    done = subprocess.run(words, cwd=desk, env=environment, capture_output=True, text=True, check=False)
+    allowed = next((codes for name, codes in HARDWARE.items() if name in words), {0})
+    assert done.returncode in allowed, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    if words == ["./deploy.sh", "demo"]:
+        share = re.search(r"truth: ([\d.]+)% of (\d+) frames", done.stdout)
+        assert share, done.stdout
+        assert float(share[1]) >= 90
+        assert int(share[2]) > 100
+
+
+def test_every_exit_code_stands_in_the_readme_and_none_twice() -> None:
+    classes = [item for _, item in inspect.getmembers(errors, inspect.isclass) if issubclass(item, errors.CuelensError)]
+    codes = [item.exit_code for item in classes]
+    assert len(set(codes)) == len(codes)
+    listed = {int(code) for code in re.findall(r"^\| (\d+) \|", README.read_text(), re.MULTILINE)}
+    assert listed == {*codes, 2}
+
+
+def test_every_error_is_also_the_builtin_a_caller_would_expect() -> None:
+    for _, item in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(item, errors.CuelensError) and item is not errors.CuelensError:
+            assert len(item.__bases__) == 2, item
+            assert item.__doc__, item
+
+
+def test_every_link_leads_somewhere() -> None:
+    for text in (README, README.parent / "models" / "CARD.md"):
+        for target in re.findall(r"\]\(([^)#:]+)\)", text.read_text()):
+            assert (text.parent / target).exists(), f"{text.name}: {target}"
