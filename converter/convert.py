@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from edge.command import command
 from edge.errors import GateFailed, RuntimeMissing, SinkUnwritable
 from edge.files import replace_file
 from edge.model import ExpressionModel, load_interpreter
+from edge.quiet import quiet
 from training.evaluate import load_keras, predict_keras, predict_tflite
 from training.fer2013 import CLASSES, Labelled, read_fer2013
 
@@ -60,26 +58,8 @@ def quantise(model: Any, calibration: npt.NDArray[np.uint8]) -> bytes:
     converter.representative_dataset = faces
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.int8
-    with _quiet():
+    with quiet():
         return bytes(converter.convert())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the converter's C++ chatter off the terminal; its exceptions still come through."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        for stream, descriptor in enumerate(kept, 1):
-            os.dup2(descriptor, stream)
-            os.close(descriptor)
 
 
 def convert(path: Path, train: Labelled, public: Labelled, out: Path, *, count: int, seed: int) -> dict[str, Any]:

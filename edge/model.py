@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import ContractMismatch, ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable, RuntimeMissing
+from edge.quiet import quiet
 from edge.types import Gray
 
 _RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
@@ -134,8 +135,9 @@ class ExpressionModel:
                 "install model and contract together"
             )
         try:
-            self._interpreter, self.runtime = load_interpreter(content, threads)
-            self._interpreter.allocate_tensors()
+            with quiet():
+                self._interpreter, self.runtime = load_interpreter(content, threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise ModelUnreadable(f"{self.path}: {error}; this runtime cannot load it") from error
         (given,) = self._interpreter.get_input_details()

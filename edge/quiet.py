@@ -1,0 +1,27 @@
+"""Keeps native libraries' chatter off the terminal: what fails is said in one line of ours."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Send what is written to file descriptors 1 and 2 nowhere; exceptions still come through."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        for stream, descriptor in enumerate(kept, 1):
+            os.dup2(descriptor, stream)
+            os.close(descriptor)
