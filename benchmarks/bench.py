@@ -52,7 +52,7 @@ DEFINITIONS = {
     "peak_rss_mb": "most resident memory of the measuring process in MB of 10^6 bytes, start included",
     "percentiles": "nearest rank, over frames",
 }
-LIVE_WHOLE = "elapsed ms from a frame's arrival to its cue, the wait for the loop included, capture excluded"
+LIVE_WHOLE = "elapsed ms from a frame's capture, as its driver tells, to its cue; waits included"
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,10 +215,11 @@ def run(
             read = time.monotonic()
             cue = policy.update(faces, readings, frame.t)
             shown = time.monotonic()
+            captured = frame.t if source.live else frame.t_arrived  # a recording's `t` is not of our clock
             latency_ms = {
                 "find": round(1000 * (found - heard), 3),
                 "read": round(1000 * (read - found), 3),
-                "total": round(1000 * (shown - frame.t_arrived), 3),
+                "total": round(1000 * (shown - captured), 3),
             }
             health.count(cue, faces, latency_ms | {"cue": 1000 * (shown - read)}, shown)
             publish(Update(frame, tuple(faces), tuple(readings), labels, cue, latency_ms, capture.slot.dropped))

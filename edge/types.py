@@ -12,7 +12,7 @@ import numpy.typing as npt
 Gray = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the frame
 
-State = Literal["no_camera", "no_face", "unsure", "expression", "paused"]
+State = Literal["no_camera", "no_face", "unsure", "expression"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Frame:
     """One luma picture: gray uint8 (height, width).
 
     `t` is seconds on the capture clock that all policy runs on: time.monotonic() of a camera, or
-    the position in a file. `t_arrived` is time.monotonic() when the frame reached us, for latency.
+    the position in a file. `t_arrived` is time.monotonic() when the frame reached us.
     """
 
     gray: Gray
@@ -69,7 +69,7 @@ class Update:
     readings: tuple[Reading, ...]
     labels: tuple[str, ...]  # of the probabilities
     cue: Cue
-    latency_ms: dict[str, float]  # find, read, total (arrival to cue)
+    latency_ms: dict[str, float]  # find, read, total (capture to cue; of a recording, arrival to cue)
     dropped: int  # frames so far that a newer one replaced
 
 

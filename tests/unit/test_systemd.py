@@ -1,0 +1,48 @@
+"""What the service manager hears: ready, alive, stopping, over the socket it names."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.systemd import notify
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_a_run_says_ready_then_alive_with_every_frame_then_stopping(
+    tmp_path: Path, repository: Path, abstract: bool
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        address = f"@cuelens-test-{os.getpid()}" if abstract else str(tmp_path / "notify")
+        manager.bind(address.replace("@", "\0", 1) if abstract else address)
+        manager.settimeout(30)
+        script = "from edge.cli import main; main()"
+        words = ["run", "--source", "demo", "--seconds", "1"]
+        environment = os.environ | {"NOTIFY_SOCKET": address}
+        with subprocess.Popen(
+            [sys.executable, "-c", script, *words], cwd=repository, env=environment, stdout=subprocess.DEVNULL
+        ) as process:
+            heard = [manager.recv(100).decode()]
+            while heard[-1] != "STOPPING=1":
+                heard.append(manager.recv(100).decode())
+            assert process.wait(timeout=30) == 0
+    assert heard[0] == "READY=1"
+    assert heard[-1] == "STOPPING=1"
+    assert set(heard[1:-1]) == {"WATCHDOG=1"}
+    assert len(heard) > 10
+
+
+def test_without_a_service_manager_nothing_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    monkeypatch.setattr(socket, "socket", lambda *_: pytest.fail("a socket was opened"))
+    notify("READY=1")
+
+
+def test_a_manager_that_went_away_stops_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+    notify("WATCHDOG=1")
