@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
+from importlib.metadata import version
 from typing import Protocol
 
 from edge.errors import CuelensError
@@ -31,6 +32,7 @@ def command(body: Body) -> Script:
     @wraps(body)
     def script(argv: list[str] | None = None) -> None:
         parser = argparse.ArgumentParser(description=body.__doc__)
+        parser.add_argument("--version", action="version", version=f"%(prog)s {version('cuelens')}")
         parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
         words = sys.argv[1:] if argv is None else argv
         try:

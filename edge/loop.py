@@ -240,4 +240,5 @@ def run(
             failures.append(failure)
             say(str(failure))
     health.dropped = capture.slot.dropped
+    health.missed = {outlet.name: outlet.slot.dropped for outlet in outlets}
     return Outcome(health, tuple(failures))

@@ -25,3 +25,14 @@ def quiet() -> Iterator[None]:
         for stream, descriptor in enumerate(kept, 1):
             os.dup2(descriptor, stream)
             os.close(descriptor)
+
+
+def hush_opencv() -> None:
+    """Keep OpenCV's and FFmpeg's own warnings off the terminal: what fails is said in one line of ours."""
+    import cv2
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    # It moved between 4.11 and 4.14, and the stubs know neither place.
+    quieter = getattr(cv2, "setLogLevel", None) or getattr(getattr(cv2.utils, "logging", None), "setLogLevel", None)
+    if quieter is not None:
+        quieter(0)

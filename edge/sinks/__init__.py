@@ -1,10 +1,8 @@
-"""Where cues go: one file each, imported only when named."""
+"""Where cues go: one file each."""
 
 from __future__ import annotations
 
-import difflib
-from importlib import import_module
-
+from edge.backends import find_backend
 from edge.errors import SinkUnknown
 from edge.types import Sink
 
@@ -17,11 +15,6 @@ SINKS = {
 
 def open_sink(spec: str) -> Sink:
     """Open `NAME` or `NAME:ARGUMENT`; raises SinkUnknown, or what the sink raises."""
-    name, _, argument = spec.partition(":")
-    if name not in SINKS:
-        near = difflib.get_close_matches(name, SINKS, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise SinkUnknown(f"--sink {spec!r}: no sink {name!r}; {hint}valid are {', '.join(SINKS)}")
-    module, _, attribute = SINKS[name].partition(":")
-    sink: Sink = getattr(import_module(module), attribute)(argument)
+    backend, argument = find_backend("--sink", spec, SINKS, SinkUnknown)
+    sink: Sink = backend(argument)
     return sink

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edge.errors import DiskFull, SinkFailed, SinkUnwritable
 from edge.files import sink_error
+from edge.quiet import hush_opencv
 from edge.types import Face, Update
 
 Picture = npt.NDArray[np.uint8]  # BGR (height, width, 3)
@@ -36,6 +37,7 @@ class VideoSink:
 
     def __init__(self, argument: str) -> None:
         """Check that `argument` can be written; raises SinkUnwritable or SinkFailed."""
+        hush_opencv()
         self._path = Path(argument)
         if self._path.suffix.lower() not in CODECS:
             raise SinkFailed(f"video sink: {argument!r} is no video name; it must end in {', '.join(CODECS)}")

@@ -1,10 +1,8 @@
-"""Where frames come from: one file each, imported only when named."""
+"""Where frames come from: one file each."""
 
 from __future__ import annotations
 
-import difflib
-from importlib import import_module
-
+from edge.backends import find_backend
 from edge.errors import SourceUnknown
 from edge.types import Source
 
@@ -21,11 +19,6 @@ def open_source(spec: str, *, live: bool) -> Source:
 
     Raises SourceUnknown, or what the source raises.
     """
-    name, _, argument = spec.partition(":")
-    if name not in SOURCES:
-        near = difflib.get_close_matches(name, SOURCES, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise SourceUnknown(f"--source {spec!r}: no source {name!r}; {hint}valid are {', '.join(SOURCES)}")
-    module, _, attribute = SOURCES[name].partition(":")
-    source: Source = getattr(import_module(module), attribute)(argument, live=live)
+    backend, argument = find_backend("--source", spec, SOURCES, SourceUnknown)
+    source: Source = backend(argument, live=live)
     return source

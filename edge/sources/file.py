@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 import time
@@ -13,6 +12,7 @@ import cv2
 import numpy as np
 
 from edge.errors import CameraLost, SourceEmpty, SourceMissing, SourceTruncated, SourceUnreadable
+from edge.quiet import hush_opencv
 from edge.types import Frame, Gray
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -63,15 +63,6 @@ class Capture:
                 self._capture.release()
             finally:
                 self._lock.release()
-
-
-def hush_opencv() -> None:
-    """Keep OpenCV's and FFmpeg's own warnings off the terminal: what fails is said in one line of ours."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # It moved between 4.11 and 4.14, and the stubs know neither place.
-    quieter = getattr(cv2, "setLogLevel", None) or getattr(getattr(cv2.utils, "logging", None), "setLogLevel", None)
-    if quieter is not None:
-        quieter(0)
 
 
 class FileSource:

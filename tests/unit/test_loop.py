@@ -159,6 +159,8 @@ def test_a_slow_sink_costs_a_live_loop_no_frame(model: ExpressionModel) -> None:
     outcome = start(Ticking(30, live=True), slow, quick, model=model)
     assert outcome.health.frames + outcome.health.dropped == 30
     assert len(slow.updates) < len(quick.updates) <= 30
+    assert outcome.health.missed["sink kept0"] >= len(quick.updates) - len(slow.updates) > 0
+    assert "sink kept0 was too slow for" in outcome.health.summary()
 
 
 def test_a_sink_that_never_returns_is_named_and_left_behind(

@@ -1,0 +1,24 @@
+"""Backends by name: a source or sink is a file and a line in a table, imported only when named."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from edge.errors import CuelensError
+
+
+def find_backend(option: str, spec: str, table: Mapping[str, str], unknown: type[CuelensError]) -> tuple[Any, str]:
+    """Return the class that `NAME[:ARGUMENT]` names in a table of "module:Class", and the argument.
+
+    Raises `unknown` with the nearest valid name or all of them.
+    """
+    name, _, argument = spec.partition(":")
+    if name not in table:
+        near = difflib.get_close_matches(name, table, 1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise unknown(f"{option} {spec!r}: nothing of the name {name!r}; {hint}valid are {', '.join(table)}")
+    module, _, attribute = table[name].partition(":")
+    return getattr(import_module(module), attribute), argument
