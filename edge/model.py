@@ -101,10 +101,13 @@ def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
             interpreter_class = import_module(module).Interpreter
         except ImportError:
             continue
-        return (
-            interpreter_class(model_content=content, num_threads=threads),
-            f"{distribution} {metadata.version(distribution)}",
-        )
+        runtime = f"{distribution} {metadata.version(distribution)}"
+        try:
+            return interpreter_class(model_content=content, num_threads=threads), runtime
+        except (SystemError, ImportError, AttributeError) as error:  # how a library built for another numpy dies
+            raise RuntimeMissing(
+                f"{runtime} does not work with numpy {np.__version__}; set up again by the lock: ./deploy.sh demo"
+            ) from error
     raise RuntimeMissing("neither tflite-runtime nor ai-edge-litert is installed; run ./deploy.sh demo once")
 
 

@@ -33,7 +33,19 @@ CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 
 SPLITS = ("Training", "PublicTest", "PrivateTest")
 SIDE = 48
+_LABELS = {str(label) for label in range(len(CLASSES))}
 _COLUMNS = ("emotion", "pixels", "Usage")
+# What the unpackers and the parser raise; RuntimeError is a zip with a password.
+_BROKEN = (
+    OSError,
+    EOFError,
+    lzma.LZMAError,
+    zlib.error,
+    zipfile.BadZipFile,
+    csv.Error,
+    UnicodeDecodeError,
+    RuntimeError,
+)
 _ROWS = 35_887  # of the whole official file: the progress bar's length
 
 
@@ -67,7 +79,7 @@ def read_fer2013(path: Path, *splits: str) -> dict[str, Labelled]:
 
     Returns images uint8 (n, 48, 48) and labels int64 (n,) by split, in the file's order.
     Raises DataMissing, DataUnreadable, DataColumnMissing, and with the row's number (the first
-    row below the header is 1) DataRowInvalid or DataLabelInvalid; DataSplitEmpty at the end.
+    below the header is 1) and line DataRowInvalid or DataLabelInvalid; DataSplitEmpty at the end.
     """
     for split in splits:
         if split not in SPLITS:
@@ -92,7 +104,7 @@ def read_fer2013(path: Path, *splits: str) -> dict[str, Labelled]:
                 if row["Usage"] in images:
                     images[row["Usage"]].append(face)
                     labels[row["Usage"]].append(label)
-    except (OSError, EOFError, lzma.LZMAError, zlib.error, zipfile.BadZipFile, csv.Error, UnicodeDecodeError) as error:
+    except _BROKEN as error:
         raise DataUnreadable(f"{path}: {error}; fetch the file again") from error
     for split in splits:
         if not labels[split]:
@@ -101,10 +113,11 @@ def read_fer2013(path: Path, *splits: str) -> dict[str, Labelled]:
 
 
 def _parse_row(path: Path, number: int, row: dict[str, str]) -> tuple[int, npt.NDArray[np.uint8]]:
-    emotion = row["emotion"] or ""
-    if not emotion.isdecimal() or int(emotion) >= len(CLASSES):
-        raise DataLabelInvalid(f"{path}: row {number}: emotion is {emotion!r}; valid are 0 to {len(CLASSES) - 1}")
-    words = row["pixels"] or ""
+    where = f"{path}: row {number} (line {number + 1})"
+    emotion = (row["emotion"] or "").strip()
+    if emotion not in _LABELS:
+        raise DataLabelInvalid(f"{where}: emotion is {emotion[:20]!r}; valid are 0 to {len(CLASSES) - 1}")
+    words = (row["pixels"] or "").strip()
     try:
         # Text mode is by far the fastest parser numpy has; int16 keeps 256 and -1 visible.
         pixels = np.fromstring(words, np.int16, sep=" ")
@@ -112,10 +125,10 @@ def _parse_row(path: Path, number: int, row: dict[str, str]) -> tuple[int, npt.N
         pixels = np.empty(0, np.int16)
     if pixels.size != SIDE * SIDE or words.count(" ") != SIDE * SIDE - 1:
         raise DataRowInvalid(
-            f"{path}: row {number}: {len(words.split())} pixels, not all of them numbers"
+            f"{where}: {len(words.split())} pixels, not all of them numbers"
             if pixels.size == 0
-            else f"{path}: row {number}: {len(words.split())} pixels; {SIDE * SIDE} are needed"
+            else f"{where}: {len(words.split())} pixels; {SIDE * SIDE} are needed"
         )
     if pixels.min() < 0 or pixels.max() > 255:
-        raise DataRowInvalid(f"{path}: row {number}: pixels from {pixels.min()} to {pixels.max()}; valid are 0 to 255")
+        raise DataRowInvalid(f"{where}: pixels from {pixels.min()} to {pixels.max()}; valid are 0 to 255")
     return int(emotion), pixels.astype(np.uint8).reshape(SIDE, SIDE)

@@ -65,7 +65,6 @@ def log_record(update: Update) -> dict[str, object]:
                 "id": face.id,
                 "box": list(face.box),
                 "roll_deg": face.roll_deg,
-                "quality": face.quality,
                 "class": max(by_label, key=by_label.__getitem__),
                 "probabilities": by_label,
             }

@@ -57,6 +57,11 @@ def test_every_packing_reads_the_same(tmp_path: Path, suffix: str) -> None:
     assert splits["Training"].images[0].ravel().tolist() == [i % 256 for i in range(48 * 48)]
 
 
+def test_blanks_around_values_do_no_harm(tmp_path: Path) -> None:
+    text = table(f" 4 ,{' '.join(['7'] * (48 * 48))} ,Training")
+    assert read_fer2013(pack(tmp_path, "", text), "Training")["Training"].labels.tolist() == [4]
+
+
 def test_columns_may_come_in_another_order_and_with_others(tmp_path: Path) -> None:
     pixels = " ".join(["7"] * (48 * 48))
     text = table(f"Training,x,2,{pixels}", header="Usage,note,emotion,pixels")
@@ -75,6 +80,7 @@ def test_columns_may_come_in_another_order_and_with_others(tmp_path: Path) -> No
         (table(row(pixels=" ".join(["-1"] * 2304))), DataRowInvalid, ["row 1", "-1"]),
         (table(row(), row(), row(7)), DataLabelInvalid, ["row 3", "'7'", "0 to 6"]),
         (table(row(-1)), DataLabelInvalid, ["row 1", "'-1'"]),
+        (table(row("9" * 5000)), DataLabelInvalid, ["row 1 (line 2)"]),
         (table(row("happy")), DataLabelInvalid, ["row 1", "'happy'"]),
         (table("3"), DataRowInvalid, ["row 1"]),
         (table(row(split="PublicTest")), DataSplitEmpty, ["'Training'"]),

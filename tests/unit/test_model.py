@@ -19,6 +19,7 @@ from edge.errors import (
     ModelMissing,
     ModelShape,
     ModelUnreadable,
+    RuntimeMissing,
 )
 from edge.model import ExpressionModel, shipped_model
 
@@ -125,3 +126,14 @@ def test_a_broken_contract_is_refused(copied: Path, text: str) -> None:
     copied.with_suffix(".json").write_text(text, encoding="latin-1")
     with pytest.raises(ContractUnreadable):
         ExpressionModel(copied)
+
+
+def test_a_runtime_that_another_numpy_broke_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(**_: object) -> None:
+        raise SystemError("returned a result with an exception set")  # tflite-runtime 2.14 with numpy 2
+
+    model = ExpressionModel()
+    module = type(model._interpreter).__module__
+    monkeypatch.setattr(f"{module}.Interpreter", die)
+    with pytest.raises(RuntimeMissing, match=f"numpy {np.__version__}"):
+        ExpressionModel()

@@ -57,7 +57,6 @@ def test_a_log_line_has_the_published_keys(tmp_path: Path) -> None:
                     "id": 4,
                     "box": [100, 60, 90, 90],
                     "roll_deg": -12.5,
-                    "quality": 0.9,
                     "class": "happy",
                     "probabilities": dict(zip(LABELS, (0.05, 0.01, 0.02, 0.8, 0.04, 0.03, 0.05), strict=True)),
                 }
