@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.schema import complaints
 from edge import errors
 from edge.sources.demo import FACES
 from training.fer2013 import CLASSES
@@ -78,6 +80,21 @@ def test_a_command_of_the_readme_runs(command: str, desk: Path) -> None:
         assert share, done.stdout
         assert float(share[1]) >= 90
         assert int(share[2]) > 100
+
+
+def test_the_figures_are_those_of_the_reports() -> None:
+    report = json.loads((README.parent / "benchmarks" / "reference" / "x86-64.json").read_text())
+    assert complaints(report) == []
+    peer = report["peers"]["fer"]
+    measured = " ".join(README.read_text().split("## Measured")[1].split("##")[0].split())
+    assert f"{peer['ours_cpu_ms_per_frame']:.1f} ms CPU a frame" in measured
+    assert f"takes {peer['cpu_ms_per_frame']:.1f} ms in the same run" in measured
+    assert f"{report['peak_rss_mb']:.0f} MB of memory at most, where it takes {peer['peak_rss_mb']:.0f} MB" in measured
+    assert peer["ratio"] <= 0.5
+    results = json.loads((README.parent / "models" / "evaluation.json").read_text())
+    (shipped,) = [item for item in results if (item["model"], item["split"]) == ("emotion.tflite", "PrivateTest")]
+    assert f"gets {shipped['accuracy']:.1%} of".replace("%", " %") in measured
+    assert f"in {shipped['bytes'] / 1e6:.3f} MB" in measured
 
 
 def test_every_exit_code_stands_in_the_readme_and_none_twice() -> None:
