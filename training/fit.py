@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge.command import command
 from edge.errors import SettingsInvalid, SinkUnwritable
-from edge.files import replace_file
+from edge.files import replace_file, sink_error
 from training.augment import augment
 from training.fer2013 import CLASSES, SIDE, Labelled, read_fer2013
 from training.recipes import RECIPES, Recipe, count_macs
@@ -28,6 +28,7 @@ def fit(
     Leaves OUT/history.json (a row an epoch), OUT/history.png and OUT/checkpoint/ to go on from.
     `precision` is a Keras dtype policy for the fit; the file written always computes in float32.
     The backend is Keras' own choice (KERAS_BACKEND): batches are numpy arrays, the step is Keras' fit.
+    Raises SinkUnwritable or DiskFull.
     """
     import keras
 
@@ -121,8 +122,12 @@ def fit(
     shipped = recipe.build(SIDE, len(CLASSES))
     shipped.set_weights(model.get_weights())
     staged = out / "staged.keras"
-    shipped.save(staged)
-    return staged.replace(out / "emotion.keras")
+    try:
+        shipped.save(staged)
+        return staged.replace(out / "emotion.keras")
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise sink_error(out / "emotion.keras", error) from error
 
 
 def plot_history(history: list[dict[str, float]], path: Path) -> None:
