@@ -27,6 +27,7 @@ from edge.command import command
 from edge.config import Settings, check
 from edge.errors import CuelensError, RuntimeMissing, SettingsInvalid, SourceEmpty
 from edge.health import peak_rss_mb, percentiles
+from edge.quiet import tame_opencv
 from edge.sources import SOURCES, open_source
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ PROGRESS_AFTER = 2.0  # seconds
 DELEGATES = {"tflite-runtime": "built-in kernels", "ai-edge-litert": "XNNPACK"}  # by default, which is what we load
 
 DEFINITIONS = {
-    "capture": "CPU ms of the capture thread to get the frame (a decoder may work in threads of its own beside it)",
+    "capture": "CPU ms of the capture thread to get the frame; videos are decoded in it",
     "find": "elapsed ms to find and track the faces",
     "read": "elapsed ms to cut out the faces and run the network on each",
     "cue": "elapsed ms of the temporal policy",
@@ -108,12 +109,10 @@ def measure(plan: Plan, *, progress: bool = True) -> dict[str, Any]:
     """
     load, before = machine(), state()  # before our own work warms the machine up
 
-    import cv2
-
     from edge.loop import run
     from edge.model import ExpressionModel
 
-    cv2.setNumThreads(1)  # as the device does
+    tame_opencv()
     settings = Settings(source=plan.source, sinks=(), pace="fast", threads=plan.threads)
     warm = _Played(replace(plan, repeat=1, frames=plan.warmup))
     begun = time.perf_counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -17,6 +16,8 @@ def find_backend(option: str, spec: str, table: Mapping[str, str], unknown: type
     """
     name, _, argument = spec.partition(":")
     if name not in table:
+        import difflib
+
         near = difflib.get_close_matches(name, table, 1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise unknown(f"{option} {spec!r}: nothing of the name {name!r}; {hint}valid are {', '.join(table)}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from edge.command import command
 from edge.config import Settings, check, load_settings
 from edge.errors import SettingsInvalid
+from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink
 from edge.sources import SOURCES, open_source
 
@@ -40,13 +41,10 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
         sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     settings = _settings(args)
-
-    import cv2
-
     from edge.loop import run
     from edge.model import ExpressionModel
 
-    cv2.setNumThreads(1)  # the budget is one core for the loop
+    tame_opencv()
     model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
     source = open_source(settings.source, live=settings.pace == "live")
     sinks: list[tuple[str, Sink]] = []

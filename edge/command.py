@@ -8,8 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
-from importlib.metadata import version
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge.errors import CuelensError
 
@@ -22,6 +21,14 @@ class Script(Protocol):
     def __call__(self, argv: list[str] | None = None) -> None: ...
 
 
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import version  # 5 MB that a run does without
+
+        print(f"{parser.prog} {version('cuelens')}")
+        parser.exit()
+
+
 def command(body: Body) -> Script:
     """Turn `body(parser, argv)` into a console script that exits with the failure's own code.
 
@@ -32,7 +39,7 @@ def command(body: Body) -> Script:
     @wraps(body)
     def script(argv: list[str] | None = None) -> None:
         parser = argparse.ArgumentParser(description=body.__doc__)
-        parser.add_argument("--version", action="version", version=f"%(prog)s {version('cuelens')}")
+        parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
         parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
         words = sys.argv[1:] if argv is None else argv
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -125,6 +124,8 @@ def _build(settings_type: type[Any], table: dict[str, Any], path: Path, text: st
         where = f"{path}:{_line_of(text, section, key)}"
         full = f"{section}.{key}" if section else key
         if key not in hints:
+            import difflib
+
             near = difflib.get_close_matches(key, hints, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(sorted(hints))}"
             raise SettingsInvalid(f"{where}: unknown setting {full!r}; {hint}")

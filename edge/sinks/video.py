@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from edge.errors import DiskFull, SinkFailed, SinkUnwritable
 from edge.files import sink_error
-from edge.quiet import hush_opencv
+from edge.quiet import tame_opencv
 from edge.types import Face, Update
 
 Picture = npt.NDArray[np.uint8]  # BGR (height, width, 3)
@@ -37,7 +37,7 @@ class VideoSink:
 
     def __init__(self, argument: str) -> None:
         """Check that `argument` can be written; raises SinkUnwritable or SinkFailed."""
-        hush_opencv()
+        tame_opencv()
         self._path = Path(argument)
         if self._path.suffix.lower() not in CODECS:
             raise SinkFailed(f"video sink: {argument!r} is no video name; it must end in {', '.join(CODECS)}")
@@ -118,7 +118,7 @@ class VideoSink:
             self._staged.unlink(missing_ok=True)
             return
         self._writer.release()
-        reader = cv2.VideoCapture(str(self._staged), cv2.CAP_FFMPEG)
+        reader = cv2.VideoCapture(str(self._staged), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
         frames = 0
         while reader.grab():
             frames += 1

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edge.errors import CameraLost, SourceEmpty, SourceMissing, SourceTruncated, SourceUnreadable
-from edge.quiet import hush_opencv
+from edge.quiet import tame_opencv
 from edge.types import Frame, Gray
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -30,7 +30,7 @@ class Capture:
     """A cv2.VideoCapture that may be closed from another thread while one is in read()."""
 
     def __init__(self, target: str, backend: int, options: Sequence[float] = ()) -> None:
-        hush_opencv()
+        tame_opencv()
         self.closing = threading.Event()
         self._lock = threading.Lock()
         self._capture = cv2.VideoCapture()
@@ -74,7 +74,7 @@ class FileSource:
     """
 
     def __init__(self, argument: str, *, live: bool) -> None:
-        hush_opencv()
+        tame_opencv()
         self.live = live
         self.announced: int | None = None
         self._name = argument
@@ -111,7 +111,7 @@ class FileSource:
             self.announced = STILL_FRAMES
             return
         # FFmpeg would play a text file as a terminal session; no video header is without a zero byte.
-        self._capture = None if b"\0" not in head else Capture(str(path), cv2.CAP_FFMPEG)
+        self._capture = None if b"\0" not in head else Capture(str(path), cv2.CAP_FFMPEG, (cv2.CAP_PROP_N_THREADS, 1))
         if self._capture is None or not self._capture.opened:
             kind = "text" if b"\0" not in head else "neither a video nor a picture that can be read, or cut short"
             raise SourceUnreadable(
