@@ -72,6 +72,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     print(outcome.health.summary(), file=out)
     if truth is not None:
         print(truth.summary(), file=out)
+    if outcome.failures and args.debug:
+        raise outcome.failures[0]  # with the traceback of the thread it came from
     return outcome.failures[0].exit_code if outcome.failures else 0
 
 

@@ -170,6 +170,13 @@ def test_debug_shows_the_traceback_and_nothing_else_does(repository: Path) -> No
     assert "Traceback" in loud.stderr
 
 
+def test_debug_shows_where_in_a_thread_a_run_broke(repository: Path) -> None:
+    words = ["run", "--source", "demo", "--pace", "fast", "--sink", "log:/dev/full"]
+    quiet, loud = (cuelens(repository, *words, *more) for more in ([], ["--debug"]))
+    assert "Traceback" not in quiet.stderr
+    assert "in show" in loud.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_cleanly_with_its_summary_and_a_whole_video(
     repository: Path, tmp_path: Path, number: signal.Signals
