@@ -119,9 +119,14 @@ def test_any_frame_size_will_do(width: int, height: int) -> None:
 
 def test_a_change_of_frame_size_in_a_run_is_survived(person: DemoSource) -> None:
     finder = FaceFinder(FaceSettings())
+    found = []
     for number, seq in enumerate(range(100, 160)):
         frame = person.render(seq)
-        finder.find(frame if number % 20 < 10 else frame[:200, :200].copy(), number / FPS)
+        faces = finder.find(frame if number % 20 < 10 else frame[:64, :64].copy(), number / FPS)
+        found.append(bool(faces))
+    assert any(found[:10])
+    assert any(found[40:50]), "found again after two changes"
+    assert not any(found[12:20] + found[32:40]), "nobody is in the small corner"
 
 
 def test_a_crop_is_upright_and_filled_by_the_box() -> None:

@@ -157,8 +157,9 @@ def test_an_unwritable_path_is_said_before_anything_runs(tmp_path: Path) -> None
 
 def test_every_named_sink_can_be_opened(tmp_path: Path) -> None:
     for name in SINKS:
-        sink = open_sink(f"{name}:{tmp_path}/out.avi" if name != "terminal" else name)
+        sink = open_sink(f"{name}:{tmp_path}/{name}.avi" if name != "terminal" else name)
         sink.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["log.avi"], "a video of no frames is no file"
 
 
 def test_a_picture_marks_the_face_and_the_cue() -> None:
