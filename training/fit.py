@@ -59,11 +59,11 @@ def fit(
         """History as JSON and plot after every epoch; progress on a terminal, a line an epoch otherwise."""
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-            self._since = time.monotonic()
+            self._since, self._number = time.monotonic(), epoch + 1
 
         def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
             if sys.stderr.isatty():
-                done = f"epoch {self.params['epochs']}: step {batch + 1}/{self.params['steps']}"
+                done = f"epoch {self._number}/{epochs}: step {batch + 1}/{self.params['steps']}"
                 print(f"\r{done} accuracy {(logs or {}).get('accuracy', 0):.3f} ", end="", file=sys.stderr)
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
