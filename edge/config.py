@@ -16,7 +16,7 @@ class FaceSettings:
     """How faces are looked for; each field's metadata says the valid range."""
 
     scan_width: int = field(default=320, metadata={"range": (120, 1920)})
-    """Full scans run on a frame shrunk to this width: a fifth of the cost at 640."""
+    """Full scans run on a frame shrunk to this width: their cost grows with its square."""
 
     scan_interval: float = field(default=0.4, metadata={"range": (0.0, 10.0)})
     """Seconds between full scans while a face is tracked: how long a newcomer may stay unseen."""

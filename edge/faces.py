@@ -52,7 +52,7 @@ def load_cascade(name: str = CASCADE) -> cv2.CascadeClassifier:
 def crop_face(gray: Gray, face: Face, side: int) -> Gray:
     """Cut a face out upright: uint8 (side, side), the finder's box filling it.
 
-    FER2013 was cut with the same cascade: its pictures are 0.97 of a box wide (median of 1,222 PublicTest rows).
+    FER2013 was cut with the same cascade: a box is 0.98 of its picture wide (median of 1,222 PublicTest rows).
     """
     x, y, width, height = face.box
     fine = side * max(1, min(4, round(width / side)))  # average, rather than skip, a near face's pixels
@@ -110,7 +110,7 @@ class FaceFinder:
     """Find and track faces frame by frame; pure on arrays and capture-clock instants."""
 
     def __init__(self, settings: FaceSettings) -> None:
-        """Load the cascade once (11 ms); raises RuntimeMissing."""
+        """Load the cascade, once for all frames; raises RuntimeMissing."""
         self._settings = settings
         self._cascade = load_cascade()
         self._tracks: list[_Track] = []

@@ -24,7 +24,7 @@ from edge.types import Frame, Reading, Sink, Source, Update
 Item = TypeVar("Item")
 
 WAIT = 0.1  # seconds between looks at the stop flag: signals end the loop within this
-STALL = 1.0  # seconds without a frame until the wearer is told: half of what still feels live
+STALL = 1.0  # seconds without a frame until the wearer is told
 END = 3.0  # seconds a thread may take to end before it is named and left behind
 
 
