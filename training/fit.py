@@ -25,7 +25,7 @@ def fit(
 ) -> Path:
     """Fit `recipe` on `train`, judge every epoch on `public`, and write OUT/emotion.keras.
 
-    Leaves OUT/history.json (a row an epoch), OUT/history.png and OUT/checkpoint/ to go on from.
+    Leaves OUT/history.json (a row an epoch), OUT/history.png and OUT/checkpoint.weights.h5 to go on from.
     `precision` is a Keras dtype policy for the fit; the file written always computes in float32.
     The backend is Keras' own choice (KERAS_BACKEND): batches are numpy arrays, the step is Keras' fit.
     Raises SinkUnwritable or DiskFull.
@@ -78,6 +78,15 @@ def fit(
                 flush=True,
             )
 
+    class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
+        """One file, replaced whole: Keras' BackupAndRestore, killed while it saves, leaves what it cannot load."""
+
+        def on_epoch_end(self, epoch: int, logs: object = None) -> None:
+            staged = out / "staged.weights.h5"
+            self.model.save_weights(staged)
+            staged.replace(checkpoint)
+
+    checkpoint = out / "checkpoint.weights.h5"
     keras.utils.set_random_seed(seed)
     keras.config.set_dtype_policy(precision)
     model = recipe.build(SIDE, len(CLASSES))
@@ -103,8 +112,14 @@ def fit(
 
     journal = out / "history.json"
     history: list[dict[str, float]] = json.loads(journal.read_bytes()) if journal.exists() else []
+    begun = 0
+    if checkpoint.exists():
+        optimizer.build(model.trainable_variables)
+        model.load_weights(checkpoint)  # the optimizer's state too: its steps tell the epoch
+        begun = int(keras.ops.convert_to_numpy(optimizer.iterations)) // steps
     model.fit(
-        Batches(len(history)),
+        Batches(begun),
+        initial_epoch=begun,
         epochs=epochs,
         verbose=0,
         validation_data=(
@@ -115,7 +130,7 @@ def fit(
         callbacks=[
             keras.callbacks.SwapEMAWeights(),  # judge the averaged weights, go on with the raw ones
             Journal(),
-            keras.callbacks.BackupAndRestore(str(out / "checkpoint"), delete_checkpoint=False),
+            Checkpoint(),
         ],
     )
     keras.config.set_dtype_policy("float32")

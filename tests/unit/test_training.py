@@ -96,8 +96,10 @@ def test_training_killed_after_an_epoch_goes_on_from_there_and_its_model_can_be_
     history = json.loads((out / "history.json").read_text())
     assert [row["epoch"] for row in history] == [1, 2]
 
+    (out / "staged.weights.h5").write_bytes(b"half a checkpoint: the kill may come while it is saved")
     second = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
     assert "epoch 1/3" not in second.stdout
+    assert not (out / "staged.weights.h5").exists()
     assert "epoch 3/3" in second.stdout
     resumed = json.loads((out / "history.json").read_text())
     assert [row["epoch"] for row in resumed] == [1, 2, 3]
