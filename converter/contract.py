@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from edge.model import CONTRACT_FORMAT
+from edge.preprocessing import Preprocessing
 
 
 def write_contract(
     content: bytes,
     interpreter: Any,
+    preprocessing: Preprocessing,
     labels: Sequence[str],
     *,
     training: dict[str, Any],
@@ -27,7 +29,7 @@ def write_contract(
         "sha256": hashlib.sha256(content).hexdigest(),
         "size": len(content),
         "input": _describe(given),
-        "preprocessing": {"colour": "gray", "range": [0, 255]},
+        "preprocessing": preprocessing.describe(),
         "output": _describe(taken),
         "labels": list(labels),
         "training": training,

@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import ContractMismatch, ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable, RuntimeMissing
+from edge.preprocessing import Preprocessing
 from edge.quiet import quiet
 from edge.types import Gray
 
 _RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
 _PACKAGED = Path(__file__).parent / "model"
 _CHECKOUT = Path(__file__).parent.parent / "models"
-CONTRACT_FORMAT = 1
+CONTRACT_FORMAT = 2  # 2: the preprocessing says how a picture is resized
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Contract:
 
     sha256: str
     size: int  # bytes
+    preprocessing: Preprocessing
     input: Tensor
     output: Tensor
     labels: tuple[str, ...]
@@ -48,7 +50,7 @@ class Contract:
     @property
     def side(self) -> int:
         """Width and height of a crop in pixels."""
-        return self.input.shape[1]
+        return self.preprocessing.side
 
 
 def shipped_model() -> Path:
@@ -68,19 +70,23 @@ def read_contract(path: Path) -> Contract:
     try:
         if table["format"] != CONTRACT_FORMAT:
             raise ContractUnreadable(f"{path}: format {table['format']!r}; this version reads {CONTRACT_FORMAT}")
-        preprocessing = table["preprocessing"]
-        if preprocessing != {"colour": "gray", "range": [0, 255]}:
-            raise ContractUnreadable(f"{path}: preprocessing {preprocessing}; this version gives gray pixels, 0 to 255")
+        given = _read_tensor(table["input"])
+        preprocessing = Preprocessing(given.shape[1], table["preprocessing"]["colour"])
+        if table["preprocessing"] != preprocessing.describe():
+            raise ContractUnreadable(
+                f"{path}: preprocessing {table['preprocessing']}; this version does {preprocessing.describe()}"
+            )
         return Contract(
             sha256=str(table["sha256"]),
             size=int(table["size"]),
-            input=_read_tensor(table["input"]),
+            preprocessing=preprocessing,
+            input=given,
             output=_read_tensor(table["output"]),
             labels=tuple(str(label) for label in table["labels"]),
         )
     except KeyError as error:
         raise ContractUnreadable(f"{path}: no key {error}; write the contract with cuelens-convert") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError) as error:
         if isinstance(error, ContractUnreadable):
             raise
         raise ContractUnreadable(f"{path}: {error}; write the contract with cuelens-convert") from error
@@ -113,7 +119,7 @@ def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
 
 
 class ExpressionModel:
-    """An int8 TFLite classifier of gray faces."""
+    """An int8 TFLite classifier of pictures: upright faces on the device, anything with labels elsewhere."""
 
     def __init__(self, path: Path | None = None, threads: int = 1) -> None:
         """Load `path` (the shipped model where None) and hold it to the contract beside it.
@@ -159,12 +165,12 @@ class ExpressionModel:
                     f"{self.path}: {name} scale {scale} zero point {zero_point}, its contract says "
                     f"{promised.scale} and {promised.zero_point}; convert it again"
                 )
-        side = contract.side
+        side, channels = contract.preprocessing.side, contract.preprocessing.channels
         count = len(contract.labels)
-        if contract.input.shape != (1, side, side, 1) or contract.output.shape != (1, count) or count < 2:
+        if contract.input.shape != (1, side, side, channels) or contract.output.shape != (1, count) or count < 2:
             raise ModelShape(
                 f"{self.path}: {contract.input.shape} to {contract.output.shape} with {count} labels; "
-                "an expression model is (1, side, side, 1) to (1, labels)"
+                f"a {contract.preprocessing.colour} model is (1, side, side, {channels}) to (1, labels)"
             )
         if contract.input.dtype != "int8" or contract.output.dtype != "int8":
             raise ModelShape(f"{self.path}: {contract.input.dtype} to {contract.output.dtype}; int8 to int8 is needed")
@@ -173,14 +179,15 @@ class ExpressionModel:
         self._quantised = np.clip(levels, -128, 127).astype(np.int8)  # by pixel value
 
     def read_raw(self, crop: Gray) -> npt.NDArray[np.int8]:
-        """Run one upright gray crop, uint8 (side, side), to the quantised output, int8 (labels,)."""
-        self._interpreter.set_tensor(self._input, self._quantised[crop][None, :, :, None])
+        """Run one upright crop, uint8 (h, w) gray or (h, w, 3) RGB, to the quantised output, int8 (labels,)."""
+        pixels = self.contract.preprocessing.apply(crop)
+        self._interpreter.set_tensor(self._input, self._quantised[pixels].reshape(self.contract.input.shape))
         self._interpreter.invoke()
         quantised: npt.NDArray[np.int8] = self._interpreter.get_tensor(self._output)[0]
         return quantised
 
     def read(self, crop: Gray) -> tuple[float, ...]:
-        """Read one upright gray crop, uint8 (side, side), as probabilities in the labels' order."""
+        """Read one upright crop, uint8 (h, w) gray or (h, w, 3) RGB, as probabilities in the labels' order."""
         output = self.contract.output
         real = (self.read_raw(crop).astype(np.float32) - output.zero_point) * output.scale
         return tuple((real / max(float(real.sum()), 1e-6)).tolist())
