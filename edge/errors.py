@@ -91,6 +91,18 @@ class GateFailed(CuelensError, ValueError):
     exit_code = 25
 
 
+class CheckpointUnusable(CuelensError, ValueError):
+    """A fit's checkpoint is damaged, or of another fit."""
+
+    exit_code = 26
+
+
+class FitDiverged(CuelensError, ArithmeticError):
+    """The loss of a fit is no number any more."""
+
+    exit_code = 27
+
+
 class DataMissing(CuelensError, FileNotFoundError):
     """The data set is not there."""
 
@@ -107,13 +119,13 @@ class DataColumnMissing(CuelensError, KeyError):
 
 
 class DataRowInvalid(CuelensError, ValueError):
-    """A row's pixels are not 48 x 48 numbers from 0 to 255."""
+    """A row's values are not what its table holds: 48 x 48 pixels of 0 to 255, votes, a patient, a split."""
 
     exit_code = 32
 
 
 class DataLabelInvalid(CuelensError, ValueError):
-    """A row's label is out of range."""
+    """A row's label is out of range, missing, or not its folder's."""
 
     exit_code = 33
 
@@ -128,6 +140,24 @@ class DataSplitEmpty(CuelensError, LookupError):
     """The data set has no row in the split asked for."""
 
     exit_code = 35
+
+
+class DataLayoutUnknown(CuelensError, ValueError):
+    """The folder has neither class folders nor labels.csv."""
+
+    exit_code = 36
+
+
+class DataClassSingle(CuelensError, ValueError):
+    """The data set has fewer than two classes."""
+
+    exit_code = 37
+
+
+class DataClassEmpty(CuelensError, LookupError):
+    """A class has no readable picture in a split, or too few for every split."""
+
+    exit_code = 38
 
 
 class SinkUnwritable(CuelensError, PermissionError):
@@ -170,3 +200,9 @@ class LoopStuck(CuelensError, TimeoutError):
     """A thread did not end in time."""
 
     exit_code = 61
+
+
+class MemoryShort(CuelensError, MemoryError):
+    """The memory does not hold the batch."""
+
+    exit_code = 62

@@ -196,6 +196,11 @@ class FileSource:
             self._capture.close()
 
 
+def is_whole(content: bytes) -> bool:
+    """Tell whether a JPEG or PNG file has its end: some decoders fill what is missing with gray and report nothing."""
+    return all(content.rfind(end) > len(content) // 2 for start, end in _PICTURE_ENDS if content.startswith(start))
+
+
 def _load(path: Path) -> Gray:
     """Read one picture as luma, uint8 (height, width); raise SourceEmpty or SourceUnreadable naming it."""
     try:
@@ -204,9 +209,7 @@ def _load(path: Path) -> Gray:
         raise SourceUnreadable(f"{path}: {error.strerror}; give pictures that may be read") from error
     if not content:
         raise SourceEmpty(f"{path}: the file is empty (0 bytes); copy it again or take it out of the folder")
-    # Checked before decoding: some decoders fill what is missing with gray and report nothing.
-    whole = all(content.rfind(end) > len(content) // 2 for start, end in _PICTURE_ENDS if content.startswith(start))
-    gray = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if whole else None
+    gray = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if is_whole(content) else None
     if gray is None:
         raise SourceUnreadable(f"{path}: a damaged picture; copy it again or take it out of the folder")
     return np.ascontiguousarray(gray, np.uint8)

@@ -19,7 +19,7 @@ from edge.errors import (
     DataSplitEmpty,
     DataUnreadable,
 )
-from training.fer2013 import read_fer2013
+from training.fer2013 import read_fer2013, read_rows
 
 HEADER = "emotion,pixels,Usage"
 
@@ -66,6 +66,18 @@ def test_columns_may_come_in_another_order_and_with_others(tmp_path: Path) -> No
     pixels = " ".join(["7"] * (48 * 48))
     text = table(f"Training,x,2,{pixels}", header="Usage,note,emotion,pixels")
     assert read_fer2013(pack(tmp_path, "", text), "Training")["Training"].labels.tolist() == [2]
+
+
+def test_blanks_and_a_byte_order_mark_in_the_header_do_no_harm(tmp_path: Path) -> None:
+    text = table(row(5), header="\ufeffemotion, pixels, Usage")
+    assert read_fer2013(pack(tmp_path, "", text), "Training")["Training"].labels.tolist() == [5]
+
+
+def test_every_row_keeps_its_number_and_the_usages_are_of_all_rows(tmp_path: Path) -> None:
+    text = table(row(3), row(6, split="PublicTest"), row(1, split="PrivateTest"), row(0))
+    read, usages = read_rows(pack(tmp_path, "", text), ["Training"])
+    assert read["Training"].names == ("row 1", "row 4")
+    assert usages == ["Training", "PublicTest", "PrivateTest", "Training"]
 
 
 @pytest.mark.parametrize(

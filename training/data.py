@@ -1,0 +1,149 @@
+"""Labelled pictures from whatever a user has, in one shape; the first step of training, conversion and evaluation.
+
+A file is FER2013's table (training/fer2013.py), a folder is pictures of any classes (training/folder.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.errors import DataMissing, DataSplitEmpty, DataUnreadable, SettingsInvalid
+from edge.preprocessing import Preprocessing
+
+ROLES = {"fit": ("Training", "train"), "choose": ("PublicTest", "validation"), "report": ("PrivateTest", "test")}
+"""What a split is for, with its name in FER2013's table and in a folder."""
+
+TABLES = (".csv", ".gz", ".xz", ".zip")
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Pictures with their labels, all preprocessed alike."""
+
+    images: npt.NDArray[np.uint8]  # (n, side, side) gray or (n, side, side, 3) RGB
+    labels: npt.NDArray[np.int64]  # (n,), indices into the data set's classes
+    names: tuple[str, ...] = ()  # where each came from: a path in the folder, or "row 17" of a table
+    votes: npt.NDArray[np.uint8] | None = None  # (n, 10), FER+'s raters in FER+'s own column order
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Labelled:
+        """Return the pictures of these rows, int64 (m,), with all that belongs to them."""
+        return Labelled(
+            self.images[rows],
+            self.labels[rows],
+            tuple(self.names[row] for row in rows) if self.names else (),
+            None if self.votes is None else self.votes[rows],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A data set's splits by role: fit on one, choose everything on another, report the third once."""
+
+    title: str  # of the data, for contracts and cards
+    classes: tuple[str, ...]
+    splits: dict[str, Labelled]  # by the data set's own names: Training, PublicTest, PrivateTest or train, ...
+    skipped: tuple[str, ...] = ()  # what could not be read, a line each: "path: reason"
+
+    def _of_role(self, role: str) -> Labelled:
+        for name in ROLES[role]:
+            if name in self.splits:
+                return self.splits[name]
+        read = ", ".join(self.splits) or "none"
+        raise DataSplitEmpty(
+            f"{self.title}: no split to {role} on was read, only {read}; read {' or '.join(ROLES[role])}"
+        )
+
+    @property
+    def fit(self) -> Labelled:
+        """The split to fit on; raises DataSplitEmpty where it was not read."""
+        return self._of_role("fit")
+
+    @property
+    def choose(self) -> Labelled:
+        """The split to choose recipe, epoch and thresholds on; raises DataSplitEmpty where it was not read."""
+        return self._of_role("choose")
+
+    @property
+    def report(self) -> Labelled:
+        """The split to report once; raises DataSplitEmpty where it was not read."""
+        return self._of_role("report")
+
+
+def split_names(path: Path) -> tuple[str, ...]:
+    """Name the splits of the data set at `path` in the order fit, choose, report.
+
+    Raises DataMissing where nothing is there, DataUnreadable for a file that is no table.
+    """
+    if path.is_dir():
+        return tuple(folder for _, folder in ROLES.values())
+    if not path.exists():
+        raise DataMissing(
+            f"{path}: no such file or folder; give fer2013.csv (or .gz, .xz, .zip) or a folder of pictures"
+        )
+    if path.suffix.lower() not in TABLES:
+        raise DataUnreadable(f"{path}: not a table ({', '.join(TABLES)}); give FER2013's, or a folder of pictures")
+    return tuple(table for table, _ in ROLES.values())
+
+
+def split_name(path: Path, asked: str) -> str:
+    """Turn a role (fit, choose, report) or a split's own name into the own name at `path`.
+
+    Raises DataSplitEmpty for what is neither, and what `split_names` raises.
+    """
+    own = split_names(path)
+    if asked in own:
+        return asked
+    if asked in ROLES:
+        return own[list(ROLES).index(asked)]
+    raise DataSplitEmpty(f"{path}: no split {asked!r}; valid are {', '.join(own)}, or {', '.join(ROLES)}")
+
+
+def read_data(
+    path: Path,
+    preprocessing: Preprocessing,
+    splits: Sequence[str] | None = None,
+    *,
+    ferplus: Path | None = None,
+    seed: int = 0,
+) -> DataSet:
+    """Read splits, asked for by role or own name (None: all), with every picture preprocessed.
+
+    `path` is FER2013's table, or a folder of pictures, which `seed` splits where nothing in it does.
+    `ferplus` is FER+'s table of votes on FER2013's rows: it fills `votes`, and changes no label.
+    Raises what `split_name`, `read_fer2013`, `read_folder` and `read_votes` raise; SettingsInvalid for
+    votes on a folder.
+    """
+    # Here, not above: the readers take Labelled from this module.
+    from training.fer2013 import CLASSES, read_rows
+    from training.ferplus import read_votes
+    from training.folder import read_folder
+
+    own = split_names(path)
+    asked = own if splits is None else tuple(split_name(path, name) for name in splits)
+    wanted = tuple(name for name in own if name in asked)
+    if path.is_dir():
+        if ferplus is not None:
+            raise SettingsInvalid(
+                f"{ferplus}: FER+ rates the rows of FER2013's table, {path} is a folder; leave it out"
+            )
+        return read_folder(path, preprocessing, wanted, seed)
+    read, usages = read_rows(path, wanted)
+    if preprocessing != Preprocessing(48):
+        read = {name: replace(data, images=_apply(preprocessing, data.images)) for name, data in read.items()}
+    if ferplus is not None:
+        votes = read_votes(ferplus, usages)
+        rows = np.array(usages)
+        read = {name: replace(data, votes=votes[rows == name]) for name, data in read.items()}
+    return DataSet("FER2013", CLASSES, read)
+
+
+def _apply(preprocessing: Preprocessing, faces: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    images = np.empty((len(faces), *preprocessing.apply(faces[0]).shape), np.uint8)
+    for image, face in zip(images, faces, strict=True):
+        image[:] = preprocessing.apply(face)
+    return images

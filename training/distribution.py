@@ -1,0 +1,143 @@
+"""`cuelens-data`: what a data set holds, before anything is fitted on it: counts, what was skipped, two pictures."""
+
+from __future__ import annotations
+
+import argparse
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.command import command
+from edge.errors import RuntimeMissing
+from edge.files import replace_file, sink_error
+from edge.preprocessing import Preprocessing
+from training.data import DataSet, read_data
+from training.ferplus import drop_no_face, relabel
+from training.folder import list_patients
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHEET_COLUMNS = 12  # pictures of each class
+SHEET_SIDE = 96  # pixels of each, with the gap to the next
+
+_COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # told apart by the colour-blind, and in gray
+
+
+def count_classes(data: DataSet) -> dict[str, npt.NDArray[np.int64]]:
+    """Count the pictures of each class by split: int64 (classes,)."""
+    return {name: np.bincount(split.labels, minlength=len(data.classes)) for name, split in data.splits.items()}
+
+
+def table(data: DataSet, patients: dict[str, str] | None = None) -> str:
+    """Lay classes by splits out for a person, with the number of `patients` (by picture's name) where known."""
+    counts = count_classes(data)
+    rows = [(name, [int(column[i]) for column in counts.values()]) for i, name in enumerate(data.classes)]
+    rows.append(("all", [int(column.sum()) for column in counts.values()]))
+    if patients:
+        rows.append(("patients", [len({patients[name] for name in split.names}) for split in data.splits.values()]))
+    wide = max(14, len(data.title), *(len(name) for name, _ in rows))
+    lines = [f"{data.title:{wide}}" + "".join(f"{name:>13}" for name in counts)]
+    lines += [f"{name:{wide}}" + "".join(f"{number:13,}" for number in numbers) for name, numbers in rows]
+    return "\n".join(lines)
+
+
+def plot_distribution(data: DataSet, path: Path) -> None:
+    """Draw the number of pictures of each class, a bar a split, into a PNG.
+
+    Raises RuntimeMissing without matplotlib, SinkUnwritable or DiskFull.
+    """
+    counts = count_classes(data)
+    height = 1.5 + len(data.classes) * (0.2 * len(counts) + 0.15)
+    figure = _figure(8, height)
+    axes = figure.subplots()
+    thick = 0.8 / len(counts)
+    for i, (name, column) in enumerate(counts.items()):
+        middles = np.arange(len(column)) + (i - (len(counts) - 1) / 2) * thick
+        bars = axes.barh(middles, column, thick * 0.9, color=_COLOURS[i], label=f"{name}: {column.sum():,}")
+        axes.bar_label(bars, [f"{number:,}" for number in column], padding=3, fontsize=8)
+    axes.set_yticks(range(len(data.classes)), data.classes)
+    axes.invert_yaxis()
+    axes.margins(x=0.1, y=0.02)
+    axes.set(xlabel="pictures", title=data.title)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=len(counts), frameon=False)
+    _save(figure, path)
+
+
+def plot_sheet(data: DataSet, path: Path) -> None:
+    """Draw a contact sheet, for each class a row of some of the pictures to fit on, into a PNG.
+
+    Raises DataSplitEmpty where those were not read, RuntimeMissing without matplotlib, SinkUnwritable or DiskFull.
+    """
+    rng = np.random.default_rng(0)
+    show = Preprocessing(SHEET_SIDE - 4, "rgb")
+    sheet = np.full((len(data.classes), SHEET_SIDE, SHEET_COLUMNS, SHEET_SIDE, 3), 255, np.uint8)
+    for label in range(len(data.classes)):
+        rows = rng.permutation(np.flatnonzero(data.fit.labels == label))[:SHEET_COLUMNS]
+        for column, row in enumerate(rows):
+            sheet[label, 2:-2, column, 2:-2] = show.apply(data.fit.images[row])
+    figure = _figure(13, 1 + len(data.classes))
+    axes = figure.subplots()
+    axes.imshow(sheet.reshape(len(data.classes) * SHEET_SIDE, -1, 3))
+    axes.set_yticks((np.arange(len(data.classes)) + 0.5) * SHEET_SIDE, data.classes, fontsize=12)
+    axes.set_xticks([])
+    axes.set_title(data.title)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RuntimeMissing(
+            "matplotlib is not installed here; run ./deploy.sh host and use .venv-host/bin, or leave out --out"
+        ) from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Any, path: Path) -> None:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=100, bbox_inches="tight")
+    replace_file(path, content.getvalue())
+
+
+def _relabelled(data: DataSet) -> str:
+    """Lay out what FER+'s raters make of the rows read."""
+    changed = {name: relabel(split) for name, split in data.splits.items()}
+    lines = [table(DataSet("FER+ majority", data.classes, changed))]
+    for name, split in data.splits.items():
+        rows = len(split.labels)
+        lines.append(
+            f"{name}: {rows - len(changed[name].labels):,} of {rows:,} rows without a majority, "
+            f"{rows - len(drop_no_face(split).labels):,} of them no face"
+        )
+    return "\n".join(lines)
+
+
+@command
+def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
+    """Show what a data set holds: classes by splits, what cannot be read, patients where labels.csv names them."""
+    parser.add_argument("path", type=Path, help="fer2013.csv, plain or .gz, .xz, .zip, or a folder of pictures")
+    parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: show the labels of FER+'s raters too")
+    parser.add_argument("--out", type=Path, help="folder for distribution.png and sheet.png, a contact sheet")
+    args = parser.parse_args(argv)
+    preprocessing = Preprocessing(64, "rgb") if args.path.is_dir() else Preprocessing(48)
+    data = read_data(args.path, preprocessing, ferplus=args.ferplus)
+    print(table(data, list_patients(args.path)))
+    if args.ferplus is not None:
+        print(_relabelled(data))
+    print(f"{len(data.skipped)} pictures skipped{':' if data.skipped else ''}", *data.skipped, sep="\n  ")
+    if args.out is not None:
+        try:
+            args.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise sink_error(args.out, error) from error
+        plot_distribution(data, args.out / "distribution.png")
+        plot_sheet(data, args.out / "sheet.png")
+        print(f"{args.out / 'distribution.png'}, {args.out / 'sheet.png'}")
