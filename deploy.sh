@@ -26,7 +26,7 @@ demo | run)
     ;;
 host)
     environment .venv-host host
-    say "ready: .venv-host/bin/cuelens-train, cuelens-evaluate, cuelens-convert, cuelens-bench"
+    say "ready in .venv-host/bin: cuelens-data, cuelens-train, cuelens-evaluate, cuelens-explain, cuelens-convert, cuelens-ship, cuelens-bench"
     ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;

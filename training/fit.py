@@ -1,4 +1,4 @@
-"""`cuelens-train`: fit a recipe on FER2013; killed at any moment, it goes on from the last whole epoch."""
+"""`cuelens-train`: fit a recipe; killed at any moment, it goes on from the last whole epoch."""
 
 from __future__ import annotations
 
@@ -7,37 +7,133 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from edge.command import command
-from edge.errors import SettingsInvalid, SinkUnwritable
+from edge.errors import CheckpointUnusable, FitDiverged, MemoryShort, ModelMissing, ModelUnreadable, SettingsInvalid
 from edge.files import replace_file, sink_error
-from training.augment import augment
-from training.fer2013 import CLASSES, SIDE, Labelled, read_fer2013
-from training.recipes import RECIPES, Recipe, count_macs
+from edge.preprocessing import COLOURS, Preprocessing
+from training.augment import augment, cutmix, mixup
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.data import DataSet, Labelled, read_data
+from training.keras_file import as_batch, save_keras
+from training.recipes import NAMES, Recipe, count_macs, find_recipe
+from training.sample import draw_rows
+from training.targets import make_targets, read_soft_labels, vote_shares, write_soft_labels
+
+if TYPE_CHECKING:
+    import keras
+
+AVERAGE_EPOCHS = 2  # memory of the averaged weights
+VIEWS = 8  # of each picture behind a teacher's soft label: itself, its mirror image, and random ones
+_EXHAUSTED = ("MemoryError", "RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "OutOfMemory", "OOM when")
+
+
+def assemble(recipe: Recipe, network: keras.Model, *, votes: bool) -> keras.Model:
+    """Wrap `network` in what it is fitted with: logits out, beside them the heads that learn from votes.
+
+    In: pixels, and FER+'s votes as shares where the recipe teaches from them. Out, side by side: the classes' logits,
+    the votes' logits (10), and the logits of a head that sees the votes too (privileged information: Lopez-Paz
+    et al., arXiv 1511.03643).
+    """
+    import keras
+    from keras import layers
+
+    given = [network.input]
+    features, logits = network.get_layer("features").output, network.get_layer("probabilities").input
+    outputs = [logits]
+    if votes and recipe.votes:
+        outputs.append(layers.Dense(10, dtype="float32", name="votes")(features))
+    if votes and recipe.teaches:
+        given.append(layers.Input((10,), name="raters"))
+        seen = layers.Dense(64, activation="relu", dtype="float32")(given[1])
+        joint = layers.Concatenate(dtype="float32")([features, layers.Dropout(0.2, dtype="float32")(seen)])
+        joint = layers.Dense(128, activation="relu", dtype="float32")(joint)
+        outputs.append(layers.Dense(logits.shape[-1], dtype="float32", name="privileged")(joint))
+    return keras.Model(given, layers.Concatenate(dtype="float32")(outputs) if len(outputs) > 1 else logits)
 
 
 def fit(
-    recipe: Recipe, train: Labelled, public: Labelled, out: Path, *, epochs: int, seed: int, precision: str
+    name: str,
+    recipe: Recipe,
+    preprocessing: Preprocessing,
+    data: DataSet,
+    out: Path,
+    *,
+    seed: int = 0,
+    precision: str = "float32",
+    soft_labels: Sequence[Path] = (),
+    start: Path | None = None,
 ) -> Path:
-    """Fit `recipe` on `train`, judge every epoch on `public`, and write OUT/emotion.keras.
+    """Fit `recipe` on the data's fit split, judge every epoch on its choose split, and write OUT/model.keras.
 
-    Leaves OUT/history.json (a row an epoch), OUT/history.png and OUT/checkpoint.weights.h5 to go on from.
-    `precision` is a Keras dtype policy for the fit; the file written always computes in float32.
-    The backend is Keras' own choice (KERAS_BACKEND): batches are numpy arrays, the step is Keras' fit.
-    Raises SinkUnwritable or DiskFull.
+    Leaves OUT/history.json (a row an epoch), OUT/history.png and OUT/checkpoint.npz to go on from; a recipe that
+    teaches leaves OUT/soft-labels.npz. `precision` is a Keras dtype policy for the fit; the file written always
+    computes in float32. The backend is Keras' own choice (KERAS_BACKEND): batches are numpy arrays, the step is
+    Keras' fit. With several JAX devices every batch is spread over them.
+    Raises SinkUnwritable, DiskFull, CheckpointUnusable, FitDiverged, MemoryShort; of `soft_labels`, DataMissing and
+    DataUnreadable; of `start`, ModelUnreadable.
     """
     import keras
+
+    from training.fused import fuse
+
+    train, chosen = data.fit, data.choose
+    classes = len(data.classes)
+    keras.utils.set_random_seed(seed)
+    devices = len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
+    if devices > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+    batch = min(recipe.batch, len(train.labels)) // devices * devices
+    steps = len(train.labels) // batch
+    keras.config.set_dtype_policy(precision)
+    plain = recipe.build(preprocessing, classes)
+    print(f"{name}: {plain.count_params():,} parameters, {count_macs(plain) / 1e6:.1f} M multiply-accumulates")
+    if start is not None and recipe.start is not None:
+        try:
+            recipe.start(plain, start)
+        except (OSError, ValueError) as error:
+            raise ModelUnreadable(f"{start}: {str(error).splitlines()[0]}; fetch the file again") from error
+    network = fuse(plain)
+    model = assemble(recipe, network, votes=train.votes is not None)
+    raters = vote_shares(train.votes) if train.votes is not None and len(model.inputs) > 1 else None
+    learns_votes = any(layer.name == "votes" for layer in model.layers)
+
+    soft = read_soft_labels(soft_labels, train, data.classes)
+    targets = make_targets(train, classes, recipe.label_smoothing, soft, recipe.distil)
+    if learns_votes and train.votes is not None:
+        targets = np.hstack([targets, vote_shares(train.votes)])
+
+    def loss(true: Any, logits: Any) -> Any:
+        """Cross-entropy of each head; the privileged one learns the classes again."""
+        of_class = true[:, :classes]
+        total = cross_entropy(of_class, logits[:, :classes])
+        begun = classes
+        if learns_votes:
+            total += recipe.votes * cross_entropy(true[:, classes:], logits[:, classes : classes + 10])
+            begun += 10
+        if raters is not None:
+            total += cross_entropy(of_class, logits[:, begun:])
+        return total
+
+    def cross_entropy(true: Any, logits: Any) -> Any:
+        return -keras.ops.sum(true * keras.ops.log_softmax(logits), axis=-1)
+
+    def accuracy(true: Any, logits: Any) -> Any:
+        return keras.ops.argmax(true[:, :classes], axis=-1) == keras.ops.argmax(logits[:, :classes], axis=-1)
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         """Augmented batches of `train`, in an order drawn from the seed and the epoch."""
 
         def __init__(self, epoch: int) -> None:
             super().__init__()
-            self._targets = np.eye(len(CLASSES), dtype=np.float32)[train.labels]
             self._begin(epoch)
 
         def _begin(self, epoch: int) -> None:
@@ -45,12 +141,18 @@ def fit(
             self._order = np.random.default_rng((seed, epoch)).permutation(len(train.labels))
 
         def __len__(self) -> int:
-            return max(1, len(train.labels) // recipe.batch)
+            return steps
 
-        def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-            rows = self._order[index * recipe.batch : (index + 1) * recipe.batch]
+        def __getitem__(self, index: int) -> tuple[Any, npt.NDArray[np.float32]]:
+            rows = self._order[index * batch : (index + 1) * batch]
             rng = np.random.default_rng((seed, self._epoch, index))
-            return augment(train.images[rows], rng), self._targets[rows]
+            views, goals = augment(train.images[rows], rng), targets[rows]
+            mixed = rng.random()
+            if mixed < recipe.cutmix:
+                views, goals = cutmix(views, goals, rng)
+            elif mixed < recipe.cutmix + recipe.mixup:
+                views, goals = mixup(views, goals, rng)
+            return (views if raters is None else (views, raters[rows])), goals
 
         def on_epoch_end(self) -> None:
             self._begin(self._epoch + 1)
@@ -61,99 +163,138 @@ def fit(
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
             self._since, self._number = time.monotonic(), epoch + 1
 
-        def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        def on_train_batch_end(self, step: int, logs: dict[str, float] | None = None) -> None:
+            now = logs or {}
+            if not np.isfinite(now.get("loss", 0.0)):
+                raise FitDiverged(
+                    f"{out}: the loss is {now['loss']} at epoch {self._number}, step {step + 1}; "
+                    f"{checkpoint} holds epoch {self._number - 1}: go on with a lower --learning-rate and another --out"
+                )
             if sys.stderr.isatty():
-                done = f"epoch {self._number}/{epochs}: step {batch + 1}/{self.params['steps']}"
-                print(f"\r{done} accuracy {(logs or {}).get('accuracy', 0):.3f} ", end="", file=sys.stderr)
+                done = f"epoch {self._number}/{recipe.epochs}: step {step + 1}/{steps}"
+                print(f"\r{done} accuracy {now.get('accuracy', 0):.3f} ", end="", file=sys.stderr)
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             row = {"epoch": epoch + 1, "wall_s": round(time.monotonic() - self._since, 1)}
             row |= {name: round(float(value), 5) for name, value in (logs or {}).items()}
             history[epoch:] = [row]
             replace_file(out / "history.json", json.dumps(history, indent=1).encode() + b"\n")
-            plot_history(history, out / "history.png")
+            plot_history(history, out / "history.png", *list(data.splits)[:2])
             print(
-                f"\repoch {epoch + 1}/{epochs}: loss {row['loss']:.4f} accuracy {row['accuracy']:.4f} "
-                f"PublicTest {row['val_accuracy']:.4f} in {row['wall_s']:.0f} s",
+                f"\repoch {epoch + 1}/{recipe.epochs}: loss {row['loss']:.4f} accuracy {row['accuracy']:.4f} "
+                f"{list(data.splits)[1]} {row['val_accuracy']:.4f} in {row['wall_s']:.0f} s",
                 flush=True,
             )
 
     class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
-        """One file, replaced whole: Keras' BackupAndRestore, killed while it saves, leaves what it cannot load."""
-
         def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-            staged = out / "staged.weights.h5"
-            self.model.save_weights(staged)
-            staged.replace(checkpoint)
+            save_checkpoint(checkpoint, variables(), about)
 
-    checkpoint = out / "checkpoint.weights.h5"
-    keras.utils.set_random_seed(seed)
-    keras.config.set_dtype_policy(precision)
-    model = recipe.build(SIDE, len(CLASSES))
-    print(f"{model.name}: {model.count_params():,} parameters, {count_macs(model) / 1e6:.1f} M multiply-accumulates")
-    steps = len(Batches(0))
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0,
-        max(1, (epochs - recipe.warmup_epochs) * steps),
-        warmup_target=recipe.learning_rate,
-        warmup_steps=recipe.warmup_epochs * steps,
-    )
-    optimizer = keras.optimizers.SGD(
-        schedule,
-        recipe.momentum,
-        nesterov=True,
-        weight_decay=recipe.weight_decay,
-        use_ema=True,
-        ema_momentum=recipe.average,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    model.compile(optimizer, loss, metrics=["accuracy"])
+    def variables() -> list[Any]:
+        return [*model.variables, *model.optimizer.variables]
 
-    journal = out / "history.json"
-    history: list[dict[str, float]] = json.loads(journal.read_bytes()) if journal.exists() else []
+    model.compile(_optimizer(recipe, steps), loss, weighted_metrics=[accuracy])
+    checkpoint, journal = out / "checkpoint.npz", out / "history.json"
+    history: list[dict[str, float]] = []
+    about = {"recipe": name, "epochs": recipe.epochs, "batch": batch, "seed": seed, "rows": len(train.labels)}
+    about |= {"classes": list(data.classes), "side": preprocessing.side, "colour": preprocessing.colour}
     begun = 0
     if checkpoint.exists():
-        optimizer.build(model.trainable_variables)
-        model.load_weights(checkpoint)  # the optimizer's state too: its steps tell the epoch
-        begun = int(keras.ops.convert_to_numpy(optimizer.iterations)) // steps
-    model.fit(
-        Batches(begun),
-        initial_epoch=begun,
-        epochs=epochs,
-        verbose=0,
-        validation_data=(
-            public.images[..., None].astype(np.float32),
-            np.eye(len(CLASSES), dtype=np.float32)[public.labels],
-        ),
-        validation_batch_size=512,
-        callbacks=[
-            keras.callbacks.SwapEMAWeights(),  # judge the averaged weights, go on with the raw ones
-            Journal(),
-            Checkpoint(),
-        ],
-    )
-    keras.config.set_dtype_policy("float32")
-    shipped = recipe.build(SIDE, len(CLASSES))
-    shipped.set_weights(model.get_weights())
-    staged = out / "staged.keras"
+        model.optimizer.build(model.trainable_variables)
+        load_checkpoint(checkpoint, variables(), about)
+        begun = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // steps
+        try:
+            history = json.loads(journal.read_bytes())[:begun]
+        except (OSError, ValueError) as error:
+            raise CheckpointUnusable(f"{journal}: {error}; delete {checkpoint} to begin again") from error
+    # Every device takes as many rows: what fills the last batch up weighs nothing.
+    rows = np.arange(len(chosen.labels) + -len(chosen.labels) % devices) % len(chosen.labels)
+    weights = (np.arange(len(rows)) < len(chosen.labels)).astype(np.float32)
+    truth = np.zeros((len(rows), targets.shape[1]), np.float32)
+    truth[np.arange(len(rows)), chosen.labels[rows]] = 1
+    of_chosen: Any = as_batch(chosen.images[rows])
+    if raters is not None:
+        of_chosen = of_chosen, np.zeros((len(rows), 10), np.float32)  # the network's own head sees no votes
     try:
-        shipped.save(staged)
-        return staged.replace(out / "emotion.keras")
-    except OSError as error:
-        staged.unlink(missing_ok=True)
-        raise sink_error(out / "emotion.keras", error) from error
+        model.fit(
+            Batches(begun),
+            initial_epoch=begun,
+            epochs=recipe.epochs,
+            verbose=0,
+            validation_data=(of_chosen, truth, weights),
+            validation_batch_size=512 // devices * devices,
+            callbacks=[
+                keras.callbacks.SwapEMAWeights(),  # judge the averaged weights, go on with the raw ones
+                Journal(),
+                Checkpoint(),
+            ],
+        )
+    except Exception as error:  # each backend has its own
+        if any(mark in f"{type(error).__name__} {error}" for mark in _EXHAUSTED):
+            raise MemoryShort(
+                f"batches of {batch} do not fit into the memory; try --batch {max(1, batch // 2)}"
+            ) from error
+        raise
+    if recipe.teaches:
+        write_soft_labels(out / "soft-labels.npz", _teach(model, train, raters, classes, seed), train, data.classes)
+    keras.config.set_dtype_policy("float32")
+    shipped = recipe.build(preprocessing, classes)
+    shipped.set_weights(network.get_weights())
+    said = {"classes": data.classes, "colour": preprocessing.colour, "side": preprocessing.side, "network": name}
+    return save_keras(shipped, out / "model.keras", {**said, "data": data.title, "rows": len(train.labels)})
 
 
-def plot_history(history: list[dict[str, float]], path: Path) -> None:
+def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    import keras
+
+    warmup = min(recipe.warmup_epochs, recipe.epochs - 1) * steps
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else recipe.learning_rate,
+        max(1, recipe.epochs * steps - warmup),
+        warmup_target=recipe.learning_rate if warmup else None,
+        warmup_steps=warmup,
+    )
+    # No more than the recipe's memory, and on small data no more than a few epochs.
+    average = min(recipe.average, 1 - 1 / (AVERAGE_EPOCHS * steps))
+    common = {"weight_decay": recipe.weight_decay or None, "use_ema": True, "ema_momentum": average}
+    if recipe.optimizer == "adam":
+        optimizer = keras.optimizers.Adam(schedule, **common)
+    else:
+        optimizer = keras.optimizers.SGD(schedule, recipe.momentum, nesterov=True, **common)
+    if recipe.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return optimizer
+
+
+def _teach(
+    model: keras.Model, train: Labelled, raters: npt.NDArray[np.float32] | None, classes: int, seed: int
+) -> npt.NDArray[np.float32]:
+    """Return the mean probabilities over views of what the network was fitted on, float32 (n, classes)."""
+    total = np.zeros((len(train.labels), classes), np.float32)
+    batches = range(0, len(total), 512)
+    for begun in tqdm(batches, "soft labels", disable=not sys.stderr.isatty(), leave=False):
+        rows = slice(begun, begun + 512)
+        for view in range(VIEWS):
+            images = train.images[rows]
+            rng = np.random.default_rng((seed, view, begun))
+            views = as_batch(images if view == 0 else images[:, :, ::-1]) if view < 2 else augment(images, rng)
+            logits = np.asarray(model.predict_on_batch(views if raters is None else (views, raters[rows])))
+            # The privileged head's are the last ones; without it the network's own are the first.
+            logits = logits[:, :classes] if raters is None else logits[:, -classes:]
+            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+            total[rows] += powers / powers.sum(axis=1, keepdims=True) / VIEWS
+    return total
+
+
+def plot_history(history: list[dict[str, float]], path: Path, fitted: str, chosen: str) -> None:
     """Draw accuracy and loss by epoch into a PNG."""
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     epochs = [row["epoch"] for row in history]
     for axes, name in ((left, "accuracy"), (right, "loss")):
-        axes.plot(epochs, [row[name] for row in history], label="Training (augmented, raw weights)")
-        axes.plot(epochs, [row[f"val_{name}"] for row in history], label="PublicTest (averaged weights)")
+        axes.plot(epochs, [row[name] for row in history], label=f"{fitted} (augmented, raw weights)")
+        axes.plot(epochs, [row[f"val_{name}"] for row in history], label=f"{chosen} (averaged weights)")
         axes.set(xlabel="epoch", ylabel=name)
         axes.legend()
         axes.grid(alpha=0.3)
@@ -163,25 +304,61 @@ def plot_history(history: list[dict[str, float]], path: Path) -> None:
 
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Fit a network on FER2013, checkpointed every epoch; run it again to go on."""
-    parser.add_argument("recipe", choices=sorted(RECIPES))
-    parser.add_argument("--data", type=Path, required=True, help="fer2013.csv, plain or .gz, .xz, .zip")
+    """Fit a network on labelled pictures, checkpointed every epoch; run it again to go on."""
+    parser.add_argument("recipe", choices=NAMES)
+    parser.add_argument("--data", type=Path, required=True, help="fer2013.csv (.gz, .xz, .zip) or a folder of pictures")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model, history and checkpoint")
+    parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: FER+'s votes, which the second head learns")
+    parser.add_argument(
+        "--soft-labels", type=Path, action="append", default=[], help="a teacher's; several are averaged"
+    )
+    parser.add_argument("--weights", default="imagenet", help="transfer: a file, imagenet (Keras' cache) or none")
+    parser.add_argument("--side", type=int, default=48, help="of the network's square input, in pixels (48)")
+    parser.add_argument("--colour", choices=tuple(COLOURS), default="gray")
+    parser.add_argument("--rows", type=int, help="fit on this many pictures only, the same share of every class")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
+    parser.add_argument("--batch", type=int, help="instead of the recipe's")
+    parser.add_argument("--learning-rate", type=float, help="instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), default="float32", help="of the fit"
     )
     args = parser.parse_args(argv)
-    recipe = RECIPES[args.recipe]
-    epochs = recipe.epochs if args.epochs is None else args.epochs
-    if epochs < 1:
-        raise SettingsInvalid(f"--epochs is {epochs}; it must be 1 or more")
-    data = read_fer2013(args.data, "Training", "PublicTest")
+    recipe = find_recipe(args.recipe)
+    for option in ("epochs", "batch", "rows", "learning_rate"):
+        value = getattr(args, option)
+        if value is not None and not value > 0:
+            raise SettingsInvalid(f"--{option.replace('_', '-')} is {value}; it must be more than 0")
+        if value is not None and option != "rows":
+            recipe = replace(recipe, **{option: value})
+    if not recipe.least_side <= args.side <= 512:
+        raise SettingsInvalid(f"--side is {args.side}; {args.recipe} takes {recipe.least_side} to 512 pixels")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    start = _find_weights(recipe, args.weights)
+    preprocessing = Preprocessing(args.side, args.colour)
+    data = read_data(args.data, preprocessing, ("fit", "choose"), ferplus=args.ferplus)
+    if data.skipped:
+        print(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them", file=sys.stderr)
+    if args.rows is not None:
+        name = next(iter(data.splits))
+        sample = data.fit.take(draw_rows(data.fit.labels, args.rows, args.seed))
+        data = replace(data, splits={**data.splits, name: sample})
     try:
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SinkUnwritable(f"{args.out}: {error.strerror}; give --out a folder that can be written") from error
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    train, public = data["Training"], data["PublicTest"]
-    print(fit(recipe, train, public, args.out, epochs=epochs, seed=args.seed, precision=args.precision))
+        raise sink_error(args.out, error) from error
+    options = {"seed": args.seed, "precision": args.precision, "soft_labels": args.soft_labels, "start": start}
+    print(fit(args.recipe, recipe, preprocessing, data, args.out, **options))
+
+
+def _find_weights(recipe: Recipe, given: str) -> Path | None:
+    if recipe.start is None or given == "none":
+        return None
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    path = home / "models" / recipe.start_file if given == "imagenet" else Path(given)
+    if not path.is_file():
+        raise ModelMissing(
+            f"{path}: no such file; put Keras' {recipe.start_file} there, or name it with --weights FILE, "
+            "or start from nothing with --weights none"
+        )
+    return path

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = {"cuelens", "cuelens-train", "cuelens-evaluate", "cuelens-convert", "cuelens-bench"}
+HOST = {f"cuelens-{name}" for name in ("data", "train", "evaluate", "explain", "ship", "convert", "bench")}
+SCRIPTS = {"cuelens", *HOST}
 
 
 def build(repository: Path, folder: Path, target: str) -> Path:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from training.augment import augment
+from training.augment import augment, cutmix, mixup
 
 
-def test_views_are_drawn_from_the_seed() -> None:
-    faces = np.random.default_rng(1).integers(0, 256, (8, 48, 48), dtype=np.uint8)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_views_are_drawn_from_the_seed(channels: int) -> None:
+    shape = (8, 48, 48) if channels == 1 else (8, 48, 48, 3)
+    faces = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
     first, again, other = (augment(faces, np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
-    assert first.shape == (8, 48, 48, 1)
+    assert first.shape == (8, 48, 48, channels)
     assert first.dtype == np.float32
     assert first.min() >= 0
     assert first.max() <= 255
@@ -26,3 +29,28 @@ def test_half_of_the_views_are_mirrored_and_none_is_upside_down() -> None:
     below = views[:, 28:, :].mean(axis=(1, 2))
     assert 0.4 < (left > right).mean() < 0.6
     assert (np.maximum(left, right) > below).mean() > 0.95
+
+
+def test_a_colour_stays_the_same_colour() -> None:
+    red = np.zeros((16, 24, 24, 3), np.uint8)
+    red[..., 0] = 200
+    views = augment(red, np.random.default_rng(0))
+    assert (np.median(views[..., 0], axis=(1, 2)) > np.median(views[..., 1], axis=(1, 2)) + 50).all()
+
+
+def test_cutmix_gives_targets_by_area() -> None:
+    views = np.stack([np.full((32, 32, 1), float(i), np.float32) for i in range(4)])
+    targets = np.eye(4, dtype=np.float32)
+    mixed, goals = cutmix(views, targets, np.random.default_rng(2))
+    assert not np.array_equal(mixed, views)
+    for i in range(4):
+        areas = [float((mixed[i] == k).mean()) for k in range(4)]
+        assert goals[i] == pytest.approx(areas)
+
+
+def test_mixup_blends_pictures_and_targets_alike() -> None:
+    views = np.stack([np.full((4, 4, 1), 10.0 * i, np.float32) for i in range(4)])
+    mixed, goals = mixup(views, np.eye(4, dtype=np.float32), np.random.default_rng(1))
+    assert goals.sum(axis=1) == pytest.approx(1)
+    assert mixed[:, 0, 0, 0] == pytest.approx(goals @ np.array([0.0, 10.0, 20.0, 30.0]), rel=1e-5)
+    assert not np.array_equal(mixed, views)
