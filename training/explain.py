@@ -1,0 +1,436 @@
+"""`cuelens-explain`: what a Keras classifier looks at and looks for, as pictures and a page that shows them.
+
+training/explain_methods.py computes, this draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge.command import command
+from edge.errors import ContractMismatch, SettingsInvalid, SinkUnwritable, SourceMissing, SourceUnreadable
+from edge.files import replace_file
+from edge.model import read_contract
+from edge.preprocessing import Preprocessing
+from training.data import read_data
+from training.explain_methods import Images, Network, activations, dream, grad_cam, occlusion
+from training.fer2013 import CLASSES
+from training.keras_file import read_about
+from training.report import page
+
+WHAT = ("activations", "dream", "gradcam", "occlusion")
+BLIND = "this network does not look at the picture"
+PER_CLASS = 2  # pictures from --data
+MOST_CHANNELS = 64  # of a layer
+MOST_CLASSES = 16  # dreamt of unless --class names one
+MIDDLE_CHANNELS = 16  # of the middle layer dreamt of
+LEAST_DROP = 0.02  # of probability: less is not coloured as if it were much
+STARTS = 2  # of each class's dream: what two starts agree on is the network's, the rest is the start's
+PICTURE_STEPS = 15  # of an octave from a picture: more, and nothing of it is left
+
+_CELL = 1.75  # inches, of a sheet's picture
+_DPI = 110
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """What the network is watched on: preprocessed pictures, where each came from, and its class where known."""
+
+    images: Images
+    names: tuple[str, ...]
+    classes: tuple[str | None, ...]
+
+    def join(self, others: Pictures) -> Pictures:
+        """Return these pictures with the others behind them."""
+        images = np.concatenate([self.images, others.images])
+        return Pictures(images, self.names + others.names, self.classes + others.classes)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One picture of a sheet: uint8 (h, w[, 1 or 3]), with a map float32 (h, w) over it where there is one."""
+
+    picture: npt.NDArray[np.uint8]
+    title: str
+    over: npt.NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the page: files beside it, each with the words for who cannot see it."""
+
+    heading: str
+    text: str
+    files: tuple[tuple[str, str], ...] = ()
+
+
+def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Pictures:
+    """Read picture files as the network takes them; raises SourceMissing or SourceUnreadable."""
+    images = []
+    for path in paths:
+        if not path.is_file():
+            raise SourceMissing(f"{path}: no such file; give a picture of a face, cut out as the network was trained")
+        coded = np.frombuffer(path.read_bytes(), np.uint8)
+        picture = cv2.imdecode(coded, cv2.IMREAD_COLOR) if coded.size else None
+        if picture is None:
+            raise SourceUnreadable(f"{path}: no picture that can be read; give a PNG or JPEG file")
+        images.append(preprocessing.apply(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)))
+    return Pictures(np.stack(images), tuple(path.name for path in paths), (None,) * len(paths))
+
+
+def draw_pictures(path: Path, split: str, preprocessing: Preprocessing, seed: int) -> Pictures:
+    """Draw PER_CLASS pictures of each class from a data set's split; raises what `read_data` raises."""
+    data = read_data(path, preprocessing, (split,))
+    ((name, labelled),) = data.splits.items()
+    rng = np.random.default_rng(seed)
+    rows = np.concatenate(
+        [rng.permutation(np.flatnonzero(labelled.labels == label))[:PER_CLASS] for label in range(len(data.classes))]
+    )
+    names = tuple(Path(labelled.names[row]).name if labelled.names else f"{name} {row}" for row in rows)
+    return Pictures(labelled.images[rows], names, tuple(data.classes[labelled.labels[row]] for row in rows))
+
+
+def read_labels(path: Path, width: int, given: str | None = None) -> tuple[str, ...]:
+    """Name a model's `width` classes: as `given` (with commas), by the contract beside it, by the file itself.
+
+    FER2013's where there are as many and nothing else is said, then numbers. Raises SettingsInvalid or
+    ContractMismatch for another count, and what `read_contract` raises.
+    """
+    contract = path.with_suffix(".json")
+    if given is not None:
+        labels = tuple(name.strip() for name in given.split(","))
+        if len(labels) != width:
+            raise SettingsInvalid(f"--labels names {len(labels)} classes, {path} has {width}; name each, in its order")
+        return labels
+    if contract.is_file():
+        labels = read_contract(contract).labels
+        if len(labels) != width:
+            raise ContractMismatch(f"{contract}: {len(labels)} labels, {path.name} has {width} classes; give --labels")
+        return labels
+    if said := read_about(path).get("classes"):
+        return tuple(said)
+    return CLASSES if width == len(CLASSES) else tuple(f"class {i}" for i in range(width))
+
+
+def show(title: str, sections: Sequence[Section]) -> str:
+    """Write a page of pictures that needs nothing but the files beside it."""
+    parts = []
+    for section in sections:
+        pictures = "\n".join(
+            f'<p><img src="{quote(file)}" alt="{escape(words)}" title="{escape(words)}" loading="lazy"></p>'
+            for file, words in section.files
+        )
+        parts.append((section.heading, f"<p>{escape(section.text)}</p>\n{pictures}"))
+    return page(title, parts)
+
+
+class Explanation:
+    """The pictures of one network in one folder."""
+
+    def __init__(
+        self,
+        network: Network,
+        labels: Sequence[str],
+        folder: Path,
+        pictures: Pictures | None = None,
+        *,
+        wanted: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Write into `folder`, which is there; `labels` name the classes, `wanted` is one for all pictures."""
+        self._network, self._labels, self._folder, self._seed = network, tuple(labels), folder, seed
+        self._pictures, self._wanted = pictures, wanted
+        looks = network.looks(network.noise(4)) or (pictures is not None and network.looks(pictures.images))
+        self._blind = "" if looks else f"{BLIND}. "
+
+    def draw(self, what: str) -> Section:
+        """Draw one of WHAT; all but the dream need pictures."""
+        if what == "dream":
+            return self._draw_dream()
+        assert self._pictures is not None
+        draw = {"activations": self._draw_activations, "gradcam": self._draw_gradcam, "occlusion": self._draw_occlusion}
+        return draw[what](self._pictures)
+
+    def _draw_activations(self, pictures: Pictures) -> Section:
+        """Draw what each layer makes of the first picture, a numbered file a layer in `activations/`."""
+        image, name = pictures.images[0], pictures.names[0]
+        top = self._reading(self._network.predict(image[None])[0])
+        (self._folder / "activations").mkdir(exist_ok=True)
+        files = []
+        layers = activations(self._network, image)
+        for number, (layer, kind, values) in enumerate(layers, 1):
+            file = f"activations/{number:0{len(str(len(layers)))}}_{_file_name(layer)}.png"
+            shape = " x ".join(map(str, values.shape))
+            named = number >= len(layers) - 1 and values.shape == (len(self._labels),)  # logits, probabilities
+            bars = values.ndim == 1 or values.shape[:2] == (1, 1)
+            strength = np.abs(values).ravel() if bars else np.abs(values).mean(axis=(0, 1))
+            channels = np.argsort(-strength, kind="stable")[:MOST_CHANNELS]
+            count = f"all {len(strength)}" if len(channels) == len(strength) else f"{len(channels)} of {len(strength)}"
+            title = f"{number}. {layer}: {kind}, {shape}\n"
+            if bars:
+                title += f"{count} units" if len(channels) == len(strength) else f"the strongest {count} units"
+                shown = np.sort(channels)
+                drawn = _bars(
+                    values.ravel()[shown], self._labels if named else [str(i) for i in shown], image, title, top
+                )
+            else:
+                title += f"{count} channels, the strongest first, each from its least (dark) to its most (bright)"
+                drawn = _grid(values[..., channels], channels, image, title, top)
+            replace_file(self._folder / file, drawn)
+            files.append((file, f"Layer {number}, {layer} ({kind}, {shape}), for {name}"))
+        text = f"What each layer makes of {name}, read as {top}, in the order of the network."
+        return Section("Activations", self._blind + text, tuple(files))
+
+    def _draw_dream(self) -> Section:
+        """Draw what each class (or the one wanted) and a middle layer look for, and that starting from a picture."""
+        network, pictures, wanted, count = self._network, self._pictures, self._wanted, len(self._labels)
+        units = [wanted] if wanted is not None else list(range(min(count, MOST_CLASSES)))
+        blind = self._blind
+        note = f"the first {len(units)} of {count} classes" if wanted is None and len(units) < count else ""
+        title = blind or ", ".join(
+            filter(None, ["What the network looks for: pictures made to raise a class's probability", note])
+        )
+        rounds = [dream(network, units, seed=self._seed + i) for i in range(STARTS)]
+        stages = [rounds[0][0], *(dreamt for _, dreamt in rounds)]
+        replace_file(self._folder / "dream.png", _sheet(self._dreams(units, stages), title))
+        words = "start and dreams of " + ", ".join(self._labels[unit] for unit in units)
+        files = [("dream.png", blind + words)]
+
+        (self._folder / "dream").mkdir(exist_ok=True)
+        for i, unit in enumerate(units):
+            (line,) = zip(*self._dreams([unit], [images[i : i + 1] for images in stages]), strict=True)
+            file = f"dream/{unit}_{_file_name(self._labels[unit])}.png"
+            replace_file(self._folder / file, _sheet([line], title, cell=3.5))
+            files.append((file, f"{blind}A dream of {self._labels[unit]}"))
+        if pictures is not None:
+            _, dreamt = dream(network, units, pictures.images[0], seed=self._seed, steps=PICTURE_STEPS)
+            start = np.repeat(pictures.images[:1], len(units), axis=0)
+            title = blind or f"What the network would add to {pictures.names[0]} for each class"
+            replace_file(self._folder / "dream_picture.png", _sheet(self._dreams(units, [start, dreamt]), title))
+            files.insert(1, ("dream_picture.png", f"{blind}{pictures.names[0]} and {words}"))
+        middle = network.middle_layer()
+        if middle is not None:
+            layer, shape = network.layers[middle]
+            watched = network.noise(8) if pictures is None else pictures.images
+            channels = network.loudest(middle, watched, MIDDLE_CHANNELS)
+            _, dreamt = dream(network, channels, layer=middle, seed=self._seed)
+            drawn = [Cell(p, f"channel {c}") for c, p in zip(channels, dreamt, strict=True)]
+            title = blind or f"What channels of {layer.name} answer to ({len(channels)} of its {shape[2]})"
+            replace_file(self._folder / "dream_layer.png", _sheet(_rows(drawn, 8), title))
+            files.append(("dream_layer.png", f"{blind}Dreams of {len(channels)} channels of {layer.name}"))
+        text = (
+            "Pictures changed step by step to raise a class, with the probability reached. They show what the network "
+            "answers to, which need not be what a person would call that expression."
+        )
+        return Section("Deep dream", blind + text, tuple(files))
+
+    def _dreams(self, units: Sequence[int], rows: Sequence[Images]) -> list[list[Cell | None]]:
+        """Lay out starts (the first row) and dreams, a column a class, eight columns at most."""
+        cells: list[list[Cell]] = []
+        for kind, images in zip(("start", *["dream"] * len(rows)), rows, strict=False):
+            read = self._network.predict(images)
+            titles = [f"{kind}: {self._labels[unit]}\n{row[unit]:.2f}" for unit, row in zip(units, read, strict=True)]
+            cells.append([Cell(image, title) for image, title in zip(images, titles, strict=True)])
+        return [list(row[i : i + 8]) for i in range(0, len(units), 8) for row in cells]
+
+    def _draw_gradcam(self, pictures: Pictures) -> Section:
+        """Draw where the last maps speak for the class read and the true one, or for the one wanted."""
+        about = "Bright is where the last maps before pooling speak for the class (Grad-CAM)."
+        if self._network.spatial_layer() is None:
+            return Section("Grad-CAM", f"{self._blind}There is no convolution in this network to show maps of.")
+        probabilities = self._network.predict(pictures.images)
+        top = probabilities.argmax(axis=1)
+        named = [self._named(pictures, i, int(top[i])) for i in range(len(top))]
+        rows = [i for i, classes in enumerate(named) for _ in classes]
+        asked = [c for classes in named for c in classes]
+        heats = list(grad_cam(self._network, pictures.images[rows], asked))
+        cells: list[Cell | None] = []
+        for i, classes in enumerate(named):
+            cells += [self._face(pictures, i)]
+            for c in classes:
+                heat = heats.pop(0)
+                title = self._says(pictures, i, c, probabilities[i]) + ("" if heat.any() else ", nothing shows")
+                cells += [Cell(pictures.images[i], title, heat)]
+            cells += [None] * (2 - len(classes))
+        return self._maps("gradcam.png", "Grad-CAM", about, pictures, cells, "inferno")
+
+    def _draw_occlusion(self, pictures: Pictures) -> Section:
+        """Draw what hiding each part costs the class read and the true one, or the one wanted."""
+        about = "Red: hiding it costs the class its probability, at most what stands above; blue: it gains (occlusion)."
+        probabilities, lost = self._network.predict(pictures.images), occlusion(self._network, pictures.images)
+        cells: list[Cell | None] = []
+        for i, row in enumerate(probabilities):
+            classes = self._named(pictures, i, int(row.argmax()))
+            cells += [self._face(pictures, i)]
+            for c in classes:
+                over = lost[i, ..., c]
+                title = f"{self._says(pictures, i, c, row)}, falls by {max(0, over.max()):.2f}"
+                cells += [Cell(pictures.images[i], title, over / max(float(np.abs(over).max()), LEAST_DROP))]
+            cells += [None] * (2 - len(classes))
+        return self._maps("occlusion.png", "Occlusion", about, pictures, cells, "RdBu_r")
+
+    def _maps(self, file: str, heading: str, about: str, pictures: Pictures, cells: Any, colours: str) -> Section:
+        columns = 6 if len(cells) > 3 else 3
+        replace_file(self._folder / file, _sheet(_rows(cells, columns), self._blind + about, colours))
+        return Section(heading, self._blind + about, ((file, f"{heading} maps of {', '.join(pictures.names)[:500]}"),))
+
+    def _named(self, pictures: Pictures, i: int, top: int) -> list[int]:
+        if self._wanted is not None:
+            return [self._wanted]
+        truth = pictures.classes[i]
+        return list(dict.fromkeys([top, self._labels.index(truth)] if truth in self._labels else [top]))
+
+    def _face(self, pictures: Pictures, i: int) -> Cell:
+        truth = pictures.classes[i]
+        return Cell(pictures.images[i], pictures.names[i][-20:] + (f"\ntrue: {truth}" if truth else "\n"))
+
+    def _says(self, pictures: Pictures, i: int, c: int, row: npt.NDArray[np.float32]) -> str:
+        kind = "read as" if c == row.argmax() else "true" if self._labels[c] == pictures.classes[i] else "asked for"
+        return f"{kind}: {self._labels[c]}\n{row[c]:.2f}"
+
+    def _reading(self, row: npt.NDArray[np.float32]) -> str:
+        return f"{self._labels[row.argmax()]} {row.max():.2f}"
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^\w-]+", "_", name)
+
+
+def _rows(cells: Sequence[Cell | None], columns: int) -> list[list[Cell | None]]:
+    return [list(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+
+
+def _show(axes: Any, picture: npt.NDArray[np.uint8]) -> None:
+    picture = picture[..., 0] if picture.shape[2:] == (1,) else picture
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
+
+
+def _save(figure: Any) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=_DPI)
+    return content.getvalue()
+
+
+def _sheet(rows: Sequence[Sequence[Cell | None]], title: str, colours: str = "inferno", cell: float = _CELL) -> bytes:
+    """Draw rows of pictures with their titles under one, as PNG; over them maps of 0 (or -1) to 1, clear where 0."""
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    columns = max(map(len, rows))
+    size = (max(columns * cell, 6) + 0.6, len(rows) * (cell + 0.5) + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    every = figure.subplots(len(rows), columns, squeeze=False)
+    scale, drawn = Normalize(-1 if colours == "RdBu_r" else 0, 1), None
+    for row, line in zip(rows, every, strict=True):
+        for axes in line:
+            axes.axis("off")
+        for part, axes in zip(row, line, strict=False):
+            if part is None:
+                continue
+            _show(axes, part.picture)
+            axes.set_title(part.title, fontsize=9)
+            if part.over is not None:
+                drawn = axes.imshow(part.over, cmap=colours, norm=scale, alpha=np.abs(part.over) * 0.7)
+    if drawn is not None:
+        figure.colorbar(drawn, ax=every, shrink=min(1, 3 / size[1]), aspect=30, label="share of each map's most")
+    figure.suptitle(title, fontsize=11, color="darkred" if title.startswith(BLIND) else "black", wrap=True)
+    return _save(figure)
+
+
+def _beside(image: npt.NDArray[np.uint8], title: str, top: str) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 4))
+    left.axis("off")
+    _show(left, image)
+    left.set_title(f"input, read as\n{top}", fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    return figure, right
+
+
+def _bars(values: npt.NDArray[np.float32], names: Sequence[str], image: Any, title: str, top: str) -> bytes:
+    figure, axes = _beside(image, title, top)
+    axes.bar(range(len(values)), values)
+    axes.set_xticks(
+        range(len(values)), names, rotation=90 if len(values) > 10 else 0, fontsize=6 if len(values) > 30 else 9
+    )
+    axes.grid(axis="y", alpha=0.3)
+    return _save(figure)
+
+
+def _grid(maps: npt.NDArray[np.float32], channels: Any, image: Any, title: str, top: str) -> bytes:
+    figure, axes = _beside(image, title, top)
+    height, width, count = maps.shape
+    columns = int(np.ceil(np.sqrt(count)))
+    below, beside = max(1, round(height / 4)), max(1, round(width / 16))  # below: room for the next one's number
+    least, most = maps.min(axis=(0, 1)), maps.max(axis=(0, 1))
+    maps = (maps - least) / np.where(most > least, most - least, 1)
+    lines = -(-count // columns)
+    mosaic = np.full((lines * (height + below), columns * (width + beside)), np.nan, np.float32)
+    for i in range(count):
+        y, x = i // columns * (height + below) + below, i % columns * (width + beside)
+        mosaic[y : y + height, x : x + width] = maps[..., i]
+        axes.text(x - 0.5, y - 0.5, str(channels[i]), fontsize=7, va="bottom")
+    axes.imshow(mosaic, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
+    axes.axis("off")
+    return _save(figure)
+
+
+def _what(words: str | None, pictured: bool) -> list[str]:
+    asked = [word.strip() for word in words.split(",")] if words is not None else list(WHAT if pictured else ("dream",))
+    for word in asked:
+        if word not in WHAT:
+            raise SettingsInvalid(f"--what has {word!r}; valid are {', '.join(WHAT)}, with commas between")
+        if word != "dream" and not pictured:
+            raise SettingsInvalid(f"--what {word} needs a picture; give an IMAGE file or --data, or --what dream alone")
+    return [word for word in WHAT if word in asked]
+
+
+@command
+def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
+    """Show what a Keras classifier looks at and looks for."""
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras file")
+    parser.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="pictures, each cut to one face")
+    parser.add_argument("--data", type=Path, help=f"take {PER_CLASS} pictures of each class: fer2013.csv, or a folder")
+    parser.add_argument("--split", default="choose", help="of --data: fit, choose, report or its own name")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures and index.html")
+    parser.add_argument("--what", help=f"of {','.join(WHAT)}; default all, without a picture dream")
+    parser.add_argument("--class", dest="name", metavar="NAME", help="explain this class alone")
+    parser.add_argument("--labels", help="the classes in the model's order, with commas; default the contract's")
+    parser.add_argument("--seed", type=int, default=0, help="of the dreams and of the pictures drawn from --data")
+    args = parser.parse_args(argv)
+    what = _what(args.what, bool(args.images or args.data))
+    network = Network(args.model)
+    labels = read_labels(args.model, network.width, args.labels)
+    if args.name is not None and args.name not in labels:
+        raise SettingsInvalid(f"--class is {args.name!r}; {args.model} knows {', '.join(labels)}")
+    wanted = None if args.name is None else labels.index(args.name)
+    pictures = read_pictures(args.images, network.preprocessing) if args.images else None
+    if args.data is not None:
+        drawn = draw_pictures(args.data, args.split, network.preprocessing, args.seed)
+        pictures = drawn if pictures is None else pictures.join(drawn)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkUnwritable(f"{args.out}: {error.strerror}; give --out a folder that can be written") from error
+    explanation = Explanation(network, labels, args.out, pictures, wanted=wanted, seed=args.seed)
+    sections = []
+    for word in what:
+        sections.append(explanation.draw(word))
+        print(f"{word}: {len(sections[-1].files)} picture(s). {sections[-1].text}", flush=True)
+    index = args.out / "index.html"
+    replace_file(index, show(f"{args.model.name}: what it looks at", sections).encode())
+    print(index)
