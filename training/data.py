@@ -103,6 +103,13 @@ def split_name(path: Path, asked: str) -> str:
     raise DataSplitEmpty(f"{path}: no split {asked!r}; valid are {', '.join(own)}, or {', '.join(ROLES)}")
 
 
+def native_colour(path: Path) -> str:
+    """Name the colour of a data set's pictures, gray or rgb; FER2013's table is gray."""
+    from training.folder import is_coloured
+
+    return "rgb" if path.is_dir() and is_coloured(path) else "gray"
+
+
 def read_data(
     path: Path,
     preprocessing: Preprocessing,

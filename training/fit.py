@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import math
 import os
 import sys
 import time
@@ -22,7 +24,7 @@ from edge.files import replace_file, sink_error
 from edge.preprocessing import COLOURS, Preprocessing
 from training.augment import augment, cutmix, mixup
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.data import DataSet, Labelled, read_data
+from training.data import DataSet, Labelled, native_colour, read_data
 from training.keras_file import as_batch, save_keras
 from training.recipes import NAMES, Recipe, count_macs, find_recipe
 from training.sample import draw_rows
@@ -298,8 +300,10 @@ def plot_history(history: list[dict[str, float]], path: Path, fitted: str, chose
         axes.set(xlabel="epoch", ylabel=name)
         axes.legend()
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=100)
+    content = io.BytesIO()
+    figure.savefig(content, dpi=100)
     plt.close(figure)
+    replace_file(path, content.getvalue())
 
 
 @command
@@ -314,28 +318,36 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     )
     parser.add_argument("--weights", default="imagenet", help="transfer: a file, imagenet (Keras' cache) or none")
     parser.add_argument("--side", type=int, default=48, help="of the network's square input, in pixels (48)")
-    parser.add_argument("--colour", choices=tuple(COLOURS), default="gray")
+    parser.add_argument("--colour", choices=tuple(COLOURS), help="what the network takes; by default the data's own")
     parser.add_argument("--rows", type=int, help="fit on this many pictures only, the same share of every class")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--batch", type=int, help="instead of the recipe's")
     parser.add_argument("--learning-rate", type=float, help="instead of the recipe's")
+    parser.add_argument("--cutmix", type=float, help="share of the batches, instead of the recipe's")
+    parser.add_argument("--mixup", type=float, help="share of the batches, instead of the recipe's")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), default="float32", help="of the fit"
     )
     args = parser.parse_args(argv)
     recipe = find_recipe(args.recipe)
-    for option in ("epochs", "batch", "rows", "learning_rate"):
+    for option in ("epochs", "batch", "rows", "learning_rate", "cutmix", "mixup"):
         value = getattr(args, option)
-        if value is not None and not value > 0:
-            raise SettingsInvalid(f"--{option.replace('_', '-')} is {value}; it must be more than 0")
-        if value is not None and option != "rows":
+        if value is None:
+            continue
+        least, most = (0, 1) if option in ("cutmix", "mixup") else (1e-9, math.inf)
+        if not least <= value <= most:
+            valid = "a share, 0 to 1" if most == 1 else "more than 0"
+            raise SettingsInvalid(f"--{option.replace('_', '-')} is {value}; it must be {valid}")
+        if option != "rows":
             recipe = replace(recipe, **{option: value})
+    if recipe.cutmix + recipe.mixup > 1:
+        raise SettingsInvalid(f"--cutmix {recipe.cutmix} and --mixup {recipe.mixup} are more than every batch together")
     if not recipe.least_side <= args.side <= 512:
         raise SettingsInvalid(f"--side is {args.side}; {args.recipe} takes {recipe.least_side} to 512 pixels")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     start = _find_weights(recipe, args.weights)
-    preprocessing = Preprocessing(args.side, args.colour)
+    preprocessing = Preprocessing(args.side, args.colour or native_colour(args.data))
     data = read_data(args.data, preprocessing, ("fit", "choose"), ferplus=args.ferplus)
     if data.skipped:
         print(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them", file=sys.stderr)

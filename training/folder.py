@@ -51,6 +51,7 @@ _EXPRESSIONS = {name: name for name in CLASSES} | {
 }
 _STARTS = 8  # of the search for a split by patient, and one where there are many: few can lead a start astray
 _MANY = 100
+_LOOKED_AT = 32  # pictures, to tell whether a folder is of colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,16 @@ def list_folder(folder: Path) -> tuple[list[Entry], list[str]]:
             f"{folder}: neither {LABELS} nor a folder a class in it; sort the pictures into folders"
         )
     return sorted(entries, key=lambda entry: entry.name), skipped
+
+
+def is_coloured(folder: Path) -> bool:
+    """Tell whether any of a few pictures of a folder has a colour other than gray; raises what `list_folder` raises."""
+    entries, _ = list_folder(folder)
+    for entry in entries[:: max(1, len(entries) // _LOOKED_AT)]:
+        picture = _read_picture(folder / entry.name)
+        if not isinstance(picture, str) and picture.ndim == 3 and np.any(picture != picture[..., :1]):
+            return True
+    return False
 
 
 def list_patients(folder: Path) -> dict[str, str]:

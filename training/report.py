@@ -295,7 +295,7 @@ def plot_coverage(curve: Floats, result: dict[str, Any]) -> bytes:
     axes.plot(coverage[begin:], curve[begin:], color=_BLUE)
     for share, accuracy in result["coverage"]["accuracy_at"].items():
         axes.plot(float(share), accuracy, "o", color=_BLUE)
-        axes.annotate(f"{accuracy:.3f}", (float(share), accuracy), (4, 4), textcoords="offset points")
+        axes.annotate(f"{accuracy:.3f}", (float(share), accuracy), (2, 4), textcoords="offset points", rotation=30)
     for goal, reached in result["coverage"]["coverage_for"].items():
         axes.axhline(float(goal), color=_GRAY, linewidth=0.8, linestyle=":")
         if 0 < reached < 1:
@@ -305,7 +305,7 @@ def plot_coverage(curve: Floats, result: dict[str, Any]) -> bytes:
     low = min(float(curve[begin:].min()), 0.75)
     axes.set(xlabel="share of the pictures, the surest first", ylabel="accuracy among them", xlim=(0, 1.14))
     axes.set_xticks(np.linspace(0, 1, 6))
-    axes.set_ylim(max(0.0, low - 0.06), 1.03)
+    axes.set_ylim(max(0.0, low - 0.06), 1.06)
     return _png(figure)
 
 

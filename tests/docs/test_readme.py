@@ -30,13 +30,16 @@ COMMANDS = [
 HARDWARE = {"v4l2": {0, 14}, "picamera": {0, 14, 60}}
 
 
-def write_table(path: Path) -> None:
-    """Write a FER2013 table of the demo's faces, each a little different: a network can learn it in seconds."""
+def write_table(path: Path, **more: int) -> None:
+    """Write a FER2013 table of the demo's faces, each a little different: a network can learn it in seconds.
+
+    `more` are further splits with their rows.
+    """
     rng = np.random.default_rng(0)
     with np.load(FACES) as table:
         faces = dict(zip(table["classes"].tolist(), table["faces"], strict=True))
     lines = ["emotion,pixels,Usage"]
-    for split, count in (("Training", 256), ("PublicTest", 70)):
+    for split, count in {"Training": 256, "PublicTest": 70, **more}.items():
         for row in range(count):
             label = row % len(CLASSES)
             face = cv2.resize(faces[CLASSES[label]], (48, 48), interpolation=cv2.INTER_AREA).astype(int)

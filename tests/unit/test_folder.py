@@ -24,7 +24,7 @@ from edge.errors import (
     DataUnreadable,
 )
 from edge.preprocessing import Preprocessing
-from training.data import DataSet, read_data
+from training.data import DataSet, native_colour, read_data
 from training.fer2013 import CLASSES
 from training.folder import list_patients, split_groups
 
@@ -383,3 +383,12 @@ def test_real_cells_are_split_by_patient(shared: Path) -> None:
     for split, size in zip(data.splits.values(), (700, 150, 150), strict=True):
         assert abs(len(split.labels) - size) <= 10
         assert Counter(split.labels.tolist())[0] == pytest.approx(size / 2, abs=10)
+
+
+def test_a_folder_with_one_coloured_picture_among_gray_ones_is_of_colour(tmp_path: Path) -> None:
+    fill(tmp_path)
+    assert native_colour(tmp_path) == "gray"
+    assert cv2.imwrite(str(tmp_path / "cat" / "00.png"), np.full((8, 8, 3), 90, np.uint8))
+    assert native_colour(tmp_path) == "gray"
+    assert cv2.imwrite(str(tmp_path / "cat" / "00.png"), np.full((8, 8, 3), (90, 90, 91), np.uint8))
+    assert native_colour(tmp_path) == "rgb"

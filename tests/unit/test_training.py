@@ -15,6 +15,7 @@ import pytest
 
 from edge.errors import (
     CheckpointUnusable,
+    DiskFull,
     FitDiverged,
     GateFailed,
     MemoryShort,
@@ -180,6 +181,26 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_last_good_checkpoi
     assert not (tmp_path / "model.keras").exists()
 
 
+def test_a_full_disk_at_a_checkpoint_leaves_the_older_one(table: Path, tmp_path: Path, repository: Path) -> None:
+    command = [*TRAIN, "simple", "--data", str(table), "--out", str(tmp_path), "--epochs", "3"]
+    first = subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert first.stdout is not None
+    for line in first.stdout:
+        if line.lstrip("\r").startswith("epoch 2/3"):
+            break
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    first.stdout.close()
+    before = (tmp_path / "checkpoint.npz").read_bytes()
+    # A file may have 300 KB: enough for history and plot, not for a checkpoint of 4 MB.
+    limited = ["bash", "-c", 'ulimit -f 300; exec "$@"', "bash", *command]
+    done = subprocess.run(limited, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == DiskFull.exit_code, done.stderr
+    assert "checkpoint.npz" in done.stderr.splitlines()[-1]
+    assert (tmp_path / "checkpoint.npz").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.npz", "history.json", "history.png"]
+
+
 def test_a_checkpoint_of_another_fit_is_not_gone_on_from(table: Path, tmp_path: Path) -> None:
     assert train("dummy", "--data", table, "--out", tmp_path, "--epochs", "1").returncode == 0
     before = (tmp_path / "checkpoint.npz").read_bytes()
@@ -195,7 +216,9 @@ def test_a_checkpoint_of_another_fit_is_not_gone_on_from(table: Path, tmp_path: 
         (["transfer"], ModelMissing.exit_code, "--weights none"),
         (["transfer", "--weights", "nowhere.h5"], ModelMissing.exit_code, "nowhere.h5: no such file"),
         (["simple", "--side", "8"], SettingsInvalid.exit_code, "simple takes 16 to 512 pixels"),
-        (["compact", "--rows", "0"], SettingsInvalid.exit_code, "--rows is 0"),
+        (["compact", "--rows", "0"], SettingsInvalid.exit_code, "--rows is 0; it must be more than 0"),
+        (["compact", "--mixup", "2"], SettingsInvalid.exit_code, "--mixup is 2.0; it must be a share"),
+        (["compact", "--cutmix", ".6", "--mixup", ".6"], SettingsInvalid.exit_code, "more than every batch"),
     ],
 )
 def test_what_a_recipe_cannot_do_is_one_line(
@@ -315,3 +338,22 @@ def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
     assert len(read) > 20
     if recipe == "dummy":
         assert set(read) == {"happy"}
+
+
+@pytest.mark.shared
+@pytest.mark.timeout(900)
+def test_blood_cells_of_unseen_patients_are_told_apart_in_int8(shared: Path, tmp_path: Path, repository: Path) -> None:
+    # Less than half of the recipe's epochs: the whole fit gets 0.967.
+    done = train("compact", "--data", shared / "cells", "--out", tmp_path, "--epochs", "50")
+    assert done.returncode == 0, done.stderr
+    for line in (
+        [*CONVERT, str(tmp_path / "model.keras"), "--data", str(shared / "cells"), "--out", str(tmp_path)],
+        [*EVALUATE, str(tmp_path / "model.tflite"), "--data", str(shared / "cells"), "--split", "test", "--json"],
+    ):
+        done = subprocess.run(line, cwd=repository, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert list(result["classes"]) == ["Parasitized", "Uninfected"]
+    assert result["rows"] == 150
+    assert result["accuracy"] >= 0.9
+    assert ExpressionModel(tmp_path / "model.tflite").contract.preprocessing == Preprocessing(48, "rgb")

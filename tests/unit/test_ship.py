@@ -1,0 +1,143 @@
+"""Everything that ships, by one command, on a small scale; and tables that cannot lie."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.errors import CuelensError
+from edge.model import ExpressionModel
+from training.fer2013 import CLASSES
+from training.ferplus import COLUMNS
+from training.ship import write_comparison, write_tables
+
+SHIP = [sys.executable, "-c", "from training.ship import main; main()"]
+VOTED = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
+
+
+def result(**changes: Any) -> dict[str, Any]:
+    classes = {name: {"precision": 0.5, "recall": 0.4, "f1": 0.444, "support": 7} for name in CLASSES}
+    told = {
+        "model": "emotion.tflite",
+        "runtime": "r 1",
+        "split": "PrivateTest",
+        "labels": "fer2013",
+        "classes": classes,
+    }
+    told |= {"accuracy": 0.7, "accuracy_interval": [0.69, 0.71], "balanced_accuracy": 0.6, "macro_f1": 0.61}
+    return told | {"ece": 0.02, "coverage": {"accuracy_at": {"1": 0.7, "0.5": 0.9}}} | changes
+
+
+CONTRACT = {"temperature": {"value": 1.25, "fitted_on": "PublicTest", "applied": "in the last layer"}}
+PAGE = "".join(f"<!-- {name} -->\nold\n<!-- end -->\n" for name in ("measured", "classes", "coverage", "temperature"))
+
+
+def test_the_cards_tables_say_what_was_measured_and_nothing_else() -> None:
+    card = write_tables(PAGE, [result()], CONTRACT)
+    assert "| emotion.tflite | r 1 | PrivateTest | fer2013 | 0.7000 (0.6900 to 0.7100) |" in card
+    assert "| angry | 0.500 | 0.400 | 0.444 | 7 |" in card
+    assert "| 50% | 0.9000 |" in card
+    assert "Temperature 1.250, fitted on PublicTest" in card
+    assert "old" not in card
+    assert write_tables(card, [result()], CONTRACT) == card
+
+
+def test_a_page_without_room_for_a_table_is_refused() -> None:
+    with pytest.raises(CuelensError, match="0 places for its table <!-- coverage -->"):
+        write_tables(PAGE.replace("coverage", "cover"), [result()], CONTRACT)
+
+
+def test_the_comparison_names_each_recipe_and_its_difference() -> None:
+    interval = [0.1, 0.2]
+    measures = {"accuracy": 0.15, "balanced_accuracy": 0.15, "macro_f1": 0.15, "ece": 0.15}
+    row = {
+        "model": "work/compact/model.tflite",
+        "bytes": 480_000,
+        **measures,
+        "bootstrap": dict.fromkeys(measures, interval),
+    }
+    other = row | {
+        "model": "work/simple/model.tflite",
+        "against_first": {"accuracy": -0.05, "interval": [-0.07, -0.03]},
+    }
+    page = write_comparison("<!-- comparison -->\n<!-- end -->", {"models": [row, other]})
+    assert "| compact | 0.480 | 0.1500 (0.1000 to 0.2000) |" in page
+    assert "| -0.0500 (-0.0700 to -0.0300) |" in page
+
+
+@pytest.mark.host
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_one_command_makes_all_that_ships_and_again_only_what_is_missing(tmp_path: Path, repository: Path) -> None:
+    from tests.docs.test_readme import write_table
+
+    data, votes, out, work = (tmp_path / name for name in ("fer2013.csv", "votes.csv", "out", "work"))
+    write_table(data, PrivateTest=70)
+    voted = [f"Usage,Image name,{','.join(COLUMNS)}"]
+    for row in data.read_text().splitlines()[1:]:
+        name = CLASSES[int(row.split(",")[0])]
+        counts = [10 * (column == VOTED.get(name, name)) for column in COLUMNS]
+        voted.append(f"{row.rsplit(',', 1)[1]},x.png,{','.join(map(str, counts))}")
+    votes.write_text("\n".join(voted) + "\n")
+    line = [*SHIP, "--data", data, "--ferplus", votes, "--work", work, "--out", out, "--epochs", "30"]
+    line += ["--precision", "float32"]
+    first = subprocess.run(line, cwd=repository, capture_output=True, text=True, check=False)
+    assert first.returncode == 0, first.stderr
+    results = json.loads((out / "evaluation.json").read_text())
+    assert {(r["model"], r["split"], r["labels"]) for r in results} == {
+        (model, split, labels)
+        for model in ("emotion.keras", "emotion.tflite")
+        for split in ("PublicTest", "PrivateTest")
+        for labels in ("fer2013", "ferplus")
+    }
+    contract = json.loads((out / "emotion.json").read_text())
+    assert contract["temperature"]["fitted_on"] == "PublicTest"
+    assert contract["training"]["network"] == "compact"
+    card = (out / "CARD.md").read_text()
+    assert write_tables(card, results, contract) == card
+    assert ExpressionModel(out / "emotion.tflite").contract.labels == CLASSES
+
+    before = {path: path.stat().st_mtime_ns for folder in (work, out) for path in folder.rglob("model.*")}
+    measured = (out / "evaluation.json").stat().st_mtime_ns
+    (out / "CARD.md").unlink()
+    again = subprocess.run(line, cwd=repository, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "epoch" not in again.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert (out / "evaluation.json").stat().st_mtime_ns == measured
+    assert (out / "CARD.md").read_text() == card
+
+
+@pytest.mark.host
+def test_a_temperature_in_the_last_layer_changes_confidence_and_no_decision(tmp_path: Path) -> None:
+    import keras
+    from keras import layers
+
+    from tests.docs.test_readme import write_table
+    from training.keras_file import as_batch, read_about, save_keras
+    from training.ship import temper
+
+    keras.utils.set_random_seed(0)
+    write_table(tmp_path / "fer2013.csv")
+    pixels = layers.Input((48, 48, 1))
+    x = layers.Flatten()(layers.AveragePooling2D(8)(layers.Rescaling(1 / 127.5, -1)(pixels)))
+    logits = layers.Dense(7)(x)
+    model = keras.Model(pixels, layers.Softmax(name="probabilities")(logits))
+    save_keras(model, tmp_path / "before.keras", {"classes": CLASSES})
+    temperature = temper(tmp_path / "before.keras", tmp_path / "fer2013.csv", tmp_path / "after.keras")
+    images = as_batch(np.random.default_rng(0).integers(0, 256, (64, 48, 48), dtype=np.uint8))
+    before = model.predict(images, verbose=0)
+    after = keras.saving.load_model(tmp_path / "after.keras").predict(images, verbose=0)
+    assert (before.argmax(axis=1) == after.argmax(axis=1)).all()
+    ratio = np.log(before / before[:, :1])[:, 1:] / np.log(after / after[:, :1])[:, 1:]
+    assert ratio == pytest.approx(temperature, rel=1e-2)
+    assert abs(temperature - 1) > 0.05
+    about = read_about(tmp_path / "after.keras")
+    assert about["classes"] == list(CLASSES)
+    assert about["temperature"]["value"] == pytest.approx(temperature, abs=1e-4)

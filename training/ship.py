@@ -1,0 +1,220 @@
+"""`cuelens-ship`: everything in models/ from the data, by one command; what is there already is not made again.
+
+teachers -> soft labels -> compact -> temperature -> int8 and contract -> evaluation.json -> the card's tables; and,
+asked to, the other recipes beside it -> comparison.json -> the comparison's table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge.command import command
+from edge.errors import CuelensError, DataMissing
+from edge.files import replace_file
+from training.calibration import fit_temperature
+from training.data import read_data, split_names
+from training.evaluate import predict_keras
+from training.keras_file import load_keras, preprocessing_of, read_about, save_keras
+
+TEACHERS = 1
+OTHERS = {  # the study's networks, with the options that make a fit of theirs affordable
+    "dummy": (),
+    "simple": (),
+    "complex": (),
+    "transfer": ("--weights", "none", "--rows", "2000", "--epochs", "4"),
+}
+MODELS = Path(__file__).parent.parent / "models"
+_SCRIPTS = {"train": "training.fit", "convert": "converter.convert", "evaluate": "training.evaluate"}
+
+
+def temper(source: Path, data_path: Path, target: Path) -> float:
+    """Fit a temperature on the choose split, put it into the last layer's weights and save as `target`; returns it.
+
+    Dividing weights and bias divides the logits (Guo et al., arXiv 1706.04599): no reader can forget to. The decision
+    for each picture stays as it was.
+    """
+    model = load_keras(source)
+    chosen = read_data(data_path, preprocessing_of(model, source), ("choose",))
+    probabilities = predict_keras(model, chosen.choose.images)
+    temperature = fit_temperature(probabilities, chosen.choose.labels)
+    dense = next(layer for layer in model.layers if layer.output is model.get_layer("probabilities").input)
+    dense.set_weights([weights / temperature for weights in dense.get_weights()])
+    fitted = {"value": round(temperature, 5), "fitted_on": next(iter(chosen.splits)), "applied": "in the last layer"}
+    made_from = hashlib.sha256(source.read_bytes()).hexdigest()
+    save_keras(model, target, {**read_about(source), "made_from": made_from, "temperature": fitted})
+    return temperature
+
+
+def _call(script: str, *words: str | Path, python: str = sys.executable) -> str:
+    """Run one of our commands, its standard error passing through; returns its output."""
+    line = [python, "-c", f"from {_SCRIPTS[script]} import main; main()", *map(str, words)]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise CuelensError(
+            f"cuelens-{script} ended with {done.returncode}; its words are above; the same command goes on"
+        )
+    return done.stdout
+
+
+def _train(recipe: str, out: Path, *words: str | Path) -> None:
+    if (out / "model.keras").exists():
+        return
+    line = [sys.executable, "-c", "from training.fit import main; main()", recipe, "--out", str(out), *map(str, words)]
+    done = subprocess.run(line, check=False)
+    if done.returncode:
+        raise CuelensError(f"cuelens-train ended with {done.returncode}; its words are above; the same command goes on")
+
+
+def evaluate_all(models: Path, data: Path, ferplus: Path, device_python: Path | None) -> list[dict[str, Any]]:
+    """Evaluate what lies in `models` on the splits that choose and report, on every runtime there is.
+
+    The report split is asked for once a file: results in an older evaluation.json are kept while the file is the same.
+    """
+    kept = models / "evaluation.json"
+    before = json.loads(kept.read_text()) if kept.exists() else []
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in models.glob("emotion.*")}
+    if before and all(result["sha256"] == hashes.get(result["model"]) for result in before):
+        return list(before)
+    _, chosen, reported = split_names(data)
+    runs = [("emotion.keras", sys.executable), ("emotion.tflite", sys.executable)]
+    if device_python is not None:
+        runs.append(("emotion.tflite", str(device_python)))
+    results = []
+    for split in (chosen, reported):
+        for labels in ("fer2013", "ferplus"):
+            for name, python in runs:
+                words = [models / name, "--data", data, "--split", split, "--json"]
+                if labels == "ferplus":
+                    words += ["--ferplus", ferplus, "--labels", "ferplus"]
+                results.append(json.loads(_call("evaluate", *words, python=python)))
+    replace_file(kept, json.dumps(results, indent=1).encode() + b"\n")
+    return results
+
+
+def write_tables(card: str, results: Sequence[dict[str, Any]], contract: dict[str, Any]) -> str:
+    """Return the card with its tables, each between `<!-- NAME -->` and `<!-- end -->`, made of `results`."""
+    rows = [
+        "| file | runtime | split | labels | accuracy (95 % interval) | balanced | macro F1 | ECE |",
+        "| --- " * 8 + "|",
+    ]
+    for result in results:
+        low, high = result["accuracy_interval"]
+        cells = [result["model"], result["runtime"], result["split"], result["labels"]]
+        cells.append(f"{result['accuracy']:.4f} ({low:.4f} to {high:.4f})")
+        cells += [f"{result[name]:.4f}" for name in ("balanced_accuracy", "macro_f1", "ece")]
+        rows.append(f"| {' | '.join(cells)} |")
+    tables = {"measured": rows}
+    shipped = shipped_result(results)
+    tables["classes"] = ["| class | precision | recall | F1 | rows |", "| --- " * 5 + "|"]
+    for name, row in shipped["classes"].items():
+        figures = " | ".join(f"{row[key]:.3f}" for key in ("precision", "recall", "f1"))
+        tables["classes"].append(f"| {name} | {figures} | {row['support']} |")
+    tables["coverage"] = ["| share answered | accuracy there |", "| --- | --- |"]
+    told = shipped["coverage"]["accuracy_at"]
+    tables["coverage"] += [f"| {float(share):.0%} | {accuracy:.4f} |" for share, accuracy in told.items()]
+    fitted = contract["temperature"]
+    tables["temperature"] = [
+        f"Temperature {fitted['value']:.3f}, fitted on {fitted['fitted_on']}, applied {fitted['applied']}."
+    ]
+    for name, lines in tables.items():
+        card = _replace_table(card, name, lines)
+    return card
+
+
+def write_comparison(page: str, comparison: dict[str, Any]) -> str:
+    """Return the comparison page with its table made of what `cuelens-evaluate` said of several models."""
+    head = ["recipe", "MB", "accuracy", "balanced", "macro F1", "ECE", "accuracy against compact"]
+    rows = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    for row in comparison["models"]:
+        cells = [Path(row["model"]).parent.name, f"{row['bytes'] / 1e6:.3f}"]
+        for name, (low, high) in row["bootstrap"].items():
+            cells.append(f"{row[name]:.4f} ({low:.4f} to {high:.4f})")
+        against = row.get("against_first")
+        low, high = against["interval"] if against else (0, 0)
+        cells.append(f"{against['accuracy']:+.4f} ({low:+.4f} to {high:+.4f})" if against else "")
+        rows.append(f"| {' | '.join(cells)} |")
+    return _replace_table(page, "comparison", rows)
+
+
+def _replace_table(page: str, name: str, lines: Sequence[str]) -> str:
+    block = f"<!-- {name} -->\n" + "\n".join(lines) + "\n<!-- end -->"
+    page, found = re.subn(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _: block, page, flags=re.DOTALL)
+    if found != 1:
+        raise CuelensError(f"the page has {found} places for its table <!-- {name} -->; it needs one")
+    return page
+
+
+def shipped_result(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Pick the result that the product is judged by: the int8 file on the report split, FER2013's own labels."""
+    return [r for r in results if r["model"].endswith(".tflite") and r["labels"] == "fer2013"][-1]
+
+
+def compare_recipes(work: Path, out: Path, data: Path, common: Sequence[str | Path]) -> None:
+    """Fit, convert and compare the other recipes with `compact` on the choose split, as int8 files."""
+    for name, options in OTHERS.items():
+        _train(name, work / name, *common, *options)
+    names = ["compact", *OTHERS]
+    for name in names:
+        if not (work / name / "model.tflite").exists():
+            print(_call("convert", work / name / "model.keras", "--data", data, "--out", work / name), end="")
+    files = [work / name / "model.tflite" for name in names]
+    comparison = json.loads(_call("evaluate", *files, "--data", data, "--json", "--out", work / "comparison"))
+    replace_file(out / "comparison.json", json.dumps(comparison, indent=1).encode() + b"\n")
+    page = write_comparison(_page(out, "COMPARISON.md"), comparison)
+    replace_file(out / "COMPARISON.md", page.encode())
+
+
+def _page(out: Path, name: str) -> str:
+    """Read a page to fill in: the one in `out`, or the one that ships."""
+    return (out / name if (out / name).exists() else MODELS / name).read_text()
+
+
+@command
+def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
+    """Make everything that ships, from the data; run it again to go on."""
+    parser.add_argument("--data", type=Path, required=True, help="fer2013.csv, plain or .gz, .xz, .zip")
+    parser.add_argument("--ferplus", type=Path, required=True, help="fer2013new.csv: FER+'s votes")
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and networks on the way")
+    parser.add_argument("--out", type=Path, required=True, help="folder for what ships: models")
+    parser.add_argument("--precision", default="mixed_bfloat16", help="of the fits; float32 without AMX or a GPU")
+    parser.add_argument("--epochs", type=int, help="of every fit, instead of its recipe's")
+    parser.add_argument("--device-python", type=Path, help="of the device's environment, to evaluate there too")
+    parser.add_argument("--compare", action="store_true", help="fit the study's other networks too, and compare")
+    args = parser.parse_args(argv)
+    for path in (args.data, args.ferplus):
+        if not path.exists():
+            raise DataMissing(f"{path}: no such file")
+    args.out.mkdir(parents=True, exist_ok=True)
+    common = ["--data", args.data, "--ferplus", args.ferplus, "--precision", args.precision]
+    if args.epochs is not None:
+        common += ["--epochs", args.epochs]
+    soft: list[str | Path] = []
+    for seed in range(TEACHERS):
+        folder = args.work / f"teacher-{seed}"
+        _train("teacher", folder, *common, "--seed", str(seed))
+        soft += ["--soft-labels", folder / "soft-labels.npz"]
+    compact = args.work / "compact"
+    _train("compact", compact, *common, *soft)
+    shipped = args.out / "emotion.keras"
+    made_from = hashlib.sha256((compact / "model.keras").read_bytes()).hexdigest()
+    if read_about(shipped).get("made_from") != made_from:
+        print(f"temperature {temper(compact / 'model.keras', args.data, shipped):.4f}")
+        for name in ("history.json", "history.png"):
+            shutil.copyfile(compact / name, args.out / name)
+    print(_call("convert", shipped, "--data", args.data, "--out", args.out), end="")
+    results = evaluate_all(args.out, args.data, args.ferplus, args.device_python)
+    contract = json.loads((args.out / "emotion.json").read_text())
+    replace_file(args.out / "CARD.md", write_tables(_page(args.out, "CARD.md"), results, contract).encode())
+    if args.compare:
+        compare_recipes(args.work, args.out, args.data, ["--data", args.data, *common[4:]])
+    result = shipped_result(results)
+    print(f"{args.out}: {result['split']} {result['accuracy']:.4f} int8, ECE {result['ece']:.4f}; see CARD.md there")
