@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import io
 import json
 import math
@@ -25,7 +26,7 @@ from edge.preprocessing import COLOURS, Preprocessing
 from training.augment import augment, cutmix, mixup
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.data import DataSet, Labelled, native_colour, read_data
-from training.keras_file import as_batch, save_keras
+from training.keras_file import as_batch, import_keras, save_keras
 from training.recipes import NAMES, Recipe, count_macs, find_recipe
 from training.sample import draw_rows
 from training.targets import make_targets, read_soft_labels, vote_shares, write_soft_labels
@@ -83,8 +84,7 @@ def fit(
     Raises SinkUnwritable, DiskFull, CheckpointUnusable, FitDiverged, MemoryShort; of `soft_labels`, DataMissing and
     DataUnreadable; of `start`, ModelUnreadable.
     """
-    import keras
-
+    keras = import_keras()
     from training.fused import fuse
 
     train, chosen = data.fit, data.choose
@@ -102,7 +102,7 @@ def fit(
         try:
             recipe.start(plain, start)
         except (OSError, ValueError) as error:
-            raise ModelUnreadable(f"{start}: {str(error).splitlines()[0]}; fetch the file again") from error
+            raise ModelUnreadable(f"{start}: {str(error).splitlines()[0]}; give {name}'s own weights") from error
     network = fuse(plain)
     model = assemble(recipe, network, votes=train.votes is not None)
     raters = vote_shares(train.votes) if train.votes is not None and len(model.inputs) > 1 else None
@@ -199,6 +199,7 @@ def fit(
     checkpoint, journal = out / "checkpoint.npz", out / "history.json"
     history: list[dict[str, float]] = []
     about = {"recipe": name, "epochs": recipe.epochs, "batch": batch, "seed": seed, "rows": len(train.labels)}
+    about |= {"weights": None if start is None else hashlib.sha256(start.read_bytes()).hexdigest()}
     about |= {"classes": list(data.classes), "side": preprocessing.side, "colour": preprocessing.colour}
     begun = 0
     if checkpoint.exists():
@@ -316,7 +317,9 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument(
         "--soft-labels", type=Path, action="append", default=[], help="a teacher's; several are averaged"
     )
-    parser.add_argument("--weights", default="imagenet", help="transfer: a file, imagenet (Keras' cache) or none")
+    parser.add_argument(
+        "--weights", help="to start from: a file, none, or (transfer's default) imagenet, from Keras' cache"
+    )
     parser.add_argument("--side", type=int, default=48, help="of the network's square input, in pixels (48)")
     parser.add_argument("--colour", choices=tuple(COLOURS), help="what the network takes; by default the data's own")
     parser.add_argument("--rows", type=int, help="fit on this many pictures only, the same share of every class")
@@ -345,7 +348,6 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         raise SettingsInvalid(f"--cutmix {recipe.cutmix} and --mixup {recipe.mixup} are more than every batch together")
     if not recipe.least_side <= args.side <= 512:
         raise SettingsInvalid(f"--side is {args.side}; {args.recipe} takes {recipe.least_side} to 512 pixels")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     start = _find_weights(recipe, args.weights)
     preprocessing = Preprocessing(args.side, args.colour or native_colour(args.data))
     data = read_data(args.data, preprocessing, ("fit", "choose"), ferplus=args.ferplus)
@@ -363,14 +365,18 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     print(fit(args.recipe, recipe, preprocessing, data, args.out, **options))
 
 
-def _find_weights(recipe: Recipe, given: str) -> Path | None:
-    if recipe.start is None or given == "none":
+def _find_weights(recipe: Recipe, given: str | None) -> Path | None:
+    if given is None:
+        given = "imagenet" if recipe.start_file else "none"
+    if given == "none":
         return None
+    if recipe.start is None or (given == "imagenet" and not recipe.start_file):
+        raise SettingsInvalid(f"--weights is {given}; this recipe starts from nothing")
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     path = home / "models" / recipe.start_file if given == "imagenet" else Path(given)
     if not path.is_file():
         raise ModelMissing(
-            f"{path}: no such file; put Keras' {recipe.start_file} there, or name it with --weights FILE, "
+            f"{path}: no such file; put {recipe.start_file or 'a .keras file'} there, or name it with --weights FILE, "
             "or start from nothing with --weights none"
         )
     return path

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edge.errors import ModelMissing, ModelShape, ModelUnreadable, RuntimeMissing
 from edge.files import sink_error
 from edge.preprocessing import COLOURS, Preprocessing
+from edge.quiet import quiet
 from training.data import DataSet
 
 _ABOUT = "cuelens.json"
@@ -38,13 +39,20 @@ def save_keras(model: Any, path: Path, about: Mapping[str, Any]) -> Path:
         raise sink_error(path, error) from error
 
 
-def load_keras(path: Path) -> Any:
-    """Load a .keras (or legacy .h5) file; raises RuntimeMissing, ModelMissing or ModelUnreadable."""
+def import_keras() -> Any:
+    """Import Keras without its backend's greetings on standard error; raises RuntimeMissing."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        import keras
+        with quiet():
+            import keras
     except ImportError as error:
         raise RuntimeMissing("keras is not installed here; run ./deploy.sh host and use .venv-host/bin") from error
+    return keras
+
+
+def load_keras(path: Path) -> Any:
+    """Load a .keras (or legacy .h5) file; raises RuntimeMissing, ModelMissing or ModelUnreadable."""
+    keras = import_keras()
     if not path.is_file():
         raise ModelMissing(f"{path}: no such file; cuelens-train writes one")
     try:

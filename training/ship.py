@@ -1,7 +1,7 @@
 """`cuelens-ship`: everything in models/ from the data, by one command; what is there already is not made again.
 
-teachers -> soft labels -> compact -> temperature -> int8 and contract -> evaluation.json -> the card's tables; and,
-asked to, the other recipes beside it -> comparison.json -> the comparison's table.
+teachers -> soft labels -> compact -> compact, restarted -> temperature -> int8 and contract -> evaluation.json -> the
+card's tables; and, asked to, the other recipes beside it -> comparison.json -> the comparison's table.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import argparse
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -23,9 +22,11 @@ from edge.files import replace_file
 from training.calibration import fit_temperature
 from training.data import read_data, split_names
 from training.evaluate import predict_keras
+from training.fit import plot_history
 from training.keras_file import load_keras, preprocessing_of, read_about, save_keras
 
 TEACHERS = 1
+RESTART = ("--epochs", "60", "--learning-rate", "0.05")
 OTHERS = {  # the study's networks, with the options that make a fit of theirs affordable
     "dummy": (),
     "simple": (),
@@ -202,14 +203,17 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         folder = args.work / f"teacher-{seed}"
         _train("teacher", folder, *common, "--seed", str(seed))
         soft += ["--soft-labels", folder / "soft-labels.npz"]
-    compact = args.work / "compact"
-    _train("compact", compact, *common, *soft)
+    first, compact = args.work / "compact-first", args.work / "compact"
+    _train("compact", first, *common, *soft)
+    _train("compact", compact, "--weights", first / "model.keras", *RESTART, *common, *soft)
     shipped = args.out / "emotion.keras"
     made_from = hashlib.sha256((compact / "model.keras").read_bytes()).hexdigest()
     if read_about(shipped).get("made_from") != made_from:
         print(f"temperature {temper(compact / 'model.keras', args.data, shipped):.4f}")
-        for name in ("history.json", "history.png"):
-            shutil.copyfile(compact / name, args.out / name)
+        history = [row for fit in (first, compact) for row in json.loads((fit / "history.json").read_text())]
+        history = [row | {"epoch": epoch} for epoch, row in enumerate(history, 1)]
+        replace_file(args.out / "history.json", json.dumps(history, indent=1).encode() + b"\n")
+        plot_history(history, args.out / "history.png", *split_names(args.data)[:2])
     print(_call("convert", shipped, "--data", args.data, "--out", args.out), end="")
     results = evaluate_all(args.out, args.data, args.ferplus, args.device_python)
     contract = json.loads((args.out / "emotion.json").read_text())

@@ -42,7 +42,7 @@ class Recipe:
     votes: float = 1.0  # weight of a second head that learns FER+'s votes, where there are; it is left out of the file
     teaches: bool = False  # leaves soft labels of what it was fitted on, by a third head that sees the votes as well
     start: Callable[[keras.Model, Path], None] | None = None  # gives the network weights that were made elsewhere
-    start_file: str = ""  # the name those weights have in Keras' cache
+    start_file: str = ""  # the name those weights have in Keras' cache: it starts from them unless told otherwise
 
 
 def find_recipe(name: str) -> Recipe:

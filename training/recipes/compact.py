@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.preprocessing import Preprocessing
@@ -53,4 +54,11 @@ def build(preprocessing: Preprocessing, classes: int) -> keras.Model:
     return build_residual(preprocessing, classes, "compact", widths=(32, 64, 144), depths=(1, 2, 1))
 
 
-RECIPE = Recipe(build, epochs=130, weight_decay=3e-4)
+def start(model: keras.Model, path: Path) -> None:
+    """Give `model` the weights of one that was fitted before (restarts: Loshchilov and Hutter, arXiv 1608.03983)."""
+    from training.keras_file import load_keras
+
+    model.set_weights(load_keras(path).get_weights())
+
+
+RECIPE = Recipe(build, epochs=130, weight_decay=3e-4, start=start)
