@@ -136,7 +136,7 @@ def write_comparison(page: str, comparison: dict[str, Any]) -> str:
     head = ["recipe", "MB", "accuracy", "balanced", "macro F1", "ECE", "accuracy against compact"]
     rows = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
     for row in comparison["models"]:
-        cells = [Path(row["model"]).parent.name, f"{row['bytes'] / 1e6:.3f}"]
+        cells = [row["model"], f"{row['bytes'] / 1e6:.3f}"]
         for name, (low, high) in row["bootstrap"].items():
             cells.append(f"{row[name]:.4f} ({low:.4f} to {high:.4f})")
         against = row.get("against_first")
@@ -169,6 +169,8 @@ def compare_recipes(work: Path, out: Path, data: Path, common: Sequence[str | Pa
             print(_call("convert", work / name / "model.keras", "--data", data, "--out", work / name), end="")
     files = [work / name / "model.tflite" for name in names]
     comparison = json.loads(_call("evaluate", *files, "--data", data, "--json", "--out", work / "comparison"))
+    for name, row in zip(names, comparison["models"], strict=True):
+        row["model"] = name
     replace_file(out / "comparison.json", json.dumps(comparison, indent=1).encode() + b"\n")
     page = write_comparison(_page(out, "COMPARISON.md"), comparison)
     replace_file(out / "COMPARISON.md", page.encode())

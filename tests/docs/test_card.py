@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from training.ship import shipped_result, write_tables
+from training.ship import shipped_result, write_comparison, write_tables
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 RESULTS: list[dict[str, Any]] = json.loads((MODELS / "evaluation.json").read_text())
@@ -58,3 +58,10 @@ def test_the_card_says_what_it_must() -> None:
         "What evidence says",
     ):
         assert f"\n## {title}\n" in card
+
+
+def test_the_comparisons_table_is_what_was_measured() -> None:
+    page = (MODELS / "COMPARISON.md").read_text()
+    comparison = json.loads((MODELS / "comparison.json").read_text())
+    assert write_comparison(page, comparison) == page
+    assert comparison["models"][0]["model"] == "compact"

@@ -57,13 +57,13 @@ def test_the_comparison_names_each_recipe_and_its_difference() -> None:
     interval = [0.1, 0.2]
     measures = {"accuracy": 0.15, "balanced_accuracy": 0.15, "macro_f1": 0.15, "ece": 0.15}
     row = {
-        "model": "work/compact/model.tflite",
+        "model": "compact",
         "bytes": 480_000,
         **measures,
         "bootstrap": dict.fromkeys(measures, interval),
     }
     other = row | {
-        "model": "work/simple/model.tflite",
+        "model": "simple",
         "against_first": {"accuracy": -0.05, "interval": [-0.07, -0.03]},
     }
     page = write_comparison("<!-- comparison -->\n<!-- end -->", {"models": [row, other]})
