@@ -55,7 +55,7 @@ def desk(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("desk")
     for name in ("deploy.sh", "models", ".venv", ".venv-host"):
         (folder / name).symlink_to(repository / name)
-    write_table(folder / "fer2013.csv")
+    write_table(folder / "fer2013.csv", PrivateTest=70)
     return folder
 
 
