@@ -41,7 +41,7 @@ def save_keras(model: Any, path: Path, about: Mapping[str, Any]) -> Path:
 
 def import_keras() -> Any:
     """Import Keras without its backend's greetings on standard error; raises RuntimeMissing."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # errors come as exceptions too
     try:
         with quiet():
             import keras

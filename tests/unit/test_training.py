@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -174,10 +175,9 @@ def train(*words: str | Path, env: dict[str, str] | None = None) -> subprocess.C
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_last_good_checkpoint(table: Path, tmp_path: Path) -> None:
     done = train("simple", "--data", table, "--out", tmp_path, "--epochs", "4", "--learning-rate", "1e30")
     assert done.returncode == FitDiverged.exit_code, done.stderr
-    line = done.stderr.splitlines()[-1]
-    assert "the loss is nan at epoch" in line
-    assert "step" in line
-    assert "checkpoint.npz holds epoch" in line
+    said = r"the loss is (nan|inf) at epoch \d, step \d; .*checkpoint\.npz holds epoch \d"
+    # Not always the last line: what fed TensorFlow may have its own last words.
+    assert re.search(said, done.stderr), done.stderr
     assert not (tmp_path / "model.keras").exists()
 
 
