@@ -26,6 +26,7 @@ from edge.preprocessing import COLOURS, Preprocessing
 from training.augment import augment, cutmix, mixup
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.data import DataSet, Labelled, native_colour, read_data
+from training.ferplus import COLUMNS, drop_no_face, relabel, soft_labels
 from training.keras_file import as_batch, import_keras, save_keras
 from training.recipes import NAMES, Recipe, count_macs, find_recipe
 from training.sample import draw_rows
@@ -53,9 +54,9 @@ def assemble(recipe: Recipe, network: keras.Model, *, votes: bool) -> keras.Mode
     features, logits = network.get_layer("features").output, network.get_layer("probabilities").input
     outputs = [logits]
     if votes and recipe.votes:
-        outputs.append(layers.Dense(10, dtype="float32", name="votes")(features))
+        outputs.append(layers.Dense(len(COLUMNS), dtype="float32", name="votes")(features))
     if votes and recipe.teaches:
-        given.append(layers.Input((10,), name="raters"))
+        given.append(layers.Input((len(COLUMNS),), name="raters"))
         seen = layers.Dense(64, activation="relu", dtype="float32")(given[1])
         joint = layers.Concatenate(dtype="float32")([features, layers.Dropout(0.2, dtype="float32")(seen)])
         joint = layers.Dense(128, activation="relu", dtype="float32")(joint)
@@ -72,17 +73,21 @@ def fit(
     *,
     seed: int = 0,
     precision: str = "float32",
-    soft_labels: Sequence[Path] = (),
-    start: Path | None = None,
+    voted: bool = False,
+    teachers: Sequence[Path] = (),
+    start: Sequence[Path] = (),
+    teach: bool = False,
 ) -> Path:
     """Fit `recipe` on the data's fit split, judge every epoch on its choose split, and write OUT/model.keras.
 
-    Leaves OUT/history.json (a row an epoch), OUT/history.png and OUT/checkpoint.npz to go on from; a recipe that
-    teaches leaves OUT/soft-labels.npz. `precision` is a Keras dtype policy for the fit; the file written always
-    computes in float32. The backend is Keras' own choice (KERAS_BACKEND): batches are numpy arrays, the step is
-    Keras' fit. With several JAX devices every batch is spread over them.
-    Raises SinkUnwritable, DiskFull, CheckpointUnusable, FitDiverged, MemoryShort; of `soft_labels`, DataMissing and
-    DataUnreadable; of `start`, ModelUnreadable.
+    Leaves OUT/history.json (a row an epoch), OUT/history.png and OUT/checkpoint.npz to go on from; with `teach`, or for
+    a recipe that teaches, OUT/soft-labels.npz. It begins from the mean of the weights in `start` (Wortsman et al.,
+    arXiv 2203.05482), where there are any. `voted` puts the shares of FER+'s votes in the place of labels. `precision`
+    is a Keras dtype policy for the fit; the file written always computes in float32. The backend is Keras' own choice
+    (KERAS_BACKEND): batches are numpy arrays, the step is Keras' fit. With several JAX devices every batch is spread
+    over them.
+    Raises SinkUnwritable, DiskFull, CheckpointUnusable, FitDiverged, MemoryShort; of `teachers`' soft labels,
+    DataMissing and DataUnreadable; of `start`, ModelUnreadable.
     """
     keras = import_keras()
     from training.fused import fuse
@@ -93,23 +98,21 @@ def fit(
     devices = len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
     if devices > 1:
         keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
-    batch = min(recipe.batch, len(train.labels)) // devices * devices
+    batch = max(1, min(recipe.batch, len(train.labels)) // devices) * devices
     steps = len(train.labels) // batch
     keras.config.set_dtype_policy(precision)
     plain = recipe.build(preprocessing, classes)
     print(f"{name}: {plain.count_params():,} parameters, {count_macs(plain) / 1e6:.1f} M multiply-accumulates")
-    if start is not None and recipe.start is not None:
-        try:
-            recipe.start(plain, start)
-        except (OSError, ValueError) as error:
-            raise ModelUnreadable(f"{start}: {str(error).splitlines()[0]}; give {name}'s own weights") from error
+    if start:
+        plain.set_weights(_mean_weights(name, recipe, plain, start))
     network = fuse(plain)
     model = assemble(recipe, network, votes=train.votes is not None)
     raters = vote_shares(train.votes) if train.votes is not None and len(model.inputs) > 1 else None
     learns_votes = any(layer.name == "votes" for layer in model.layers)
 
-    soft = read_soft_labels(soft_labels, train, data.classes)
-    targets = make_targets(train, classes, recipe.label_smoothing, soft, recipe.distil)
+    soft = read_soft_labels(teachers, train, data.classes)
+    shares = soft_labels(train.votes) if voted and train.votes is not None else None
+    targets = make_targets(train, shares, classes, recipe.label_smoothing, soft, recipe.distil)
     if learns_votes and train.votes is not None:
         targets = np.hstack([targets, vote_shares(train.votes)])
 
@@ -119,8 +122,8 @@ def fit(
         total = cross_entropy(of_class, logits[:, :classes])
         begun = classes
         if learns_votes:
-            total += recipe.votes * cross_entropy(true[:, classes:], logits[:, classes : classes + 10])
-            begun += 10
+            total += recipe.votes * cross_entropy(true[:, classes:], logits[:, classes : classes + len(COLUMNS)])
+            begun += len(COLUMNS)
         if raters is not None:
             total += cross_entropy(of_class, logits[:, begun:])
         return total
@@ -199,7 +202,7 @@ def fit(
     checkpoint, journal = out / "checkpoint.npz", out / "history.json"
     history: list[dict[str, float]] = []
     about = {"recipe": name, "epochs": recipe.epochs, "batch": batch, "seed": seed, "rows": len(train.labels)}
-    about |= {"weights": None if start is None else hashlib.sha256(start.read_bytes()).hexdigest()}
+    about |= {"weights": [hashlib.sha256(path.read_bytes()).hexdigest() for path in start]}
     about |= {"classes": list(data.classes), "side": preprocessing.side, "colour": preprocessing.colour}
     begun = 0
     if checkpoint.exists():
@@ -217,7 +220,7 @@ def fit(
     truth[np.arange(len(rows)), chosen.labels[rows]] = 1
     of_chosen: Any = as_batch(chosen.images[rows])
     if raters is not None:
-        of_chosen = of_chosen, np.zeros((len(rows), 10), np.float32)  # the network's own head sees no votes
+        of_chosen = of_chosen, np.zeros((len(rows), len(COLUMNS)), np.float32)  # the network's own head sees no votes
     try:
         model.fit(
             Batches(begun),
@@ -238,13 +241,25 @@ def fit(
                 f"batches of {batch} do not fit into the memory; try --batch {max(1, batch // 2)}"
             ) from error
         raise
-    if recipe.teaches:
+    if recipe.teaches or teach:
         write_soft_labels(out / "soft-labels.npz", _teach(model, train, raters, classes, seed), train, data.classes)
     keras.config.set_dtype_policy("float32")
     shipped = recipe.build(preprocessing, classes)
     shipped.set_weights(network.get_weights())
     said = {"classes": data.classes, "colour": preprocessing.colour, "side": preprocessing.side, "network": name}
     return save_keras(shipped, out / "model.keras", {**said, "data": data.title, "rows": len(train.labels)})
+
+
+def _mean_weights(name: str, recipe: Recipe, model: keras.Model, start: Sequence[Path]) -> list[npt.NDArray[Any]]:
+    assert recipe.start is not None
+    told = []
+    for path in start:
+        try:
+            recipe.start(model, path)
+        except (OSError, ValueError) as error:
+            raise ModelUnreadable(f"{path}: {str(error).splitlines()[0]}; give {name}'s own weights") from error
+        told.append(model.get_weights())
+    return [np.mean(same, axis=0) for same in zip(*told, strict=True)]
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
@@ -273,6 +288,8 @@ def _teach(
     model: keras.Model, train: Labelled, raters: npt.NDArray[np.float32] | None, classes: int, seed: int
 ) -> npt.NDArray[np.float32]:
     """Return the mean probabilities over views of what the network was fitted on, float32 (n, classes)."""
+    import keras
+
     total = np.zeros((len(train.labels), classes), np.float32)
     batches = range(0, len(total), 512)
     for begun in tqdm(batches, "soft labels", disable=not sys.stderr.isatty(), leave=False):
@@ -284,8 +301,7 @@ def _teach(
             logits = np.asarray(model.predict_on_batch(views if raters is None else (views, raters[rows])))
             # The privileged head's are the last ones; without it the network's own are the first.
             logits = logits[:, :classes] if raters is None else logits[:, -classes:]
-            powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-            total[rows] += powers / powers.sum(axis=1, keepdims=True) / VIEWS
+            total[rows] += keras.ops.convert_to_numpy(keras.ops.softmax(logits)) / VIEWS
     return total
 
 
@@ -315,11 +331,21 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument("--out", type=Path, required=True, help="folder for the model, history and checkpoint")
     parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: FER+'s votes, which the second head learns")
     parser.add_argument(
+        "--labels",
+        choices=("own", "majority", "votes"),
+        default="own",
+        help="majority: of FER+'s raters; votes: their shares; both drop rows marked as no face",
+    )
+    parser.add_argument(
         "--soft-labels", type=Path, action="append", default=[], help="a teacher's; several are averaged"
     )
     parser.add_argument(
-        "--weights", help="to start from: a file, none, or (transfer's default) imagenet, from Keras' cache"
+        "--weights",
+        action="append",
+        default=[],
+        help="to start from: a file (of several the mean), none, or (transfer's default) imagenet, from Keras' cache",
     )
+    parser.add_argument("--teach", action="store_true", help="leave soft-labels.npz, as the teacher does, for others")
     parser.add_argument("--side", type=int, default=48, help="of the network's square input, in pixels (48)")
     parser.add_argument("--colour", choices=tuple(COLOURS), help="what the network takes; by default the data's own")
     parser.add_argument("--rows", type=int, help="fit on this many pictures only, the same share of every class")
@@ -353,6 +379,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     data = read_data(args.data, preprocessing, ("fit", "choose"), ferplus=args.ferplus)
     if data.skipped:
         print(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them", file=sys.stderr)
+    if args.labels != "own":
+        data = _relabel(data, args.labels)
     if args.rows is not None:
         name = next(iter(data.splits))
         sample = data.fit.take(draw_rows(data.fit.labels, args.rows, args.seed))
@@ -361,22 +389,36 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         args.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise sink_error(args.out, error) from error
-    options = {"seed": args.seed, "precision": args.precision, "soft_labels": args.soft_labels, "start": start}
+    options = {"seed": args.seed, "precision": args.precision, "teachers": args.soft_labels, "start": start}
+    options |= {"teach": args.teach, "voted": args.labels == "votes"}
     print(fit(args.recipe, recipe, preprocessing, data, args.out, **options))
 
 
-def _find_weights(recipe: Recipe, given: str | None) -> Path | None:
-    if given is None:
-        given = "imagenet" if recipe.start_file else "none"
-    if given == "none":
-        return None
-    if recipe.start is None or (given == "imagenet" and not recipe.start_file):
-        raise SettingsInvalid(f"--weights is {given}; this recipe starts from nothing")
+def _relabel(data: DataSet, labels: str) -> DataSet:
+    """Put FER+'s majority in the place of the labels; or, to be fitted to votes, keep the rows that have any."""
+    fitted, chosen = data.splits
+    train = relabel(data.fit)
+    if labels == "votes":
+        train = drop_no_face(data.fit)
+        train = train.take(np.flatnonzero(soft_labels(train.votes).any(axis=1)))
+    splits = {fitted: train, chosen: relabel(data.choose)}
+    return replace(data, title=f"{data.title}, FER+ {labels}", splits=splits)
+
+
+def _find_weights(recipe: Recipe, given: Sequence[str]) -> list[Path]:
+    given = given or ["imagenet" if recipe.start_file else "none"]
+    if given == ["none"]:
+        return []
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    path = home / "models" / recipe.start_file if given == "imagenet" else Path(given)
-    if not path.is_file():
-        raise ModelMissing(
-            f"{path}: no such file; put {recipe.start_file or 'a .keras file'} there, or name it with --weights FILE, "
-            "or start from nothing with --weights none"
-        )
-    return path
+    paths = []
+    for name in given:
+        if recipe.start is None or name == "none" or (name == "imagenet" and not recipe.start_file):
+            raise SettingsInvalid(f"--weights is {' and '.join(given)}; this recipe cannot start from that")
+        path = home / "models" / recipe.start_file if name == "imagenet" else Path(name)
+        if not path.is_file():
+            raise ModelMissing(
+                f"{path}: no such file; put {recipe.start_file or 'a .keras file'} there, or name it with "
+                "--weights FILE, or start from nothing with --weights none"
+            )
+        paths.append(path)
+    return paths

@@ -18,13 +18,18 @@ from training.data import Labelled
 Floats = npt.NDArray[np.float32]
 
 
-def make_targets(data: Labelled, classes: int, smoothing: float, soft: Floats | None, weight: float) -> Floats:
+def make_targets(
+    data: Labelled, shares: Floats | None, classes: int, smoothing: float, soft: Floats | None, weight: float
+) -> Floats:
     """Return float32 (n, classes), rows summing to one: labels smoothed, then `weight` of them given to `soft`.
+
+    `shares` (n, classes), of raters' votes, stand in the place of the labels where given.
 
     Smoothing as in Szegedy et al., arXiv 1512.00567; distillation as in Hinton et al., arXiv 1503.02531, at
     temperature 1.
     """
-    hard = np.eye(classes, dtype=np.float32)[data.labels] * (1 - smoothing) + smoothing / classes
+    told = np.eye(classes, dtype=np.float32)[data.labels] if shares is None else shares
+    hard = told * (1 - smoothing) + smoothing / classes
     return hard if soft is None else (1 - weight) * hard + weight * soft
 
 

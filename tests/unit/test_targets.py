@@ -21,14 +21,19 @@ def draw(count: int = 6) -> Labelled:
 
 
 def test_targets_are_shares_with_the_label_ahead() -> None:
-    targets = make_targets(draw(), 3, 0.3, None, 0.7)
+    targets = make_targets(draw(), None, 3, 0.3, None, 0.7)
     assert targets.sum(axis=1) == pytest.approx(1)
     assert targets[0] == pytest.approx([0.8, 0.1, 0.1])
 
 
 def test_teachers_take_the_weight_that_they_are_given() -> None:
     soft = np.tile(np.array([0.0, 0.0, 1.0], np.float32), (6, 1))
-    assert make_targets(draw(), 3, 0.0, soft, 0.7)[0] == pytest.approx([0.3, 0.0, 0.7])
+    assert make_targets(draw(), None, 3, 0.0, soft, 0.7)[0] == pytest.approx([0.3, 0.0, 0.7])
+
+
+def test_votes_can_stand_in_the_place_of_labels() -> None:
+    shares = np.tile(np.array([0.2, 0.5, 0.3], np.float32), (6, 1))
+    assert make_targets(draw(), shares, 3, 0.0, None, 0.7) == pytest.approx(shares)
 
 
 def test_soft_labels_of_several_teachers_are_averaged(tmp_path: Path) -> None:

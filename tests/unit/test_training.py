@@ -91,19 +91,26 @@ def test_the_compact_recipe_keeps_its_size() -> None:
     assert model.output_shape == (None, 7)
 
 
+def kill_after(start: str, command: list[str]) -> None:
+    """Kill a command, and what it started, as soon as it prints a line that starts so."""
+    running = subprocess.Popen(
+        command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert running.stdout is not None
+    for line in running.stdout:
+        if line.lstrip("\r").startswith(start):
+            break
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    running.stdout.close()
+
+
 def test_training_killed_after_an_epoch_goes_on_from_there_and_its_model_can_be_evaluated(
     table: Path, tmp_path: Path, repository: Path
 ) -> None:
     out = tmp_path / "out"
     command = [*TRAIN, "compact", "--data", str(table), "--out", str(out), "--epochs", "3"]
-    first = subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert first.stdout is not None
-    for line in first.stdout:
-        if line.lstrip("\r").startswith("epoch 2/3"):
-            break
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    first.stdout.close()
+    kill_after("epoch 2/3", command)
     assert not (out / "model.keras").exists()
     history = json.loads((out / "history.json").read_text())
     assert [row["epoch"] for row in history] == [1, 2]
@@ -183,14 +190,7 @@ def test_a_loss_that_is_no_number_stops_with_the_step_and_the_last_good_checkpoi
 
 def test_a_full_disk_at_a_checkpoint_leaves_the_older_one(table: Path, tmp_path: Path, repository: Path) -> None:
     command = [*TRAIN, "simple", "--data", str(table), "--out", str(tmp_path), "--epochs", "3"]
-    first = subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert first.stdout is not None
-    for line in first.stdout:
-        if line.lstrip("\r").startswith("epoch 2/3"):
-            break
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    first.stdout.close()
+    kill_after("epoch 2/3", command)
     before = (tmp_path / "checkpoint.npz").read_bytes()
     # A file may have 300 KB: enough for history and plot, not for a checkpoint of 4 MB.
     limited = ["bash", "-c", 'ulimit -f 300; exec "$@"', "bash", *command]
@@ -284,6 +284,71 @@ def test_a_teacher_sees_the_votes_and_its_soft_labels_fit_the_compact_network(ta
     assert done.returncode == 0, done.stderr
     done = train("compact", "--data", table, *soft, "--out", tmp_path / "other", "--epochs", "1")
     assert "soft labels of other pictures" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("labels", ["majority", "votes"])
+def test_raters_can_label_instead_of_fer2013(labels: str, table: Path, tmp_path: Path) -> None:
+    from training.ferplus import COLUMNS
+    from training.keras_file import read_about
+
+    # Every rater sees neutral, but for two rows that nobody takes for a face.
+    lines = [f"Usage,Image name,{','.join(COLUMNS)}"]
+    for number, row in enumerate(table.read_text().splitlines()[1:]):
+        seen = "NF" if number < 2 else "neutral"
+        lines.append(f"{row.rsplit(',', 1)[1]},x.png,{','.join(str(10 * (name == seen)) for name in COLUMNS)}")
+    (tmp_path / "votes.csv").write_text("\n".join(lines) + "\n")
+    options = ["--ferplus", tmp_path / "votes.csv", "--labels", labels]
+    done = train("dummy", "--data", table, *options, "--out", tmp_path, "--epochs", "20", "--learning-rate", "1")
+    assert done.returncode == 0, done.stderr
+    assert read_about(tmp_path / "model.keras")["rows"] == 256 - 2
+    assert json.loads((tmp_path / "history.json").read_text())[-1]["val_accuracy"] == 1
+    done = train("dummy", "--data", table, "--labels", labels, "--out", tmp_path / "other")
+    assert done.returncode == SettingsInvalid.exit_code
+    assert "--ferplus" in done.stderr.splitlines()[-1]
+
+
+def test_a_fit_starts_from_the_mean_of_several_weights_and_teaches_the_next(table: Path, tmp_path: Path) -> None:
+    import keras
+
+    from training.keras_file import load_keras
+
+    for seed in (1, 2):
+        options = ["--epochs", "1", "--seed", str(seed), "--out", tmp_path / f"{seed}", "--teach"]
+        done = train("compact", "--data", table, *options)
+        assert done.returncode == 0, done.stderr
+    networks = [load_keras(tmp_path / f"{seed}" / "model.keras") for seed in (1, 2)]
+    soft = np.load(tmp_path / "1" / "soft-labels.npz")["probabilities"]
+    assert soft.shape == (256, 7)
+    assert soft.sum(axis=1) == pytest.approx(1, abs=0.01)
+    # A step too small to move anything: what comes out is what it began from.
+    options = ["--epochs", "1", "--learning-rate", "1e-9", "--out", tmp_path / "mean"]
+    for seed in (1, 2):
+        options += ["--weights", tmp_path / f"{seed}" / "model.keras"]
+        options += ["--soft-labels", tmp_path / f"{seed}" / "soft-labels.npz"]
+    done = train("compact", "--data", table, *options)
+    assert done.returncode == 0, done.stderr
+    began = load_keras(tmp_path / "mean" / "model.keras")
+    for mean, *own in zip(*(model.trainable_variables for model in (began, *networks)), strict=True):
+        expected = np.mean([keras.ops.convert_to_numpy(each) for each in own], axis=0)
+        assert keras.ops.convert_to_numpy(mean) == pytest.approx(expected, abs=1e-5)
+
+
+def test_transfer_starts_from_the_weights_of_a_file(tmp_path: Path) -> None:
+    import keras
+
+    from training.recipes import find_recipe
+    from training.recipes.transfer import SIDE
+
+    base = keras.applications.InceptionV3(include_top=False, weights=None, input_shape=(SIDE, SIDE, 3))
+    base.save_weights(tmp_path / "inception.weights.h5")
+    recipe = find_recipe("transfer")
+    model = recipe.build(Preprocessing(SIDE, "rgb"), 7)
+    assert recipe.start is not None
+    recipe.start(model, tmp_path / "inception.weights.h5")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.float32)
+    pooled = keras.ops.convert_to_numpy(keras.ops.mean(base(pixels / 127.5 - 1), axis=(1, 2)))
+    inner = keras.Model(model.input, model.get_layer("features").output)
+    assert inner.predict(pixels, verbose=0) == pytest.approx(pooled, rel=1e-3, abs=1e-4)
 
 
 def test_a_recipe_spread_over_four_devices_learns_what_it_learns_on_one(table: Path, tmp_path: Path) -> None:
