@@ -1,7 +1,7 @@
 """`cuelens-ship`: everything in models/ from the data, by one command; what is there already is not made again.
 
-teachers -> soft labels -> compact -> compact, restarted -> temperature -> int8 and contract -> evaluation.json -> the
-card's tables; and, asked to, the other recipes beside it -> comparison.json -> the comparison's table.
+teacher -> soft labels -> fits of compact, one from another -> temperature -> int8 and contract -> evaluation.json ->
+the card's tables; and, asked to, the other recipes beside it -> comparison.json -> the comparison's table.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from edge.command import command
 from edge.errors import CuelensError, DataMissing
-from edge.files import replace_file
+from edge.files import replace_file, sink_error
 from training.calibration import fit_temperature
 from training.data import read_data, split_names
 from training.evaluate import predict_keras
@@ -26,15 +26,30 @@ from training.fit import plot_history
 from training.keras_file import load_keras, preprocessing_of, read_about, save_keras
 
 TEACHERS = 1
-RESTART = ("--epochs", "60", "--learning-rate", "0.05")
+
+
+class Fit(NamedTuple):
+    """A fit of the compact network, by the numbers of fits before it."""
+
+    start: tuple[int, ...] = ()  # begins from the mean of their weights
+    teachers: tuple[int, ...] = ()  # learns from their soft labels too
+    options: tuple[str, ...] = ()
+
+
+FITS = (
+    Fit(),
+    Fit((0,), (), ("--epochs", "60", "--learning-rate", "0.05")),
+    Fit((1,), (), ("--epochs", "75", "--learning-rate", "0.1", "--mixup", "0.5", "--seed", "1")),
+    Fit((1, 2), (1, 2), ("--epochs", "75", "--learning-rate", "0.05", "--mixup", "0.5", "--seed", "2")),
+    Fit((3,), (2, 3), ("--epochs", "50", "--learning-rate", "0.05", "--mixup", "0.5", "--seed", "3")),
+)
 OTHERS = {  # the study's networks, with the options that make a fit of theirs affordable
     "dummy": (),
     "simple": (),
-    "complex": (),
-    "transfer": ("--weights", "none", "--rows", "2000", "--epochs", "4"),
+    "complex": ("--epochs", "8"),
+    "transfer": ("--weights", "none", "--rows", "2000", "--epochs", "12", "--batch", "32"),
 }
 MODELS = Path(__file__).parent.parent / "models"
-_SCRIPTS = {"train": "training.fit", "convert": "converter.convert", "evaluate": "training.evaluate"}
 
 
 def temper(source: Path, data_path: Path, target: Path) -> float:
@@ -55,24 +70,24 @@ def temper(source: Path, data_path: Path, target: Path) -> float:
     return temperature
 
 
-def _call(script: str, *words: str | Path, python: str = sys.executable) -> str:
-    """Run one of our commands, its standard error passing through; returns its output."""
-    line = [python, "-c", f"from {_SCRIPTS[script]} import main; main()", *map(str, words)]
-    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        raise CuelensError(
-            f"cuelens-{script} ended with {done.returncode}; its words are above; the same command goes on"
-        )
-    return done.stdout
+def _call(module: str, *words: str | Path, python: str | Path = sys.executable) -> str:
+    """Run a command's module by itself, its words passing through as they come; returns its output."""
+    line = [python, "-c", f"from {module} import main; main()", *words]
+    said = []
+    with subprocess.Popen(list(map(str, line)), stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for text in process.stdout:
+            said.append(text)
+            if "--json" not in words:
+                print(text, end="", flush=True)
+    if process.returncode:
+        raise CuelensError(f"{module} ended with {process.returncode}; its words are above; the same command goes on")
+    return "".join(said)
 
 
 def _train(recipe: str, out: Path, *words: str | Path) -> None:
-    if (out / "model.keras").exists():
-        return
-    line = [sys.executable, "-c", "from training.fit import main; main()", recipe, "--out", str(out), *map(str, words)]
-    done = subprocess.run(line, check=False)
-    if done.returncode:
-        raise CuelensError(f"cuelens-train ended with {done.returncode}; its words are above; the same command goes on")
+    if not (out / "model.keras").exists():
+        _call("training.fit", recipe, "--out", out, *words)
 
 
 def evaluate_all(models: Path, data: Path, ferplus: Path, device_python: Path | None) -> list[dict[str, Any]]:
@@ -86,9 +101,10 @@ def evaluate_all(models: Path, data: Path, ferplus: Path, device_python: Path | 
     if before and all(result["sha256"] == hashes.get(result["model"]) for result in before):
         return list(before)
     _, chosen, reported = split_names(data)
-    runs = [("emotion.keras", sys.executable), ("emotion.tflite", sys.executable)]
+    host = Path(sys.executable)
+    runs = [("emotion.keras", host), ("emotion.tflite", host)]
     if device_python is not None:
-        runs.append(("emotion.tflite", str(device_python)))
+        runs.append(("emotion.tflite", device_python))
     results = []
     for split in (chosen, reported):
         for labels in ("fer2013", "ferplus"):
@@ -96,7 +112,7 @@ def evaluate_all(models: Path, data: Path, ferplus: Path, device_python: Path | 
                 words = [models / name, "--data", data, "--split", split, "--json"]
                 if labels == "ferplus":
                     words += ["--ferplus", ferplus, "--labels", "ferplus"]
-                results.append(json.loads(_call("evaluate", *words, python=python)))
+                results.append(json.loads(_call("training.evaluate", *words, python=python)))
     replace_file(kept, json.dumps(results, indent=1).encode() + b"\n")
     return results
 
@@ -159,17 +175,17 @@ def shipped_result(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return [r for r in results if r["model"].endswith(".tflite") and r["labels"] == "fer2013"][-1]
 
 
-def compare_recipes(work: Path, out: Path, data: Path, common: Sequence[str | Path]) -> None:
+def compare_recipes(compact: Path, work: Path, out: Path, data: Path, common: Sequence[str | Path]) -> None:
     """Fit, convert and compare the other recipes with `compact` on the choose split, as int8 files."""
     for name, options in OTHERS.items():
         _train(name, work / name, *common, *options)
-    names = ["compact", *OTHERS]
-    for name in names:
-        if not (work / name / "model.tflite").exists():
-            print(_call("convert", work / name / "model.keras", "--data", data, "--out", work / name), end="")
-    files = [work / name / "model.tflite" for name in names]
-    comparison = json.loads(_call("evaluate", *files, "--data", data, "--json", "--out", work / "comparison"))
-    for name, row in zip(names, comparison["models"], strict=True):
+    networks = {"compact": compact} | {name: work / name / "model.keras" for name in OTHERS}
+    files = [network.with_suffix(".tflite") for network in networks.values()]
+    for network, file in zip(networks.values(), files, strict=True):
+        if not file.exists():
+            _call("converter.convert", network, "--data", data, "--out", network.parent)
+    comparison = json.loads(_call("training.evaluate", *files, "--data", data, "--json", "--out", work / "comparison"))
+    for name, row in zip(networks, comparison["models"], strict=True):
         row["model"] = name
     replace_file(out / "comparison.json", json.dumps(comparison, indent=1).encode() + b"\n")
     page = write_comparison(_page(out, "COMPARISON.md"), comparison)
@@ -196,31 +212,36 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     for path in (args.data, args.ferplus):
         if not path.exists():
             raise DataMissing(f"{path}: no such file")
-    args.out.mkdir(parents=True, exist_ok=True)
-    common = ["--data", args.data, "--ferplus", args.ferplus, "--precision", args.precision]
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise sink_error(args.out, error) from error
+    plain = ["--data", args.data, "--precision", args.precision]
     if args.epochs is not None:
-        common += ["--epochs", args.epochs]
-    soft: list[str | Path] = []
-    for seed in range(TEACHERS):
-        folder = args.work / f"teacher-{seed}"
+        plain += ["--epochs", str(args.epochs)]
+    common = [*plain, "--ferplus", args.ferplus]
+    teachers = [args.work / f"teacher-{seed}" for seed in range(TEACHERS)]
+    for seed, folder in enumerate(teachers):
         _train("teacher", folder, *common, "--seed", str(seed))
-        soft += ["--soft-labels", folder / "soft-labels.npz"]
-    first, compact = args.work / "compact-first", args.work / "compact"
-    _train("compact", first, *common, *soft)
-    _train("compact", compact, "--weights", first / "model.keras", *RESTART, *common, *soft)
-    shipped = args.out / "emotion.keras"
-    made_from = hashlib.sha256((compact / "model.keras").read_bytes()).hexdigest()
+    folders = [args.work / f"compact-{number}" for number in range(len(FITS))]
+    for folder, fit in zip(folders, FITS, strict=True):
+        starts = [word for n in fit.start for word in ("--weights", folders[n] / "model.keras")]
+        soft = [*teachers, *(folders[n] for n in fit.teachers)]
+        taught = [word for teacher in soft for word in ("--soft-labels", teacher / "soft-labels.npz")]
+        _train("compact", folder, *fit.options, *common, *starts, *taught, "--teach")
+    compact, shipped = folders[-1] / "model.keras", args.out / "emotion.keras"
+    made_from = hashlib.sha256(compact.read_bytes()).hexdigest()
     if read_about(shipped).get("made_from") != made_from:
-        print(f"temperature {temper(compact / 'model.keras', args.data, shipped):.4f}")
-        history = [row for fit in (first, compact) for row in json.loads((fit / "history.json").read_text())]
+        print(f"temperature {temper(compact, args.data, shipped):.4f}")
+        history = [row for folder in folders for row in json.loads((folder / "history.json").read_text())]
         history = [row | {"epoch": epoch} for epoch, row in enumerate(history, 1)]
         replace_file(args.out / "history.json", json.dumps(history, indent=1).encode() + b"\n")
         plot_history(history, args.out / "history.png", *split_names(args.data)[:2])
-    print(_call("convert", shipped, "--data", args.data, "--out", args.out), end="")
+    _call("converter.convert", shipped, "--data", args.data, "--out", args.out)
     results = evaluate_all(args.out, args.data, args.ferplus, args.device_python)
     contract = json.loads((args.out / "emotion.json").read_text())
     replace_file(args.out / "CARD.md", write_tables(_page(args.out, "CARD.md"), results, contract).encode())
     if args.compare:
-        compare_recipes(args.work, args.out, args.data, ["--data", args.data, *common[4:]])
+        compare_recipes(compact, args.work, args.out, args.data, plain)
     result = shipped_result(results)
     print(f"{args.out}: {result['split']} {result['accuracy']:.4f} int8, ECE {result['ece']:.4f}; see CARD.md there")

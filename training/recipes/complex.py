@@ -38,7 +38,7 @@ def build(preprocessing: Preprocessing, classes: int) -> keras.Model:
 
 RECIPE = Recipe(
     build,
-    epochs=8,
+    epochs=20,
     optimizer="adam",
     learning_rate=1e-3,
     weight_decay=0.0,
