@@ -47,7 +47,7 @@ OTHERS = {  # the study's networks, with the options that make a fit of theirs a
     "dummy": (),
     "simple": (),
     "complex": ("--epochs", "8"),
-    "transfer": ("--weights", "none", "--rows", "2000", "--epochs", "12", "--batch", "32"),
+    "transfer": ("--weights", "none", "--rows", "2000", "--epochs", "4"),
 }
 MODELS = Path(__file__).parent.parent / "models"
 
