@@ -24,7 +24,7 @@ from training.keras_file import as_batch, load_keras, preprocessing_of
 # Sides of the dreamt pattern before it is enlarged to the input's side; 1.4 apart as in Mordvintsev et al.,
 # "Inceptionism", 2015. The finest is coarser than the pixels: single pixels are where noise would hide.
 OCTAVES = tuple(0.7 / 1.4**k for k in (4, 3, 2, 1, 0))
-STEPS = 40  # of each octave
+STEPS = 64  # of each octave
 RATE = 0.06  # a step's standard deviation, in logits of a pixel (0 is mid-gray, 1 is 186 of 255)
 SMOOTH = 1.2  # pixels of the octave, a Gaussian's sigma: of two neighbouring pixels none moves alone
 FADE = 0.005  # of the pattern is lost a step: what the network has no use for returns to gray
