@@ -397,10 +397,11 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
 def _relabel(data: DataSet, labels: str) -> DataSet:
     """Put FER+'s majority in the place of the labels; or, to be fitted to votes, keep the rows that have any."""
     fitted, chosen = data.splits
-    train = relabel(data.fit)
     if labels == "votes":
         train = drop_no_face(data.fit)
         train = train.take(np.flatnonzero(soft_labels(train.votes).any(axis=1)))
+    else:
+        train = relabel(data.fit)
     splits = {fitted: train, chosen: relabel(data.choose)}
     return replace(data, title=f"{data.title}, FER+ {labels}", splits=splits)
 
