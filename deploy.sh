@@ -11,6 +11,7 @@ usage: ./deploy.sh COMMAND [ARGUMENTS]
   demo [--seconds N]   show Cuelens working, without a camera
   run [ARGUMENTS]      cuelens run: a camera, a video or pictures; see ./deploy.sh run --help
   host                 set up .venv-host, for training, conversion and benchmarks
+  arm64                make .cache/roots/arm64, on which converted models are tried as on a Raspberry Pi
   test [ARGUMENTS]     every check and test; arguments go to pytest
   help                 this text
 
@@ -28,10 +29,11 @@ host)
     environment .venv-host host
     say "ready in .venv-host/bin: cuelens-data, cuelens-train, cuelens-evaluate, cuelens-explain, cuelens-convert, cuelens-ship, cuelens-bench"
     ;;
+arm64) exec "$root/deploy/arm64.sh" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, host, test and help"
+    say "unknown command '$1'; valid are demo, run, host, arm64, test and help"
     exit 2
     ;;
 esac

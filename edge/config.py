@@ -6,9 +6,11 @@ import re
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from edge.errors import SettingsInvalid
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,12 @@ class Settings:
 
 
 def load_settings(path: Path) -> Settings:
-    """Read a TOML file into Settings.
+    """Read the device's TOML file; raises what `read_settings` raises."""
+    return read_settings(path, Settings)
+
+
+def read_settings(path: Path, settings_type: type[T]) -> T:
+    """Read a TOML file into a dataclass whose fields say what is valid, its tables into dataclasses of its own.
 
     Raises SettingsInvalid with file, line, value seen and valid values.
     """
@@ -102,7 +109,7 @@ def load_settings(path: Path) -> Settings:
         raise SettingsInvalid(f"{path}: {error.strerror}; give a settings file that can be read") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsInvalid(f"{path}: not TOML: {error}") from error
-    settings: Settings = _build(Settings, table, path, text, "")
+    settings: T = _build(settings_type, table, path, text, "")
     return settings
 
 

@@ -1,7 +1,8 @@
 """Every failure a user can meet: one root, one class per cause, one exit code each.
 
 Each class is also the builtin that a caller would expect, so `except FileNotFoundError` works too.
-Codes: 10s the source, 20s the model, 30s a data set, 40s a sink, 50s settings, 60s the environment.
+Codes: 10s the source, 20s the model, 30s a data set, 40s a sink, 50s settings, 60s the environment, 80s what is wrong
+with a conversion where that could be told.
 """
 
 from __future__ import annotations
@@ -101,6 +102,12 @@ class FitDiverged(CuelensError, ArithmeticError):
     """The loss of a fit is no number any more."""
 
     exit_code = 27
+
+
+class OperatorUnsupported(CuelensError, ValueError):
+    """An operator without int8 kernels, or newer than the oldest runtime."""
+
+    exit_code = 28
 
 
 class DataMissing(CuelensError, FileNotFoundError):
@@ -206,3 +213,39 @@ class MemoryShort(CuelensError, MemoryError):
     """The memory does not hold the batch."""
 
     exit_code = 62
+
+
+class InputMisread(GateFailed):
+    """A converted network sees other pixels than the float one: scaled, shifted, turned, channels swapped."""
+
+    exit_code = 80
+
+
+class LabelsPermuted(GateFailed):
+    """A converted network gives the classes in another order."""
+
+    exit_code = 81
+
+
+class RangesForeign(GateFailed):
+    """A converted network's ranges were measured on other pictures than it is for."""
+
+    exit_code = 82
+
+
+class NetworkForeign(GateFailed):
+    """The int8 file was made of another network."""
+
+    exit_code = 83
+
+
+class ConfidenceDrifted(GateFailed):
+    """A converted network decides alike but is surer or less sure than the float one."""
+
+    exit_code = 84
+
+
+class NotQuantised(GateFailed):
+    """Float tensors where int8 was promised."""
+
+    exit_code = 85
