@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from edge.model import CONTRACT_FORMAT
+from edge.model import CONTRACT_FORMAT, read_tensor
 from edge.preprocessing import Preprocessing
 
 
@@ -18,10 +17,15 @@ def write_contract(
     preprocessing: Preprocessing,
     labels: Sequence[str],
     *,
-    training: dict[str, Any],
-    calibration: dict[str, Any],
+    training: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    gives: str,
 ) -> dict[str, Any]:
-    """Describe a TFLite file, with the tensors that its interpreter reports, as a JSON-ready table."""
+    """Return a described TFLite file's contract as a JSON-ready table, with the tensors that `interpreter` reports.
+
+    `content` is the whole file, as converter.metadata.describe returns it. `gives` says what the output is,
+    "probabilities" or "logits"; `recipe` how the file was made: kept for people, not read by the device.
+    """
     (given,) = interpreter.get_input_details()
     (taken,) = interpreter.get_output_details()
     return {
@@ -30,18 +34,13 @@ def write_contract(
         "size": len(content),
         "input": _describe(given),
         "preprocessing": preprocessing.describe(),
-        "output": _describe(taken),
+        "output": _describe(taken) | {"gives": gives},
         "labels": list(labels),
-        "training": training,
-        "calibration": calibration,
+        "training": dict(training),
+        "recipe": dict(recipe),
     }
 
 
 def _describe(details: dict[str, Any]) -> dict[str, Any]:
-    scale, zero_point = details["quantization"]
-    return {
-        "shape": [int(length) for length in details["shape"]],
-        "dtype": np.dtype(details["dtype"]).name,
-        "scale": float(scale),
-        "zero_point": int(zero_point),
-    }
+    tensor = read_tensor(details)
+    return asdict(tensor) | {"shape": list(tensor.shape)}

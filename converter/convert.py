@@ -1,132 +1,312 @@
-"""`cuelens-convert`: calibrate, quantise, compare with the float model, and only then write."""
+"""`cuelens-convert`: float network -> int8 file with contract and metadata, judged, and only then written.
+
+The recipe (converter/recipe.py) says how; converter/gate.py says whether it may be.
+"""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from tqdm import tqdm
 
 from converter.contract import write_contract
+from converter.gate import Judgement, Original, judge, read_original
+from converter.graph import pack, unpack
+from converter.lift import Ranges, lift_negatives
+from converter.metadata import describe
+from converter.operators import restate_versions
+from converter.quantise import (
+    Images,
+    correct_biases,
+    cut_softmax,
+    export_float,
+    give_pixels,
+    measure_ranges,
+    quantise_ai_edge,
+    quantise_tensorflow,
+)
+from converter.recipe import Recipe, Scaling, read_recipe
+from converter.report import write_report
+from converter.runtimes import Runtime, find_runtimes
 from edge.command import command
-from edge.errors import GateFailed, RuntimeMissing
+from edge.errors import GateFailed, InputMisread, ModelShape
 from edge.files import replace_file, sink_error
-from edge.model import ExpressionModel, load_interpreter
+from edge.model import CONTRACT_FORMAT, load_interpreter
+from edge.preprocessing import Preprocessing
 from edge.quiet import quiet
-from training.data import read_data
-from training.evaluate import predict_keras, predict_tflite
-from training.keras_file import as_batch, check_classes, load_keras, preprocessing_of, read_about
+from training.data import DataSet, read_data
+from training.evaluate import predict_keras
+from training.keras_file import check_classes, load_keras, preprocessing_of, read_about
 from training.sample import draw_rows
 
-LEAST_AGREEMENT = 0.97  # top-1, float against int8: below it the file is not the network that was evaluated
-MOST_LOSS = 0.01  # of PublicTest accuracy
+SCALINGS = {"pixels / 255": Scaling(1 / 255), "pixels / 127.5 - 1": Scaling(1 / 127.5, -1.0)}
+SCALED_ON = 512  # rows
+CLEARLY = 0.05  # of accuracy: so much better another scaling must be to be believed
 
 
-def quantise(model: Any, calibration: npt.NDArray[np.uint8]) -> bytes:
-    """Turn a Keras model of raw pixels into a TFLite file: int8 in and out, weights per channel.
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """An int8 file that passed, as bytes, with its contract and what was measured."""
 
-    Ranges come from `calibration`, uint8 (n, side, side) or (n, side, side, 3). Raises RuntimeMissing without
-    TensorFlow.
-    """
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise RuntimeMissing("tensorflow is not installed here; run ./deploy.sh host and use .venv-host/bin") from error
-
-    def pictures() -> Iterator[list[npt.NDArray[np.float32]]]:
-        # Two flat pictures pin the input's range to 0..255 whatever was drawn: int8 is then pixel - 128 exactly.
-        extremes = np.stack([np.zeros_like(calibration[0]), np.full_like(calibration[0], 255)])
-        for picture in as_batch(np.concatenate([calibration, extremes])):
-            yield [picture[None]]
-
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = pictures
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    with quiet():
-        return bytes(converter.convert())
+    content: bytes
+    contract: dict[str, Any]
+    judgement: Judgement
 
 
-def convert(path: Path, source: Path, out: Path, *, count: int, seed: int) -> dict[str, Any]:
-    """Convert the .keras file at `path` into OUT/NAME.tflite and OUT/NAME.json; returns the contract.
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A float network, read and checked, with the data to convert it on."""
 
-    Calibrates on the data's fit split and compares on its choose split. Raises GateFailed, and then writes nothing,
-    when int8 agrees with float on less than 97 % of that or loses more than a point there; ModelShape for a network
-    of other classes or one that takes no pictures.
-    """
-    model = load_keras(path)
-    preprocessing, about = preprocessing_of(model, path), read_about(path)
+    original: Original
+    about: dict[str, Any]  # what cuelens-train wrote into the file
+    preprocessing: Preprocessing
+    data: DataSet
+    quantised_from: Any  # the network that ends where the int8 file shall: probabilities, or logits
+
+
+class Steps:
+    """The steps of a conversion as a bar, on a terminal only."""
+
+    def __init__(self, count: int) -> None:
+        """Show that `count` steps are to come."""
+        look = "{desc} {n}/{total} {bar}"
+        self._bar = tqdm(total=count, disable=not sys.stderr.isatty(), leave=False, bar_format=look)
+
+    def __call__(self, name: str) -> None:
+        """Begin the step `name`."""
+        self._bar.update()
+        self._bar.set_description_str(name)
+
+    def add(self, count: int) -> None:
+        """Show that so many more are to come."""
+        self._bar.total += count
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._bar.close()
+
+
+def read_task(path: Path, source: Path, recipe: Recipe, step: Steps) -> Task:
+    """Read a .keras or .h5 file and the data; raises ModelShape where they don't fit, InputMisread for other pixels."""
+    step("read the network")
+    network, about = load_keras(path), read_about(path)
+    preprocessing = preprocessing_of(network, path)
+    taken = network.output_shape
+    step("read the data")
     data = read_data(source, preprocessing, ("fit", "choose"))
     check_classes(path, about.get("classes", data.classes), data)
-    train, chosen, split = data.fit, data.choose, list(data.splits)[1]
-    content = quantise(model, train.images[draw_rows(train.labels, count, seed)])
-    interpreter, _ = load_interpreter(content)
+    if not isinstance(taken, tuple) or len(taken) != 2 or taken[1] != len(data.classes):
+        raise ModelShape(f"{path}: gives {taken}; {data.title} needs (None, {len(data.classes)}): one output a class")
+    if recipe.input != Scaling():
+        network = give_pixels(network, recipe.input.scale, recipe.input.offset)
+    elif not about:
+        _hold_scaling(path, network, data)
+    step("export as float")
+    wanted = network if recipe.softmax else cut_softmax(network)
+    content = export_float(wanted)
+    step("ask the float network")
+    return Task(read_original(path, network, data.classes, content, data.choose), about, preprocessing, data, wanted)
+
+
+def _hold_scaling(path: Path, network: Any, data: DataSet) -> None:
+    """Raise InputMisread where a network made elsewhere knows the data clearly better when pixels are scaled."""
+    images, labels = data.choose.images[:SCALED_ON], data.choose.labels[:SCALED_ON]
+
+    def score(network: Any) -> float:
+        return float((predict_keras(network, images).argmax(axis=1) == labels).mean())
+
+    plain = score(network)
+    scores = {name: score(give_pixels(network, given.scale, given.offset)) for name, given in SCALINGS.items()}
+    best = max(scores, key=lambda name: scores[name])
+    if scores[best] > plain + CLEARLY:
+        given = SCALINGS[best]
+        raise InputMisread(
+            f"{path}: knows {plain:.3f} of {len(labels)} pictures with pixels 0 to 255 and {scores[best]:.3f} with "
+            f"{best}: it does not scale them itself; say so in the recipe: "
+            f"[input] scale = {given.scale:.8f}, offset = {given.offset}"
+        )
+
+
+def draw_calibration(data: DataSet, recipe: Recipe) -> Images:
+    """Draw the pictures to calibrate on, and two flat ones: they pin the input's range to 0..255 whatever was drawn."""
+    chosen, fit = recipe.calibration, data.fit
+    if chosen.choice == "stratified":
+        rows = draw_rows(fit.labels, chosen.rows, chosen.seed)
+    else:
+        rows = np.random.default_rng(chosen.seed).permutation(len(fit.labels))[: chosen.rows]
+    images = fit.images[rows]
+    return np.concatenate([images, np.zeros_like(images[:1]), np.full_like(images[:1], 255)])
+
+
+def make(task: Task, recipe: Recipe, pictures: Images, ranges: Ranges, kept_float: Sequence[str], step: Steps) -> bytes:
+    """Quantise by the recipe; returns the .tflite file without its metadata."""
+    reference = task.original.content
+    step("quantise")
+    if recipe.quantiser == "tensorflow":
+        content = quantise_tensorflow(task.quantised_from, pictures, recipe)
+    else:
+        lifted, moved = lift_negatives(reference, ranges) if recipe.lift else (reference, ranges)
+        content = quantise_ai_edge(lifted, moved, recipe, kept_float)
+    step("correct biases")
+    if recipe.correct_biases:
+        content = correct_biases(content, reference, pictures)
+    model = unpack(content)
+    restate_versions(model)
+    return pack(model)
+
+
+def finish(
+    task: Task, recipe: Recipe, content: bytes, kept_float: Sequence[str], name: str
+) -> tuple[bytes, dict[str, Any]]:
+    """Give a .tflite file its metadata and its contract."""
+    about, original = task.about, task.original
+    title = f"{original.network.name}, int8 by cuelens-convert, from {about.get('data', task.data.title)}"
+    content = describe(
+        content, task.preprocessing, task.data.classes, name=name, description=title, version=str(CONTRACT_FORMAT)
+    )
+    with quiet():
+        interpreter, _ = load_interpreter(content)
     contract = write_contract(
         content,
         interpreter,
-        preprocessing,
-        data.classes,
+        task.preprocessing,
+        task.data.classes,
         training={
-            "data": about.get("data", data.title),
+            "data": about.get("data", task.data.title),
             "rows": about.get("rows"),
-            "network": model.name,
-            "keras_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "network": original.network.name,
+            "keras_sha256": original.sha256,
         },
-        calibration={"rows": count, "seed": seed, "split": next(iter(data.splits))},
+        recipe=asdict(recipe) | {"kept_float": list(kept_float)},
+        gives="probabilities" if recipe.softmax else "logits",
     )
     if "temperature" in about:
         contract["temperature"] = about["temperature"]
-    with tempfile.TemporaryDirectory() as folder:
-        staged = Path(folder) / f"{path.stem}.tflite"
-        staged.write_bytes(content)
-        staged.with_suffix(".json").write_text(json.dumps(contract))
-        quantised = ExpressionModel(staged)  # the device's own checks come first
-        int8, real = predict_tflite(quantised, chosen.images), predict_keras(model, chosen.images)
-    accuracy_int8 = float((int8.argmax(axis=1) == chosen.labels).mean())
-    accuracy_float = float((real.argmax(axis=1) == chosen.labels).mean())
-    agreement = float((int8.argmax(axis=1) == real.argmax(axis=1)).mean())
-    if agreement < LEAST_AGREEMENT or accuracy_float - accuracy_int8 > MOST_LOSS:
-        raise GateFailed(
-            f"{path}: int8 agrees with float on {agreement:.3f} of {split} (least {LEAST_AGREEMENT}) and scores "
-            f"{accuracy_int8:.4f} against {accuracy_float:.4f} (most loss {MOST_LOSS}); nothing was written"
-        )
+    return content, contract
+
+
+def convert(
+    task: Task, recipe: Recipe, runtimes: Sequence[Runtime], absent: Sequence[str], name: str, step: Steps
+) -> Conversion:
+    """Convert and judge; where the gate fails, again with the noisiest layers in float, up to the recipe's most.
+
+    The conversion carries the refusal where none of these passed. Raises what `judge` raises.
+    """
+    step("calibrate")
+    pictures = draw_calibration(task.data, recipe)
+    own = recipe.quantiser == "ai-edge"
+    ranges = measure_ranges(task.original.content, pictures, recipe) if own else {}
+    kept = list(recipe.keep_float)
+    for more in range(recipe.most_float + 1 if own else 1):
+        content, contract = finish(task, recipe, make(task, recipe, pictures, ranges, kept, step), kept, name)
+        step("judge")
+        with tempfile.TemporaryDirectory() as folder:
+            staged = Path(folder) / f"{name}.tflite"
+            staged.write_bytes(content)
+            staged.with_suffix(".json").write_text(json.dumps(contract))
+            judgement = judge(staged, task.original, task.data, recipe, runtimes, absent, kept)
+        if judgement.refusal is None or type(judgement.refusal) is not GateFailed or more == recipe.most_float:
+            break
+        rows = [row for row in judgement.report["layers"] if not row["kept_float"] and row["layer"] not in kept]
+        if not rows:
+            break
+        step.add(3)
+        kept.append(max(rows, key=lambda row: row["added_noise"])["layer"])
+    report = judgement.report
+    entry = report["runtimes"][0]
     contract["measured"] = {
-        split: {
-            "rows": len(chosen.labels),
-            "accuracy": round(accuracy_int8, 5),
-            "accuracy_float": round(accuracy_float, 5),
-            "agreement": round(agreement, 5),
-            "runtime": quantised.runtime,
+        report["split"]: {
+            "rows": report["rows"],
+            "accuracy": round(entry["accuracy"], 5),
+            "accuracy_float": round(report["float"]["accuracy"], 5),
+            "agreement": round(entry["agreement"], 5),
+            "runtime": runtimes[0].name,
         }
     }
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sink_error(out, error) from error
-    replace_file(out / f"{path.stem}.tflite", content)
-    replace_file(out / f"{path.stem}.json", json.dumps(contract, indent=1).encode() + b"\n")
-    return contract
+    return Conversion(content, contract, judgement)
+
+
+def describe_judgement(judgement: Judgement) -> str:
+    """Say in a line what was measured."""
+    report = judgement.report
+    entry = report["runtimes"][0]
+    low, high = (100 * bound for bound in entry["loss_interval"])
+    return (
+        f"{report['bytes']['int8'] / 1e6:.3f} MB, {report['split']} {entry['accuracy']:.4f} (float "
+        f"{report['float']['accuracy']:.4f}, loss {100 * entry['loss']:+.2f} points, 95 % {low:+.2f} to {high:+.2f}), "
+        f"agreement {entry['agreement']:.4f}, on {report['judged']}"
+    )
 
 
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Convert a .keras classifier of pictures to full int8 TFLite with its contract."""
-    parser.add_argument("model", type=Path, help="a .keras file by cuelens-train")
+    """Convert a Keras classifier of pictures to full int8 TFLite, prove it equal, and only then write it."""
+    parser.add_argument("model", type=Path, help="a .keras file by cuelens-train, or any .keras or .h5 classifier")
     parser.add_argument("--data", type=Path, required=True, help="fer2013.csv (.gz, .xz, .zip) or a folder of pictures")
-    parser.add_argument("--out", type=Path, required=True, help="folder for NAME.tflite and NAME.json")
-    parser.add_argument("--calibration", type=int, default=1000, help="pictures to calibrate with (1000)")
-    parser.add_argument("--seed", type=int, default=0)
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--out", type=Path, help="folder for NAME.tflite, NAME.json and the report NAME-parity")
+    wanted.add_argument("--check", type=Path, metavar="FILE", help="judge this .tflite file instead of making one")
+    parser.add_argument("--recipe", type=Path, help="TOML; what it leaves out is as for the model that ships")
+    parser.add_argument("--report", type=Path, help="folder for report.json and report.html, written for a refusal too")
+    parser.add_argument("--device-python", type=Path, help="of the device's environment (.venv/bin/python)")
+    parser.add_argument("--native", action="store_true", help="leave the emulated runtimes out: quicker")
     args = parser.parse_args(argv)
-    contract = convert(args.model, args.data, args.out, count=args.calibration, seed=args.seed)
-    ((split, measured),) = contract["measured"].items()
-    print(
-        f"{args.out / args.model.stem}.tflite: {contract['size'] / 1e6:.3f} MB, {split} {measured['accuracy']:.4f} "
-        f"(float {measured['accuracy_float']:.4f}), agreement {measured['agreement']:.4f}"
-    )
+    recipe = read_recipe(args.recipe)
+    runtimes, absent = find_runtimes(args.device_python, native=args.native)
+    step = Steps(8)
+    try:
+        task = read_task(args.model, args.data, recipe, step)
+        if args.check is not None:
+            step("judge")
+            kept = _kept_float(args.check)
+            made, judgement = None, judge(args.check, task.original, task.data, recipe, runtimes, absent, kept)
+        else:
+            made = convert(task, recipe, runtimes, absent, args.model.stem, step)
+            judgement = made.judgement
+    finally:
+        step.close()
+    chosen = task.data.choose
+    if args.report is not None or judgement.refusal is None:
+        folder = args.report or (args.out and args.out / f"{args.model.stem}-parity")
+        if folder is not None:
+            write_report(
+                folder,
+                judgement.report,
+                images=chosen.images,
+                labels=chosen.labels,
+                real=task.original.real,
+                quantised=judgement.said,
+            )
+    if judgement.refusal is not None:
+        raise judgement.refusal
+    if made is not None:
+        _publish(args.out, args.model.stem, made)
+        print(f"{args.out / args.model.stem}.tflite: {describe_judgement(judgement)}")
+    else:
+        print(f"{args.check}: {describe_judgement(judgement)}")
+
+
+def _kept_float(file: Path) -> list[str]:
+    """Return the layers that a file's own contract says were kept in float."""
+    try:
+        recipe = json.loads(file.with_suffix(".json").read_bytes()).get("recipe", {})
+        return [str(layer) for layer in recipe.get("kept_float", [])]
+    except (OSError, ValueError, AttributeError):  # the loader says it in a line
+        return []
+
+
+def _publish(out: Path, name: str, made: Conversion) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise sink_error(out, error) from error
+    replace_file(out / f"{name}.tflite", made.content)
+    replace_file(out / f"{name}.json", json.dumps(made.contract, indent=1).encode() + b"\n")

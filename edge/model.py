@@ -1,14 +1,18 @@
 """The expression network behind one call: upright crops in, probabilities out.
 
-A model comes with a contract (JSON beside it). What differs from its contract is never parsed, let alone run.
+A model comes with a contract (JSON beside it) and carries its labels and pre-processing in a zip behind its graph.
+What differs from its contract is never parsed, let alone run; what the two say differently is believed of neither.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import zipfile
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +24,20 @@ from edge.preprocessing import Preprocessing
 from edge.quiet import quiet
 from edge.types import Gray
 
+LABELS_FILE, PREPROCESSING_FILE = "labels.txt", "preprocessing.json"  # in the zip; the first is TFLite's own convention
+GIVES = ("probabilities", "logits")
+
 _RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
 _PACKAGED = Path(__file__).parent / "model"
 _CHECKOUT = Path(__file__).parent.parent / "models"
-CONTRACT_FORMAT = 2  # 2: the preprocessing says how a picture is resized
+CONTRACT_FORMAT = 3  # 3: the output says what it gives, the file carries labels and pre-processing too
+_MOST_CARRIED = 64 * 1024  # bytes of labels.txt, and of preprocessing.json
+_MOST_ZIP = 256 * 1024  # bytes at a file's end among which its zip is looked for
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One end of the network: real value = scale * (quantised - zero_point)."""
+    """One end of the network: real value = scale * (stored - zero_point); of float32 they are 1.0 and 0."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -45,12 +54,20 @@ class Contract:
     preprocessing: Preprocessing
     input: Tensor
     output: Tensor
+    gives: str  # what the output is: one of GIVES
     labels: tuple[str, ...]
 
     @property
     def side(self) -> int:
         """Width and height of a crop in pixels."""
         return self.preprocessing.side
+
+    def to_probabilities(self, raw: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Turn raw outputs, int8 or float32 (labels,) or (n, labels), into as many probabilities."""
+        real = (raw.astype(np.float32) - self.output.zero_point) * self.output.scale
+        if self.gives == "logits":
+            real = np.exp(real - real.max(axis=-1, keepdims=True))
+        return np.asarray(real / np.maximum(real.sum(axis=-1, keepdims=True), 1e-6), np.float64)
 
 
 def shipped_model() -> Path:
@@ -65,36 +82,119 @@ def read_contract(path: Path) -> Contract:
         table = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise ModelMissing(f"{path}: no such file; a model's contract, by cuelens-convert, lies beside it") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ContractUnreadable(f"{path}: {error}; a contract is JSON written by cuelens-convert") from error
     try:
         if table["format"] != CONTRACT_FORMAT:
-            raise ContractUnreadable(f"{path}: format {table['format']!r}; this version reads {CONTRACT_FORMAT}")
-        given = _read_tensor(table["input"])
+            raise ContractUnreadable(
+                f"{path}: format {table['format']!r}; this version reads {CONTRACT_FORMAT}: "
+                "convert the model again with cuelens-convert"
+            )
+        given = _read_promise(table["input"])
         preprocessing = Preprocessing(given.shape[1], table["preprocessing"]["colour"])
         if table["preprocessing"] != preprocessing.describe():
             raise ContractUnreadable(
                 f"{path}: preprocessing {table['preprocessing']}; this version does {preprocessing.describe()}"
             )
+        gives = table["output"]["gives"]
+        if gives not in GIVES:
+            raise ContractUnreadable(f"{path}: the output gives {gives!r}; valid are {' and '.join(GIVES)}")
         return Contract(
             sha256=str(table["sha256"]),
             size=int(table["size"]),
             preprocessing=preprocessing,
             input=given,
-            output=_read_tensor(table["output"]),
+            output=_read_promise(table["output"]),
+            gives=gives,
             labels=tuple(str(label) for label in table["labels"]),
         )
     except KeyError as error:
         raise ContractUnreadable(f"{path}: no key {error}; write the contract with cuelens-convert") from error
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         if isinstance(error, ContractUnreadable):
             raise
         raise ContractUnreadable(f"{path}: {error}; write the contract with cuelens-convert") from error
 
 
-def _read_tensor(table: dict[str, Any]) -> Tensor:
+def _read_promise(table: dict[str, Any]) -> Tensor:
     shape = tuple(int(length) for length in table["shape"])
-    return Tensor(shape, str(table["dtype"]), float(table["scale"]), int(table["zero_point"]))
+    tensor = Tensor(shape, str(table["dtype"]), float(table["scale"]), int(table["zero_point"]))
+    if not 0 < tensor.scale < float("inf"):
+        raise ValueError(f"scale {tensor.scale}; valid is a finite one above 0")
+    if tensor.dtype == "float32" and (tensor.scale, tensor.zero_point) != (1.0, 0):
+        raise ValueError(f"float32 with scale {tensor.scale} and zero point {tensor.zero_point}; valid are 1.0 and 0")
+    return tensor
+
+
+def read_tensor(details: dict[str, Any]) -> Tensor:
+    """Read one end of a network from what `get_input_details` or `get_output_details` of an interpreter says."""
+    scale, zero_point = details["quantization"]
+    dtype = np.dtype(details["dtype"]).name
+    if dtype == "float32" and scale == 0:  # the interpreter's word for: not quantised
+        scale = 1.0
+    return Tensor(tuple(int(length) for length in details["shape"]), dtype, float(scale), int(zero_point))
+
+
+def _read_carried(content: bytes) -> tuple[list[str] | None, dict[str, Any] | None]:
+    """Read labels.txt and preprocessing.json from the zip behind a model; None for one that is not there.
+
+    Raises ValueError for what cuelens-convert never writes: a damaged, doubled, compressed or huge one.
+    """
+    # The end alone, so that a directory of a million names costs nothing. zipfile finds its way from the end.
+    end = io.BytesIO(content[-_MOST_ZIP:])
+    files: dict[str, bytes] = {}
+    try:
+        if not zipfile.is_zipfile(end):
+            return None, None
+        with zipfile.ZipFile(end) as archive:
+            for entry in archive.infolist():
+                name = entry.filename
+                if name not in (LABELS_FILE, PREPROCESSING_FILE):
+                    continue
+                if name in files:
+                    raise ValueError(f"{name} is in it twice")
+                if entry.file_size > _MOST_CARRIED:
+                    raise ValueError(f"{name} has {entry.file_size} bytes, more than {_MOST_CARRIED}")
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"{name} is compressed")
+                files[name] = archive.read(entry)
+        labels, preprocessing = None, None
+        if LABELS_FILE in files:
+            labels = files[LABELS_FILE].decode().removesuffix("\n").split("\n")
+        if PREPROCESSING_FILE in files:
+            preprocessing = json.loads(files[PREPROCESSING_FILE])
+            if not isinstance(preprocessing, dict):
+                raise ValueError(f"{PREPROCESSING_FILE} is no table")
+    except Exception as error:  # zipfile alone has a dozen classes for a damaged file
+        raise ValueError(f"{error!s:.200}" or type(error).__name__) from error
+    return labels, preprocessing
+
+
+def _check_carried(path: Path, content: bytes, contract: Contract) -> None:
+    """Hold what the file itself says of labels and pre-processing to its contract.
+
+    Raises ModelUnreadable for what cannot be read, ContractMismatch for what is missing or the first difference.
+    """
+    again = "convert it again with cuelens-convert"
+    try:
+        labels, preprocessing = _read_carried(content)
+    except ValueError as error:
+        raise ModelUnreadable(f"{path}: the zip behind the model: {error}; {again}") from error
+    if labels is None or preprocessing is None:
+        absent = LABELS_FILE if labels is None else PREPROCESSING_FILE
+        raise ContractMismatch(f"{path}: carries no {absent} to hold its contract to; {again}")
+    promised = contract.preprocessing.describe() | {"side": contract.preprocessing.side}
+    pairs = [(f"label {number}", *pair) for number, pair in enumerate(zip_longest(labels, contract.labels), 1)]
+    pairs += [(key, preprocessing.get(key), promised.get(key)) for key in sorted({*preprocessing, *promised})]
+    for what, said, agreed in pairs:
+        if said != agreed:
+            raise ContractMismatch(
+                f"{path}: {what} is {_show(said)} in the file, {_show(agreed)} in its contract; {again}"
+            )
+
+
+def _show(value: object) -> str:
+    return "missing" if value is None else f"{value!r:.60}"
 
 
 def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
@@ -119,7 +219,7 @@ def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
 
 
 class ExpressionModel:
-    """An int8 TFLite classifier of pictures: upright faces on the device, anything with labels elsewhere."""
+    """A TFLite classifier of pictures: upright faces on the device, anything with labels elsewhere."""
 
     def __init__(self, path: Path | None = None, threads: int = 1) -> None:
         """Load `path` (the shipped model where None) and hold it to the contract beside it.
@@ -144,6 +244,7 @@ class ExpressionModel:
                 f"{self.path}: sha256 {sha256[:12]}…, its contract says {contract.sha256[:12]}…; "
                 "install model and contract together"
             )
+        _check_carried(self.path, content, contract)
         try:
             with quiet():
                 self._interpreter, self.runtime = load_interpreter(content, threads)
@@ -153,16 +254,15 @@ class ExpressionModel:
         (given,) = self._interpreter.get_input_details()
         (taken,) = self._interpreter.get_output_details()
         for name, details, promised in (("input", given, contract.input), ("output", taken, contract.output)):
-            shape, dtype = tuple(int(length) for length in details["shape"]), np.dtype(details["dtype"]).name
-            if (shape, dtype) != (promised.shape, promised.dtype):
+            found = read_tensor(details)
+            if (found.shape, found.dtype) != (promised.shape, promised.dtype):
                 raise ModelShape(
-                    f"{self.path}: {name} is {dtype} {shape}, its contract says {promised.dtype} {promised.shape}; "
-                    "convert it again"
+                    f"{self.path}: {name} is {found.dtype} {found.shape}, its contract says "
+                    f"{promised.dtype} {promised.shape}; convert it again"
                 )
-            scale, zero_point = details["quantization"]
-            if not np.isclose(scale, promised.scale, rtol=1e-6) or zero_point != promised.zero_point:
+            if not np.isclose(found.scale, promised.scale, rtol=1e-6) or found.zero_point != promised.zero_point:
                 raise ContractMismatch(
-                    f"{self.path}: {name} scale {scale} zero point {zero_point}, its contract says "
+                    f"{self.path}: {name} scale {found.scale} zero point {found.zero_point}, its contract says "
                     f"{promised.scale} and {promised.zero_point}; convert it again"
                 )
         side, channels = contract.preprocessing.side, contract.preprocessing.channels
@@ -172,22 +272,28 @@ class ExpressionModel:
                 f"{self.path}: {contract.input.shape} to {contract.output.shape} with {count} labels; "
                 f"a {contract.preprocessing.colour} model is (1, side, side, {channels}) to (1, labels)"
             )
-        if contract.input.dtype != "int8" or contract.output.dtype != "int8":
-            raise ModelShape(f"{self.path}: {contract.input.dtype} to {contract.output.dtype}; int8 to int8 is needed")
+        if not {contract.input.dtype, contract.output.dtype} <= {"int8", "float32"}:
+            raise ModelShape(
+                f"{self.path}: {contract.input.dtype} to {contract.output.dtype}; each end must be int8 or float32"
+            )
         self._input, self._output = given["index"], taken["index"]
-        levels = np.round(np.arange(256) / contract.input.scale) + contract.input.zero_point
-        self._quantised = np.clip(levels, -128, 127).astype(np.int8)  # by pixel value
+        levels = np.arange(256, dtype=np.float32)
+        if contract.input.dtype == "int8":
+            quantised = np.round(np.arange(256) / contract.input.scale) + contract.input.zero_point
+            levels = np.clip(quantised, -128, 127).astype(np.int8)
+        self._levels = levels  # what goes in, by pixel value
 
-    def read_raw(self, crop: Gray) -> npt.NDArray[np.int8]:
-        """Run one upright crop, uint8 (h, w) gray or (h, w, 3) RGB, to the quantised output, int8 (labels,)."""
-        pixels = self.contract.preprocessing.apply(crop)
-        self._interpreter.set_tensor(self._input, self._quantised[pixels].reshape(self.contract.input.shape))
+    def prepare(self, crop: Gray) -> npt.NDArray[Any]:
+        """Turn one upright crop, uint8 (h, w) gray or (h, w, 3) RGB, into the input, of its shape and dtype."""
+        return self._levels[self.contract.preprocessing.apply(crop)].reshape(self.contract.input.shape)
+
+    def read_raw(self, crop: Gray) -> npt.NDArray[Any]:
+        """Run one upright crop, uint8 (h, w) gray or (h, w, 3) RGB, to the raw output, int8 or float32 (labels,)."""
+        self._interpreter.set_tensor(self._input, self.prepare(crop))
         self._interpreter.invoke()
-        quantised: npt.NDArray[np.int8] = self._interpreter.get_tensor(self._output)[0]
-        return quantised
+        raw: npt.NDArray[Any] = self._interpreter.get_tensor(self._output)[0]
+        return raw
 
     def read(self, crop: Gray) -> tuple[float, ...]:
         """Read one upright crop, uint8 (h, w) gray or (h, w, 3) RGB, as probabilities in the labels' order."""
-        output = self.contract.output
-        real = (self.read_raw(crop).astype(np.float32) - output.zero_point) * output.scale
-        return tuple((real / max(float(real.sum()), 1e-6)).tolist())
+        return tuple(self.contract.to_probabilities(self.read_raw(crop)).tolist())

@@ -56,7 +56,7 @@ def load_keras(path: Path) -> Any:
     if not path.is_file():
         raise ModelMissing(f"{path}: no such file; cuelens-train writes one")
     try:
-        return keras.saving.load_model(path)
+        return keras.saving.load_model(path, compile=False)  # an optimizer of another version is no reason
     except Exception as error:  # zipfile, h5py, json and Keras each raise their own
         raise ModelUnreadable(f"{path}: {str(error).splitlines()[0]}; it must be a whole .keras file") from error
 
@@ -73,10 +73,13 @@ def read_about(path: Path) -> dict[str, Any]:
 
 def preprocessing_of(model: Any, path: Path) -> Preprocessing:
     """Tell from a Keras model's input what its pictures must be; raises ModelShape for one that takes no pictures."""
-    shape = tuple(model.input_shape) if not isinstance(model.input_shape, list) else ()
+    inputs: Sequence[Any] = model.inputs or ()  # None for a subclassed model that saw no picture yet
+    shape = tuple(inputs[0].shape) if len(inputs) == 1 else ()
     colours = {channels: colour for colour, channels in COLOURS.items()}
     if len(shape) != 4 or shape[1] != shape[2] or shape[1] is None or shape[3] not in colours:
-        raise ModelShape(f"{path}: takes {model.input_shape}; a classifier takes (None, side, side, 1 or 3)")
+        raise ModelShape(
+            f"{path}: takes {[tuple(taken.shape) for taken in inputs]}; a classifier takes (None, side, side, 1 or 3)"
+        )
     return Preprocessing(shape[1], colours[shape[3]])
 
 

@@ -20,7 +20,7 @@ from training.data import Labelled
 
 GALLERY = 24  # pictures
 _NAMED_CELLS = 20  # classes up to which a confusion matrix has room for its counts
-_BLUE, _LIGHT, _ORANGE, _GRAY = (
+BLUE, LIGHT, ORANGE, GRAY = (
     "#0072b2",
     "#9dc9e6",
     "#d55e00",
@@ -38,7 +38,8 @@ figure { margin: 0 } figcaption { font-size: .85rem; overflow-wrap: anywhere }
 img { width: 100%; border-radius: .4rem; display: block }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8886; vertical-align: top }
-th:first-child, td:first-child { text-align: left }
+th:first-child, td:first-child { text-align: left; min-width: 8rem }
+details { margin: .5rem 0 }
 """
 
 
@@ -77,14 +78,14 @@ def write_report(
         ("distribution", plot_distribution(result["classes"]), "What is in the split?", _held(result)),
     ):
         replace_file(out / f"{name}.png", png)
-        figures.append(_figure(f"{name}.png", f"{name}: {answer}", question, answer))
+        figures.append(show_picture(f"{name}.png", f"{name}: {answer}", question, answer))
     worst, unsure = choose_pictures(probabilities, data.labels)
     sections = [
-        ("", _table(("measure", "value"), _measures(result))),
+        ("", tabulate(("measure", "value"), _measures(result))),
         ("Figures", f'<div class="plots">{"".join(figures)}</div>'),
         ("The most confident mistakes", _gallery(out, "worst", worst, data, probabilities, classes)),
         ("The least sure, right or wrong", _gallery(out, "unsure", unsure, data, probabilities, classes)),
-        ("By class", _table(("class", "precision", "recall", "F1", "rows"), _by_class(result["classes"]))),
+        ("By class", tabulate(("class", "precision", "recall", "F1", "rows"), _by_class(result["classes"]))),
     ]
     replace_file(out / "report.json", json.dumps(result, indent=1).encode() + b"\n")
     title = f"{result['model']} on {about}"
@@ -119,9 +120,9 @@ def write_comparison(
     caption = "Dots are the models, lines where 95 % of the resamplings of the rows lie."
     paired = "The first panel alone is paired: a line there that does not touch 0 is a difference."
     sections = [
-        ("", _table(("model", "MB", *measures.values()), cells)),
+        ("", tabulate(("model", "MB", *measures.values()), cells)),
         ("Against the first", f"<ul>{words}</ul>"),
-        ("Intervals", f'<div class="plots">{_figure("intervals.png", alt, caption, paired)}</div>'),
+        ("Intervals", f'<div class="plots">{show_picture("intervals.png", alt, caption, paired)}</div>'),
     ]
     replace_file(out / "report.json", json.dumps(comparison, indent=1).encode() + b"\n")
     replace_file(out / "index.html", page(f"{len(rows)} models on {about}", sections).encode())
@@ -157,7 +158,7 @@ def _gallery(out: Path, name: str, rows: Labels, data: Labelled, probabilities: 
         said = int(probabilities[row].argmax())
         words = f"said {classes[said]} {probabilities[row, said]:.2f}, labelled {classes[data.labels[row]]}"
         source = data.names[row] if data.names else f"row {row + 1} of the split"
-        figures.append(_figure(file, f"Picture {words}", words, source))
+        figures.append(show_picture(file, f"Picture {words}", words, source))
     return f'<div class="gallery">{"".join(figures)}</div>' if figures else "<p>None.</p>"
 
 
@@ -170,12 +171,14 @@ def encode(picture: npt.NDArray[np.uint8]) -> bytes:
     return cv2.imencode(".png", enlarged)[1].tobytes()
 
 
-def _figure(file: str, alt: str, caption: str, small: str) -> str:
+def show_picture(file: str, alt: str, caption: str, small: str) -> str:
+    """Return the HTML of a picture in `file` of the page's folder, with its alt text, a caption and a smaller line."""
     image = f'<img src="{escape(file)}" alt="{escape(alt)}" loading="lazy">'
     return f"<figure>{image}<figcaption>{escape(caption)}<br><small>{escape(small)}</small></figcaption></figure>"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def tabulate(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table of text as HTML, in a box of its own that scrolls where the page is too narrow."""
     cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     names = "".join(f"<th>{escape(name)}</th>" for name in head)
     return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table></div>'
@@ -245,7 +248,8 @@ def _held(result: dict[str, Any]) -> str:
     return f"{result['rows']} pictures; most {most}, {support[most]}; fewest {fewest}, {support[fewest]}."
 
 
-def _draw(height: float, rows: int = 1, **grid: Any) -> tuple[Any, Any]:
+def draw(height: float, rows: int = 1, **grid: Any) -> tuple[Any, Any]:
+    """Make a figure of the reports' width, `height` in inches, with its axes; `grid` goes to matplotlib's subplots."""
     from matplotlib.figure import Figure
 
     figure = Figure((_WIDE, height), dpi=160, layout="constrained")
@@ -255,7 +259,8 @@ def _draw(height: float, rows: int = 1, **grid: Any) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _png(figure: Any) -> bytes:
+def as_png(figure: Any) -> bytes:
+    """Return a figure as PNG."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()
@@ -266,24 +271,24 @@ def plot_reliability(probabilities: Floats, labels: Labels) -> bytes:
     bins = reliability(probabilities, labels)
     middles = [(bar.low + bar.high) / 2 for bar in bins]
     width = bins[0].high - bins[0].low
-    figure, (upper, lower) = _draw(5.4, 2, sharex=True, height_ratios=(3.2, 1))
-    upper.bar(middles, [bar.accuracy for bar in bins], width, color=_LIGHT, edgecolor="white", label="accuracy")
+    figure, (upper, lower) = draw(5.4, 2, sharex=True, height_ratios=(3.2, 1))
+    upper.bar(middles, [bar.accuracy for bar in bins], width, color=LIGHT, edgecolor="white", label="accuracy")
     upper.bar(
         middles,
         [bar.confidence - bar.accuracy for bar in bins],
         width * 0.6,
         [bar.accuracy for bar in bins],
         color="none",
-        edgecolor=_ORANGE,
+        edgecolor=ORANGE,
         hatch="////",
         label="gap to its confidence",
     )
-    upper.plot((0, 1), (0, 1), "--", color=_GRAY, label="as right as it is sure")
+    upper.plot((0, 1), (0, 1), "--", color=GRAY, label="as right as it is sure")
     upper.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
     upper.legend(loc="upper left", frameon=False)
-    lower.bar(middles, [bar.rows for bar in bins], width, color=_GRAY, edgecolor="white")
+    lower.bar(middles, [bar.rows for bar in bins], width, color=GRAY, edgecolor="white")
     lower.set(xlabel="confidence of the class it says", ylabel="pictures")
-    return _png(figure)
+    return as_png(figure)
 
 
 def plot_coverage(curve: Floats, result: dict[str, Any]) -> bytes:
@@ -291,29 +296,29 @@ def plot_coverage(curve: Floats, result: dict[str, Any]) -> bytes:
     count = len(curve)
     coverage = np.arange(1, count + 1) / count
     begin = min(count - 1, count // 100)  # the first few are one picture's luck
-    figure, axes = _draw(3.8)
-    axes.plot(coverage[begin:], curve[begin:], color=_BLUE)
+    figure, axes = draw(3.8)
+    axes.plot(coverage[begin:], curve[begin:], color=BLUE)
     for share, accuracy in result["coverage"]["accuracy_at"].items():
-        axes.plot(float(share), accuracy, "o", color=_BLUE)
+        axes.plot(float(share), accuracy, "o", color=BLUE)
         axes.annotate(f"{accuracy:.3f}", (float(share), accuracy), (2, 4), textcoords="offset points", rotation=30)
     for goal, reached in result["coverage"]["coverage_for"].items():
-        axes.axhline(float(goal), color=_GRAY, linewidth=0.8, linestyle=":")
+        axes.axhline(float(goal), color=GRAY, linewidth=0.8, linestyle=":")
         if 0 < reached < 1:
-            axes.plot(reached, float(goal), "o", color=_ORANGE)
+            axes.plot(reached, float(goal), "o", color=ORANGE)
             place = {"xytext": (-6, -12), "textcoords": "offset points", "ha": "right"}
-            axes.annotate(f"{reached:.1%}", (reached, float(goal)), color=_ORANGE, **place)
+            axes.annotate(f"{reached:.1%}", (reached, float(goal)), color=ORANGE, **place)
     low = min(float(curve[begin:].min()), 0.75)
     axes.set(xlabel="share of the pictures, the surest first", ylabel="accuracy among them", xlim=(0, 1.14))
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.set_ylim(max(0.0, low - 0.06), 1.06)
-    return _png(figure)
+    return as_png(figure)
 
 
 def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -> bytes:
     """Draw the confusion matrix: colours are shares of the true class, numbers are pictures; returns a PNG."""
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = _draw(_WIDE - 0.8)
+    figure, axes = draw(_WIDE - 0.8)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.spines[:].set_visible(False)
     if len(classes) <= _NAMED_CELLS:
@@ -322,7 +327,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
             for said in range(len(classes)):
                 colour = "white" if shares[true, said] > 0.55 else "black"
                 axes.text(said, true, str(counts[true, said]), ha="center", va="center", color=colour, size=size)
-    size, names = min(9.0, 200 / len(classes)), [_name(each) for each in classes]
+    size, names = min(9.0, 200 / len(classes)), [shorten(each) for each in classes]
     turned = (
         {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(classes) <= _NAMED_CELLS else {"rotation": 90}
     )
@@ -330,12 +335,12 @@ def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     axes.set_yticks(range(len(classes)), names, size=size)
     axes.set(xlabel="said", ylabel="labelled")
     figure.colorbar(image, ax=axes, label="share of the labelled class", shrink=0.7)
-    return _png(figure)
+    return as_png(figure)
 
 
 def _bars(classes: Sequence[str], groups: int) -> tuple[Any, Any]:
-    figure, axes = _draw(1.0 + len(classes) * (0.18 + 0.24 * groups))
-    axes.set_yticks(range(len(classes)), [_name(each) for each in classes])
+    figure, axes = draw(1.0 + len(classes) * (0.18 + 0.24 * groups))
+    axes.set_yticks(range(len(classes)), [shorten(each) for each in classes])
     axes.set_ylim(len(classes) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     return figure, axes
@@ -344,23 +349,23 @@ def _bars(classes: Sequence[str], groups: int) -> tuple[Any, Any]:
 def plot_classes(classes: Mapping[str, Mapping[str, float]]) -> bytes:
     """Draw each class's precision and recall; returns a PNG."""
     figure, axes = _bars(tuple(classes), 2)
-    for shift, measure, colour in ((-0.2, "precision", _BLUE), (0.2, "recall", _ORANGE)):
+    for shift, measure, colour in ((-0.2, "precision", BLUE), (0.2, "recall", ORANGE)):
         values = [row[measure] for row in classes.values()]
         bars = axes.barh(np.arange(len(classes)) + shift, values, 0.38, color=colour, label=measure)
         axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, size=9)
     axes.set(xlim=(0, 1.1))
     figure.legend(loc="outside upper right", ncols=2, frameon=False)
-    return _png(figure)
+    return as_png(figure)
 
 
 def plot_distribution(classes: Mapping[str, Mapping[str, float]]) -> bytes:
     """Draw how many pictures of each class there are; returns a PNG."""
     support = [row["support"] for row in classes.values()]
     figure, axes = _bars(tuple(classes), 1)
-    bars = axes.barh(range(len(classes)), support, 0.7, color=_BLUE)
+    bars = axes.barh(range(len(classes)), support, 0.7, color=BLUE)
     axes.bar_label(bars, [f"{count} ({count / sum(support):.0%})" for count in support], padding=3, size=9)
     axes.set(xlabel="pictures", xlim=(0, max(support) * 1.25))
-    return _png(figure)
+    return as_png(figure)
 
 
 def plot_intervals(rows: Sequence[dict[str, Any]], measures: Mapping[str, str]) -> bytes:
@@ -370,23 +375,24 @@ def plot_intervals(rows: Sequence[dict[str, Any]], measures: Mapping[str, str]) 
         (title, rows[0][name], [(row[name], row["bootstrap"][name]) for row in rows])
         for name, title in measures.items()
     ]
-    figure, several = _draw(len(panels) * (0.7 + 0.26 * len(rows)), len(panels))
+    figure, several = draw(len(panels) * (0.7 + 0.26 * len(rows)), len(panels))
     for axes, (title, first, found) in zip(several, panels, strict=True):
-        axes.axvline(first, color=_GRAY, linewidth=0.8, linestyle=":")
+        axes.axvline(first, color=GRAY, linewidth=0.8, linestyle=":")
         for place, (value, interval) in enumerate(found):
-            colour = _ORANGE if place else _BLUE
+            colour = ORANGE if place else BLUE
             axes.plot(interval, (place, place), color=colour, linewidth=2)
             axes.plot(value, place, "o", color=colour)
         axes.set_title(title, size=10, loc="left")
-        axes.set_yticks(range(len(rows)), [_name(row["model"]) for row in rows], size=9)
+        axes.set_yticks(range(len(rows)), [shorten(row["model"]) for row in rows], size=9)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.locator_params(axis="x", nbins=5)
-    return _png(figure)
+    return as_png(figure)
 
 
-def _name(name: str) -> str:
+def shorten(name: str) -> str:
+    """Return a name as the label of an axis: its end where it is long, and no mathematics in it."""
     short = name if len(name) <= 24 else f"…{name[-23:]}"
-    return short.replace("$", r"\$")  # no mathematics
+    return short.replace("$", r"\$")
 
 
 def _difference(row: dict[str, Any]) -> tuple[float, Sequence[float]]:

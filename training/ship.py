@@ -1,7 +1,8 @@
 """`cuelens-ship`: everything in models/ from the data, by one command; what is there already is not made again.
 
-teacher -> soft labels -> fits of compact, one from another -> temperature -> int8 and contract -> evaluation.json ->
-the card's tables; and, asked to, the other recipes beside it -> comparison.json -> the comparison's table.
+teacher -> soft labels -> fits of compact, one from another -> temperature -> int8, contract and parity.json ->
+evaluation.json -> the card's tables; and, asked to, the other recipes beside it -> comparison.json -> the comparison's
+table.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from converter.report import plot_layers
 from edge.command import command
 from edge.errors import CuelensError, DataMissing
 from edge.files import replace_file, sink_error
@@ -117,8 +119,8 @@ def evaluate_all(models: Path, data: Path, ferplus: Path, device_python: Path | 
     return results
 
 
-def write_tables(card: str, results: Sequence[dict[str, Any]], contract: dict[str, Any]) -> str:
-    """Return the card with its tables, each between `<!-- NAME -->` and `<!-- end -->`, made of `results`."""
+def write_tables(card: str, results: Sequence[dict[str, Any]], contract: dict[str, Any], parity: dict[str, Any]) -> str:
+    """Return the card with its tables, each between `<!-- NAME -->` and `<!-- end -->`, made of what was measured."""
     rows = [
         "| file | runtime | split | labels | accuracy (95 % interval) | balanced | macro F1 | ECE |",
         "| --- " * 8 + "|",
@@ -142,9 +144,31 @@ def write_tables(card: str, results: Sequence[dict[str, Any]], contract: dict[st
     tables["temperature"] = [
         f"Temperature {fitted['value']:.3f}, fitted on {fitted['fitted_on']}, applied {fitted['applied']}."
     ]
+    tables["parity"] = _tabulate_parity(parity)
     for name, lines in tables.items():
         card = _replace_table(card, name, lines)
     return card
+
+
+def _tabulate_parity(parity: dict[str, Any]) -> list[str]:
+    head = [
+        "runtime",
+        "pictures",
+        "loss in points (95 % interval)",
+        "agreement",
+        "mean drift",
+        "equal bytes",
+        "largest step",
+    ]
+    lines = [f"| {' | '.join([*head, 'other decisions'])} |", "| --- " * 8 + "|"]
+    for entry in parity["runtimes"]:
+        loss, low, high = (100 * value for value in (entry["loss"], *entry["loss_interval"]))
+        raw = entry["against_judged"]
+        cells = [entry["runtime"], str(entry["rows"]), f"{loss:+.2f} ({low:+.2f} to {high:+.2f})"]
+        cells += [f"{entry['agreement']:.4f}", f"{entry['confidence_drift']['mean']:.4f}"]
+        cells += [f"{raw['equal_bytes']:.4f}", f"{raw['largest_steps']:.0f}", str(raw["argmax_flips"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def write_comparison(page: str, comparison: dict[str, Any]) -> str:
@@ -183,7 +207,7 @@ def compare_recipes(compact: Path, work: Path, out: Path, data: Path, common: Se
     files = [network.with_suffix(".tflite") for network in networks.values()]
     for network, file in zip(networks.values(), files, strict=True):
         if not file.exists():
-            _call("converter.convert", network, "--data", data, "--out", network.parent)
+            _call("converter.convert", network, "--data", data, "--out", network.parent, "--native")
     comparison = json.loads(_call("training.evaluate", *files, "--data", data, "--json", "--out", work / "comparison"))
     for name, row in zip(networks, comparison["models"], strict=True):
         row["model"] = name
@@ -237,10 +261,18 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         history = [row | {"epoch": epoch} for epoch, row in enumerate(history, 1)]
         replace_file(args.out / "history.json", json.dumps(history, indent=1).encode() + b"\n")
         plot_history(history, args.out / "history.png", *split_names(args.data)[:2])
-    _call("converter.convert", shipped, "--data", args.data, "--out", args.out)
+    report = args.work / "parity"
+    words = ["--data", args.data, "--out", args.out, "--recipe", MODELS / "emotion.toml", "--report", report]
+    if args.device_python is not None:
+        words += ["--device-python", args.device_python]
+    _call("converter.convert", shipped, *words)
+    parity = (report / "report.json").read_bytes()
+    replace_file(args.out / "parity.json", parity)
+    replace_file(args.out / "parity.png", plot_layers(json.loads(parity)))
     results = evaluate_all(args.out, args.data, args.ferplus, args.device_python)
     contract = json.loads((args.out / "emotion.json").read_text())
-    replace_file(args.out / "CARD.md", write_tables(_page(args.out, "CARD.md"), results, contract).encode())
+    card = write_tables(_page(args.out, "CARD.md"), results, contract, json.loads(parity))
+    replace_file(args.out / "CARD.md", card.encode())
     if args.compare:
         compare_recipes(compact, args.work, args.out, args.data, plain)
     result = shipped_result(results)

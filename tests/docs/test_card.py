@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from converter.recipe import Recipe
+from edge.config import read_settings
 from training.ship import OTHERS, shipped_result, write_comparison, write_tables
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 RESULTS: list[dict[str, Any]] = json.loads((MODELS / "evaluation.json").read_text())
 CONTRACT: dict[str, Any] = json.loads((MODELS / "emotion.json").read_text())
+PARITY: dict[str, Any] = json.loads((MODELS / "parity.json").read_text())
 
 
 def test_the_cards_tables_are_what_was_measured() -> None:
     card = (MODELS / "CARD.md").read_text()
-    assert write_tables(card, RESULTS, CONTRACT) == card
+    assert write_tables(card, RESULTS, CONTRACT, PARITY) == card
     # And the comparison can fail.
     changed = [{**result, "accuracy": result["accuracy"] + 0.001} for result in RESULTS]
-    assert write_tables(card, changed, CONTRACT) != card
+    assert write_tables(card, changed, CONTRACT, PARITY) != card
+    entries = [{**entry, "loss": entry["loss"] + 0.001} for entry in PARITY["runtimes"]]
+    assert write_tables(card, RESULTS, CONTRACT, {**PARITY, "runtimes": entries}) != card
 
 
 @pytest.mark.parametrize("name", ["emotion.keras", "emotion.tflite"])
@@ -36,6 +42,29 @@ def test_the_contract_names_the_network_it_was_made_from() -> None:
     measured = CONTRACT["measured"]["PublicTest"]
     runtime = next(result for result in RESULTS if result["runtime"] == measured["runtime"])
     assert measured["accuracy"] == runtime["accuracy"]
+
+
+def test_the_int8_file_is_the_float_network_on_every_runtime() -> None:
+    assert PARITY["keras_sha256"] == CONTRACT["training"]["keras_sha256"]
+    assert PARITY["tflite_sha256"] == CONTRACT["sha256"]
+    assert PARITY["gate"]["passed"]
+    whole = [entry for entry in PARITY["runtimes"] if entry["rows"] == PARITY["rows"] == 3589]
+    assert len(whole) >= 3
+    assert max(entry["loss"] for entry in whole) <= 0.003
+    assert min(entry["agreement"] for entry in whole) >= 0.97
+    oldest = [entry for entry in PARITY["runtimes"] if entry["runtime"].startswith("tflite-runtime 2.14")]
+    assert sorted(entry["runtime"].split(", ")[-1] for entry in oldest) == ["aarch64 (emulated)", "x86_64"]
+    assert {entry["against_judged"]["equal_bytes"] for entry in oldest} == {1}
+    # What the card says of it: XNNPACK rounds otherwise.
+    xnnpack = [entry for entry in PARITY["runtimes"] if "XNNPACK" in entry["runtime"]]
+    assert {entry["runtime"].split()[0] for entry in xnnpack} == {"ai-edge-litert"}
+    assert max(entry["against_judged"]["equal_bytes"] for entry in xnnpack) < 1
+
+
+def test_the_contract_names_the_recipe_that_ships() -> None:
+    recipe = asdict(read_settings(MODELS / "emotion.toml", Recipe))
+    assert CONTRACT["recipe"] == json.loads(json.dumps(recipe)) | {"kept_float": []}
+    assert PARITY["recipe"] == CONTRACT["recipe"]
 
 
 def test_the_shipped_network_meets_its_bounds() -> None:

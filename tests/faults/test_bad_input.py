@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -141,7 +140,7 @@ def test_a_bad_argument_is_one_line_with_its_own_code(
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"), [("truncated", 21), ("changed", 23), ("not a model", 21), ("no contract", 20)]
+    ("kind", "code"), [("truncated", 21), ("changed", 23), ("relabelled", 23), ("not a model", 21), ("no contract", 20)]
 )
 def test_a_bad_model_is_refused_before_anything_is_written(
     repository: Path, tmp_path: Path, film: Path, kind: str, code: int
@@ -156,7 +155,10 @@ def test_a_bad_model_is_refused_before_anything_is_written(
         content = bytearray(b"hello" * 100)
     model.write_bytes(content)
     if kind != "no contract":
-        shutil.copy(shipped_model().with_suffix(".json"), tmp_path)
+        contract = json.loads(shipped_model().with_suffix(".json").read_bytes())
+        if kind == "relabelled":
+            contract["labels"].reverse()
+        model.with_suffix(".json").write_text(json.dumps(contract))
     log = tmp_path / "log.jsonl"
     done = cuelens(repository, "run", "--source", f"file:{film}", "--model", str(model), "--sink", f"log:{log}")
     assert done.returncode == code, done.stderr

@@ -35,22 +35,38 @@ def result(**changes: Any) -> dict[str, Any]:
 
 
 CONTRACT = {"temperature": {"value": 1.25, "fitted_on": "PublicTest", "applied": "in the last layer"}}
-PAGE = "".join(f"<!-- {name} -->\nold\n<!-- end -->\n" for name in ("measured", "classes", "coverage", "temperature"))
+TABLES = ("measured", "classes", "parity", "coverage", "temperature")
+PAGE = "".join(f"<!-- {name} -->\nold\n<!-- end -->\n" for name in TABLES)
+PARITY = {
+    "runtimes": [
+        {
+            "runtime": "r 1, built-in kernels, x86_64",
+            "rows": 70,
+            "loss": 0.0123,
+            "loss_interval": [-0.01, 0.03],
+            "agreement": 0.98,
+            "confidence_drift": {"mean": 0.0071},
+            "against_judged": {"equal_bytes": 0.75, "largest_steps": 3.0, "argmax_flips": 2},
+        }
+    ]
+}
 
 
 def test_the_cards_tables_say_what_was_measured_and_nothing_else() -> None:
-    card = write_tables(PAGE, [result()], CONTRACT)
+    card = write_tables(PAGE, [result()], CONTRACT, PARITY)
     assert "| emotion.tflite | r 1 | PrivateTest | fer2013 | 0.7000 (0.6900 to 0.7100) |" in card
     assert "| angry | 0.500 | 0.400 | 0.444 | 7 |" in card
     assert "| 50% | 0.9000 |" in card
+    line = "| r 1, built-in kernels, x86_64 | 70 | +1.23 (-1.00 to +3.00) | 0.9800 | 0.0071 | 0.7500 | 3 | 2 |"
+    assert line in card
     assert "Temperature 1.250, fitted on PublicTest" in card
     assert "old" not in card
-    assert write_tables(card, [result()], CONTRACT) == card
+    assert write_tables(card, [result()], CONTRACT, PARITY) == card
 
 
 def test_a_page_without_room_for_a_table_is_refused() -> None:
     with pytest.raises(CuelensError, match="0 places for its table <!-- coverage -->"):
-        write_tables(PAGE.replace("coverage", "cover"), [result()], CONTRACT)
+        write_tables(PAGE.replace("coverage", "cover"), [result()], CONTRACT, PARITY)
 
 
 def test_the_comparison_names_each_recipe_and_its_difference() -> None:
@@ -100,7 +116,10 @@ def test_one_command_makes_all_that_ships_and_again_only_what_is_missing(tmp_pat
     assert contract["temperature"]["fitted_on"] == "PublicTest"
     assert contract["training"]["network"] == "compact"
     card = (out / "CARD.md").read_text()
-    assert write_tables(card, results, contract) == card
+    parity = json.loads((out / "parity.json").read_text())
+    assert parity["gate"]["passed"]
+    assert write_tables(card, results, contract, parity) == card
+    assert (out / "parity.png").read_bytes().startswith(b"\x89PNG")
     assert ExpressionModel(out / "emotion.tflite").contract.labels == CLASSES
 
     before = {path: path.stat().st_mtime_ns for folder in (work, out) for path in folder.rglob("model.*")}
