@@ -37,7 +37,7 @@ from converter.recipe import Recipe, Scaling, read_recipe
 from converter.report import write_report
 from converter.runtimes import Runtime, find_runtimes
 from edge.command import command
-from edge.errors import GateFailed, InputMisread, ModelShape
+from edge.errors import ConfidenceDrifted, GateFailed, InputMisread, ModelShape
 from edge.files import replace_file, sink_error
 from edge.model import CONTRACT_FORMAT, load_interpreter
 from edge.preprocessing import Preprocessing
@@ -49,6 +49,7 @@ from training.sample import draw_rows
 
 SCALINGS = {"pixels / 255": Scaling(1 / 255), "pixels / 127.5 - 1": Scaling(1 / 127.5, -1.0)}
 SCALED_ON = 512  # rows
+MENDED = (GateFailed, ConfidenceDrifted)  # refusals that a layer in float may mend
 CLEARLY = 0.05  # of accuracy: so much better another scaling must be to be believed
 
 
@@ -105,12 +106,12 @@ def read_task(path: Path, source: Path, recipe: Recipe, step: Steps) -> Task:
     check_classes(path, about.get("classes", data.classes), data)
     if not isinstance(taken, tuple) or len(taken) != 2 or taken[1] != len(data.classes):
         raise ModelShape(f"{path}: gives {taken}; {data.title} needs (None, {len(data.classes)}): one output a class")
+    wanted = network if recipe.softmax else cut_softmax(network)
     if recipe.input != Scaling():
-        network = give_pixels(network, recipe.input.scale, recipe.input.offset)
+        network, wanted = (give_pixels(each, recipe.input.scale, recipe.input.offset) for each in (network, wanted))
     elif not about:
         _hold_scaling(path, network, data)
     step("export as float")
-    wanted = network if recipe.softmax else cut_softmax(network)
     content = export_float(wanted)
     step("ask the float network")
     return Task(read_original(path, network, data.classes, content, data.choose), about, preprocessing, data, wanted)
@@ -131,7 +132,7 @@ def _hold_scaling(path: Path, network: Any, data: DataSet) -> None:
         raise InputMisread(
             f"{path}: knows {plain:.3f} of {len(labels)} pictures with pixels 0 to 255 and {scores[best]:.3f} with "
             f"{best}: it does not scale them itself; say so in the recipe: "
-            f"[input] scale = {given.scale:.8f}, offset = {given.offset}"
+            f"input = {{ scale = {given.scale:.8f}, offset = {given.offset} }}"
         )
 
 
@@ -186,7 +187,7 @@ def finish(
             "keras_sha256": original.sha256,
         },
         recipe=asdict(recipe) | {"kept_float": list(kept_float)},
-        gives="probabilities" if recipe.softmax else "logits",
+        gives=original.gives if recipe.softmax else "logits",
     )
     if "temperature" in about:
         contract["temperature"] = about["temperature"]
@@ -213,7 +214,7 @@ def convert(
             staged.write_bytes(content)
             staged.with_suffix(".json").write_text(json.dumps(contract))
             judgement = judge(staged, task.original, task.data, recipe, runtimes, absent, kept)
-        if judgement.refusal is None or type(judgement.refusal) is not GateFailed or more == recipe.most_float:
+        if judgement.refusal is None or type(judgement.refusal) not in MENDED or more == recipe.most_float:
             break
         rows = [row for row in judgement.report["layers"] if not row["kept_float"] and row["layer"] not in kept]
         if not rows:

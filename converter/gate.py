@@ -74,10 +74,16 @@ class Original:
 
     path: Path
     sha256: str  # of the Keras file
-    network: Any  # Keras, from pixels to probabilities
+    network: Any  # Keras, from pixels to probabilities or logits
+    gives: str  # which of the two
     classes: tuple[str, ...]
     content: bytes  # the same as a float TFLite file, ending where the int8 file does
     real: Floats  # its probabilities of the choose split, (n, classes)
+
+    def answer(self, pixels: npt.NDArray[Any]) -> Floats:
+        """Return its probabilities (n, classes) of pictures, float32 (n, side, side, channels)."""
+        said = np.asarray(self.network.predict(pixels, batch_size=256, verbose=0), np.float64)
+        return said if self.gives == "probabilities" else softmax(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,7 @@ def judge(
         "loss": max(entry["loss"] for entry in whole),
         "drift": max(entry["confidence_drift"]["mean"] for entry in whole),
     }
-    refusal = _refuse(file, original, model, chosen, said[judged], gate, layers, worst_layer, worst_class, data.classes)
+    refusal = _refuse(file, original, chosen, said[judged], gate, layers, worst_layer, worst_class, data.classes)
     accuracy = float((original.real.argmax(axis=1) == chosen.labels).mean())
     report = {
         "format": 1,
@@ -182,24 +188,24 @@ def _hold_identity(file: Path, model: ExpressionModel, original: Original) -> No
     made_of = str(json.loads(file.with_suffix(".json").read_bytes()).get("training", {}).get("keras_sha256"))
     if made_of != original.sha256:
         raise NetworkForeign(
-            f"{file}: its contract says it was made of {made_of[:12]}…, {original.path} is {original.sha256[:12]}…; "
-            "convert that file"
+            f"{file.name}: its contract says it was made of {made_of[:12]}…, {original.path} is "
+            f"{original.sha256[:12]}…; convert that file"
         )
     if contract.labels != original.classes:
         if sorted(contract.labels) == sorted(original.classes):
             raise LabelsPermuted(
-                f"{file}: its labels are {', '.join(contract.labels)[:200]}; the network's are "
+                f"{file.name}: its labels are {', '.join(contract.labels)[:200]}; the network's are "
                 f"{', '.join(original.classes)[:200]}, in this order; convert it again"
             )
         raise ContractMismatch(
-            f"{file}: its labels are {', '.join(contract.labels)[:200]}; the network knows "
+            f"{file.name}: its labels are {', '.join(contract.labels)[:200]}; the network knows "
             f"{', '.join(original.classes)[:200]}; convert it again"
         )
     if contract.input.dtype == "int8":
         low, high = ((level - contract.input.zero_point) * contract.input.scale for level in (-128.5, 127.5))
         if low > 0.5 or high < 254.5:
             raise InputMisread(
-                f"{file}: its input holds {low:.3g} to {high:.3g}, pixels go from 0 to 255: it was calibrated on "
+                f"{file.name}: its input holds {low:.3g} to {high:.3g}, pixels go from 0 to 255: it was calibrated on "
                 "pictures of another scale; convert it again with cuelens-convert"
             )
 
@@ -218,7 +224,7 @@ def _hold_quantised(file: Path, graph: Graph, kept_float: Sequence[str]) -> None
         # Int8 weights in a float graph are what "dynamic range" leaves: they tell most.
         name, layer, weights = next((row for row in float_ones if row[2] == "int8"), float_ones[0])
         raise NotQuantised(
-            f"{file}: {name} of layer {layer} computes in float32, with {weights} weights; full int8 is needed: "
+            f"{file.name}: {name} of layer {layer} computes in float32, with {weights} weights; full int8 is needed: "
             'convert it again with cuelens-convert, try quantiser = "tensorflow", or name the layer in keep_float'
         )
 
@@ -226,7 +232,6 @@ def _hold_quantised(file: Path, graph: Graph, kept_float: Sequence[str]) -> None
 def _refuse(
     file: Path,
     original: Original,
-    model: ExpressionModel,
     chosen: Labelled,
     said: Floats,
     gate: dict[str, float],
@@ -251,15 +256,16 @@ def _refuse(
         if min(unordered, unexplained) < EXPLAINS and unordered < unexplained:
             swapped = [f"{classes[there]} for {classes[here]}" for here, there in enumerate(order) if here != there]
             return LabelsPermuted(
-                f"{file}: it says {', '.join(swapped)}: outputs in another order than the labels; {measured}; {where}"
+                f"{file.name}: it says {', '.join(swapped)}: outputs in another order than the labels; {measured}; "
+                f"{where}"
             )
         if unexplained < EXPLAINS:
-            return InputMisread(f"{file}: it answers as the network does to {misread}; {measured}; {where}")
+            return InputMisread(f"{file.name}: it answers as the network does to {misread}; {measured}; {where}")
     for row in layers:
         if row["clipped"] > MOST_CLIPPED and row["operator"] not in FIXED_RANGES:
             low, high = row["range"]
             return RangesForeign(
-                f"{file}: layer {row['layer']} holds {low:.3g} to {high:.3g} and the data goes from "
+                f"{file.name}: layer {row['layer']} holds {low:.3g} to {high:.3g} and the data goes from "
                 f"{row['seen'][0]:.3g} to {row['seen'][1]:.3g}, {row['clipped']:.1%} of it is cut off; {where}: "
                 "calibrate on pictures of the data"
             )
@@ -269,15 +275,15 @@ def _refuse(
     if disagrees and (wide := min(narrow, key=lambda row: row["used"], default=None)):
         low, high = wide["range"]
         return RangesForeign(
-            f"{file}: layer {wide['layer']} holds {low:.3g} to {high:.3g} and the data fills {wide['used']:.0%} of "
-            f"that; {measured}; {where}: calibrate on pictures of the data"
+            f"{file.name}: layer {wide['layer']} holds {low:.3g} to {high:.3g} and the data fills "
+            f"{wide['used']:.0%} of that; {measured}; {where}: calibrate on pictures of the data"
         )
     if not disagrees and not loses:
         return ConfidenceDrifted(
-            f"{file}: mean confidence {said.max(axis=1).mean():.3f}, the float network's is "
+            f"{file.name}: mean confidence {said.max(axis=1).mean():.3f}, the float network's is "
             f"{original.real.max(axis=1).mean():.3f}: softmax done twice, or not at all; {measured}; {where}"
         )
-    return GateFailed(f"{file}: {measured}; {where}; nothing was written")
+    return GateFailed(f"{file.name}: {measured}; {where}; nothing was written")
 
 
 def find_order(real: Floats, said: Floats) -> tuple[list[int], float]:
@@ -305,7 +311,7 @@ def find_misreading(original: Original, chosen: Labelled, said: Floats) -> tuple
             continue
         if one_answer and "scaled twice" not in name:
             continue  # any ruined file gives one answer to everything; to pixels near nought it is the right one
-        answered = original.network.predict(change(pixels), batch_size=256, verbose=0)
+        answered = original.answer(change(pixels))
         alike = (answered.argmax(axis=1) == said[:rows].argmax(axis=1)).mean()
         left[name] = np.abs(answered - said[:rows]).mean() if alike >= ALIKE else np.inf
     best = min(left, key=lambda name: left[name])
@@ -313,6 +319,16 @@ def find_misreading(original: Original, chosen: Labelled, said: Floats) -> tuple
 
 
 def read_original(path: Path, network: Any, classes: Sequence[str], content: bytes, chosen: Labelled) -> Original:
-    """Ask a Keras network for its answers on the split that chooses."""
+    """Ask a Keras network for its answers on the split that chooses; what is no probabilities counts as logits."""
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Original(path, sha256, network, tuple(classes), content, predict_keras(network, chosen.images))
+    said = predict_keras(network, chosen.images)
+    sums = np.abs(said.sum(axis=1) - 1)
+    if sums.max() < 0.01 and said.min() >= 0:
+        return Original(path, sha256, network, "probabilities", tuple(classes), content, said)
+    return Original(path, sha256, network, "logits", tuple(classes), content, softmax(said))
+
+
+def softmax(logits: Floats) -> Floats:
+    """Turn logits (n, classes) into probabilities."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)

@@ -227,8 +227,7 @@ def test_pixels_that_a_network_expects_scaled_are_found_out_and_given_so(folder:
     assert refused.returncode == InputMisread.exit_code
     assert "with pixels / 127.5 - 1" in told(refused)
     assert not (tmp_path / "out").exists()
-    said = told(refused).partition("[input] ")[2]
-    recipe = "[input]\n" + "\n".join(said.split(", "))
+    recipe = told(refused).partition("the recipe: ")[2]
     done = convert(path, "--data", folder, "--out", tmp_path / "out", recipe=recipe, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     model = ExpressionModel(tmp_path / "out" / "stripes.tflite")
@@ -237,6 +236,23 @@ def test_pixels_that_a_network_expects_scaled_are_found_out_and_given_so(folder:
     assert np.mean([model.read(i)[c] > 0.4 for i, c in zip(data.images, data.labels, strict=True)]) > 0.9
     layers = json.loads((tmp_path / "out" / "stripes-parity" / "report.json").read_text())["layers"]
     assert {"scaling", "first", "second"} <= {row["layer"] for row in layers}
+
+
+def test_a_network_that_gives_logits_is_converted_as_such(network: Path, folder: Path, tmp_path: Path) -> None:
+    import keras
+
+    from converter.quantise import cut_softmax
+
+    path = tmp_path / "stripes.keras"
+    cut_softmax(keras.saving.load_model(network)).save(path)
+    done = convert(path, "--data", folder, "--out", tmp_path, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    model = ExpressionModel(tmp_path / "stripes.tflite")
+    assert model.contract.gives == "logits"
+    data = draw(60, 9)
+    said = np.array([model.read(image) for image in data.images])
+    assert said.sum(axis=1) == pytest.approx(np.ones(60), abs=1e-6)
+    assert (said.argmax(axis=1) == data.labels).mean() > 0.9
 
 
 def test_another_number_of_classes_or_a_shape_that_is_no_picture_is_refused(
