@@ -253,10 +253,12 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument("model", type=Path, help="a .keras file by cuelens-train, or any .keras or .h5 classifier")
     parser.add_argument("--data", type=Path, required=True, help="fer2013.csv (.gz, .xz, .zip) or a folder of pictures")
     wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--out", type=Path, help="folder for NAME.tflite, NAME.json and the report NAME-parity")
+    wanted.add_argument("--out", type=Path, help="folder for NAME.tflite, NAME.json and the report")
     wanted.add_argument("--check", type=Path, metavar="FILE", help="judge this .tflite file instead of making one")
     parser.add_argument("--recipe", type=Path, help="TOML; what it leaves out is as for the model that ships")
-    parser.add_argument("--report", type=Path, help="folder for report.json and report.html, written for a refusal too")
+    parser.add_argument(
+        "--report", type=Path, help="folder for report.json and report.html instead; a refusal leaves them there too"
+    )
     parser.add_argument("--device-python", type=Path, help="of the device's environment (.venv/bin/python)")
     parser.add_argument("--native", action="store_true", help="leave the emulated runtimes out: quicker")
     args = parser.parse_args(argv)
@@ -276,7 +278,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         step.close()
     chosen = task.data.choose
     if args.report is not None or judgement.refusal is None:
-        folder = args.report or (args.out and args.out / f"{args.model.stem}-parity")
+        folder = args.report or args.out
         if folder is not None:
             write_report(
                 folder,

@@ -5,6 +5,7 @@ Another module measures; here is only what a maker asks: is this file my network
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ def write_report(
     real: Floats,
     quantised: Floats,
 ) -> None:
-    """Write report.json, report.html and its PNG files into the folder `out`, which is made.
+    """Write report.json and report.html, which holds its pictures, into the folder `out`, which is made.
 
     `images` (n, side, side) gray or (n, side, side, 3) RGB with `labels` (n,) are the split's; `real` and `quantised`
     (n, classes) are the probabilities by the float network and by the int8 file on the runtime report["judged"].
@@ -71,13 +72,12 @@ def write_report(
     ]
     figures = []
     for name, png, question, answer in filter(None, plots):
-        replace_file(out / f"{name}.png", png)
-        figures.append(show_picture(f"{name}.png", f"{name}: {answer}", question, answer))
+        figures.append(show_picture(_embed(png), f"{name}: {answer}", question, answer))
     sections = [
         ("", f"<p><strong>{escape(_verdict(report))}</strong></p><p>{escape(_gate(report))}</p>"),
         ("On every runtime", tabulate(_RUNTIME_HEAD, _by_runtime(report)) + _AGAINST),
         ("Where does it hurt?", f'<div class="plots">{"".join(figures)}</div>{_in_numbers(report, judged)}'),
-        ("Decisions that differ", _gallery(out, report, images, labels, real, quantised)),
+        ("Decisions that differ", _gallery(report, images, labels, real, quantised)),
         ("Operators", tabulate(_OPERATOR_HEAD, _by_operator(report["operators"]))),
         ("Recipe", tabulate(("setting", "value"), _recipe(report))),
         ("Not measured", _list(report["not_measured"])),
@@ -412,8 +412,11 @@ def _in_numbers(report: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
     )
 
 
+def _embed(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+
+
 def _gallery(
-    out: Path,
     report: Mapping[str, Any],
     images: npt.NDArray[np.uint8],
     labels: Labels,
@@ -426,13 +429,13 @@ def _gallery(
         return "<p>None.</p>"
     change = np.abs(quantised - real)[flips].max(axis=1)
     figures = []
-    for number, row in enumerate(flips[np.argsort(-change, kind="stable")][:GALLERY], 1):
-        file = f"flip-{number:02}.png"
-        replace_file(out / file, encode(images[row]))
+    for row in flips[np.argsort(-change, kind="stable")][:GALLERY]:
         was = f"float {classes[before[row]]} {real[row, before[row]]:.2f}"
         now = f"int8 {classes[after[row]]} {quantised[row, after[row]]:.2f}"
         small = f"labelled {classes[labels[row]]}, row {row}"
-        figures.append(show_picture(file, f"Picture: {was}, {now}, {small}", f"{was}, {now}", small))
+        figures.append(
+            show_picture(_embed(encode(images[row])), f"Picture: {was}, {now}, {small}", f"{was}, {now}", small)
+        )
     right_before, right_after = (before == labels)[flips].sum(), (after == labels)[flips].sum()
     words = (
         f"Of {flips.size} decisions that differ, float has {right_before} right and int8 {right_after}. The largest "

@@ -172,7 +172,7 @@ def encode(picture: npt.NDArray[np.uint8]) -> bytes:
 
 
 def show_picture(file: str, alt: str, caption: str, small: str) -> str:
-    """Return the HTML of a picture in `file` of the page's folder, with its alt text, a caption and a smaller line."""
+    """Return the HTML of a picture, a file of the folder or a data URL, with alt text, caption and smaller line."""
     image = f'<img src="{escape(file)}" alt="{escape(alt)}" loading="lazy">'
     return f"<figure>{image}<figcaption>{escape(caption)}<br><small>{escape(small)}</small></figcaption></figure>"
 
