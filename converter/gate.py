@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from converter.graph import Graph, name_layer, read_graph
+from converter.graph import Graph, count_macs, name_layer, read_graph
 from converter.operators import check_operators, list_operators
 from converter.parity import compare_answers, compare_layers, compare_raw, find_worst_class, find_worst_layer
 from converter.recipe import Recipe
@@ -41,7 +41,8 @@ from training.keras_file import as_batch
 
 Pixels = npt.NDArray[np.float32]
 
-FEW = 64  # rows on what is emulated or slow on purpose
+FEW = (4, 64)  # rows, least and most, on what is emulated or slow on purpose
+FEW_MACS = 2_600_000_000  # multiply-accumulates over all of them: a minute of an emulated Arm's
 LAYER_ROWS = 128
 DIAGNOSED_ON = 512  # rows
 MOST_CLIPPED = 0.01  # share of a layer's values that its range may cut off
@@ -118,7 +119,9 @@ def judge(
     check_operators(graph)
     chosen, split = data.choose, next(name for name, rows in data.splits.items() if rows is data.choose)
     prepared = np.concatenate([model.prepare(picture) for picture in chosen.images])
-    rows = {r: FEW if r.emulated or r.kernels == "reference" else len(prepared) for r in runtimes}
+    fewest, most = FEW
+    few = min(max(FEW_MACS // max(count_macs(graph), 1), fewest), most, len(prepared))
+    rows = {r: few if r.emulated or r.kernels == "reference" else len(prepared) for r in runtimes}
     absent = list(absent)
 
     def run(runtime: Runtime) -> npt.NDArray[Any] | None:
@@ -137,9 +140,9 @@ def judge(
     judged = runtimes[0]
     entries = []
     for runtime, outputs in raw.items():
-        few = rows[runtime]
-        entry = compare_answers(original.real[:few], said[runtime], chosen.labels[:few], data.classes)
-        against = compare_raw(raw[judged][:few], outputs)
+        count = rows[runtime]
+        entry = compare_answers(original.real[:count], said[runtime], chosen.labels[:count], data.classes)
+        against = compare_raw(raw[judged][:count], outputs)
         entries.append({"runtime": str(runtime), **entry, "against_judged": against})
     layers = compare_layers(original.content, content, chosen.images[:LAYER_ROWS])
     whole = [entry for entry in entries if entry["rows"] == len(chosen.labels)]

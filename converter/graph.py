@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -122,6 +123,17 @@ def _read_tensor(tensor: Any, buffers: Any) -> Tensor:
     return Tensor(
         name, float(amount[0]) if amount else 0.0, shape, _DTYPES[tensor.type].lower(), scale, zero_point, constant
     )
+
+
+def count_macs(graph: Graph) -> int:
+    """Count the multiply-accumulates of one run in what has weights."""
+    count = 0
+    for step in graph.operators:
+        if step.name in WEIGHTED:
+            made = graph.tensors[step.outputs[0]].shape
+            weights = graph.tensors[step.inputs[1]].shape
+            count += math.prod(weights) * math.prod(made[1:-1])  # a weight is used once at each place of the output
+    return count
 
 
 def name_layer(name: str) -> str:

@@ -22,7 +22,7 @@ from ai_edge_litert import interpreter as litert
 from ai_edge_litert import schema_py_generated as schema
 
 from converter import operators, raw_outputs
-from converter.graph import name_operator, pack, read_graph, unpack
+from converter.graph import count_macs, name_operator, pack, read_graph, unpack
 from converter.operators import check_operators, list_operators, measure, read_table, restate_versions, write_tiny
 from converter.runtimes import CHECKOUT, probe
 
@@ -117,6 +117,11 @@ def test_an_operator_that_the_oldest_runtime_lacks_is_refused_with_its_layer(
         check_operators(graph)
     row = next(row for row in list_operators(graph) if row["version"] == version and row["operator"] in words)
     assert row["most"] == read_table().get(row["operator"])
+
+
+def test_the_shipped_model_takes_what_its_card_says() -> None:
+    card = (shipped_model().parent / "CARD.md").read_text()
+    assert f"{count_macs(read_graph(shipped_model().read_bytes())) / 1e6:.1f} M multiply-accumulates" in card
 
 
 def test_versions_are_restated_as_they_were() -> None:

@@ -331,6 +331,7 @@ def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
     done = train(recipe, "--data", uneven, "--out", tmp_path, *words.get(recipe, quick))
     assert done.returncode == 0, done.stderr
     convert = [*CONVERT, str(tmp_path / "model.keras"), "--data", str(uneven), "--out", str(tmp_path)]
+    convert.append("--native")  # emulated, these would take minutes each
     done = subprocess.run(convert, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     model = ExpressionModel(tmp_path / "model.tflite")
@@ -353,7 +354,7 @@ def test_blood_cells_of_unseen_patients_are_told_apart_in_int8(shared: Path, tmp
     done = train("compact", "--data", shared / "cells", "--out", tmp_path, "--epochs", "100")
     assert done.returncode == 0, done.stderr
     for line in (
-        [*CONVERT, str(tmp_path / "model.keras"), "--data", str(shared / "cells"), "--out", str(tmp_path)],
+        [*CONVERT, str(tmp_path / "model.keras"), "--data", str(shared / "cells"), "--out", str(tmp_path), "--native"],
         [*EVALUATE, str(tmp_path / "model.tflite"), "--data", str(shared / "cells"), "--split", "test", "--json"],
     ):
         done = subprocess.run(line, cwd=repository, capture_output=True, text=True, check=False)
