@@ -41,6 +41,7 @@ from training.keras_file import as_batch
 
 Pixels = npt.NDArray[np.float32]
 
+LONGEST = 7200.0  # seconds for all pictures of a split on one runtime: then it hangs
 FEW = (4, 64)  # rows, least and most, on what is emulated or slow on purpose
 FEW_MACS = 2_600_000_000  # multiply-accumulates over all of them: a minute of an emulated Arm's
 LAYER_ROWS = 128
@@ -126,7 +127,7 @@ def judge(
 
     def run(runtime: Runtime) -> npt.NDArray[Any] | None:
         try:
-            return run_raw(runtime, file, prepared[: rows[runtime]])
+            return run_raw(runtime, file, prepared[: rows[runtime]], LONGEST)
         except ModelUnreadable as error:
             if runtime.kernels != "reference":  # with which nothing is run but comparisons
                 raise

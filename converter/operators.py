@@ -28,37 +28,18 @@ TABLE = Path(__file__).with_name("operators.json")
 MOST_VERSION = 20  # the schema's newest operator is at 14
 
 # Versions as TensorFlow's own converter states them, tensorflow/lite/tools/versioning/op_version.cc.
-_ONE = frozenset(  # whatever their types
-    (
-        "DIV",
-        "ELU",
-        "EXPAND_DIMS",
-        "HARD_SWISH",
-        "LEAKY_RELU",
-        "PRELU",
-        "RELU_0_TO_1",
-        "RELU_N1_TO_1",
-        "RESHAPE",
-        "SQUEEZE",
-    )
-)
-_TWO = frozenset(  # with int8, one with float32
-    (
-        *(
-            "ADD",
-            "AVERAGE_POOL_2D",
-            "BATCH_MATMUL",
-            "CONCATENATION",
-            "DEPTH_TO_SPACE",
-            "GELU",
-            "LOGISTIC",
-            "LOG_SOFTMAX",
-        ),
-        *("MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MIRROR_PAD", "MUL", "PACK", "PAD", "PADV2", "REDUCE_MAX"),
-        *("REDUCE_MIN", "RELU", "RELU6", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SOFTMAX"),
-        *("SPACE_TO_DEPTH", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE"),
-    )
-)
+# fmt: off
+_ONE = frozenset((  # whatever their types
+    "DIV", "ELU", "EXPAND_DIMS", "HARD_SWISH", "LEAKY_RELU", "PRELU", "RELU_0_TO_1", "RELU_N1_TO_1", "RESHAPE",
+    "SQUEEZE",
+))
+_TWO = frozenset((  # with int8, one with float32
+    "ADD", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CONCATENATION", "DEPTH_TO_SPACE", "GELU", "LOGISTIC", "LOG_SOFTMAX",
+    "MAXIMUM", "MAX_POOL_2D", "MEAN", "MINIMUM", "MIRROR_PAD", "MUL", "PACK", "PAD", "PADV2", "REDUCE_MAX",
+    "REDUCE_MIN", "RELU", "RELU6", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SLICE", "SOFTMAX", "SPACE_TO_DEPTH",
+    "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE",
+))
+# fmt: on
 _DEEP = frozenset(  # others again with more than four dimensions, which classifiers of pictures do without
     ("DIV", "MAXIMUM", "MINIMUM", "PAD", "PADV2", "SLICE", "STRIDED_SLICE", "SUB", "TRANSPOSE")
 )
