@@ -211,8 +211,8 @@ def convert(
         step("judge")
         with tempfile.TemporaryDirectory() as folder:
             staged = Path(folder) / f"{name}.tflite"
-            staged.write_bytes(content)
-            staged.with_suffix(".json").write_text(json.dumps(contract))
+            replace_file(staged, content)
+            replace_file(staged.with_suffix(".json"), json.dumps(contract).encode())
             judgement = judge(staged, task.original, task.data, recipe, runtimes, absent, kept)
         if judgement.refusal is None or type(judgement.refusal) not in MENDED or more == recipe.most_float:
             break

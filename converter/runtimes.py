@@ -5,6 +5,7 @@ What runs in them is raw_outputs.py; edge/errors.py says what goes wrong there.
 
 from __future__ import annotations
 
+import io
 import json
 import platform
 import shutil
@@ -23,6 +24,7 @@ from ai_edge_litert import schema_py_generated as schema
 from converter.graph import pack
 from converter.raw_outputs import KERNELS, NO_RUNTIME
 from edge.errors import ModelMissing, ModelUnreadable, RuntimeMissing
+from edge.files import replace_file
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ARM64 = CHECKOUT / ".cache" / "roots" / "arm64"  # by deploy/arm64.sh
@@ -162,7 +164,9 @@ def _run(
 ) -> tuple[npt.NDArray[Any], dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         given, taken = Path(folder) / "inputs.npy", Path(folder) / "outputs.npy"
-        np.save(given, inputs)
+        content = io.BytesIO()
+        np.save(content, inputs)  # which to a full disk says no more than that it is less
+        replace_file(given, content.getvalue())
         told = _call((*command, str(model), str(given), str(taken)), seconds)
         return np.load(taken), told
 

@@ -17,6 +17,7 @@ import pytest
 
 from edge.errors import (
     ConfidenceDrifted,
+    DiskFull,
     GateFailed,
     InputMisread,
     ModelShape,
@@ -310,6 +311,17 @@ def test_the_noisiest_layers_are_kept_in_float_where_the_gate_fails_else(
     assert done.returncode == 0, done.stderr
     contract = json.loads((tmp_path / "out" / "stripes.json").read_text())
     assert contract["recipe"]["kept_float"][0] == "first"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(network: Path, folder: Path, tmp_path: Path) -> None:
+    words = [str(network), "--data", str(folder), "--out", str(tmp_path / "out"), "--native"]
+    # A file may have 130 KB: enough for the network, not for the pictures that a runtime is given.
+    limited = ["bash", "-c", 'ulimit -f 130; exec "$@"', "bash", *CONVERT, *words]
+    where = Path(__file__).parents[2]
+    done = subprocess.run(limited, cwd=where, capture_output=True, text=True, check=False)
+    assert done.returncode == DiskFull.exit_code, done.stderr
+    assert "free some space" in told(done)
+    assert not (tmp_path / "out").exists()
 
 
 def test_steps_are_shown_on_a_terminal(network: Path, folder: Path, tmp_path: Path) -> None:
