@@ -55,7 +55,7 @@ CLEARLY = 0.05  # of accuracy: so much better another scaling must be to be beli
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """An int8 file that passed, as bytes, with its contract and what was measured."""
+    """An int8 file as bytes, with its contract and how it was judged."""
 
     content: bytes
     contract: dict[str, Any]

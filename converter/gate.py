@@ -76,16 +76,11 @@ class Original:
 
     path: Path
     sha256: str  # of the Keras file
-    network: Any  # Keras, from pixels to probabilities or logits
-    gives: str  # which of the two
+    network: Any  # Keras, from pixels to probabilities
+    gives: str  # what its own output is: probabilities, or logits that a softmax was put behind
     classes: tuple[str, ...]
     content: bytes  # the same as a float TFLite file, ending where the int8 file does
     real: Floats  # its probabilities of the choose split, (n, classes)
-
-    def answer(self, pixels: npt.NDArray[Any]) -> Floats:
-        """Return its probabilities (n, classes) of pictures, float32 (n, side, side, channels)."""
-        said = np.asarray(self.network.predict(pixels, batch_size=256, verbose=0), np.float64)
-        return said if self.gives == "probabilities" else softmax(said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +144,9 @@ def judge(
     whole = [entry for entry in entries if entry["rows"] == len(chosen.labels)]
     worst_layer, worst_class = find_worst_layer(layers), find_worst_class(entries[0])
     gate = {
-        **{
-            f"{'most' if name != 'agreement' else 'least'}_{name}": bound for name, bound in asdict(recipe.gate).items()
-        },
+        "least_agreement": recipe.gate.agreement,
+        "most_loss": recipe.gate.loss,
+        "most_drift": recipe.gate.drift,
         "agreement": min(entry["agreement"] for entry in whole),
         "loss": max(entry["loss"] for entry in whole),
         "drift": max(entry["confidence_drift"]["mean"] for entry in whole),
@@ -315,7 +310,7 @@ def find_misreading(original: Original, chosen: Labelled, said: Floats) -> tuple
             continue
         if one_answer and "scaled twice" not in name:
             continue  # any ruined file gives one answer to everything; to pixels near nought it is the right one
-        answered = original.answer(change(pixels))
+        answered = original.network.predict(change(pixels), batch_size=256, verbose=0)
         alike = (answered.argmax(axis=1) == said[:rows].argmax(axis=1)).mean()
         left[name] = np.abs(answered - said[:rows]).mean() if alike >= ALIKE else np.inf
     best = min(left, key=lambda name: left[name])
@@ -324,15 +319,12 @@ def find_misreading(original: Original, chosen: Labelled, said: Floats) -> tuple
 
 def read_original(path: Path, network: Any, classes: Sequence[str], content: bytes, chosen: Labelled) -> Original:
     """Ask a Keras network for its answers on the split that chooses; what is no probabilities counts as logits."""
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    import keras
+
+    sha256, gives = hashlib.sha256(path.read_bytes()).hexdigest(), "probabilities"
     said = predict_keras(network, chosen.images)
-    sums = np.abs(said.sum(axis=1) - 1)
-    if sums.max() < 0.01 and said.min() >= 0:
-        return Original(path, sha256, network, "probabilities", tuple(classes), content, said)
-    return Original(path, sha256, network, "logits", tuple(classes), content, softmax(said))
-
-
-def softmax(logits: Floats) -> Floats:
-    """Turn logits (n, classes) into probabilities."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float64)
+    if np.abs(said.sum(axis=1) - 1).max() >= 0.01 or said.min() < 0:
+        gives = "logits"
+        network = keras.Model(network.inputs, keras.layers.Softmax()(network.outputs[0]), name=network.name)
+        said = predict_keras(network, chosen.images)
+    return Original(path, sha256, network, gives, tuple(classes), content, said)
