@@ -10,6 +10,7 @@ usage: ./deploy.sh COMMAND [ARGUMENTS]
 
   demo [--seconds N]   show Cuelens working, without a camera
   run [ARGUMENTS]      cuelens run: a camera, a video or pictures; see ./deploy.sh run --help
+  faces IMAGE...       cuelens faces: find the faces in pictures
   host                 set up .venv-host, for training, conversion and benchmarks
   arm64                make .cache/roots/arm64, on which converted models are tried as on a Raspberry Pi
   test [ARGUMENTS]     every check and test; arguments go to pytest
@@ -21,7 +22,7 @@ END
 }
 
 case ${1:-help} in
-demo | run)
+demo | run | faces)
     environment .venv device
     exec "$root/.venv/bin/cuelens" "$@"
     ;;
@@ -33,7 +34,7 @@ arm64) exec "$root/deploy/arm64.sh" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, host, arm64, test and help"
+    say "unknown command '$1'; valid are demo, run, faces, host, arm64, test and help"
     exit 2
     ;;
 esac

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from edge.command import command
 from edge.config import Settings, check, load_settings
-from edge.errors import SettingsInvalid
+from edge.errors import CuelensError, SettingsInvalid
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink
 from edge.sources import SOURCES, open_source
@@ -39,7 +40,14 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
         sub.add_argument("--threads", type=int, help="of the interpreter; more than 1 is rarely faster")
         sub.add_argument("--seconds", type=float, help="end after this long")
         sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    stills = commands.add_parser("faces", help="find the faces in pictures")
+    stills.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE", help="a picture: .jpg, .png, .webp, ...")
+    stills.add_argument("--json", action="store_true", help="a line of JSON for each picture")
+    stills.add_argument("--config", type=Path, help="settings file (TOML), of which [faces] counts")
+    stills.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.command == "faces":
+        return _find_faces(args)
     settings = _settings(args)
     from edge.loop import run
     from edge.model import ExpressionModel
@@ -75,6 +83,27 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     if outcome.failures and args.debug:
         raise outcome.failures[0]  # with the traceback of the thread it came from
     return outcome.failures[0].exit_code if outcome.failures else 0
+
+
+def _find_faces(args: argparse.Namespace) -> int:
+    """Print the faces of each picture; a picture that cannot be read is named and the others are still done."""
+    from edge.sources.file import load_picture
+    from edge.stills import StillFinder, describe_still, still_record
+
+    tame_opencv()
+    finder = StillFinder((load_settings(args.config) if args.config else Settings()).faces)
+    code = 0
+    for path in args.pictures:
+        try:
+            faces = finder.find(load_picture(path))
+        except CuelensError as error:
+            if args.debug:
+                raise
+            print(f"cuelens: {error}", file=sys.stderr)
+            code = code or error.exit_code
+            continue
+        print(json.dumps(still_record(path, faces)) if args.json else describe_still(path, faces), flush=True)
+    return code
 
 
 def _settings(args: argparse.Namespace) -> Settings:

@@ -17,23 +17,38 @@ T = TypeVar("T")
 class FaceSettings:
     """How faces are looked for; each field's metadata says the valid range."""
 
-    scan_width: int = field(default=320, metadata={"range": (120, 1920)})
-    """Full scans run on a frame shrunk to this width: their cost grows with its square."""
+    finder: str = field(default="haar", metadata={"choices": ("haar",)})
+    """What proposes new faces: a name of edge.finders."""
 
-    scan_interval: float = field(default=0.4, metadata={"range": (0.0, 10.0)})
-    """Seconds between full scans while a face is tracked: how long a newcomer may stay unseen."""
+    least_side: int = field(default=40, metadata={"range": (20, 1000)})
+    """Faces narrower than this in the frame are not looked for: each step down costs more than all before it."""
 
-    search_interval: float = field(default=0.1, metadata={"range": (0.0, 10.0)})
-    """Seconds between full scans of an empty scene: presence is not urgent, the battery is."""
+    fov_deg: float = field(default=62.2, metadata={"range": (10.0, 170.0)})
+    """The camera's horizontal field of view, for distances: 62.2 Camera Module 2, 66 Module 3 (data sheets)."""
 
-    least_side: int = field(default=48, metadata={"range": (20, 1000)})
-    """Faces narrower than this in the frame are not looked for: the network sees 48 pixels."""
+    budget: int = field(default=2000, metadata={"range": (100, 1_000_000)})
+    """Windows of a full scan that are tried in a frame: what a frame may cost beside the faces already known."""
 
-    coast: float = field(default=0.35, metadata={"range": (0.0, 5.0)})
-    """Seconds a lost face keeps its id and is looked for where it was: a blink of the finder."""
+    burst: int = field(default=60_000, metadata={"range": (100, 10_000_000)})
+    """Windows that may be saved up: what the first frame, or one after quiet frames, may cost at most."""
 
-    confirm: int = field(default=2, metadata={"range": (1, 30)})
-    """Frames in which a new face must be found before it counts: false boxes are transient."""
+    reads: int = field(default=1, metadata={"range": (1, 20)})
+    """Faces read in a frame: the partner every other time at least, the others in turns."""
+
+    admit: float = field(default=2.0, metadata={"range": (-10.0, 10.0)})
+    """Log odds that the verifier must give a proposal for it to be followed at all."""
+
+    confirm: float = field(default=6.0, metadata={"range": (-10.0, 100.0)})
+    """Log odds, summed over its looks, from which a face counts: a clear one at once, a doubtful one after some frames.
+
+    The sequential test of Wald (Annals of Mathematical Statistics 16, 1945); false faces are transient.
+    """
+
+    coast: float = field(default=0.5, metadata={"range": (0.0, 5.0)})
+    """Seconds for which a lost face is looked for where it should be: a hand, a blink of the finder."""
+
+    remember: float = field(default=8.0, metadata={"range": (0.0, 600.0)})
+    """Seconds for which a face that left gets its id back when it returns looking the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +77,13 @@ class CueSettings:
     """A face not read for this long is gone: the cue goes dark, whatever was shown."""
 
     least_quality: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
-    """Faces of less quality (small, blurred) are never read as an expression."""
+    """Faces of less quality (small, blurred, dim, far turned) are never read as an expression."""
+
+    facing: float = field(default=0.5, metadata={"range": (0.0, 1.0)})
+    """A face whose halves are less alike is turned away: the partner is the nearest one that is not."""
 
     partner_lead: float = field(default=1.3, metadata={"range": (1.0, 10.0)})
-    """Another face becomes the partner when this many times wider than the present one."""
+    """Another face becomes the partner when this many times nearer than the present one."""
 
     partner_hold: float = field(default=1.0, metadata={"range": (0.0, 30.0)})
     """... and only after leading for this long."""

@@ -37,15 +37,22 @@ class CuePolicy:
         self._filtered: dict[str, float] = {}
         self._read = -math.inf  # when the partner was read last
 
+    @property
+    def partner(self) -> int | None:
+        """The id of the face whose expression is shown; None before there is one."""
+        return self._partner
+
     def update(self, faces: list[Face], readings: list[Reading], t: float) -> Cue:
-        """Take one frame's faces and their readings, taken at `t`, and return the cue to show."""
+        """Take the faces of the frame of `t` and those of them that were read in it, and return the cue to show."""
         partner = self._choose(faces, t)
         probabilities = next((item.probabilities for item in readings if partner and item.face_id == partner.id), None)
         if partner is None or probabilities is None:
-            if self._cue is None or t - self._read > self._settings.vanish or t < self._read:
-                self._forget()
-                return self._show("no_face", None, 0.0, t)
-            return self._cue  # a blink of the finder: nothing new is known, and nothing is averaged on
+            if self._cue is not None and 0 <= t - self._read <= self._settings.vanish:
+                return self._cue  # a blink of the finder, or not its turn: nothing is known anew or averaged on
+            if partner is not None:
+                return self._show("unsure", None, 0.0, t)
+            self._forget()
+            return self._show("no_face", None, 0.0, t)
         self._filter(probabilities, t)
         return self._decide(partner, t)
 
@@ -58,10 +65,12 @@ class CuePolicy:
         self._partner, self._rival, self._filtered, self._read = None, None, {}, -math.inf
 
     def _choose(self, faces: list[Face], t: float) -> Face | None:
-        """Keep the partner until another face has been clearly nearer for a while."""
+        """Take the nearest facing face, and keep it until another has been clearly nearer, or alone facing, for a while."""
         if not faces:
             return None
-        nearest = max(faces, key=lambda face: face.box[2])
+        least = self._settings.facing
+        facing = [face for face in faces if face.quality.frontal >= least]
+        nearest = min(facing or faces, key=lambda face: face.distance_m)
         partner = next((face for face in faces if face.id == self._partner), None)
         if partner is None:
             if self._partner is not None and 0 <= t - self._read <= self._settings.vanish:
@@ -69,7 +78,8 @@ class CuePolicy:
             self._forget()
             self._partner = nearest.id
             return nearest
-        if nearest.box[2] < partner.box[2] * self._settings.partner_lead:
+        turned_away = bool(facing) and partner.quality.frontal < least
+        if not turned_away and partner.distance_m < nearest.distance_m * self._settings.partner_lead:
             self._rival = None
         elif self._rival is None or self._rival[0] != nearest.id:
             self._rival = (nearest.id, t)
@@ -95,7 +105,7 @@ class CuePolicy:
         evidence = {word: (p - self._chance[word]) / (1 - self._chance[word]) for word, p in self._filtered.items()}
         best, second = sorted(evidence, key=evidence.__getitem__, reverse=True)[:2]
         confidence = self._filtered[best]
-        if partner.quality < settings.least_quality:
+        if partner.quality.whole < settings.least_quality:
             return self._show("unsure", None, confidence, t)
         if evidence[best] >= settings.enter and evidence[best] - evidence[second] >= settings.margin:
             return self._show("expression", best, confidence, t)

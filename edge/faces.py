@@ -1,52 +1,40 @@
-"""Faces in a luma frame: rarely a full scan on a small copy, otherwise a search where each face was.
+"""Faces in a luma frame: followed where they were by looks that cost little, new ones proposed by a spread-out scan.
 
-A searched region is first turned upright and brought to one size, so that its cost does not depend on the
-face's, and so that a tilted face stays found by a cascade that knows only upright ones.
+frame -> a look at each known face -> which look is whose -> the most urgent slices of a full scan -> a second opinion
+on what they propose -> the faces that stood up to it.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
-from pathlib import Path
-
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from edge.config import FaceSettings
-from edge.errors import RuntimeMissing
-from edge.types import Box, Face, Gray
+from edge.finders import Finder, Slice, open_finder
+from edge.quality import FACE_M, FACE_M_ERROR, judge_quality
+from edge.tracks import Track, appearance, assign, distances
+from edge.types import Face, Gray, Work
+from edge.verifier import FaceVerifier, Look
+from edge.views import Pyramid, Spot, shared, wrap_deg
 
-CASCADE = "haarcascade_frontalface_default.xml"  # Viola and Jones, CVPR 2001; Lienhart and Maydt, ICIP 2002
-_CASCADE_FOLDERS = (Path("/usr/share/opencv4/haarcascades"), Path("/usr/share/opencv/haarcascades"))
-
-SCAN_STEP = 1.15  # between a full scan's window sizes; with 4 neighbours finds what 1.2 with 5 misses
-SCAN_NEIGHBOURS = 4
-SEARCH_STEP = 1.1
-SEARCH_SIDE = 40  # a tracked face is brought to this width: the cascade's windows are 24 and up
-SEARCH_REACH = 2.0  # the region's width in faces
-SEARCH_RANGE = (0.7, 1.45)  # sizes searched, in faces
-LEAST_WINDOWS = 2  # raw cascade hits that make a face in a region
-PROBE_DEG = 12.0  # beside the tracked angle; hits halve about 15 degrees off upright
-RETRY_DEG = (20.0, -20.0)  # where a face that just went missing may have tilted to
-OVERLAP = 0.35  # intersection over union from which two boxes are one face
-GOOD_SIDE = 64.0  # pixels of the frame from which size no longer lowers quality
-GOOD_SHARPNESS = 0.56  # Laplacian over luma deviation: 0.6 to 1.2 on sharp clips, 0.2 blurred by 5 % of a face
-
-
-def load_cascade(name: str = CASCADE) -> cv2.CascadeClassifier:
-    """Load a cascade from OpenCV's wheel or, with apt's OpenCV, from the package opencv-data.
-
-    Raises RuntimeMissing where neither has it.
-    """
-    if not hasattr(cv2, "CascadeClassifier"):
-        raise RuntimeMissing(f"OpenCV {cv2.__version__} has no CascadeClassifier; install OpenCV 4 by the lock")
-    wheel = getattr(cv2, "data", None)  # apt's cv2 has none
-    for folder in (*([Path(wheel.haarcascades)] if wheel else []), *_CASCADE_FOLDERS):
-        if (folder / name).is_file():
-            return cv2.CascadeClassifier(str(folder / name))
-    raise RuntimeMissing(f"{name} is in no folder of OpenCV's; install it: sudo apt install opencv-data")
+ROLLS_DEG = (0.0, -30.0, 30.0, -60.0, 60.0)  # searched: a cascade's hits halve about 15 degrees off
+ROLL_SPREAD_DEG = 19.0  # of new faces around the angle that the wearer's head has: makes 30 degrees a third as likely
+LEAST_CHANCE = 0.08  # of the angles farthest from it
+LARGEST_SHARE = 0.9  # of the frame's shorter side: nobody talks from nearer
+LOOK_COST = 350  # windows that take as long as a look at a proposal
+COVERED = 0.5  # of the smaller spot, from which two are one face: no face is inside another
+RESTLESS = 0.08  # sides, or share of the size, by which a spot moved so far that a second look pays
+RESTLESS_DEG = 8.0
+MOST_LOOKS = 3
+SMALLER = 0.7  # of the least side searched: how much smaller a face may turn out to be
+NUDGES = ((0.05, 0.05, 1.06), (-0.05, 0.05, 0.95), (0.0, -0.07, 1.0))  # right and down in sides, zoom
+MOST_EVIDENCE = 4.0  # of one look: no frame alone confirms a face that another could deny
+KEEP = -1.0  # log odds from which a look at a known face has found it: that one was there a frame ago counts too
+NEAR = 1.0  # faces: a look farther from a track than this (edge.tracks.distances) is another's
+ALIKE = 0.25  # most that a returning face may differ in appearance
+THUMB = 12  # pixels: appearance is a picture of this side
+QUALITY_SIDE = 40  # pixels: blur and light are measured on a face of this width
 
 
 def crop_face(gray: Gray, face: Face, side: int) -> Gray:
@@ -55,168 +43,187 @@ def crop_face(gray: Gray, face: Face, side: int) -> Gray:
     FER2013 was cut with the same cascade: a box is 0.98 of its picture wide (median of 1,222 PublicTest rows).
     """
     x, y, width, height = face.box
-    fine = side * max(1, min(4, round(width / side)))  # average, rather than skip, a near face's pixels
-    upright = _turn_upright(gray, x + width / 2, y + height / 2, width, face.roll_deg, fine, fine)
-    return cv2.resize(upright, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    spot = Spot(x + (width - 1) / 2, y + (height - 1) / 2, width, face.roll_deg)
+    return Pyramid(gray).view(spot, side)
 
 
-def _turn_upright(gray: Gray, cx: float, cy: float, side: float, roll_deg: float, to: int, patch: int) -> Gray:
-    """Sample a square patch around (cx, cy), turned by -roll, in which `side` pixels become `to`."""
-    zoom = to / side
-    cos, sin = zoom * np.cos(np.deg2rad(roll_deg)), zoom * np.sin(np.deg2rad(roll_deg))
-    middle = patch / 2
-    matrix = np.array([[cos, sin, middle - cos * cx - sin * cy], [-sin, cos, middle + sin * cx - cos * cy]])
-    turned = cv2.warpAffine(gray, matrix, (patch, patch), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return turned.astype(np.uint8, copy=False)
+def settle(verifier: FaceVerifier, pyramid: Pyramid, spot: Spot) -> tuple[Look, int]:
+    """Look until the spot stays where it is, at most MOST_LOOKS times; returns the last look and how many there were."""
+    for times in range(1, MOST_LOOKS + 1):
+        look = verifier.look(pyramid, spot)
+        moved = np.hypot(look.spot.cx - spot.cx, look.spot.cy - spot.cy) / spot.side
+        grown = abs(np.log(look.spot.side / spot.side))
+        turned = abs(wrap_deg(look.spot.roll_deg - spot.roll_deg))
+        if max(moved, grown) < RESTLESS and turned < RESTLESS_DEG:
+            break
+        spot = look.spot
+    return look, times
 
 
-def _overlap(a: Box, b: Box) -> float:
-    wide = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    tall = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    if wide <= 0 or tall <= 0:
-        return 0.0
-    return wide * tall / (a[2] * a[3] + b[2] * b[3] - wide * tall)
+def nudge(verifier: FaceVerifier, pyramid: Pyramid, spot: Spot) -> float:
+    """Look at a spot from several places a little off and return the sum of the log odds.
+
+    A face stays one when it is moved; clutter that happened to look like one seldom does.
+    """
+    return sum(min(verifier.look(pyramid, spot.moved(*by)).score, MOST_EVIDENCE) for by in NUDGES)
 
 
-@dataclass(slots=True)
-class _Hit:
-    cx: float
-    cy: float
-    side: float
-    windows: int
-    sharpness: float
-
-
-@dataclass(slots=True)
-class _Track:
-    id: int
-    cx: float
-    cy: float
-    side: float
-    seen: float  # capture clock
-    roll_deg: float = 0.0
-    found: int = 1  # frames
-    present: bool = True  # in the last frame
-    sharpness: float = GOOD_SHARPNESS
-    probe: dict[float, int] = field(default_factory=dict)  # side of the angle -> windows found there
-
-    @property
-    def box(self) -> Box:
-        side = round(self.side)
-        return round(self.cx - side / 2), round(self.cy - side / 2), side, side
+def describe_face(pyramid: Pyramid, spot: Spot, number: int, score: float, fov_deg: float) -> Face:
+    """Say what is known of a face at a spot: its quality, and its distance by the camera's horizontal `fov_deg`."""
+    focal = pyramid.width / 2 / np.tan(np.deg2rad(fov_deg / 2))
+    distance_m = FACE_M * focal / spot.side
+    return Face(
+        number,
+        spot.box,
+        round(spot.roll_deg, 1),
+        judge_quality(pyramid.view(spot, QUALITY_SIDE), spot.side, spot.roll_deg),
+        score=round(score, 2),
+        distance_m=round(float(distance_m), 2),
+        distance_error_m=round(float(FACE_M_ERROR * distance_m), 2),
+    )
 
 
 class FaceFinder:
     """Find and track faces frame by frame; pure on arrays and capture-clock instants."""
 
     def __init__(self, settings: FaceSettings) -> None:
-        """Load the cascade, once for all frames; raises RuntimeMissing."""
+        """Load what proposes and what verifies, once for all frames; raises what they raise."""
+        self.work = Work()
         self._settings = settings
-        self._cascade = load_cascade()
-        self._tracks: list[_Track] = []
+        self._finder: Finder = open_finder(settings.finder)
+        self._verifier = FaceVerifier()
+        self._tracks: list[Track] = []
         self._ids = itertools.count(1)
-        self._scanned = -np.inf
+        self._level_deg = 0.0  # the angle that upright faces have: the wearer's own tilt, turned round
+        self._shape, self._t = (0, 0), -np.inf
+        self._slices: list[Slice] = []
+        self._scanned = np.zeros(0)  # when each slice was
+        self._upright = np.zeros(0, bool)  # which slices they are
+        self._credit = 0.0
+        self._looks = 0
 
     def find(self, gray: Gray, t: float) -> list[Face]:
         """Find the faces of a luma frame, uint8 (height, width), taken at `t` on the capture clock.
 
-        Returns those seen in this very frame and confirmed before, largest first.
+        Returns those seen in this very frame and confirmed, nearest first.
         """
+        if gray.shape != self._shape or t < self._t:
+            self._begin(gray)
+        self._t = t
+        pyramid = Pyramid(gray)
+        self._looks = 0
+        self._follow(pyramid, t)
+        windows = self._scan(pyramid, t)
+        waited = t - min(self._scanned[self._upright], default=np.inf)
+        self.work = Work(self._looks, windows, round(float(waited), 3) if np.isfinite(waited) else None)
+        faces = [
+            describe_face(pyramid, track.spot, track.id, track.evidence, self._settings.fov_deg)
+            for track in self._tracks if track.present and track.confirmed
+        ]
+        return sorted(faces, key=lambda face: face.distance_m)
+
+    def _begin(self, gray: Gray) -> None:
+        """Forget everything: this is the first frame, one of another size, or the clock went back."""
+        self._shape = gray.shape
+        self._tracks, self._level_deg = [], 0.0
+        height, width = gray.shape
+        sides = (float(self._settings.least_side), LARGEST_SHARE * min(width, height))
+        self._slices = self._finder.slices(width, height, sides, ROLLS_DEG)
+        self._scanned = np.full(len(self._slices), -np.inf)
+        self._upright = np.array([piece.roll_deg == 0.0 for piece in self._slices], bool)
+        self._credit = self._settings.burst
+
+    def _look(self, pyramid: Pyramid, spot: Spot) -> Look:
+        look, times = settle(self._verifier, pyramid, spot)
+        self._looks += times
+        return look
+
+    def _follow(self, pyramid: Pyramid, t: float) -> None:
+        """Look for each known face where it should be now, and settle which look is whose."""
         settings = self._settings
+        followed = [track for track in self._tracks if t - track.seen <= settings.coast]
+        found: list[Look] = []
+        for look in (self._look(pyramid, track.predict(t)) for track in followed):
+            if look.score < KEEP or look.spot.side < settings.least_side * SMALLER:
+                continue
+            twin = next((other for other in found if shared(other.spot, look.spot) > COVERED), None)
+            if twin is None:
+                found.append(look)
+            elif twin.score < look.score:
+                found[found.index(twin)] = look
+        looks = [self._appearance(pyramid, look.spot) for look in found]
+        pairs = assign(distances(followed, [look.spot for look in found], looks), NEAR)
+        turns_deg = []
+        for row, column in pairs:
+            track, look = followed[row], found[column]
+            before_deg = track.spot.roll_deg
+            track.correct(look.spot, t)
+            turns_deg.append(wrap_deg(track.spot.roll_deg - before_deg))
+            track.evidence += min(look.score, MOST_EVIDENCE)
+            track.confirmed = track.confirmed or track.evidence >= settings.confirm
+            track.remember(looks[column])
+        turn_deg = float(np.median(turns_deg)) if turns_deg else 0.0
+        matched = {id(followed[row]) for row, _ in pairs}
         for track in self._tracks:
-            self._follow(track, gray, t)
+            if id(track) not in matched:
+                track.miss()
+                # The wearer's head turned every face at once, those that are hidden too.
+                track.spot = track.spot.moved(0.0, 0.0, 1.0, turn_deg)
         self._tracks = [track for track in self._tracks if t - track.seen <= self._patience(track)]
-        self._merge()
-        interval = settings.scan_interval if self._tracks else settings.search_interval
-        if not 0 <= t - self._scanned < interval:
-            self._scanned = t
-            for x, y, width, height in self._scan(gray):
-                box = (x, y, width, height)
-                if all(_overlap(track.box, box) < OVERLAP for track in self._tracks):
-                    self._tracks.append(_Track(next(self._ids), x + width / 2, y + height / 2, width, t))
-        confirmed = [track for track in self._tracks if track.present and track.found >= settings.confirm]
-        confirmed.sort(key=lambda track: -track.side)
-        return [Face(track.id, track.box, round(track.roll_deg, 1), _quality(track)) for track in confirmed]
+        upright = [track.spot.roll_deg for track in self._tracks if track.present and track.confirmed]
+        if upright:
+            self._level_deg = float(np.median(upright))
 
-    def _patience(self, track: _Track) -> float:
-        return self._settings.coast if track.found >= self._settings.confirm else 0.0
+    def _patience(self, track: Track) -> float:
+        return self._settings.remember if track.confirmed else 0.0
 
-    def _scan(self, gray: Gray) -> list[Box]:
-        zoom = min(1.0, self._settings.scan_width / gray.shape[1])
-        small = cv2.resize(gray, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else gray
-        least = max(24, round(self._settings.least_side * zoom))
-        boxes = self._cascade.detectMultiScale(small, SCAN_STEP, SCAN_NEIGHBOURS, minSize=(least, least))
-        scaled = np.round(np.asarray(boxes, np.float64).reshape(-1, 4) / zoom).astype(int).tolist()
-        return [(x, y, wide, tall) for x, y, wide, tall in scaled]
+    def _scan(self, pyramid: Pyramid, t: float) -> int:
+        """Search the most urgent slices that the budget allows; returns the windows tried."""
+        settings = self._settings
+        self._credit = min(self._credit + settings.budget, max(settings.burst, settings.budget))
+        costs = np.array([piece.cost for piece in self._slices], float)
+        off_deg = np.array([abs(wrap_deg(piece.roll_deg - self._level_deg)) for piece in self._slices])
+        chance = np.maximum(np.exp(-((off_deg / ROLL_SPREAD_DEG) ** 2) / 2), LEAST_CHANCE)
+        windows = 0
+        while len(self._slices):
+            age = np.minimum(t - self._scanned, 3600.0)
+            # Square-root rule: waits of sqrt(cost / chance) find a new face soonest on the average (Wong, 1988).
+            urgent = int(np.argmax(age**2 * chance / costs))
+            if age[urgent] <= 0 or costs[urgent] > self._credit:
+                break
+            self._scanned[urgent] = t
+            self._credit -= costs[urgent]
+            windows += self._slices[urgent].cost
+            for proposal in self._finder.scan(pyramid, self._slices[urgent]):
+                if all(not track.present or shared(track.spot, proposal) < COVERED for track in self._tracks):
+                    self._credit -= LOOK_COST
+                    self._meet(pyramid, proposal, t)
+        return windows
 
-    def _search(self, gray: Gray, track: _Track, roll_deg: float) -> _Hit | None:
-        patch = round(SEARCH_SIDE * SEARCH_REACH)
-        region = _turn_upright(gray, track.cx, track.cy, track.side, roll_deg, SEARCH_SIDE, patch)
-        least, most = (round(SEARCH_SIDE * bound) for bound in SEARCH_RANGE)
-        raw = self._cascade.detectMultiScale(region, SEARCH_STEP, 0, minSize=(least, least), maxSize=(most, most))
-        if len(raw) < LEAST_WINDOWS:
-            return None
-        middles = np.asarray(raw, np.float64)[:, :2] + np.asarray(raw, np.float64)[:, 2:] / 2
-        near = np.linalg.norm(middles - np.median(middles, axis=0), axis=1) < SEARCH_SIDE / 4
-        if near.sum() < LEAST_WINDOWS:
-            return None
-        # The mean of all hits moves more smoothly than OpenCV's grouped rectangles.
-        cx, cy = middles[near].mean(axis=0) - patch / 2
-        side = float(np.asarray(raw)[near, 2].mean())
-        zoom = track.side / SEARCH_SIDE
-        cos, sin = np.cos(np.deg2rad(roll_deg)), np.sin(np.deg2rad(roll_deg))
-        half = round(side / 2)
-        top, left = round(cy + patch / 2) - half, round(cx + patch / 2) - half
-        inner = region[max(0, top) : top + 2 * half, max(0, left) : left + 2 * half]
-        return _Hit(
-            track.cx + zoom * (cos * cx - sin * cy),
-            track.cy + zoom * (sin * cx + cos * cy),
-            zoom * side,
-            int(near.sum()),
-            _sharpness(inner),
-        )
-
-    def _follow(self, track: _Track, gray: Gray, t: float) -> None:
-        hit = self._search(gray, track, track.roll_deg)
-        if hit is None:
-            for turn in RETRY_DEG:
-                hit = self._search(gray, track, track.roll_deg + turn)
-                if hit is not None:
-                    track.roll_deg += turn
-                    track.probe.clear()
-                    break
-        track.present = hit is not None and hit.side >= self._settings.least_side * SEARCH_RANGE[0]
-        if hit is None or not track.present:
+    def _meet(self, pyramid: Pyramid, proposal: Spot, t: float) -> None:
+        """Take a proposal as a new face, or as one that was here before, if the verifier agrees."""
+        settings = self._settings
+        look = self._look(pyramid, proposal)
+        if look.score < settings.admit or look.spot.side < settings.least_side * SMALLER:
             return
-        track.cx, track.cy, track.side, track.sharpness = hit.cx, hit.cy, hit.side, hit.sharpness
-        track.seen = t
-        track.found += 1
-        self._correct_roll(track, gray, hit)
+        if any(track.present and shared(track.spot, look.spot) > COVERED for track in self._tracks):
+            return
+        evidence = nudge(self._verifier, pyramid, look.spot)
+        self._looks += len(NUDGES)
+        seen = self._appearance(pyramid, look.spot)
+        gone = [track for track in self._tracks if not track.present and track.looks is not None]
+        unlike = np.array([[1.0 - float(track.looks @ seen)] for track in gone if track.looks is not None])
+        for row, _ in assign(unlike.reshape(-1, 1), ALIKE):
+            track = gone[row]
+            track.spot, track.velocity = look.spot, np.zeros(3)
+            track.correct(look.spot, t)
+            track.evidence += evidence
+            return
+        track = Track(next(self._ids), look.spot, t, evidence)
+        track.confirmed = track.evidence >= settings.confirm
+        track.remember(seen)
+        self._tracks.append(track)
 
-    def _correct_roll(self, track: _Track, gray: Gray, hit: _Hit) -> None:
-        """Look a little to one side of the tracked angle a frame, and lean to where more windows fire."""
-        turn = PROBE_DEG if track.found % 2 else -PROBE_DEG
-        beside = self._search(gray, track, track.roll_deg + turn)
-        track.probe[turn] = beside.windows if beside else 0
-        if len(track.probe) == 2:
-            left, right = track.probe[-PROBE_DEG], track.probe[PROBE_DEG]
-            lean = (right - left) / (left + hit.windows + right)
-            track.roll_deg = (track.roll_deg + PROBE_DEG * lean + 180) % 360 - 180
+    def _appearance(self, pyramid: Pyramid, spot: Spot) -> npt.NDArray[np.float64]:
+        return appearance(pyramid.view(spot, THUMB))
 
-    def _merge(self) -> None:
-        kept: list[_Track] = []
-        for track in sorted(self._tracks, key=lambda track: -track.found):
-            if all(_overlap(track.box, other.box) < OVERLAP for other in kept):
-                kept.append(track)
-        self._tracks = kept
-
-
-def _sharpness(face: npt.NDArray[np.uint8]) -> float:
-    """Measure detail against contrast, so that dim light is not taken for blur."""
-    if face.size == 0:
-        return 0.0
-    return float(cv2.Laplacian(face, cv2.CV_32F).std() / (face.std() + 1.0))
-
-
-def _quality(track: _Track) -> float:
-    return round(min(1.0, track.side / GOOD_SIDE) * min(1.0, track.sharpness / GOOD_SHARPNESS), 3)

@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from edge.types import Cue, Face
+from edge.types import Cue, Face, Work
 
 KEPT = 9_000  # latencies a stage: five minutes at 30 fps, 0.3 MB
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
@@ -52,6 +52,8 @@ class Health:
         self.runtime = runtime
         self.frames = 0
         self.frames_with_face = 0
+        self.unread = 0  # faces left for a later frame to read, summed over frames
+        self.most_behind = 0.0  # seconds that any part of the upright scan for new faces has waited
         self.dropped = 0
         self.missed: dict[str, int] = {}  # updates that a sink was too slow for, by its name
         self.cues: Counter[str] = Counter()  # how often each came up
@@ -67,12 +69,16 @@ class Health:
         with self._lock:
             self._stages.setdefault(stage, deque(maxlen=KEPT)).append(milliseconds)
 
-    def count(self, cue: Cue, faces: Sequence[Face], latency_ms: Mapping[str, float], now: float) -> None:
+    def count(
+        self, cue: Cue, faces: Sequence[Face], latency_ms: Mapping[str, float], now: float, work: Work = Work()
+    ) -> None:
         """Add one processed frame, whose cue was decided at `now` (monotonic)."""
         self.first = now if self.first is None else self.first
         self.last = now
         self.frames += 1
         self.frames_with_face += bool(faces)
+        self.unread += work.unread
+        self.most_behind = max(self.most_behind, work.behind or 0.0)
         if (cue.state, cue.expression) != self._shown:
             self._shown = (cue.state, cue.expression)
             self.cues[cue.expression or cue.state] += 1
@@ -108,6 +114,8 @@ class Health:
             f"cues shown: {cues}",
             f"{self.cpu_ms_per_frame():.1f} ms CPU a frame, peak memory {peak_rss_mb():.0f} MB, {self.runtime}",
         ]
+        if self.frames:
+            lines.append(f"new faces were looked for every {self.most_behind:.1f} s or oftener, {self.unread} readings put off")
         lines += [f"{name} was too slow for {times} updates" for name, times in self.missed.items() if times]
         if self.frames and not self.frames_with_face:
             lines.append("no face was seen in any frame")

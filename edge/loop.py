@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from edge.config import Settings
@@ -19,7 +19,7 @@ from edge.faces import FaceFinder, crop_face
 from edge.health import Health
 from edge.model import ExpressionModel
 from edge.systemd import notify
-from edge.types import Frame, Reading, Sink, Source, Update
+from edge.types import Face, Frame, Reading, Sink, Source, Update
 
 Item = TypeVar("Item")
 
@@ -147,6 +147,26 @@ class _Outlet:
         return not self._thread.is_alive()
 
 
+class Turns:
+    """Who is read in a frame, where reading everybody would cost too much."""
+
+    def __init__(self, reads: int) -> None:
+        self._reads = reads
+        self._waited: dict[int, int] = {}  # frames since each present face was read
+
+    def choose(self, faces: Sequence[Face], partner: int | None) -> list[Face]:
+        """Return the faces to read now, at most `reads`: the partner every other time at least, the others in turns."""
+        self._waited = {face.id: self._waited.get(face.id, len(faces)) + 1 for face in faces}
+        weight = max(1, len(faces) - 1)
+
+        def urgency(face: Face) -> int:
+            return self._waited[face.id] * (weight if face.id == partner else 1)
+
+        chosen = sorted(faces, key=urgency, reverse=True)[: self._reads]
+        self._waited |= {face.id: 0 for face in chosen}
+        return chosen
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a run ended: `failures` are what the user is told, the first gives the exit code."""
@@ -169,6 +189,8 @@ def run(
     A sink that fails is reported through `say` and left out; the run ends with the last one.
     """
     finder = FaceFinder(settings.faces)
+    turns = Turns(settings.faces.reads)
+    readings: dict[int, Reading] = {}
     labels = model.contract.labels
     policy = CuePolicy(settings.cue, labels)
     health = Health(model.runtime)
@@ -210,10 +232,14 @@ def run(
             heard, lost_camera = time.monotonic(), False
             faces = finder.find(frame.gray, frame.t)
             found = time.monotonic()
-            crops = (crop_face(frame.gray, face, model.contract.side) for face in faces)
-            readings = [Reading(face.id, model.read(crop)) for face, crop in zip(faces, crops, strict=True)]
+            chosen = turns.choose(faces, policy.partner)
+            crops = (crop_face(frame.gray, face, model.contract.side) for face in chosen)
+            fresh = [Reading(face.id, model.read(crop), frame.t) for face, crop in zip(chosen, crops, strict=True)]
+            readings = {face.id: readings[face.id] for face in faces if face.id in readings}
+            readings |= {reading.face_id: reading for reading in fresh}
             read = time.monotonic()
-            cue = policy.update(faces, readings, frame.t)
+            cue = policy.update(faces, fresh, frame.t)
+            work = replace(finder.work, unread=len(faces) - len(fresh))
             shown = time.monotonic()
             captured = frame.t if source.live else frame.t_arrived  # a recording's `t` is not of our clock
             latency_ms = {
@@ -221,8 +247,9 @@ def run(
                 "read": round(1000 * (read - found), 3),
                 "total": round(1000 * (shown - captured), 3),
             }
-            health.count(cue, faces, latency_ms | {"cue": 1000 * (shown - read)}, shown)
-            publish(Update(frame, tuple(faces), tuple(readings), labels, cue, latency_ms, capture.slot.dropped))
+            health.count(cue, faces, latency_ms | {"cue": 1000 * (shown - read)}, shown, work)
+            newest = tuple(readings.values())
+            publish(Update(frame, tuple(faces), newest, labels, cue, latency_ms, capture.slot.dropped, work))
             notify("WATCHDOG=1")
     finally:
         notify("STOPPING=1")

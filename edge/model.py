@@ -70,10 +70,14 @@ class Contract:
         return np.asarray(real / np.maximum(real.sum(axis=-1, keepdims=True), 1e-6), np.float64)
 
 
+def models_folder() -> Path:
+    """Return the folder of the models that came with this installation or checkout."""
+    return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+
+
 def shipped_model() -> Path:
-    """Return the path of the model that came with this installation or checkout."""
-    folder = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-    return folder / "emotion.tflite"
+    """Return the path of the expression model that came with this installation or checkout."""
+    return models_folder() / "emotion.tflite"
 
 
 def read_contract(path: Path) -> Contract:
@@ -90,7 +94,7 @@ def read_contract(path: Path) -> Contract:
                 f"{path}: format {table['format']!r}; this version reads {CONTRACT_FORMAT}: "
                 "convert the model again with cuelens-convert"
             )
-        given = _read_promise(table["input"])
+        given = read_promise(table["input"])
         preprocessing = Preprocessing(given.shape[1], table["preprocessing"]["colour"])
         if table["preprocessing"] != preprocessing.describe():
             raise ContractUnreadable(
@@ -104,7 +108,7 @@ def read_contract(path: Path) -> Contract:
             size=int(table["size"]),
             preprocessing=preprocessing,
             input=given,
-            output=_read_promise(table["output"]),
+            output=read_promise(table["output"]),
             gives=gives,
             labels=tuple(str(label) for label in table["labels"]),
         )
@@ -116,7 +120,8 @@ def read_contract(path: Path) -> Contract:
         raise ContractUnreadable(f"{path}: {error}; write the contract with cuelens-convert") from error
 
 
-def _read_promise(table: dict[str, Any]) -> Tensor:
+def read_promise(table: dict[str, Any]) -> Tensor:
+    """Read one end of a network from a contract's table; raises KeyError, TypeError or ValueError."""
     shape = tuple(int(length) for length in table["shape"])
     tensor = Tensor(shape, str(table["dtype"]), float(table["scale"]), int(table["zero_point"]))
     if not 0 < tensor.scale < float("inf"):
@@ -133,6 +138,44 @@ def read_tensor(details: dict[str, Any]) -> Tensor:
     if dtype == "float32" and scale == 0:  # the interpreter's word for: not quantised
         scale = 1.0
     return Tensor(tuple(int(length) for length in details["shape"]), dtype, float(scale), int(zero_point))
+
+
+def read_model(path: Path) -> bytes:
+    """Read a .tflite file, whole or not; raises ModelMissing or ModelUnreadable."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelMissing(f"{path}: no such file; give the path of a .tflite model") from error
+    except OSError as error:
+        raise ModelUnreadable(f"{path}: {error.strerror}; give the path of a .tflite model") from error
+    if content[4:8] != b"TFL3":
+        raise ModelUnreadable(f"{path}: not a TFLite model (no TFL3 mark); convert it with cuelens-convert")
+    return content
+
+
+def check_content(path: Path, content: bytes, size: int, sha256: str) -> None:
+    """Raise ModelUnreadable or ContractMismatch where a model's file is not the one of its contract."""
+    if len(content) < size:
+        raise ModelUnreadable(f"{path}: ends after {len(content)} of {size} bytes; copy it again")
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ContractMismatch(
+            f"{path}: sha256 {found[:12]}…, its contract says {sha256[:12]}…; install model and contract together"
+        )
+
+
+def check_tensor(path: Path, name: str, found: Tensor, promised: Tensor) -> None:
+    """Raise ModelShape or ContractMismatch where one end of a network is not what its contract says."""
+    if (found.shape, found.dtype) != (promised.shape, promised.dtype):
+        raise ModelShape(
+            f"{path}: {name} is {found.dtype} {found.shape}, its contract says "
+            f"{promised.dtype} {promised.shape}; convert it again"
+        )
+    if not np.isclose(found.scale, promised.scale, rtol=1e-6) or found.zero_point != promised.zero_point:
+        raise ContractMismatch(
+            f"{path}: {name} scale {found.scale} zero point {found.zero_point}, its contract says "
+            f"{promised.scale} and {promised.zero_point}; convert it again"
+        )
 
 
 def _read_carried(content: bytes) -> tuple[list[str] | None, dict[str, Any] | None]:
@@ -227,23 +270,9 @@ class ExpressionModel:
         Raises ModelMissing, ModelUnreadable, ModelShape, ContractMismatch, ContractUnreadable, RuntimeMissing.
         """
         self.path = shipped_model() if path is None else path
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError as error:
-            raise ModelMissing(f"{self.path}: no such file; give the path of a .tflite model") from error
-        except OSError as error:
-            raise ModelUnreadable(f"{self.path}: {error.strerror}; give the path of a .tflite model") from error
-        if content[4:8] != b"TFL3":
-            raise ModelUnreadable(f"{self.path}: not a TFLite model (no TFL3 mark); convert it with cuelens-convert")
+        content = read_model(self.path)
         self.contract = contract = read_contract(self.path.with_suffix(".json"))
-        if len(content) < contract.size:
-            raise ModelUnreadable(f"{self.path}: ends after {len(content)} of {contract.size} bytes; copy it again")
-        sha256 = hashlib.sha256(content).hexdigest()
-        if sha256 != contract.sha256:
-            raise ContractMismatch(
-                f"{self.path}: sha256 {sha256[:12]}…, its contract says {contract.sha256[:12]}…; "
-                "install model and contract together"
-            )
+        check_content(self.path, content, contract.size, contract.sha256)
         _check_carried(self.path, content, contract)
         try:
             with quiet():
@@ -254,17 +283,7 @@ class ExpressionModel:
         (given,) = self._interpreter.get_input_details()
         (taken,) = self._interpreter.get_output_details()
         for name, details, promised in (("input", given, contract.input), ("output", taken, contract.output)):
-            found = read_tensor(details)
-            if (found.shape, found.dtype) != (promised.shape, promised.dtype):
-                raise ModelShape(
-                    f"{self.path}: {name} is {found.dtype} {found.shape}, its contract says "
-                    f"{promised.dtype} {promised.shape}; convert it again"
-                )
-            if not np.isclose(found.scale, promised.scale, rtol=1e-6) or found.zero_point != promised.zero_point:
-                raise ContractMismatch(
-                    f"{self.path}: {name} scale {found.scale} zero point {found.zero_point}, its contract says "
-                    f"{promised.scale} and {promised.zero_point}; convert it again"
-                )
+            check_tensor(self.path, name, read_tensor(details), promised)
         side, channels = contract.preprocessing.side, contract.preprocessing.channels
         count = len(contract.labels)
         if contract.input.shape != (1, side, side, channels) or contract.output.shape != (1, count) or count < 2:

@@ -30,24 +30,55 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """How far a face can be trusted to be read; each part is 0 (not at all) to 1 (as well as any)."""
+
+    size: float = 1.0  # pixels of the frame
+    sharpness: float = 1.0
+    light: float = 1.0  # contrast in the face
+    level: float = 1.0  # not turned so far in the picture that turning it back is a guess
+    frontal: float = 1.0  # both halves seen alike
+
+    @property
+    def whole(self) -> float:
+        """The parts multiplied; `frontal` counts for who is the partner, not for whether a face can be read."""
+        return self.size * self.sharpness * self.light * self.level
+
+
+@dataclass(frozen=True, slots=True)
 class Face:
     """A tracked face; `roll_deg` is its turn in the image plane, clockwise positive as seen.
 
-    `quality` is 0 to 1: how far the face can be trusted to be read (size and sharpness).
+    `score` is the log odds, over all its frames, that it is a face. `distance_m` is by its width; the true distance
+    lies within `distance_error_m` of it for two faces in three.
     """
 
     id: int
     box: Box
     roll_deg: float
-    quality: float
+    quality: Quality = Quality()
+    score: float = 0.0
+    distance_m: float = 1.0
+    distance_error_m: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the model says of one face: probabilities in the order of the contract's labels."""
+    """What the model says of one face, seen at `t` of the capture clock: probabilities in the contract's labels' order."""
 
     face_id: int
     probabilities: tuple[float, ...]
+    t: float
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a frame cost and what it left undone."""
+
+    looks: int = 0  # of the verifier
+    windows: int = 0  # of the scan for new faces
+    behind: float | None = None  # seconds for which the part of the upright scan that waits longest has waited
+    unread: int = 0  # faces whose reading is an earlier frame's, or none
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +97,12 @@ class Update:
 
     frame: Frame | None
     faces: tuple[Face, ...]
-    readings: tuple[Reading, ...]
+    readings: tuple[Reading, ...]  # each present face's newest, where it has one
     labels: tuple[str, ...]  # of the probabilities
     cue: Cue
     latency_ms: dict[str, float]  # find, read, total (capture to cue; of a recording, arrival to cue)
     dropped: int  # frames so far that a newer one replaced
+    work: Work = Work()
 
 
 class Source(Protocol):

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from edge.command import command
 from edge.errors import DataSplitEmpty, SettingsInvalid
-from edge.faces import load_cascade
+from edge.finders.haar import load_cascade
 from edge.files import replace_file
 from edge.model import ExpressionModel
 from training.fer2013 import CLASSES, Labelled, read_fer2013

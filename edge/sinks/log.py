@@ -56,16 +56,22 @@ class LogSink:
 def log_record(update: Update) -> dict[str, object]:
     """Return the log line of an update as JSON-ready values; `t` and `since` in seconds of the capture clock."""
     assert update.frame is not None
-    probabilities = {reading.face_id: reading.probabilities for reading in update.readings}
+    t = update.frame.t
+    fresh = {reading.face_id: reading.probabilities for reading in update.readings if reading.t == t}
     faces: list[dict[str, object]] = []
     for face in update.faces:
-        by_label = dict(zip(update.labels, (round(p, 4) for p in probabilities[face.id]), strict=True))
+        read = face.id in fresh  # else it was put off, and nothing is said of it
+        by_label = dict(zip(update.labels, (round(p, 4) for p in fresh[face.id]), strict=True)) if read else None
         faces.append(
             {
                 "id": face.id,
                 "box": list(face.box),
                 "roll_deg": face.roll_deg,
-                "class": max(by_label, key=by_label.__getitem__),
+                "score": face.score,
+                "quality": round(face.quality.whole, 3),
+                "frontal": round(face.quality.frontal, 3),
+                "distance_m": face.distance_m,
+                "class": max(by_label, key=by_label.__getitem__) if by_label else None,
                 "probabilities": by_label,
             }
         )
@@ -79,4 +85,5 @@ def log_record(update: Update) -> dict[str, object]:
         "faces": faces,
         "latency_ms": update.latency_ms,
         "dropped": update.dropped,
+        "left": {"behind": update.work.behind, "unread": update.work.unread},
     }

@@ -139,8 +139,9 @@ def annotate(update: Update) -> Picture:
     for face in update.faces:
         corners = _corners(face)
         cv2.polylines(picture, [corners], True, _OTHER, max(1, round(2 * unit)), cv2.LINE_AA)
-        values = probabilities[face.id]
-        label = f"{face.id} {update.labels[int(np.argmax(values))]} {max(values):.2f} {face.roll_deg:+.0f} deg"
+        values = probabilities.get(face.id)
+        reading = f"{update.labels[int(np.argmax(values))]} {max(values):.2f} " if values else ""
+        label = f"{face.id} {reading}{face.roll_deg:+.0f} deg {face.distance_m:.1f} m"
         at = (int(corners[:, 0].min()), max(12, int(corners[:, 1].min()) - 5))
         _text(picture, label, at, 0.45 * unit, _OTHER)
     cue = update.cue

@@ -158,11 +158,11 @@ class FileSource:
 
     def _pictured(self) -> Iterator[tuple[Gray, float]]:
         if len(self._pictures) == 1 and self.announced == STILL_FRAMES:
-            gray = _load(self._pictures[0])
+            gray = load_picture(self._pictures[0])
             yield from ((gray, index / PICTURE_FPS) for index in range(STILL_FRAMES))
             return
         for index, path in enumerate(self._pictures):
-            yield _load(path), index / PICTURE_FPS
+            yield load_picture(path), index / PICTURE_FPS
 
     def _filmed(self) -> Iterator[tuple[Gray, float]]:
         assert self._capture is not None
@@ -201,10 +201,12 @@ def is_whole(content: bytes) -> bool:
     return all(content.rfind(end) > len(content) // 2 for start, end in _PICTURE_ENDS if content.startswith(start))
 
 
-def _load(path: Path) -> Gray:
-    """Read one picture as luma, uint8 (height, width); raise SourceEmpty or SourceUnreadable naming it."""
+def load_picture(path: Path) -> Gray:
+    """Read one picture as luma, uint8 (height, width); raises SourceMissing, SourceEmpty or SourceUnreadable naming it."""
     try:
         content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise SourceMissing(f"{path}: no such picture; give the path of one") from error
     except OSError as error:
         raise SourceUnreadable(f"{path}: {error.strerror}; give pictures that may be read") from error
     if not content:

@@ -27,7 +27,7 @@ def draw_demo() -> Picture:
     panels: dict[str | None, Picture] = {}
     for frame in source.frames():
         faces = finder.find(frame.gray, frame.t)
-        readings = [Reading(face.id, model.read(crop_face(frame.gray, face, 48))) for face in faces]
+        readings = [Reading(face.id, model.read(crop_face(frame.gray, face, 48)), frame.t) for face in faces]
         cue = policy.update(faces, readings, frame.t)
         wanted = cue.state in ("expression", "no_face") and frame.t - cue.since > 1.0
         if wanted and cue.expression in SHOWN and cue.expression not in panels:

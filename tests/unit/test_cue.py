@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edge.config import CueSettings
 from edge.cue import CuePolicy
-from edge.types import Cue, Face, Reading
+from edge.types import Cue, Face, Quality, Reading
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 FPS = 30
@@ -23,8 +23,9 @@ def probabilities(label: str, share: float = 0.9) -> tuple[float, ...]:
     return tuple(share if name == label else rest for name in LABELS)
 
 
-def face(identity: int = 1, side: int = 120, quality: float = 1.0) -> Face:
-    return Face(identity, (100, 100, side, side), 0.0, quality)
+def face(identity: int = 1, side: int = 120, quality: float = 1.0, frontal: float = 1.0) -> Face:
+    seen = Quality(sharpness=quality, frontal=frontal)
+    return Face(identity, (100, 100, side, side), 0.0, seen, distance_m=90 / side)
 
 
 class Story:
@@ -39,7 +40,7 @@ class Story:
         for _ in range(round(seconds * FPS)):
             self.t += 1 / FPS
             faces = [person for person, _ in people]
-            readings = [Reading(person.id, values) for person, values in people]
+            readings = [Reading(person.id, values, self.t) for person, values in people]
             self.cues.append((self.t, self.policy.update(faces, readings, self.t)))
         return self.cues[-1][1]
 
@@ -170,11 +171,41 @@ def test_two_faces_of_about_one_size_never_swap() -> None:
     assert [word for _, word in story.changes()] == ["unsure", "smile"]
 
 
+def test_a_face_that_is_turned_away_is_not_the_partner_though_it_is_nearer() -> None:
+    away = (face(1, 300, frontal=0.0), probabilities("sad"))
+    assert Story().show(3, away, (face(2, 100), probabilities("happy"))).expression == "smile"
+
+
+def test_a_partner_who_turns_away_keeps_the_cue_for_the_hold_and_then_loses_it_to_one_who_faces() -> None:
+    story = Story()
+    other = (face(2, 100), probabilities("sad"))
+    story.show(3, (face(1, 200), probabilities("happy")), other)
+    away = (face(1, 200, frontal=0.0), probabilities("happy"))
+    assert story.show(0.8 * SETTINGS.partner_hold, away, other).expression == "smile"
+    assert story.show(SETTINGS.delay + SETTINGS.partner_hold, away, other).expression == "upset"
+    assert story.policy.partner == 2
+
+
+def test_where_nobody_faces_the_nearest_is_the_partner() -> None:
+    story = Story()
+    story.show(1, (face(1, 100, frontal=0.0), probabilities("sad")), (face(2, 200, frontal=0.0), probabilities("happy")))
+    assert story.policy.partner == 2
+
+
+def test_a_partner_who_is_read_every_other_frame_has_a_steady_cue() -> None:
+    story = Story()
+    for turn in range(90):
+        story.t += 1 / FPS
+        readings = [Reading(1, probabilities("happy"), story.t)] if turn % 2 else []
+        story.cues.append((story.t, story.policy.update([face(), face(2, 100)], readings, story.t)))
+    assert [word for _, word in story.changes()] == ["unsure", "smile"]
+
+
 def test_the_cue_does_not_depend_on_the_frame_rate() -> None:
     def first_smile(fps: int) -> float:
         policy = CuePolicy(SETTINGS, LABELS)
         for frame in range(10 * fps):
-            cue = policy.update([face()], [Reading(1, probabilities("happy", 0.8))], frame / fps)
+            cue = policy.update([face()], [Reading(1, probabilities("happy", 0.8), frame / fps)], frame / fps)
             if cue.expression == "smile":
                 return frame / fps
         raise AssertionError("no smile")
@@ -196,7 +227,7 @@ def test_whatever_comes_a_cue_is_well_formed_and_never_from_the_future(
     for step, values, present in steps:
         t += step
         total = sum(values) or 1.0
-        readings = [Reading(1, tuple(value / total for value in values))] if present else []
+        readings = [Reading(1, tuple(value / total for value in values), t)] if present else []
         cue = policy.update([face()] if present else [], readings, t)
         assert cue.since <= t
         assert 0 <= cue.confidence <= 1.0001

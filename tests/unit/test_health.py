@@ -14,7 +14,7 @@ from edge import health
 from edge.health import Health, peak_rss_mb, percentile, percentiles, temperature_c
 from edge.types import Cue, Face
 
-FACE = Face(1, (0, 0, 80, 80), 0.0, 1.0)
+FACE = Face(1, (0, 0, 80, 80), 0.0)
 DARK = Cue("no_face", None, 1.0, 0.0)
 SMILE = Cue("expression", "smile", 0.9, 0.0)
 

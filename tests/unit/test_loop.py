@@ -12,9 +12,9 @@ import pytest
 from edge import loop
 from edge.config import Settings
 from edge.errors import CameraLost, CuelensError, DiskFull, SinkFailed
-from edge.loop import Slot, run
+from edge.loop import Slot, Turns, run
 from edge.model import ExpressionModel
-from edge.types import Frame, Update
+from edge.types import Face, Frame, Update
 
 
 def frame(seq: int, t: float | None = None) -> Frame:
@@ -178,3 +178,17 @@ def test_stop_ends_a_live_run(model: ExpressionModel) -> None:
     threading.Timer(0.3, stop.set).start()
     outcome = run(Settings(), Scripted(1, live=True, end="block"), model, [], stop)
     assert outcome.failures == ()
+
+
+def test_with_one_reading_a_frame_the_partner_has_every_other_and_the_rest_take_turns() -> None:
+    turns, faces = Turns(1), [Face(number, (0, 0, 80, 80), 0.0) for number in (1, 2, 3, 4)]
+    read = [turns.choose(faces, 2)[0].id for _ in range(24)]
+    assert read.count(2) >= 10
+    assert {number: read.count(number) for number in (1, 3, 4)} == pytest.approx({1: 4, 3: 4, 4: 4}, abs=1)
+
+
+def test_a_face_alone_is_read_in_every_frame_and_a_newcomer_in_its_first_or_second() -> None:
+    turns, one, two = Turns(1), Face(1, (0, 0, 80, 80), 0.0), Face(2, (90, 0, 80, 80), 0.0)
+    assert [turns.choose([one], 1)[0].id for _ in range(5)] == [1] * 5
+    assert 2 in [turns.choose([one, two], 1)[0].id for _ in range(2)]
+    assert turns.choose([], 1) == []

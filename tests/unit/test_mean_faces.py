@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from edge.errors import DataMissing, DataSplitEmpty, SettingsInvalid
-from edge.faces import load_cascade
+from edge.finders.haar import load_cascade
 from edge.model import ExpressionModel
 from training import mean_faces as module
 from training.fer2013 import CLASSES, Labelled, read_fer2013

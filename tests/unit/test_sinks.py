@@ -20,7 +20,7 @@ from edge.sinks import SINKS, open_sink
 from edge.sinks.log import LogSink
 from edge.sinks.terminal import TerminalSink
 from edge.sinks.video import VideoSink, annotate
-from edge.types import Cue, Face, Frame, Reading, Update
+from edge.types import Cue, Face, Frame, Quality, Reading, Update
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 SMILE = Cue("expression", "smile", 0.8123, 0.5)
@@ -28,8 +28,8 @@ SMILE = Cue("expression", "smile", 0.8123, 0.5)
 
 def update(seq: int, cue: Cue = SMILE, fps: float = 25.0) -> Update:
     gray = np.random.default_rng(seq).integers(0, 256, (240, 320), dtype=np.uint8)
-    face = Face(4, (100, 60, 90, 90), -12.5, 0.9)
-    reading = Reading(4, (0.05, 0.01, 0.02, 0.8, 0.04, 0.03, 0.05))
+    face = Face(4, (100, 60, 90, 90), -12.5, Quality(sharpness=0.9), 7.5, 1.25, 0.17)
+    reading = Reading(4, (0.05, 0.01, 0.02, 0.8, 0.04, 0.03, 0.05), seq / fps)
     latency_ms = {"find": 3.1, "read": 1.2, "total": 4.5}
     return Update(Frame(gray, seq / fps, seq, 0.0), (face,), (reading,), LABELS, cue, latency_ms, 2)
 
@@ -57,12 +57,17 @@ def test_a_log_line_has_the_published_keys(tmp_path: Path) -> None:
                     "id": 4,
                     "box": [100, 60, 90, 90],
                     "roll_deg": -12.5,
+                    "score": 7.5,
+                    "quality": 0.9,
+                    "frontal": 1.0,
+                    "distance_m": 1.25,
                     "class": "happy",
                     "probabilities": dict(zip(LABELS, (0.05, 0.01, 0.02, 0.8, 0.04, 0.03, 0.05), strict=True)),
                 }
             ],
             "latency_ms": {"find": 3.1, "read": 1.2, "total": 4.5},
             "dropped": 2,
+            "left": {"behind": None, "unread": 0},
         }
     ]
 

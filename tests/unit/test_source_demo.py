@@ -12,7 +12,8 @@ import pytest
 
 from edge.cue import SMALL_VOCABULARY
 from edge.errors import SettingsInvalid
-from edge.faces import crop_face, load_cascade
+from edge.faces import crop_face
+from edge.finders.haar import load_cascade
 from edge.model import ExpressionModel
 from edge.sources import open_source
 from edge.sources.demo import ALWAYS, FPS, HEIGHT, LARGEST_ROLL, SCENE_FRAMES, UPSET, WIDTH, DemoSource
@@ -135,7 +136,7 @@ def test_the_shipped_network_reads_every_expression_as_its_word(demo: DemoSource
         truth = demo.truth(seq)
         if truth.box is None or truth.expression is None or truth.mix < 1.0:
             continue
-        crop = crop_face(demo.render(seq), Face(0, truth.box, truth.roll_deg, 1.0), network.contract.side)
+        crop = crop_face(demo.render(seq), Face(0, truth.box, truth.roll_deg), network.contract.side)
         reading = zip(network.contract.labels, network.read(crop), strict=True)
         word = words[truth.expression]
         read.setdefault(truth.expression, []).append(sum(share for label, share in reading if words[label] == word))
@@ -159,7 +160,7 @@ def test_a_tilted_head_is_tilted_clockwise_when_the_truth_says_so(demo: DemoSour
     middle = (x + side / 2, y + side / 2)
     scores = {}
     for sign in (1, -1):
-        matrix = cv2.getRotationMatrix2D(middle, sign * truth.roll_deg, 1.0)
+        matrix = cv2.getRotationMatrix2D(middle, sign * truth.roll_deg)
         turned = cv2.warpAffine(demo.render(seq), matrix, (WIDTH, HEIGHT))
         face = turned[y : y + side, x : x + side].astype(int)
         scores[sign] = np.abs(face - face[:, ::-1]).mean()

@@ -1,0 +1,36 @@
+"""How far a face can be trusted to be read, and how far away it is."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from edge.types import Gray, Quality
+
+# The finder's square is as wide as a FER2013 picture: 2.62 times the way between the pupils (median of the 1,832 PublicTest
+# rows whose eyes a cascade finds), which is 63.4 mm (Dodgson, Proc. SPIE 5291, 2004). One row in three is 13 % off or more,
+# one person in three 6 %.
+FACE_M = 2.62 * 0.0634
+FACE_M_ERROR = 0.14  # of the distance
+GOOD_SIDE = 64.0
+GOOD_SHARPNESS = 0.56
+GOOD_CONTRAST = 25.0
+GOOD_ROLL_DEG = 45.0
+GOOD_SYMMETRY = 0.6
+
+
+def judge_quality(view: Gray, side: float, roll_deg: float) -> Quality:
+    """Judge an upright view, uint8 (40, 40), of a face `side` pixels wide in the frame, that was turned by `roll_deg`."""
+    pixels = view.astype(np.float32)
+    contrast = float(pixels.std())
+    sharpness = float(cv2.Laplacian(view, cv2.CV_32F).std()) / (contrast + 1.0)
+    smooth = pixels - cv2.blur(pixels, (15, 15))
+    mirrored = smooth[:, ::-1]
+    symmetry = float((smooth * mirrored).sum() / ((smooth * smooth).sum() + 1.0))
+    return Quality(
+        size=min(1.0, side / GOOD_SIDE),
+        sharpness=min(1.0, sharpness / GOOD_SHARPNESS),
+        light=min(1.0, contrast / GOOD_CONTRAST),
+        level=min(1.0, max(0.0, 2.0 - abs(roll_deg) / GOOD_ROLL_DEG)),
+        frontal=min(1.0, max(0.0, symmetry) / GOOD_SYMMETRY),
+    )

@@ -1,0 +1,144 @@
+"""Which face is which over time: predicted motion, one published assignment, ids that survive crossings.
+
+Pure: capture-clock instants and spots in, tracks out. After SORT (Bewley et al., arXiv 1602.00763), with appearance
+beside motion as in DeepSORT (Wojke et al., arXiv 1703.07402); a track's motion is counted in faces, not in pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.views import Spot, wrap_deg
+
+Matrix = npt.NDArray[np.float64]
+Vector = npt.NDArray[np.float64]
+
+JERK = 6.0  # faces a second squared: what a head's (or the wearer's) acceleration varies by
+JITTER = 0.04  # faces: by which one look misses a face's middle (benchmarks/faces.py turned)
+ROLL_GAIN = 0.6  # of a look's roll: one look is 4 degrees off, a head turns 60 degrees a second at most
+RENEWED = 0.2  # of the remembered appearance, a look
+LOOKS_COUNT = 0.5  # faces that a wholly other appearance is worth
+LONGEST_STEP = 0.5  # seconds over which a speed is believed
+
+
+@dataclass(slots=True)
+class Track:
+    """One face over time; `evidence` is the sum of its looks' log odds, `seen` its last sight on the capture clock."""
+
+    id: int
+    spot: Spot
+    seen: float
+    evidence: float
+    confirmed: bool = False
+    present: bool = True  # in the last frame
+    looks: Vector | None = None  # appearance: a small upright picture of zero mean and length one
+    velocity: Vector = field(default_factory=lambda: np.zeros(3))  # faces a second: right, down, log size
+    _at: float = 0.0
+    _spread: Matrix = field(default_factory=lambda: np.diag([JITTER**2, 1.0]))  # of place and velocity
+
+    def __post_init__(self) -> None:
+        self._at = self.seen
+
+    def predict(self, t: float) -> Spot:
+        """Move on to `t` by the face's own velocity and return where it should be (a Kalman filter's first half)."""
+        dt = min(max(t - self._at, 0.0), LONGEST_STEP)
+        self._at = t
+        dx, dy, grown = self.velocity * dt
+        spot = self.spot
+        zoom = float(np.exp(np.clip(grown, -0.3, 0.3)))
+        self.spot = Spot(spot.cx + dx * spot.side, spot.cy + dy * spot.side, spot.side * zoom, spot.roll_deg)
+        step = np.array([[1.0, dt], [0.0, 1.0]])
+        noise = JERK**2 * np.array([[dt**4 / 4, dt**3 / 2], [dt**3 / 2, dt**2]])
+        self._spread = step @ self._spread @ step.T + noise
+        return self.spot
+
+    def correct(self, found: Spot, t: float) -> None:
+        """Take that the face was found there at `t` (the filter's second half)."""
+        spot = self.spot
+        error = np.array(
+            [(found.cx - spot.cx) / spot.side, (found.cy - spot.cy) / spot.side, np.log(found.side / spot.side)]
+        )
+        gain = self._spread[:, 0] / (self._spread[0, 0] + JITTER**2)
+        self._spread -= np.outer(gain, self._spread[0])
+        dx, dy, grown = gain[0] * error
+        self.velocity = self.velocity + gain[1] * error
+        self.spot = Spot(
+            spot.cx + dx * spot.side,
+            spot.cy + dy * spot.side,
+            spot.side * float(np.exp(grown)),
+            wrap_deg(spot.roll_deg + ROLL_GAIN * wrap_deg(found.roll_deg - spot.roll_deg)),
+        )
+        self.seen, self.present = t, True
+
+    def miss(self) -> None:
+        """Take that the face was not found: its speed is believed less and less, so that it does not run away."""
+        self.present = False
+        self.velocity = self.velocity * 0.8
+
+    def remember(self, looks: Vector) -> None:
+        """Mix the newest appearance into what is remembered."""
+        mixed = looks if self.looks is None else (1 - RENEWED) * self.looks + RENEWED * looks
+        self.looks = mixed / max(float(np.linalg.norm(mixed)), 1e-9)
+
+
+def appearance(view: npt.NDArray[np.uint8]) -> Vector:
+    """Turn an upright view into what `Track.remember` keeps: its pixels with zero mean and length one."""
+    values = view.astype(np.float64).ravel()
+    values -= values.mean()
+    length = float(np.linalg.norm(values))
+    return values / length if length > 0 else values
+
+
+def assign(cost: Matrix, most: float) -> list[tuple[int, int]]:
+    """Pair rows with columns so that the sum of costs is least; pairs dearer than `most` are left out.
+
+    `cost` is float (rows, columns); returns (row, column) pairs. Kuhn (1955) and Munkres (1957), in the form with
+    potentials and shortest augmenting paths of Jonker and Volgenant (1987).
+    """
+    if cost.size == 0:
+        return []
+    rows, columns = cost.shape
+    if rows > columns:
+        return sorted((row, column) for column, row in assign(cost.T, most))
+    dear = np.minimum(cost, 2 * most + 1)  # what is too dear is all the same: it must not push out a pair that is not
+    of_row, of_column = np.zeros(rows + 1), np.zeros(columns + 1)
+    taken = np.zeros(columns + 1, int)  # the row that has a column, 0 for none; both count from 1
+    for row in range(1, rows + 1):
+        taken[0], column = row, 0
+        least, back = np.full(columns + 1, np.inf), np.zeros(columns + 1, int)
+        done = np.zeros(columns + 1, bool)
+        while taken[column]:
+            done[column] = True
+            reduced = dear[taken[column] - 1] - of_row[taken[column]] - of_column[1:]
+            shorter = ~done[1:] & (reduced < least[1:])
+            least[1:][shorter], back[1:][shorter] = reduced[shorter], column
+            following = 1 + int(np.argmin(np.where(done[1:], np.inf, least[1:])))
+            step = least[following]
+            of_row[taken[done]] += step
+            of_column[done] -= step
+            least[~done] -= step
+            column = following
+        while column:
+            taken[column] = taken[back[column]]
+            column = back[column]
+    pairs = ((int(taken[column]) - 1, column - 1) for column in range(1, columns + 1) if taken[column])
+    return sorted(pair for pair in pairs if cost[pair] <= most)
+
+
+def distances(tracks: Sequence[Track], spots: Sequence[Spot], looks: Sequence[Vector]) -> Matrix:
+    """Return float (tracks, spots): how far each spot is from where, how large and what each track should be.
+
+    Counted in the track's faces: its way, its change of size, and how little both look alike (0 to 1).
+    """
+    cost = np.empty((len(tracks), len(spots)))
+    for row, track in enumerate(tracks):
+        for column, (spot, look) in enumerate(zip(spots, looks, strict=True)):
+            way = np.hypot(spot.cx - track.spot.cx, spot.cy - track.spot.cy) / track.spot.side
+            size = abs(np.log(spot.side / track.spot.side))
+            alike = 1.0 if track.looks is None else float(track.looks @ look)
+            cost[row, column] = way + size + LOOKS_COUNT * (1.0 - alike)
+    return cost

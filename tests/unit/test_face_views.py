@@ -1,0 +1,163 @@
+"""The verifier's random views: what they say of a face is what the device would see of it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edge.views import Pyramid, Spot
+from training.face_views import (
+    BOX,
+    FACE_SIDE,
+    LOG_SIZE,
+    MASKS,
+    PATCH_SHARE,
+    PATCH_SIDE,
+    ROLL_DEG,
+    SHARE,
+    SHIFT,
+    SIDE,
+    UNITS,
+    draw_faces,
+    draw_false_alarms,
+    draw_misplaced,
+    light,
+    place,
+    pose_matrix,
+)
+
+GRAY = 120
+AT = (83.5, 71.5)  # of the canvas: where the picture's middle lies
+
+
+def draw_picture() -> npt.NDArray[np.uint8]:
+    """Draw a picture that is alike under no turn, no mirror and no shift, without fine detail."""
+    picture = np.full((FACE_SIDE, FACE_SIDE), 90, np.uint8)
+    cv2.rectangle(picture, (6, 6), (20, 18), 220, -1)
+    cv2.circle(picture, (34, 14), 5, 30, -1)
+    cv2.rectangle(picture, (10, 30), (40, 35), 180, -1)
+    cv2.circle(picture, (12, 42), 4, 10, -1)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.2), np.uint8)
+
+
+def paste(picture: npt.NDArray[np.uint8]) -> Pyramid:
+    canvas = np.full((150, 160), GRAY, np.uint8)
+    top, left = (int(middle - (FACE_SIDE - 1) / 2) for middle in AT[::-1])
+    canvas[top : top + FACE_SIDE, left : left + FACE_SIDE] = picture
+    return Pyramid(canvas)
+
+
+def spot_before(pose: npt.NDArray[np.floating]) -> Spot:
+    """Return the spot from which the pasted face lies at `pose`, in UNITS."""
+    turn_deg, right, down, log_size = (pose * UNITS).tolist()
+    side = FACE_SIDE / np.exp(log_size)
+    face = Spot(*AT, side, -turn_deg)
+    return face.moved(-right, -down)
+
+
+def differ(view: npt.NDArray[np.uint8], pose: npt.NDArray[np.floating], picture: npt.NDArray[np.uint8]) -> float:
+    """Return the mean difference, in levels, of a view and of what the device sees at that pose, inside the face."""
+    seen = paste(picture).view(spot_before(pose), SIDE, SHARE)
+    y, x = np.mgrid[0:SIDE, 0:SIDE]
+    _, right, down, log_size = pose * UNITS
+    middle = (SIDE - 1) / 2 + np.array([right, down]) * BOX
+    # Masks leave the middle of a face as it is.
+    inside = np.hypot(x - middle[0], y - middle[1]) < 0.3 * BOX * np.exp(log_size)
+    return float(np.abs(view.astype(int) - seen.astype(int))[inside].mean())
+
+
+def test_the_canvas_lies_where_it_says() -> None:
+    picture = draw_picture()
+    seen = paste(picture).view(Spot(*AT, FACE_SIDE), FACE_SIDE)
+    assert np.array_equal(seen, picture)
+
+
+@pytest.mark.parametrize(
+    "pose",
+    [(0, 0, 0, 0), (20 / 45, 0, 0, 0), (-35 / 45, 0, 0, 0), (0, 0.5, -0.7, 0), (0, 0, 0, 0.6), (0.5, -0.6, 0.8, -0.5)],
+)
+def test_a_view_drawn_at_a_pose_is_what_the_device_sees_there(pose: tuple[float, ...]) -> None:
+    picture, wanted = draw_picture(), np.array(pose)
+    turn_deg, right, down, log_size = wanted * UNITS
+    matrix = pose_matrix(FACE_SIDE, turn_deg, np.exp(log_size), (right, down))
+    view = place(picture, matrix, np.full((SIDE, SIDE), GRAY, np.uint8), np.ones((FACE_SIDE, FACE_SIDE), np.float32))
+    assert differ(view, wanted, picture) < 6
+    for other in np.vstack([np.diag([20 / 45, 0.5, 0.5, 0.7]), np.diag([-20 / 45, -0.5, -0.5, -0.7])]):
+        assert differ(view, wanted + other, picture) > 12
+
+
+def test_the_eyes_of_a_face_turned_clockwise_lean_to_the_right() -> None:
+    left_eye, right_eye = np.array([14.0, 18.0, 1.0]), np.array([33.0, 18.0, 1.0])
+    matrix = pose_matrix(FACE_SIDE, 20.0)
+    right, down = matrix @ right_eye - matrix @ left_eye
+    assert np.rad2deg(np.arctan2(down, right)) == pytest.approx(20.0)  # y points down: clockwise as seen
+
+
+def test_every_drawn_face_is_at_its_pose() -> None:
+    picture, count = draw_picture(), 40
+    backgrounds = np.full((count, SIDE, SIDE), GRAY, np.uint8)
+    views, poses = draw_faces(np.repeat(picture[None], count, axis=0), backgrounds, np.random.default_rng(3))
+    most = np.array([ROLL_DEG, SHIFT, SHIFT, LOG_SIZE]) / UNITS
+    assert (np.abs(poses) <= most + 1e-6).all()
+    assert np.abs(poses).max(axis=0) == pytest.approx(most, rel=0.2)
+    wrong = poses * (-1, 1, 1, 1)
+    turned = np.abs(poses[:, 0]) > 0.3
+    right, left = [], []
+    for view, pose, other in zip(views, poses, wrong, strict=True):
+        # Whether it was mirrored is not told: one of both fits.
+        right.append(min(differ(view, pose, picture), differ(view, pose, picture[:, ::-1])))
+        left.append(min(differ(view, other, picture), differ(view, other, picture[:, ::-1])))
+    assert max(right) < 12
+    assert np.mean(right) < 6
+    assert (np.array(left) > right)[turned].all()
+
+
+def test_a_misplaced_face_is_not_where_a_face_is_drawn() -> None:
+    count = 60
+    faces = np.full((count, FACE_SIDE, FACE_SIDE), 255, np.uint8)
+    backgrounds = np.zeros((count, SIDE, SIDE), np.uint8)
+    views = draw_misplaced(faces, backgrounds, np.random.default_rng(0))
+    assert views.shape == (count, SIDE, SIDE)
+    assert 0.1 < (views[:, SIDE // 2, SIDE // 2] < 128).mean() < 0.9  # beside the middle, or over all of it
+
+
+def test_a_false_alarm_keeps_its_place_in_the_view() -> None:
+    x = np.arange(PATCH_SIDE)
+    patches = np.repeat(np.where(np.abs(x - 31.5) < PATCH_SIDE * PATCH_SHARE / 2, 250, 5)[None, None], 64, axis=0)
+    patches = np.repeat(patches, PATCH_SIDE, axis=1).astype(np.uint8)
+    views = draw_false_alarms(patches, np.zeros((64, SIDE, SIDE), np.uint8), np.random.default_rng(0))
+    bright = (views > 128).mean(axis=(1, 2))
+    assert np.median(bright) == pytest.approx(SHARE, abs=0.08)
+
+
+def test_light_stays_between_black_and_white_and_keeps_what_is_seen() -> None:
+    views = np.repeat(cv2.resize(draw_picture(), (SIDE, SIDE))[None], 200, axis=0)
+    lit = light(views, np.random.default_rng(0))
+    assert lit.dtype == np.float32
+    assert lit.min() >= 0
+    assert lit.max() <= 255
+    likeness = [np.corrcoef(views[0].ravel(), view.ravel())[0, 1] for view in lit]
+    assert np.median(likeness) > 0.8
+
+
+def test_the_same_seed_draws_the_same_views_and_another_one_others() -> None:
+    faces = np.repeat(draw_picture()[None], 8, axis=0)
+    patches = np.random.default_rng(0).integers(0, 256, (8, PATCH_SIDE, PATCH_SIDE)).astype(np.uint8)
+    behind = patches[:, :SIDE, :SIDE]
+
+    def draw(seed: int) -> list[npt.NDArray[np.float32]]:
+        rng = np.random.default_rng(seed)
+        views, poses = draw_faces(faces, behind, rng)
+        others = draw_misplaced(faces, behind, rng), draw_false_alarms(patches, behind, rng)
+        return [views, poses, *others, light(views, rng)]
+
+    assert all(np.array_equal(a, b) for a, b in zip(draw(1), draw(1), strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(draw(1), draw(2), strict=True))
+
+
+def test_masks_show_the_middle_of_a_face_and_hide_its_corners_or_edges() -> None:
+    for mask in MASKS:
+        assert mask[FACE_SIDE // 2, FACE_SIDE // 2] == 1
+        assert mask[0, 0] < 0.3

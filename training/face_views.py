@@ -1,0 +1,202 @@
+"""Random views that the verifier learns from: faces in scenes, faces off their place, what is none; drawn from a seed.
+
+A view is what edge.views.Pyramid.view gives of a spot: SIDE pixels wide and tall, SHARE of that the spot's own side.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+SIDE = 32  # pixels of a view: a look costs a hundredth of a cascade's pass
+SHARE = 0.8  # of a view's side that the face's fills: chin and hairline tell where it ends
+BOX = SIDE * SHARE  # pixels
+FACE_SIDE = 48  # pixels of a face picture: FER2013's own
+PATCH_SIDE = 64  # pixels of a false alarm's picture
+PATCH_SHARE = 1 / 1.8  # of it that the proposal fills: room to turn and to move it
+
+UNITS = (45.0, 0.3, 0.3, 0.4)
+"""What 1.0 of each pose target is: degrees clockwise, sides right, sides down, logarithm of the size."""
+
+ROLL_DEG = 45.0  # most that a face is turned in a view: finders propose at steps within that
+SHIFT = 0.28  # of a side, most that its middle is off: neighbouring windows of a finder lie within that
+LOG_SIZE = 0.36  # of the logarithm, most that its size is off: a step of a finder's sizes, and half as much again
+NARROW = 0.55  # of the views are nearly right already: second looks, and the next frame's first
+NARROW_ROLL_DEG, NARROW_SHIFT, NARROW_LOG_SIZE = 14.0, 0.1, 0.14  # standard deviations there
+BORDERED = 0.25  # of the faces have their own border reflected instead of a scene: no seam to learn
+
+MISPLACED_SHIFT = (0.55, 1.0)  # sides: less is for the pose to mend, more shows no face any more
+MISPLACED_LARGE = (2.0, 4.0)  # times the side: a piece of a face
+MISPLACED_SMALL = (0.2, 0.45)  # times the side: a face that another size finds
+MISPLACED_ROLL_DEG = (95.0, 265.0)  # on its side or head: read as upright, its expression would be wrong
+MISPLACED_SPREAD_DEG = 20.0  # standard deviation of the turn of the others
+
+FALSE_ROLL_DEG, FALSE_SHIFT, FALSE_LOG_SIZE = 12.0, 0.08, 0.15  # standard deviations around a false alarm
+FALSE_MASKED = 0.2  # of the false alarms are cut out as faces are: a seam alone makes no face
+
+SOFTENED = 0.3  # of the views, half of them blurred, half enlarged from few pixels
+BLUR = (0.4, 1.4)  # pixels, standard deviation: motion and focus
+COARSE = (14, 28)  # pixels: faces far away
+LOG_CONTRAST = (-0.9, 0.35)  # FER2013 is well lit; dark rooms are not
+SLOPE = 45.0  # levels from the middle to an edge, at most: light from one side
+BRIGHTNESS = 35.0  # levels, standard deviation of the mean
+MEAN_LEVEL = (20.0, 235.0)  # nothing is drawn wholly dark or burnt out
+NOISE = 8.0  # levels, most of the standard deviation: a small sensor at night
+ERASED = 0.15  # of the views: a hand, a mask, a microphone
+ERASED_SIDE = (0.15, 0.4)  # of a view's
+POSTERISED = 0.08  # of the views: what strong compression leaves
+POSTER_STEP = (6.0, 24.0)  # levels
+
+Images = npt.NDArray[np.uint8]
+Real = npt.NDArray[np.float64]
+
+
+def _make_masks() -> tuple[npt.NDArray[np.float32], ...]:
+    """Shares of a face picture over a scene: squares and ellipses, with a hard and with a soft edge."""
+    y, x = np.mgrid[0:FACE_SIDE, 0:FACE_SIDE].astype(np.float32)
+    last, middle = FACE_SIDE - 1, (FACE_SIDE - 1) / 2
+    inside = np.minimum(np.minimum(x, last - x), np.minimum(y, last - y))
+    squares = [np.clip((inside + 0.5) / edge, 0, 1) for edge in (2, 6)]
+    ellipses = []
+    for wide, tall, edge in ((22, 26, 0.1), (20, 25, 0.2)):
+        away = np.sqrt(((x - middle) / wide) ** 2 + ((y - middle) / tall) ** 2)
+        ellipses.append(np.clip((1 - away) / edge + 0.5, 0, 1))
+    return tuple(mask.astype(np.float32) for mask in (*squares, *ellipses))
+
+
+MASKS = _make_masks()
+
+
+def pose_matrix(
+    side: int, roll_deg: float, size: float = 1.0, shift: Real | tuple[float, float] = (0.0, 0.0), mirror: float = 1.0
+) -> Real:
+    """Return the affine matrix, (2, 3), from a picture of `side` pixels to a view.
+
+    The picture's side becomes `size` times BOX; its middle lies `shift` times BOX right and down of the view's, and it
+    is turned by `roll_deg` clockwise as seen; `mirror` of -1 swaps its left and right before.
+    """
+    zoom = BOX * size / side
+    cos, sin = zoom * np.cos(np.deg2rad(roll_deg)), zoom * np.sin(np.deg2rad(roll_deg))
+    linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
+    middle = (SIDE - 1) / 2 + np.asarray(shift) * BOX
+    return np.hstack([linear, (middle - linear.sum(axis=1) * (side - 1) / 2)[:, None]])
+
+
+def place(
+    picture: Images, matrix: Real, background: Images, mask: npt.NDArray[np.float32] | None, *, shrink: bool = False
+) -> Images:
+    """Draw a view, uint8 (SIDE, SIDE): the picture over `background` by `mask`, or its border reflected without one.
+
+    `shrink` averages where the picture becomes much smaller.
+    """
+    how = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+    view = cv2.warpAffine(picture, matrix, (SIDE, SIDE), flags=how, borderMode=cv2.BORDER_REFLECT_101)
+    if mask is not None:
+        share = cv2.warpAffine(mask, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
+        view = view * share + background * (1 - share)
+    return np.asarray(view, np.uint8)
+
+
+def draw_faces(faces: Images, backgrounds: Images, rng: np.random.Generator) -> tuple[Images, npt.NDArray[np.float32]]:
+    """Draw one view of each face, uint8 (n, 48, 48), in its background, uint8 (n, SIDE, SIDE).
+
+    Returns views uint8 (n, SIDE, SIDE) and poses float32 (n, 4) in UNITS: where the face is from the view's spot.
+    """
+    count = len(faces)
+    narrow = rng.random(count) < NARROW
+
+    def draw(spread: float, most: float, *more: int) -> Real:
+        chosen = narrow.reshape(count, *(1 for _ in more))
+        shape = (count, *more)
+        drawn = np.where(chosen, rng.normal(0, spread, shape), rng.uniform(-most, most, shape))
+        return np.asarray(drawn.clip(-most, most), np.float64)
+
+    roll_deg = draw(NARROW_ROLL_DEG, ROLL_DEG)
+    log_size = draw(NARROW_LOG_SIZE, LOG_SIZE)
+    shift = draw(NARROW_SHIFT, SHIFT, 2)
+    mirror = rng.choice((-1.0, 1.0), count)
+    bordered = rng.random(count) < BORDERED
+    masks = rng.integers(len(MASKS), size=count)
+    views = np.empty((count, SIDE, SIDE), np.uint8)
+    for i in range(count):
+        matrix = pose_matrix(FACE_SIDE, roll_deg[i], np.exp(log_size[i]), shift[i], mirror[i])
+        views[i] = place(faces[i], matrix, backgrounds[i], None if bordered[i] else MASKS[masks[i]])
+    poses = np.column_stack([roll_deg, shift, log_size]) / UNITS
+    return views, poses.astype(np.float32)
+
+
+def draw_misplaced(faces: Images, backgrounds: Images, rng: np.random.Generator) -> Images:
+    """Draw one view of each face as above, but where none should be found: beside, too near, too far, or turned over.
+
+    Returns uint8 (n, SIDE, SIDE).
+    """
+    views = np.empty((len(faces), SIDE, SIDE), np.uint8)
+    for view, face, background in zip(views, faces, backgrounds, strict=True):
+        roll_deg, size = rng.normal(0, MISPLACED_SPREAD_DEG), np.exp(rng.uniform(-UNITS[3], UNITS[3]))
+        shift = np.zeros(2)
+        kind = rng.integers(4)
+        if kind == 0:
+            where = rng.uniform(0, 2 * np.pi)
+            shift = rng.uniform(*MISPLACED_SHIFT) * np.array([np.cos(where), np.sin(where)])
+        elif kind == 1:
+            size = np.exp(rng.uniform(*np.log(MISPLACED_LARGE)))
+            shift = rng.uniform(-0.5, 0.5, 2) * size  # anywhere on the face
+        elif kind == 2:
+            size = np.exp(rng.uniform(*np.log(MISPLACED_SMALL)))
+            shift = rng.uniform(-0.3, 0.3, 2)  # anywhere inside the view
+        else:
+            roll_deg = rng.uniform(*MISPLACED_ROLL_DEG)
+            shift = rng.uniform(-0.2, 0.2, 2)
+        matrix = pose_matrix(FACE_SIDE, roll_deg, size, shift, rng.choice((-1.0, 1.0)))
+        mask = MASKS[rng.integers(len(MASKS))]
+        view[:] = place(face, matrix, background, None if rng.random() < BORDERED else mask)
+    return views
+
+
+def draw_false_alarms(patches: Images, backgrounds: Images, rng: np.random.Generator) -> Images:
+    """Draw one view around each false alarm, uint8 (n, 64, 64) in whose middle the proposal fills PATCH_SHARE.
+
+    `backgrounds` are uint8 (n, SIDE, SIDE); returns uint8 (n, SIDE, SIDE).
+    """
+    views = np.empty((len(patches), SIDE, SIDE), np.uint8)
+    for view, patch, background in zip(views, patches, backgrounds, strict=True):
+        roll_deg, size = rng.normal(0, FALSE_ROLL_DEG), np.exp(rng.normal(0, FALSE_LOG_SIZE))
+        shift = rng.normal(0, FALSE_SHIFT, 2)
+        whole = size / PATCH_SHARE
+        matrix = pose_matrix(PATCH_SIDE, roll_deg, whole, shift, rng.choice((-1.0, 1.0)))
+        view[:] = place(patch, matrix, background, None, shrink=BOX * whole / PATCH_SIDE <= 0.6)
+        if rng.random() < FALSE_MASKED:
+            mask = MASKS[rng.integers(len(MASKS))]
+            share = cv2.warpAffine(mask, pose_matrix(FACE_SIDE, roll_deg, size, shift), (SIDE, SIDE))
+            view[:] = view * share + background * (1 - share)
+    return views
+
+
+def light(views: Images, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Give views, uint8 (n, side, side), another light, focus and noise; float32 of 0 to 255, same shape."""
+    count, side = views.shape[:2]
+    lit = views.astype(np.float32)
+    for i in np.flatnonzero(rng.random(count) < SOFTENED):
+        if rng.random() < 0.5:
+            lit[i] = cv2.GaussianBlur(lit[i], (0, 0), rng.uniform(*BLUR))
+        else:
+            few = int(rng.integers(*COARSE))
+            coarse = cv2.resize(lit[i], (few, few), interpolation=cv2.INTER_AREA)
+            lit[i] = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_LINEAR)
+    each = (count, 1, 1)
+    mean = lit.mean(axis=(1, 2), keepdims=True)
+    lit = (lit - mean) * np.exp(rng.uniform(*LOG_CONTRAST, each)).astype(np.float32)
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j].astype(np.float32)
+    towards, slope = rng.uniform(0, 2 * np.pi, each), SLOPE * rng.uniform(0, 1, each) ** 2
+    lit += (slope * (np.cos(towards) * x + np.sin(towards) * y)).astype(np.float32)
+    lit += np.clip(mean + rng.normal(0, BRIGHTNESS, each), *MEAN_LEVEL).astype(np.float32)
+    lit += (rng.normal(0, 1, lit.shape) * NOISE * rng.uniform(0, 1, each) ** 2).astype(np.float32)
+    for i in np.flatnonzero(rng.random(count) < ERASED):
+        tall, wide = (rng.uniform(*ERASED_SIDE, 2) * side).astype(int)
+        top, left = rng.integers(0, side - tall), rng.integers(0, side - wide)
+        lit[i, top : top + tall, left : left + wide] = rng.uniform(0, 255)
+    for i in np.flatnonzero(rng.random(count) < POSTERISED):
+        step = rng.uniform(*POSTER_STEP)
+        lit[i] = np.round((lit[i] + rng.uniform(-0.5, 0.5, (side, side)) * step) / step) * step
+    return np.asarray(np.clip(lit, 0, 255), np.float32)
