@@ -26,8 +26,8 @@ class FaceSettings:
     fov_deg: float = field(default=62.2, metadata={"range": (10.0, 170.0)})
     """The camera's horizontal field of view, for distances: 62.2 Camera Module 2, 66 Module 3 (data sheets)."""
 
-    budget: int = field(default=2000, metadata={"range": (100, 1_000_000)})
-    """Windows of a full scan that are tried in a frame: what a frame may cost beside the faces already known."""
+    budget: int = field(default=4000, metadata={"range": (100, 1_000_000)})
+    """Windows of a full scan that are tried in a frame, half of them while a face is there: the rest waits."""
 
     burst: int = field(default=60_000, metadata={"range": (100, 10_000_000)})
     """Windows that may be saved up: what the first frame, or one after quiet frames, may cost at most."""

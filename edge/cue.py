@@ -65,7 +65,7 @@ class CuePolicy:
         self._partner, self._rival, self._filtered, self._read = None, None, {}, -math.inf
 
     def _choose(self, faces: list[Face], t: float) -> Face | None:
-        """Take the nearest facing face, and keep it until another has been clearly nearer, or alone facing, for a while."""
+        """Take the nearest facing face; keep it until another has been clearly nearer, or alone facing, for a while."""
         if not faces:
             return None
         least = self._settings.facing

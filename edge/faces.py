@@ -7,6 +7,8 @@ on what they propose -> the faces that stood up to it.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,9 +21,12 @@ from edge.verifier import FaceVerifier, Look
 from edge.views import Pyramid, Spot, shared, wrap_deg
 
 ROLLS_DEG = (0.0, -30.0, 30.0, -60.0, 60.0)  # searched: a cascade's hits halve about 15 degrees off
-ROLL_SPREAD_DEG = 19.0  # of new faces around the angle that the wearer's head has: makes 30 degrees a third as likely
-LEAST_CHANCE = 0.08  # of the angles farthest from it
+ROLL_SPREAD_DEG = 15.0  # of new faces around the angle that the wearer's head has: makes 30 degrees a seventh as likely
+LEAST_CHANCE = 0.02  # of the angles farthest from it
+NEAR_SIDE = 80.0  # pixels: from here on down a new face matters less, it is too far to be read well
 LARGEST_SHARE = 0.9  # of the frame's shorter side: nobody talks from nearer
+FIRST_AGE = 1.0  # seconds
+BUSY_SHARE = 0.5  # of the budget, while a face is there: it costs a reading too, and a newcomer can wait
 LOOK_COST = 350  # windows that take as long as a look at a proposal
 COVERED = 0.5  # of the smaller spot, from which two are one face: no face is inside another
 RESTLESS = 0.08  # sides, or share of the size, by which a spot moved so far that a second look pays
@@ -48,16 +53,17 @@ def crop_face(gray: Gray, face: Face, side: int) -> Gray:
 
 
 def settle(verifier: FaceVerifier, pyramid: Pyramid, spot: Spot) -> tuple[Look, int]:
-    """Look until the spot stays where it is, at most MOST_LOOKS times; returns the last look and how many there were."""
-    for times in range(1, MOST_LOOKS + 1):
+    """Look until the spot stays where it is, at most MOST_LOOKS times; returns the last look and their number."""
+    times = 0
+    while True:
         look = verifier.look(pyramid, spot)
+        times += 1
         moved = np.hypot(look.spot.cx - spot.cx, look.spot.cy - spot.cy) / spot.side
         grown = abs(np.log(look.spot.side / spot.side))
         turned = abs(wrap_deg(look.spot.roll_deg - spot.roll_deg))
-        if max(moved, grown) < RESTLESS and turned < RESTLESS_DEG:
-            break
+        if times == MOST_LOOKS or (max(moved, grown) < RESTLESS and turned < RESTLESS_DEG):
+            return look, times
         spot = look.spot
-    return look, times
 
 
 def nudge(verifier: FaceVerifier, pyramid: Pyramid, spot: Spot) -> float:
@@ -97,8 +103,8 @@ class FaceFinder:
         self._level_deg = 0.0  # the angle that upright faces have: the wearer's own tilt, turned round
         self._shape, self._t = (0, 0), -np.inf
         self._slices: list[Slice] = []
-        self._scanned = np.zeros(0)  # when each slice was
-        self._upright = np.zeros(0, bool)  # which slices they are
+        # By slice: when it was scanned, what it costs, how it is turned, how likely a new face is in it.
+        self._scanned = self._costs = self._rolls_deg = self._chances = np.zeros(0)
         self._credit = 0.0
         self._looks = 0
 
@@ -108,29 +114,42 @@ class FaceFinder:
         Returns those seen in this very frame and confirmed, nearest first.
         """
         if gray.shape != self._shape or t < self._t:
-            self._begin(gray)
+            self._begin(gray, t)
         self._t = t
         pyramid = Pyramid(gray)
         self._looks = 0
         self._follow(pyramid, t)
         windows = self._scan(pyramid, t)
-        waited = t - min(self._scanned[self._upright], default=np.inf)
-        self.work = Work(self._looks, windows, round(float(waited), 3) if np.isfinite(waited) else None)
+        waited = t - min(self._scanned[self._rolls_deg == 0.0], default=t)
+        self.work = Work(self._looks, windows, round(float(waited), 3))
         faces = [
             describe_face(pyramid, track.spot, track.id, track.evidence, self._settings.fov_deg)
-            for track in self._tracks if track.present and track.confirmed
+            for track in self._tracks
+            if track.present and track.confirmed
         ]
         return sorted(faces, key=lambda face: face.distance_m)
 
-    def _begin(self, gray: Gray) -> None:
+    def _begin(self, gray: Gray, t: float) -> None:
         """Forget everything: this is the first frame, one of another size, or the clock went back."""
         self._shape = gray.shape
         self._tracks, self._level_deg = [], 0.0
         height, width = gray.shape
         sides = (float(self._settings.least_side), LARGEST_SHARE * min(width, height))
         self._slices = self._finder.slices(width, height, sides, ROLLS_DEG)
-        self._scanned = np.full(len(self._slices), -np.inf)
-        self._upright = np.array([piece.roll_deg == 0.0 for piece in self._slices], bool)
+        # As if all had been scanned a moment ago: what is likely is searched again before what is not was once.
+        self._scanned = np.full(len(self._slices), t - FIRST_AGE)
+        self._costs = np.array([piece.cost for piece in self._slices], float)
+        self._rolls_deg = np.array([piece.roll_deg for piece in self._slices], float)
+        # A strip holds as large a share of the new faces as of its copy of the frame.
+        whole = Counter[tuple[float, float]]()
+        for piece in self._slices:
+            whole[piece.side, piece.roll_deg] += piece.cost
+        self._chances = np.array(
+            [
+                piece.cost / whole[piece.side, piece.roll_deg] * min(1.0, piece.side / NEAR_SIDE) ** 2
+                for piece in self._slices
+            ]
+        )
         self._credit = self._settings.burst
 
     def _look(self, pyramid: Pyramid, spot: Spot) -> Look:
@@ -180,13 +199,14 @@ class FaceFinder:
     def _scan(self, pyramid: Pyramid, t: float) -> int:
         """Search the most urgent slices that the budget allows; returns the windows tried."""
         settings = self._settings
-        self._credit = min(self._credit + settings.budget, max(settings.burst, settings.budget))
-        costs = np.array([piece.cost for piece in self._slices], float)
-        off_deg = np.array([abs(wrap_deg(piece.roll_deg - self._level_deg)) for piece in self._slices])
-        chance = np.maximum(np.exp(-((off_deg / ROLL_SPREAD_DEG) ** 2) / 2), LEAST_CHANCE)
-        windows = 0
+        known = any(track.present and track.confirmed for track in self._tracks)
+        budget = settings.budget * (BUSY_SHARE if known else 1.0)
+        self._credit = min(self._credit + budget, max(settings.burst, budget))
+        off_deg = np.abs(self._rolls_deg - self._level_deg)
+        chance = self._chances * np.maximum(np.exp(-((off_deg / ROLL_SPREAD_DEG) ** 2) / 2), LEAST_CHANCE)
+        costs, windows = self._costs, 0
         while len(self._slices):
-            age = np.minimum(t - self._scanned, 3600.0)
+            age = t - self._scanned
             # Square-root rule: waits of sqrt(cost / chance) find a new face soonest on the average (Wong, 1988).
             urgent = int(np.argmax(age**2 * chance / costs))
             if age[urgent] <= 0 or costs[urgent] > self._credit:
@@ -226,4 +246,3 @@ class FaceFinder:
 
     def _appearance(self, pyramid: Pyramid, spot: Spot) -> npt.NDArray[np.float64]:
         return appearance(pyramid.view(spot, THUMB))
-

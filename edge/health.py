@@ -13,6 +13,7 @@ from edge.types import Cue, Face, Work
 
 KEPT = 9_000  # latencies a stage: five minutes at 30 fps, 0.3 MB
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
+NO_WORK = Work()
 _STATUS = Path("/proc/self/status")
 
 
@@ -70,7 +71,7 @@ class Health:
             self._stages.setdefault(stage, deque(maxlen=KEPT)).append(milliseconds)
 
     def count(
-        self, cue: Cue, faces: Sequence[Face], latency_ms: Mapping[str, float], now: float, work: Work = Work()
+        self, cue: Cue, faces: Sequence[Face], latency_ms: Mapping[str, float], now: float, work: Work = NO_WORK
     ) -> None:
         """Add one processed frame, whose cue was decided at `now` (monotonic)."""
         self.first = now if self.first is None else self.first
@@ -78,7 +79,7 @@ class Health:
         self.frames += 1
         self.frames_with_face += bool(faces)
         self.unread += work.unread
-        self.most_behind = max(self.most_behind, work.behind or 0.0)
+        self.most_behind = max(self.most_behind, work.behind)
         if (cue.state, cue.expression) != self._shown:
             self._shown = (cue.state, cue.expression)
             self.cues[cue.expression or cue.state] += 1
@@ -115,7 +116,9 @@ class Health:
             f"{self.cpu_ms_per_frame():.1f} ms CPU a frame, peak memory {peak_rss_mb():.0f} MB, {self.runtime}",
         ]
         if self.frames:
-            lines.append(f"new faces were looked for every {self.most_behind:.1f} s or oftener, {self.unread} readings put off")
+            lines.append(
+                f"new faces were looked for every {self.most_behind:.1f} s or oftener, {self.unread} readings put off"
+            )
         lines += [f"{name} was too slow for {times} updates" for name, times in self.missed.items() if times]
         if self.frames and not self.frames_with_face:
             lines.append("no face was seen in any frame")

@@ -7,9 +7,9 @@ import numpy as np
 
 from edge.types import Gray, Quality
 
-# The finder's square is as wide as a FER2013 picture: 2.62 times the way between the pupils (median of the 1,832 PublicTest
-# rows whose eyes a cascade finds), which is 63.4 mm (Dodgson, Proc. SPIE 5291, 2004). One row in three is 13 % off or more,
-# one person in three 6 %.
+# The finder's square is as wide as a FER2013 picture: 2.62 times the way between the pupils (median of the 1,832
+# PublicTest rows whose eyes a cascade finds), which is 63.4 mm (Dodgson, Proc. SPIE 5291, 2004). One row in three is 13
+# % off or more, one person in three 6 %.
 FACE_M = 2.62 * 0.0634
 FACE_M_ERROR = 0.14  # of the distance
 GOOD_SIDE = 64.0
@@ -20,7 +20,7 @@ GOOD_SYMMETRY = 0.6
 
 
 def judge_quality(view: Gray, side: float, roll_deg: float) -> Quality:
-    """Judge an upright view, uint8 (40, 40), of a face `side` pixels wide in the frame, that was turned by `roll_deg`."""
+    """Judge an upright view, uint8 (40, 40), of a face `side` pixels wide and turned by `roll_deg` in the frame."""
     pixels = view.astype(np.float32)
     contrast = float(pixels.std())
     sharpness = float(cv2.Laplacian(view, cv2.CV_32F).std()) / (contrast + 1.0)

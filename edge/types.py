@@ -64,7 +64,7 @@ class Face:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the model says of one face, seen at `t` of the capture clock: probabilities in the contract's labels' order."""
+    """What the model says of a face seen at `t` of the capture clock: probabilities in the contract's labels' order."""
 
     face_id: int
     probabilities: tuple[float, ...]
@@ -77,7 +77,7 @@ class Work:
 
     looks: int = 0  # of the verifier
     windows: int = 0  # of the scan for new faces
-    behind: float | None = None  # seconds for which the part of the upright scan that waits longest has waited
+    behind: float = 0.0  # seconds for which the part of the upright scan that waits longest has waited
     unread: int = 0  # faces whose reading is an earlier frame's, or none
 
 

@@ -1,4 +1,4 @@
-"""The second opinion on a face: a tiny int8 network that says whether one is there, how it is turned, and where exactly.
+"""The second opinion on a face: a tiny int8 network that says whether one is there, how it is turned, and where.
 
 The finder asks it about every proposal, and follows a known face with it from frame to frame: a look costs a
 hundredth of a cascade's pass. Its contract lies beside it, as with the expression network.

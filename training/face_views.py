@@ -24,7 +24,15 @@ SHIFT = 0.28  # of a side, most that its middle is off: neighbouring windows of 
 LOG_SIZE = 0.36  # of the logarithm, most that its size is off: a step of a finder's sizes, and half as much again
 NARROW = 0.55  # of the views are nearly right already: second looks, and the next frame's first
 NARROW_ROLL_DEG, NARROW_SHIFT, NARROW_LOG_SIZE = 14.0, 0.1, 0.14  # standard deviations there
-BORDERED = 0.25  # of the faces have their own border reflected instead of a scene: no seam to learn
+
+REFLECTED = 0.6  # of the pictures have their border reflected, the others repeated: no seam to learn
+# How much of a picture is seen in a scene: an oval, so that where it ends says nothing of the face's size.
+OVAL = (0.36, 0.75)  # sides from its middle, along and across the face, times what stands below
+OVAL_WIDE, OVAL_TALL = (0.8, 1.0), (0.9, 1.15)
+OVAL_SHIFT = 0.06  # of a side, most that its middle is off the face's
+OVAL_POWER = (2.0, 5.0)  # from an ellipse to nearly a rectangle
+OVAL_EDGE = (0.05, 0.4)  # of its size, from hard to soft
+WHOLE = 0.15  # of the faces are seen with all around them
 
 MISPLACED_SHIFT = (0.55, 1.0)  # sides: less is for the pose to mend, more shows no face any more
 MISPLACED_LARGE = (2.0, 4.0)  # times the side: a piece of a face
@@ -33,7 +41,7 @@ MISPLACED_ROLL_DEG = (95.0, 265.0)  # on its side or head: read as upright, its 
 MISPLACED_SPREAD_DEG = 20.0  # standard deviation of the turn of the others
 
 FALSE_ROLL_DEG, FALSE_SHIFT, FALSE_LOG_SIZE = 12.0, 0.08, 0.15  # standard deviations around a false alarm
-FALSE_MASKED = 0.2  # of the false alarms are cut out as faces are: a seam alone makes no face
+FALSE_WHOLE = 0.7  # of the false alarms are seen with all around them; the others are cut out as faces are
 
 SOFTENED = 0.3  # of the views, half of them blurred, half enlarged from few pixels
 BLUR = (0.4, 1.4)  # pixels, standard deviation: motion and focus
@@ -52,22 +60,6 @@ Images = npt.NDArray[np.uint8]
 Real = npt.NDArray[np.float64]
 
 
-def _make_masks() -> tuple[npt.NDArray[np.float32], ...]:
-    """Shares of a face picture over a scene: squares and ellipses, with a hard and with a soft edge."""
-    y, x = np.mgrid[0:FACE_SIDE, 0:FACE_SIDE].astype(np.float32)
-    last, middle = FACE_SIDE - 1, (FACE_SIDE - 1) / 2
-    inside = np.minimum(np.minimum(x, last - x), np.minimum(y, last - y))
-    squares = [np.clip((inside + 0.5) / edge, 0, 1) for edge in (2, 6)]
-    ellipses = []
-    for wide, tall, edge in ((22, 26, 0.1), (20, 25, 0.2)):
-        away = np.sqrt(((x - middle) / wide) ** 2 + ((y - middle) / tall) ** 2)
-        ellipses.append(np.clip((1 - away) / edge + 0.5, 0, 1))
-    return tuple(mask.astype(np.float32) for mask in (*squares, *ellipses))
-
-
-MASKS = _make_masks()
-
-
 def pose_matrix(
     side: int, roll_deg: float, size: float = 1.0, shift: Real | tuple[float, float] = (0.0, 0.0), mirror: float = 1.0
 ) -> Real:
@@ -83,19 +75,45 @@ def pose_matrix(
     return np.hstack([linear, (middle - linear.sum(axis=1) * (side - 1) / 2)[:, None]])
 
 
-def place(
-    picture: Images, matrix: Real, background: Images, mask: npt.NDArray[np.float32] | None, *, shrink: bool = False
-) -> Images:
-    """Draw a view, uint8 (SIDE, SIDE): the picture over `background` by `mask`, or its border reflected without one.
-
-    `shrink` averages where the picture becomes much smaller.
-    """
+def warp(picture: Images, matrix: Real, border: int, *, shrink: bool = False) -> Images:
+    """Draw a picture into a view, uint8 (SIDE, SIDE), continued by OpenCV's `border`; `shrink` averages."""
     how = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
-    view = cv2.warpAffine(picture, matrix, (SIDE, SIDE), flags=how, borderMode=cv2.BORDER_REFLECT_101)
-    if mask is not None:
-        share = cv2.warpAffine(mask, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR)
-        view = view * share + background * (1 - share)
-    return np.asarray(view, np.uint8)
+    return np.asarray(cv2.warpAffine(picture, matrix, (SIDE, SIDE), flags=how, borderMode=border), np.uint8)
+
+
+def draw_ovals(roll_deg: Real, size: Real, shift: Real, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Draw how much of each picture, placed as in `pose_matrix`, is seen: float32 (n, SIDE, SIDE) of 0 to 1.
+
+    `roll_deg` and `size` are (n,), `shift` (n, 2).
+    """
+    each = (len(roll_deg), 1, 1)
+
+    def draw(low: float, high: float) -> npt.NDArray[np.float32]:
+        return rng.uniform(low, high, each).astype(np.float32)
+
+    y, x = np.mgrid[0:SIDE, 0:SIDE] - (SIDE - 1) / 2
+    right, down = (x - BOX * shift[:, 0].reshape(each)), (y - BOX * shift[:, 1].reshape(each))
+    cos, sin = np.cos(np.deg2rad(roll_deg)).reshape(each), np.sin(np.deg2rad(roll_deg)).reshape(each)
+    side = BOX * size.reshape(each)
+    across = ((cos * right + sin * down) / side).astype(np.float32)
+    along = ((cos * down - sin * right) / side).astype(np.float32)
+    reach = draw(*OVAL)
+    wide, tall, power = reach * draw(*OVAL_WIDE), reach * draw(*OVAL_TALL), draw(*OVAL_POWER)
+    across = np.abs((across - draw(-OVAL_SHIFT, OVAL_SHIFT)) / wide)
+    along = np.abs((along - draw(-OVAL_SHIFT, OVAL_SHIFT)) / tall)
+    away = (across**power + along**power) ** (1 / power)
+    ovals = np.clip((1 - away) / draw(*OVAL_EDGE) + 0.5, 0, 1)
+    ovals[rng.random(len(ovals)) < WHOLE] = 1
+    return np.asarray(ovals, np.float32)
+
+
+def _draw_borders(count: int, rng: np.random.Generator) -> list[int]:
+    reflected = rng.random(count) < REFLECTED
+    return [cv2.BORDER_REFLECT_101 if one else cv2.BORDER_REPLICATE for one in reflected]
+
+
+def _blend(views: Images, backgrounds: Images, shares: npt.NDArray[np.float32]) -> Images:
+    return (views * shares + backgrounds * (1 - shares)).astype(np.uint8)
 
 
 def draw_faces(faces: Images, backgrounds: Images, rng: np.random.Generator) -> tuple[Images, npt.NDArray[np.float32]]:
@@ -115,13 +133,12 @@ def draw_faces(faces: Images, backgrounds: Images, rng: np.random.Generator) -> 
     roll_deg = draw(NARROW_ROLL_DEG, ROLL_DEG)
     log_size = draw(NARROW_LOG_SIZE, LOG_SIZE)
     shift = draw(NARROW_SHIFT, SHIFT, 2)
-    mirror = rng.choice((-1.0, 1.0), count)
-    bordered = rng.random(count) < BORDERED
-    masks = rng.integers(len(MASKS), size=count)
+    mirror, borders = rng.choice((-1.0, 1.0), count), _draw_borders(count, rng)
     views = np.empty((count, SIDE, SIDE), np.uint8)
     for i in range(count):
         matrix = pose_matrix(FACE_SIDE, roll_deg[i], np.exp(log_size[i]), shift[i], mirror[i])
-        views[i] = place(faces[i], matrix, backgrounds[i], None if bordered[i] else MASKS[masks[i]])
+        views[i] = warp(faces[i], matrix, borders[i])
+    views = _blend(views, backgrounds, draw_ovals(roll_deg, np.exp(log_size), shift, rng))
     poses = np.column_stack([roll_deg, shift, log_size]) / UNITS
     return views, poses.astype(np.float32)
 
@@ -131,27 +148,27 @@ def draw_misplaced(faces: Images, backgrounds: Images, rng: np.random.Generator)
 
     Returns uint8 (n, SIDE, SIDE).
     """
-    views = np.empty((len(faces), SIDE, SIDE), np.uint8)
-    for view, face, background in zip(views, faces, backgrounds, strict=True):
-        roll_deg, size = rng.normal(0, MISPLACED_SPREAD_DEG), np.exp(rng.uniform(-UNITS[3], UNITS[3]))
-        shift = np.zeros(2)
-        kind = rng.integers(4)
+    count = len(faces)
+    roll_deg = rng.normal(0, MISPLACED_SPREAD_DEG, count)
+    size = np.exp(rng.uniform(-UNITS[3], UNITS[3], count))
+    shift = np.zeros((count, 2))
+    mirror, borders = rng.choice((-1.0, 1.0), count), _draw_borders(count, rng)
+    views = np.empty((count, SIDE, SIDE), np.uint8)
+    for i, kind in enumerate(rng.integers(4, size=count)):
         if kind == 0:
             where = rng.uniform(0, 2 * np.pi)
-            shift = rng.uniform(*MISPLACED_SHIFT) * np.array([np.cos(where), np.sin(where)])
+            shift[i] = rng.uniform(*MISPLACED_SHIFT) * np.array([np.cos(where), np.sin(where)])
         elif kind == 1:
-            size = np.exp(rng.uniform(*np.log(MISPLACED_LARGE)))
-            shift = rng.uniform(-0.5, 0.5, 2) * size  # anywhere on the face
+            size[i] = np.exp(rng.uniform(*np.log(MISPLACED_LARGE)))
+            shift[i] = rng.uniform(-0.5, 0.5, 2) * size[i]  # anywhere on the face
         elif kind == 2:
-            size = np.exp(rng.uniform(*np.log(MISPLACED_SMALL)))
-            shift = rng.uniform(-0.3, 0.3, 2)  # anywhere inside the view
+            size[i] = np.exp(rng.uniform(*np.log(MISPLACED_SMALL)))
+            shift[i] = rng.uniform(-0.3, 0.3, 2)  # anywhere inside the view
         else:
-            roll_deg = rng.uniform(*MISPLACED_ROLL_DEG)
-            shift = rng.uniform(-0.2, 0.2, 2)
-        matrix = pose_matrix(FACE_SIDE, roll_deg, size, shift, rng.choice((-1.0, 1.0)))
-        mask = MASKS[rng.integers(len(MASKS))]
-        view[:] = place(face, matrix, background, None if rng.random() < BORDERED else mask)
-    return views
+            roll_deg[i] = rng.uniform(*MISPLACED_ROLL_DEG)
+            shift[i] = rng.uniform(-0.2, 0.2, 2)
+        views[i] = warp(faces[i], pose_matrix(FACE_SIDE, roll_deg[i], size[i], shift[i], mirror[i]), borders[i])
+    return _blend(views, backgrounds, draw_ovals(roll_deg, size, shift, rng))
 
 
 def draw_false_alarms(patches: Images, backgrounds: Images, rng: np.random.Generator) -> Images:
@@ -159,18 +176,19 @@ def draw_false_alarms(patches: Images, backgrounds: Images, rng: np.random.Gener
 
     `backgrounds` are uint8 (n, SIDE, SIDE); returns uint8 (n, SIDE, SIDE).
     """
-    views = np.empty((len(patches), SIDE, SIDE), np.uint8)
-    for view, patch, background in zip(views, patches, backgrounds, strict=True):
-        roll_deg, size = rng.normal(0, FALSE_ROLL_DEG), np.exp(rng.normal(0, FALSE_LOG_SIZE))
-        shift = rng.normal(0, FALSE_SHIFT, 2)
-        whole = size / PATCH_SHARE
-        matrix = pose_matrix(PATCH_SIDE, roll_deg, whole, shift, rng.choice((-1.0, 1.0)))
-        view[:] = place(patch, matrix, background, None, shrink=BOX * whole / PATCH_SIDE <= 0.6)
-        if rng.random() < FALSE_MASKED:
-            mask = MASKS[rng.integers(len(MASKS))]
-            share = cv2.warpAffine(mask, pose_matrix(FACE_SIDE, roll_deg, size, shift), (SIDE, SIDE))
-            view[:] = view * share + background * (1 - share)
-    return views
+    count = len(patches)
+    roll_deg = rng.normal(0, FALSE_ROLL_DEG, count)
+    size = np.exp(rng.normal(0, FALSE_LOG_SIZE, count))
+    shift = rng.normal(0, FALSE_SHIFT, (count, 2))
+    mirror, borders = rng.choice((-1.0, 1.0), count), _draw_borders(count, rng)
+    views = np.empty((count, SIDE, SIDE), np.uint8)
+    for i in range(count):
+        whole = size[i] / PATCH_SHARE
+        matrix = pose_matrix(PATCH_SIDE, roll_deg[i], whole, shift[i], mirror[i])
+        views[i] = warp(patches[i], matrix, borders[i], shrink=BOX * whole / PATCH_SIDE < 0.6)
+    shares = draw_ovals(roll_deg, size, shift, rng)
+    shares[rng.random(count) < FALSE_WHOLE] = 1
+    return _blend(views, backgrounds, shares)
 
 
 def light(views: Images, rng: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from edge.command import command
 from edge.errors import DataSplitEmpty, SettingsInvalid
-from edge.finders.haar import load_cascade
 from edge.files import replace_file
+from edge.finders.haar import load_cascade
 from edge.model import ExpressionModel
 from training.fer2013 import CLASSES, Labelled, read_fer2013
 

@@ -202,7 +202,7 @@ def is_whole(content: bytes) -> bool:
 
 
 def load_picture(path: Path) -> Gray:
-    """Read one picture as luma, uint8 (height, width); raises SourceMissing, SourceEmpty or SourceUnreadable naming it."""
+    """Read one picture as luma, uint8 (height, width); raises SourceMissing, SourceEmpty, SourceUnreadable."""
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:

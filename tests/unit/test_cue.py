@@ -188,7 +188,9 @@ def test_a_partner_who_turns_away_keeps_the_cue_for_the_hold_and_then_loses_it_t
 
 def test_where_nobody_faces_the_nearest_is_the_partner() -> None:
     story = Story()
-    story.show(1, (face(1, 100, frontal=0.0), probabilities("sad")), (face(2, 200, frontal=0.0), probabilities("happy")))
+    story.show(
+        1, (face(1, 100, frontal=0.0), probabilities("sad")), (face(2, 200, frontal=0.0), probabilities("happy"))
+    )
     assert story.policy.partner == 2
 
 

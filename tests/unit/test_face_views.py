@@ -12,7 +12,6 @@ from training.face_views import (
     BOX,
     FACE_SIDE,
     LOG_SIZE,
-    MASKS,
     PATCH_SHARE,
     PATCH_SIDE,
     ROLL_DEG,
@@ -20,12 +19,14 @@ from training.face_views import (
     SHIFT,
     SIDE,
     UNITS,
+    WHOLE,
     draw_faces,
     draw_false_alarms,
     draw_misplaced,
+    draw_ovals,
     light,
-    place,
     pose_matrix,
+    warp,
 )
 
 GRAY = 120
@@ -63,8 +64,8 @@ def differ(view: npt.NDArray[np.uint8], pose: npt.NDArray[np.floating], picture:
     y, x = np.mgrid[0:SIDE, 0:SIDE]
     _, right, down, log_size = pose * UNITS
     middle = (SIDE - 1) / 2 + np.array([right, down]) * BOX
-    # Masks leave the middle of a face as it is.
-    inside = np.hypot(x - middle[0], y - middle[1]) < 0.3 * BOX * np.exp(log_size)
+    # Whatever oval was drawn leaves the middle of a face as it is.
+    inside = np.hypot(x - middle[0], y - middle[1]) < 0.2 * BOX * np.exp(log_size)
     return float(np.abs(view.astype(int) - seen.astype(int))[inside].mean())
 
 
@@ -82,7 +83,7 @@ def test_a_view_drawn_at_a_pose_is_what_the_device_sees_there(pose: tuple[float,
     picture, wanted = draw_picture(), np.array(pose)
     turn_deg, right, down, log_size = wanted * UNITS
     matrix = pose_matrix(FACE_SIDE, turn_deg, np.exp(log_size), (right, down))
-    view = place(picture, matrix, np.full((SIDE, SIDE), GRAY, np.uint8), np.ones((FACE_SIDE, FACE_SIDE), np.float32))
+    view = warp(picture, matrix, cv2.BORDER_REPLICATE)
     assert differ(view, wanted, picture) < 6
     for other in np.vstack([np.diag([20 / 45, 0.5, 0.5, 0.7]), np.diag([-20 / 45, -0.5, -0.5, -0.7])]):
         assert differ(view, wanted + other, picture) > 12
@@ -157,7 +158,25 @@ def test_the_same_seed_draws_the_same_views_and_another_one_others() -> None:
     assert not any(np.array_equal(a, b) for a, b in zip(draw(1), draw(2), strict=True))
 
 
-def test_masks_show_the_middle_of_a_face_and_hide_its_corners_or_edges() -> None:
-    for mask in MASKS:
-        assert mask[FACE_SIDE // 2, FACE_SIDE // 2] == 1
-        assert mask[0, 0] < 0.3
+def test_ovals_show_the_middle_of_a_face_wherever_it_is_and_most_hide_what_is_far_from_it() -> None:
+    rng, count = np.random.default_rng(0), 400
+    shift = rng.uniform(-0.2, 0.2, (count, 2))
+    ovals = draw_ovals(rng.uniform(-180, 180, count), np.full(count, 0.5), shift, rng)
+    assert ovals.dtype == np.float32
+    assert 0 <= ovals.min() < ovals.max() <= 1
+    middle = np.round((SIDE - 1) / 2 + shift * BOX).astype(int)
+    assert (ovals[np.arange(count), middle[:, 1], middle[:, 0]] == 1).all()
+    whole = (ovals == 1).all(axis=(1, 2))
+    assert whole.mean() == pytest.approx(WHOLE, abs=0.05)
+    assert not ovals[~whole][:, [0, 0, -1, -1], [0, -1, 0, -1]].any()
+
+
+def test_an_oval_is_taller_than_wide_and_turned_with_its_face() -> None:
+    count = 300
+    y, x = np.mgrid[0:SIDE, 0:SIDE] - (SIDE - 1) / 2
+    for roll_deg in (0.0, 90.0):
+        placed = np.full(count, roll_deg), np.full(count, 0.6), np.zeros((count, 2))
+        ovals = draw_ovals(*placed, np.random.default_rng(0))
+        ovals = ovals[~(ovals == 1).all(axis=(1, 2))]
+        wide, tall = (float((ovals * axis**2).sum() / ovals.sum()) for axis in (x, y))
+        assert (tall > 1.1 * wide) if roll_deg == 0 else (wide > 1.1 * tall)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -41,7 +43,7 @@ def test_every_place_at_every_size_is_in_a_slice(finder: HaarFinder, width: int,
     assert all(0 < piece.cost <= MOST_WINDOWS for piece in pieces)
     sides = sorted({piece.side for piece in pieces})
     assert sides[0] == 40.0
-    assert all(big / small == pytest.approx(1.26) for small, big in zip(sides, sides[1:], strict=False))
+    assert all(big / small == pytest.approx(1.26) for small, big in itertools.pairwise(sides))
     rng = np.random.default_rng(0)
     for side in sides:
         for _ in range(40):

@@ -67,7 +67,7 @@ def test_a_log_line_has_the_published_keys(tmp_path: Path) -> None:
             ],
             "latency_ms": {"find": 3.1, "read": 1.2, "total": 4.5},
             "dropped": 2,
-            "left": {"behind": None, "unread": 0},
+            "left": {"behind": 0.0, "unread": 0},
         }
     ]
 

@@ -1,4 +1,4 @@
-"""`cuelens faces`: stills at every turn, said as lines or as JSON, and one line for each picture that cannot be read."""
+"""`cuelens faces`: stills at every turn, as lines or as JSON, and one line for each picture that cannot be read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,12 @@ def test_a_turned_face_is_found_and_its_turn_told(
 def test_walls_and_stripes_are_no_faces() -> None:
     finder = StillFinder(FaceSettings())
     y, x = np.mgrid[0:240, 0:320]
-    for pattern in (np.full((240, 320), 128), (x // 8 % 2) * 255, ((x + y) // 12 % 2) * 200, (x // 9 + y // 9) % 2 * 255):
+    for pattern in (
+        np.full((240, 320), 128),
+        (x // 8 % 2) * 255,
+        ((x + y) // 12 % 2) * 200,
+        (x // 9 + y // 9) % 2 * 255,
+    ):
         assert finder.find(pattern.astype(np.uint8)) == []
 
 
