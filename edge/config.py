@@ -20,7 +20,7 @@ class FaceSettings:
     finder: str = field(default="haar", metadata={"choices": ("haar",)})
     """What proposes new faces: a name of edge.finders."""
 
-    least_side: int = field(default=40, metadata={"range": (20, 1000)})
+    least_side: int = field(default=32, metadata={"range": (20, 1000)})
     """Faces narrower than this in the frame are not looked for: each step down costs more than all before it."""
 
     fov_deg: float = field(default=62.2, metadata={"range": (10.0, 170.0)})
@@ -44,7 +44,7 @@ class FaceSettings:
     The sequential test of Wald (Annals of Mathematical Statistics 16, 1945); false faces are transient.
     """
 
-    coast: float = field(default=0.5, metadata={"range": (0.0, 5.0)})
+    coast: float = field(default=0.8, metadata={"range": (0.0, 5.0)})
     """Seconds for which a lost face is looked for where it should be: a hand, a blink of the finder."""
 
     remember: float = field(default=8.0, metadata={"range": (0.0, 600.0)})

@@ -33,6 +33,8 @@ RESTLESS = 0.08  # sides, or share of the size, by which a spot moved so far tha
 RESTLESS_DEG = 8.0
 MOST_LOOKS = 3
 SMALLER = 0.7  # of the least side searched: how much smaller a face may turn out to be
+CHEST_WIDE, CHEST_DEEP = 1.0, 3.5  # faces to each side of a face's middle, and below it
+CHEST_PRINT = 1.2  # of the face's width: a head as near as its neighbour's is no larger
 NUDGES = ((0.05, 0.05, 1.06), (-0.05, 0.05, 0.95), (0.0, -0.07, 1.0))  # right and down in sides, zoom
 MOST_EVIDENCE = 4.0  # of one look: no frame alone confirms a face that another could deny
 KEEP = -1.0  # log odds from which a look at a known face has found it: that one was there a frame ago counts too
@@ -72,6 +74,17 @@ def nudge(verifier: FaceVerifier, pyramid: Pyramid, spot: Spot) -> float:
     A face stays one when it is moved; clutter that happened to look like one seldom does.
     """
     return sum(min(verifier.look(pyramid, spot.moved(*by)).score, MOST_EVIDENCE) for by in NUDGES)
+
+
+def on_chest(owner: Spot, spot: Spot) -> bool:
+    """Tell whether a spot lies on the chest below a face and is clearly wider than it: a print on a shirt, no head.
+
+    Somebody nearer, exactly there, is taken once either of them has moved aside: a head hides the chest behind it.
+    """
+    angle = np.deg2rad(owner.roll_deg)
+    x, y = (spot.cx - owner.cx) / owner.side, (spot.cy - owner.cy) / owner.side
+    right, down = np.cos(angle) * x + np.sin(angle) * y, -np.sin(angle) * x + np.cos(angle) * y
+    return bool(abs(right) < CHEST_WIDE and 0.8 < down < CHEST_DEEP and spot.side > CHEST_PRINT * owner.side)
 
 
 def describe_face(pyramid: Pyramid, spot: Spot, number: int, score: float, fov_deg: float) -> Face:
@@ -189,6 +202,8 @@ class FaceFinder:
                 # The wearer's head turned every face at once, those that are hidden too.
                 track.spot = track.spot.moved(0.0, 0.0, 1.0, turn_deg)
         self._tracks = [track for track in self._tracks if t - track.seen <= self._patience(track)]
+        heads = [track.spot for track in self._tracks if track.present and track.confirmed]
+        self._tracks = [track for track in self._tracks if not any(on_chest(head, track.spot) for head in heads)]
         upright = [track.spot.roll_deg for track in self._tracks if track.present and track.confirmed]
         if upright:
             self._level_deg = float(np.median(upright))
@@ -226,7 +241,8 @@ class FaceFinder:
         look = self._look(pyramid, proposal)
         if look.score < settings.admit or look.spot.side < settings.least_side * SMALLER:
             return
-        if any(track.present and shared(track.spot, look.spot) > COVERED for track in self._tracks):
+        known = [track for track in self._tracks if track.present]
+        if any(shared(track.spot, look.spot) > COVERED or on_chest(track.spot, look.spot) for track in known):
             return
         evidence = nudge(self._verifier, pyramid, look.spot)
         self._looks += len(NUDGES)

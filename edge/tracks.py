@@ -22,6 +22,7 @@ JITTER = 0.04  # faces: by which one look misses a face's middle (benchmarks/fac
 ROLL_GAIN = 0.6  # of a look's roll: one look is 4 degrees off, a head turns 60 degrees a second at most
 RENEWED = 0.2  # of the remembered appearance, a look
 LOOKS_COUNT = 0.5  # faces that a wholly other appearance is worth
+BELIEVED = 0.5  # seconds after which the speed of a hidden face is a third of what it was
 LONGEST_STEP = 0.5  # seconds over which a speed is believed
 
 
@@ -47,6 +48,8 @@ class Track:
         """Move on to `t` by the face's own velocity and return where it should be (a Kalman filter's first half)."""
         dt = min(max(t - self._at, 0.0), LONGEST_STEP)
         self._at = t
+        if not self.present:  # a speed that nobody confirms is believed less and less, so that it does not run away
+            self.velocity = self.velocity * np.exp(-dt / BELIEVED)
         dx, dy, grown = self.velocity * dt
         spot = self.spot
         zoom = float(np.exp(np.clip(grown, -0.3, 0.3)))
@@ -75,9 +78,8 @@ class Track:
         self.seen, self.present = t, True
 
     def miss(self) -> None:
-        """Take that the face was not found: its speed is believed less and less, so that it does not run away."""
+        """Take that the face was not found."""
         self.present = False
-        self.velocity = self.velocity * 0.8
 
     def remember(self, looks: Vector) -> None:
         """Mix the newest appearance into what is remembered."""

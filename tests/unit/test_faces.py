@@ -204,6 +204,22 @@ def test_the_scan_leans_as_the_faces_do(person: DemoSource) -> None:
     assert scanned[30.0] == max(scanned.values())
 
 
+def test_a_larger_face_printed_on_somebodys_chest_is_not_taken(person: DemoSource) -> None:
+    truth, gray = person.truth(steady(person)), person.render(steady(person))
+    assert truth.box is not None
+    x, y, side, _ = truth.box
+    head = gray[y - side // 8 : y + side + side // 8, x - side // 8 : x + side + side // 8]
+
+    def found(print_at: tuple[int, int]) -> int:
+        frame, finder = np.full((480, 640), 120, np.uint8), FaceFinder(FaceSettings())
+        for size, (left, top) in ((120, (100, 20)), (220, print_at)):
+            frame[top : top + size, left : left + size] = cv2.resize(head, (size, size))
+        return len([finder.find(frame, number / FPS) for number in range(20)][-1])
+
+    assert found((60, 200)) == 1, "below the head"
+    assert found((380, 200)) == 2, "beside it: somebody else"
+
+
 def test_a_clock_that_goes_back_begins_anew(person: DemoSource) -> None:
     empty, seq = np.full((480, 640), 90, np.uint8), steady(person)
     finder = FaceFinder(FaceSettings())
