@@ -159,7 +159,7 @@ class FaceFinder:
             whole[piece.side, piece.roll_deg] += piece.cost
         self._chances = np.array(
             [
-                piece.cost / whole[piece.side, piece.roll_deg] * min(1.0, piece.side / NEAR_SIDE) ** 2
+                piece.cost / whole[piece.side, piece.roll_deg] * min(1.0, piece.side / NEAR_SIDE)
                 for piece in self._slices
             ]
         )
