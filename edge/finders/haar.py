@@ -59,10 +59,11 @@ class HaarFinder:
         zoom = WINDOW / piece.side
         copy = pyramid.window(piece.cx, piece.cy, piece.roll_deg, zoom, piece.width, piece.height)
         size = (WINDOW, WINDOW)
-        hits = self._cascade.detectMultiScale(copy, 1.1, 0, minSize=size, maxSize=size)
+        hits = np.asarray(self._cascade.detectMultiScale(copy, 1.1, 0, minSize=size, maxSize=size))
         if not len(hits):
             return []
-        middles = np.asarray(hits, np.float64)[:, :2] + (WINDOW - 1) / 2
+        # OpenCV's threads bring them in any order, which must not change what is proposed.
+        middles = np.array(sorted(hits[:, :2].tolist())) + (WINDOW - 1) / 2
         whole = Spot(piece.cx, piece.cy, piece.side, piece.roll_deg)
         ahead = ((middles - (np.array(copy.shape[::-1]) - 1) / 2) / WINDOW).tolist()
         groups: list[list[list[float]]] = []

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
-HOST = {f"cuelens-{name}" for name in ("data", "train", "evaluate", "explain", "ship", "convert", "bench")}
+HOST = {
+    f"cuelens-{name}"
+    for name in ("data", "train", "evaluate", "explain", "ship", "convert", "verifier", "bench", "bench-faces")
+}
+MODELS = ("emotion.tflite", "emotion.json", "face.tflite", "face.json")
 SCRIPTS = {"cuelens", *HOST}
 
 
@@ -46,13 +50,13 @@ def test_wheel_is_the_devices(wheel: Path, repository: Path) -> None:
         files = {name for name in archive.namelist() if ".dist-info/" not in name}
         code = {path for path in repository.glob("edge/**/*") if path.is_file() and path.parent.name != "__pycache__"}
         expected = {path.relative_to(repository).as_posix() for path in code}
-        assert files == expected | {"edge/model/emotion.tflite", "edge/model/emotion.json"}
+        assert files == expected | {f"edge/model/{name}" for name in MODELS}
         assert console_scripts(archive) == {"cuelens"}
 
 
 def test_wheel_holds_the_shipped_model(wheel: Path, repository: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        for name in ("emotion.tflite", "emotion.json"):
+        for name in MODELS:
             assert archive.read(f"edge/model/{name}") == (repository / "models" / name).read_bytes()
         json.loads(archive.read("edge/model/emotion.json"))
 

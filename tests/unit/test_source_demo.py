@@ -160,7 +160,7 @@ def test_a_tilted_head_is_tilted_clockwise_when_the_truth_says_so(demo: DemoSour
     middle = (x + side / 2, y + side / 2)
     scores = {}
     for sign in (1, -1):
-        matrix = cv2.getRotationMatrix2D(middle, sign * truth.roll_deg)
+        matrix = cv2.getRotationMatrix2D(middle, sign * truth.roll_deg, 1.0)
         turned = cv2.warpAffine(demo.render(seq), matrix, (WIDTH, HEIGHT))
         face = turned[y : y + side, x : x + side].astype(int)
         scores[sign] = np.abs(face - face[:, ::-1]).mean()
