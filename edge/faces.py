@@ -23,7 +23,7 @@ from edge.views import Pyramid, Spot, shared, wrap_deg
 ROLLS_DEG = (0.0, -30.0, 30.0, -60.0, 60.0)  # searched: a cascade's hits halve about 15 degrees off
 ROLL_SPREAD_DEG = 15.0  # of new faces around the angle that the wearer's head has: makes 30 degrees a seventh as likely
 LEAST_CHANCE = 0.02  # of the angles farthest from it
-NEAR_SIDE = 80.0  # pixels: from here on down a new face matters less, it is too far to be read well
+NEAR_SIDE = 60.0  # pixels: from here on down a new face matters less, it is too far to be read well
 LARGEST_SHARE = 0.9  # of the frame's shorter side: nobody talks from nearer
 FIRST_AGE = 1.0  # seconds
 BUSY_SHARE = 0.5  # of the budget, while a face is there: it costs a reading too, and a newcomer can wait
