@@ -249,7 +249,10 @@ class FaceFinder:
         seen = self._appearance(pyramid, look.spot)
         gone = [track for track in self._tracks if not track.present and track.looks is not None]
         unlike = np.array([[1.0 - float(track.looks @ seen)] for track in gone if track.looks is not None])
-        for row, _ in assign(unlike.reshape(-1, 1), ALIKE):
+        # One that was hidden a moment ago may also be known by its place: half a face is not alike the whole.
+        soon = np.array([[t - track.seen <= settings.coast] for track in gone], bool)
+        placed = np.where(soon, ALIKE / NEAR * distances(gone, [look.spot], [seen]), np.inf).reshape(-1, 1)
+        for row, _ in assign(np.minimum(unlike.reshape(-1, 1), placed), ALIKE):
             track = gone[row]
             track.spot, track.velocity = look.spot, np.zeros(3)
             track.correct(look.spot, t)

@@ -12,6 +12,8 @@ from edge.config import FaceSettings
 from edge.faces import FaceFinder, crop_face
 from edge.finders.haar import load_cascade
 from edge.sources.demo import DemoSource
+from edge.sources.file import load_picture
+from edge.stills import StillFinder
 from edge.types import Box, Face, Gray
 
 FPS = 30
@@ -119,7 +121,8 @@ def test_a_face_that_comes_back_looking_the_same_keeps_its_id_and_after_long_get
     assert until_found(here) != first
 
 
-def test_two_faces_that_cross_keep_their_ids(person: DemoSource) -> None:
+@pytest.mark.parametrize("frames", [45, 60, 90, 120])
+def test_two_faces_that_cross_keep_their_ids(person: DemoSource, frames: int) -> None:
     """Two copies of her, one lit from the left and one from the right, walk through each other."""
     truth, gray = person.truth(steady(person)), person.render(steady(person))
     assert truth.box is not None
@@ -130,8 +133,8 @@ def test_two_faces_that_cross_keep_their_ids(person: DemoSource) -> None:
     finder = FaceFinder(FaceSettings())
     before: dict[int, float] = {}
     faces: list[Face] = []
-    for number in range(90):
-        frame, step = wall.copy(), number / 89
+    for number in range(frames):
+        frame, step = wall.copy(), number / (frames - 1)
         for left, shade, top in ((40 + 400 * step, light[::-1], 120), (440 - 400 * step, light, 150)):
             at = round(left)
             frame[top : top + 150, at : at + 150] = np.clip(head * shade, 0, 255).astype(np.uint8)
@@ -286,13 +289,9 @@ def test_real_faces_are_found_and_textures_are_not(shared: Path) -> None:
 
     assert share("WolfgangLanger_Pexels.mp4") >= 0.95
     assert share("asl_gestures_again.mkv") >= 0.95
-    assert share("bottle-detection.mp4") <= 0.01
+    assert share("head-pose-face-detection-female-and-male.mp4") >= 0.85
+    for nobody in ("bottle-detection.mp4", "car-detection.mp4"):
+        assert share(nobody) <= 1 / 500
     pictures = sorted((shared / "no_face" / "images").iterdir())
-    fired = 0
-    for path in pictures:
-        finder, gray = FaceFinder(FaceSettings()), cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        assert gray is not None
-        for number in range(3):
-            faces = finder.find(gray.astype(np.uint8), float(number))
-        fired += bool(faces)
-    assert fired <= 0.02 * len(pictures)
+    finder = StillFinder(FaceSettings())
+    assert sum(bool(finder.find(load_picture(path))) for path in pictures) <= 0.02 * len(pictures)
