@@ -35,7 +35,7 @@ class FaceSettings:
     reads: int = field(default=1, metadata={"range": (1, 20)})
     """Faces read in a frame: the partner every other time at least, the others in turns."""
 
-    admit: float = field(default=1.0, metadata={"range": (-10.0, 10.0)})
+    admit: float = field(default=0.5, metadata={"range": (-10.0, 10.0)})
     """Log odds that the verifier must give a proposal for it to be followed at all."""
 
     confirm: float = field(default=6.0, metadata={"range": (-10.0, 100.0)})
