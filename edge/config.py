@@ -27,7 +27,7 @@ class FaceSettings:
     """The camera's horizontal field of view, for distances: 62.2 Camera Module 2, 66 Module 3 (data sheets)."""
 
     budget: int = field(default=4000, metadata={"range": (100, 1_000_000)})
-    """Windows of a full scan that are tried in a frame, half of them while a face is there: the rest waits."""
+    """Windows of a full scan that are tried in a frame, fewer while a face is there: the rest waits."""
 
     burst: int = field(default=36_000, metadata={"range": (100, 10_000_000)})
     """Windows that may be saved up: what the first frame, or one after quiet frames, may cost at most."""
@@ -44,7 +44,7 @@ class FaceSettings:
     The sequential test of Wald (Annals of Mathematical Statistics 16, 1945); false faces are transient.
     """
 
-    coast: float = field(default=0.8, metadata={"range": (0.0, 5.0)})
+    coast: float = field(default=1.5, metadata={"range": (0.0, 5.0)})
     """Seconds for which a lost face is looked for where it should be: a hand, a blink of the finder."""
 
     remember: float = field(default=8.0, metadata={"range": (0.0, 600.0)})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from statistics import median
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from edge.config import FaceSettings
 from edge.finders import Finder, Slice, open_finder
 from edge.quality import FACE_M, FACE_M_ERROR, judge_quality
-from edge.tracks import Track, appearance, assign, distances
+from edge.tracks import BELIEVED, Track, appearance, assign, distances
 from edge.types import Face, Gray, Work
 from edge.verifier import FaceVerifier, Look
 from edge.views import Pyramid, Spot, shared, wrap_deg
@@ -26,7 +27,7 @@ LEAST_CHANCE = 0.02  # of the angles farthest from it
 NEAR_SIDE = 60.0  # pixels: from here on down a new face matters less, it is too far to be read well
 LARGEST_SHARE = 0.9  # of the frame's shorter side: nobody talks from nearer
 FIRST_AGE = 1.0  # seconds
-BUSY_SHARE = 0.5  # of the budget, while a face is there: it costs a reading too, and a newcomer can wait
+BUSY_SHARE = 0.4  # of the budget, while a face is there: it costs a reading too, and a newcomer can wait
 LOOK_COST = 350  # windows that take as long as a look at a proposal
 COVERED = 0.5  # of the smaller spot, from which two are one face: no face is inside another
 RESTLESS = 0.08  # sides, or share of the size, by which a spot moved so far that a second look pays
@@ -194,7 +195,7 @@ class FaceFinder:
             track.evidence += min(look.score, MOST_EVIDENCE)
             track.confirmed = track.confirmed or track.evidence >= settings.confirm
             track.remember(looks[column])
-        turn_deg = float(np.median(turns_deg)) if turns_deg else 0.0
+        turn_deg = median(turns_deg) if turns_deg else 0.0
         matched = {id(followed[row]) for row, _ in pairs}
         for track in self._tracks:
             if id(track) not in matched:
@@ -206,7 +207,7 @@ class FaceFinder:
         self._tracks = [track for track in self._tracks if not any(on_chest(head, track.spot) for head in heads)]
         upright = [track.spot.roll_deg for track in self._tracks if track.present and track.confirmed]
         if upright:
-            self._level_deg = float(np.median(upright))
+            self._level_deg = median(upright)
 
     def _patience(self, track: Track) -> float:
         return self._settings.remember if track.confirmed else 0.0
@@ -250,8 +251,10 @@ class FaceFinder:
         gone = [track for track in self._tracks if not track.present and track.looks is not None]
         unlike = np.array([[1.0 - float(track.looks @ seen)] for track in gone if track.looks is not None])
         # One that was hidden a moment ago may also be known by its place: half a face is not alike the whole.
-        soon = np.array([[t - track.seen <= settings.coast] for track in gone], bool)
-        placed = np.where(soon, ALIKE / NEAR * distances(gone, [look.spot], [seen]), np.inf).reshape(-1, 1)
+        # The longer it was hidden, the farther it may have gone from where it was expected.
+        hidden = np.array([t - track.seen for track in gone]).reshape(-1, 1)
+        near = NEAR * (1 + hidden / BELIEVED)
+        placed = np.where(hidden <= settings.coast, ALIKE * distances(gone, [look.spot], [seen]) / near, np.inf)
         for row, _ in assign(np.minimum(unlike.reshape(-1, 1), placed), ALIKE):
             track = gone[row]
             track.spot, track.velocity = look.spot, np.zeros(3)

@@ -101,8 +101,8 @@ def assign(cost: Matrix, most: float) -> list[tuple[int, int]]:
     `cost` is float (rows, columns); returns (row, column) pairs. Kuhn (1955) and Munkres (1957), in the form with
     potentials and shortest augmenting paths of Jonker and Volgenant (1987).
     """
-    if cost.size == 0:
-        return []
+    if cost.size <= 1:  # nearly every frame's
+        return [(0, 0)] if cost.size and cost[0, 0] <= most else []
     rows, columns = cost.shape
     if rows > columns:
         return sorted((row, column) for column, row in assign(cost.T, most))
