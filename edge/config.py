@@ -33,7 +33,10 @@ class FaceSettings:
     """Windows that may be saved up: what the first frame, or one after quiet frames, may cost at most."""
 
     reads: int = field(default=1, metadata={"range": (1, 20)})
-    """Faces read in a frame: the partner every other time at least, the others in turns."""
+    """Faces read in a frame, at most: the partner when it is due, the others in turns between."""
+
+    read_interval: float = field(default=0.05, metadata={"range": (0.0, 1.0)})
+    """Seconds between readings of a face: a fifth of the filter's memory, and reading is half of a frame's cost."""
 
     admit: float = field(default=0.5, metadata={"range": (-10.0, 10.0)})
     """Log odds that the verifier must give a proposal for it to be followed at all."""

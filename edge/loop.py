@@ -5,6 +5,7 @@ source thread -> newest-frame slot -> this loop -> each sink's own one-place mai
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from edge.config import Settings
+from edge.config import FaceSettings, Settings
 from edge.cue import CuePolicy
 from edge.errors import CuelensError, LoopStuck, SinkFailed
 from edge.faces import FaceFinder, crop_face
@@ -25,6 +26,7 @@ Item = TypeVar("Item")
 
 WAIT = 0.1  # seconds between looks at the stop flag: signals end the loop within this
 STALL = 1.0  # seconds without a frame until the wearer is told
+CLOCK_STEP = 0.002  # seconds by which frames come early
 END = 3.0  # seconds a thread may take to end before it is named and left behind
 
 
@@ -148,22 +150,23 @@ class _Outlet:
 
 
 class Turns:
-    """Who is read in a frame, where reading everybody would cost too much."""
+    """Who is read in a frame, where reading everybody in every frame would cost most of it."""
 
-    def __init__(self, reads: int) -> None:
-        self._reads = reads
-        self._waited: dict[int, int] = {}  # frames since each present face was read
+    def __init__(self, settings: FaceSettings) -> None:
+        self._settings = settings
+        self._read: dict[int, float] = {}  # when each present face was, on the capture clock
 
-    def choose(self, faces: Sequence[Face], partner: int | None) -> list[Face]:
-        """Return the faces to read now, at most `reads`: the partner every other time at least, the others in turns."""
-        self._waited = {face.id: self._waited.get(face.id, len(faces)) + 1 for face in faces}
-        weight = max(1, len(faces) - 1)
+    def choose(self, faces: Sequence[Face], partner: int | None, t: float) -> list[Face]:
+        """Return the faces to read at `t`: the partner whenever it is due, the others in turns between."""
+        self._read = {face.id: self._read[face.id] for face in faces if self._read.get(face.id, math.inf) <= t}
 
-        def urgency(face: Face) -> int:
-            return self._waited[face.id] * (weight if face.id == partner else 1)
+        def waited(face: Face) -> float:
+            return t - self._read.get(face.id, -math.inf)
 
-        chosen = sorted(faces, key=urgency, reverse=True)[: self._reads]
-        self._waited |= {face.id: 0 for face in chosen}
+        due = [face for face in faces if waited(face) >= self._settings.read_interval - CLOCK_STEP]
+        due.sort(key=lambda face: (face.id == partner, waited(face)), reverse=True)
+        chosen = due[: self._settings.reads]
+        self._read |= {face.id: t for face in chosen}
         return chosen
 
 
@@ -189,7 +192,7 @@ def run(
     A sink that fails is reported through `say` and left out; the run ends with the last one.
     """
     finder = FaceFinder(settings.faces)
-    turns = Turns(settings.faces.reads)
+    turns = Turns(settings.faces)
     readings: dict[int, Reading] = {}
     labels = model.contract.labels
     policy = CuePolicy(settings.cue, labels)
@@ -232,7 +235,7 @@ def run(
             heard, lost_camera = time.monotonic(), False
             faces = finder.find(frame.gray, frame.t)
             found = time.monotonic()
-            chosen = turns.choose(faces, policy.partner)
+            chosen = turns.choose(faces, policy.partner, frame.t)
             crops = (crop_face(frame.gray, face, model.contract.side) for face in chosen)
             fresh = [Reading(face.id, model.read(crop), frame.t) for face, crop in zip(chosen, crops, strict=True)]
             readings = {face.id: readings[face.id] for face in faces if face.id in readings}
