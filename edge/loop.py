@@ -154,6 +154,7 @@ class Turns:
 
     def __init__(self, settings: FaceSettings) -> None:
         self._settings = settings
+        self.left = 0  # faces that were due and had to wait
         self._read: dict[int, float] = {}  # when each present face was, on the capture clock
 
     def choose(self, faces: Sequence[Face], partner: int | None, t: float) -> list[Face]:
@@ -166,6 +167,7 @@ class Turns:
         due = [face for face in faces if waited(face) >= self._settings.read_interval - CLOCK_STEP]
         due.sort(key=lambda face: (face.id == partner, waited(face)), reverse=True)
         chosen = due[: self._settings.reads]
+        self.left = len(due) - len(chosen)
         self._read |= {face.id: t for face in chosen}
         return chosen
 
@@ -242,7 +244,7 @@ def run(
             readings |= {reading.face_id: reading for reading in fresh}
             read = time.monotonic()
             cue = policy.update(faces, fresh, frame.t)
-            work = replace(finder.work, unread=len(faces) - len(fresh))
+            work = replace(finder.work, unread=turns.left)
             shown = time.monotonic()
             captured = frame.t if source.live else frame.t_arrived  # a recording's `t` is not of our clock
             latency_ms = {

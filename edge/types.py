@@ -78,7 +78,7 @@ class Work:
     looks: int = 0  # of the verifier
     windows: int = 0  # of the scan for new faces
     behind: float = 0.0  # seconds for which the part of the upright scan that waits longest has waited
-    unread: int = 0  # faces whose reading is an earlier frame's, or none
+    unread: int = 0  # faces whose reading was due and is left to a later frame
 
 
 @dataclass(frozen=True, slots=True)

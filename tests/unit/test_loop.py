@@ -213,3 +213,8 @@ def test_a_newcomer_is_read_at_once_and_a_clock_that_goes_back_stops_nobody() ->
 def test_without_an_interval_everybody_may_be_read_in_every_frame() -> None:
     turns, faces = Turns(FaceSettings(read_interval=0.0, reads=3)), [Face(n, (0, 0, 80, 80), 0.0) for n in (1, 2, 3)]
     assert [len(turns.choose(faces, 1, number / 30)) for number in range(4)] == [3] * 4
+    assert turns.left == 0
+    assert [face.id for face in Turns(FaceSettings()).choose(faces, 2, 0.0)] == [2]
+    hasty = Turns(FaceSettings())
+    hasty.choose(faces, 2, 0.0)
+    assert hasty.left == 2
