@@ -28,7 +28,7 @@ demo | run | faces)
     ;;
 host)
     environment .venv-host host
-    say "ready in .venv-host/bin: cuelens-data, cuelens-train, cuelens-evaluate, cuelens-explain, cuelens-convert, cuelens-ship, cuelens-bench"
+    say "ready in .venv-host/bin: cuelens-data, cuelens-train, cuelens-evaluate, cuelens-explain, cuelens-convert, cuelens-ship, cuelens-verifier, cuelens-bench, cuelens-bench-faces"
     ;;
 arm64) exec "$root/deploy/arm64.sh" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;

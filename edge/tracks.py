@@ -18,8 +18,8 @@ Matrix = npt.NDArray[np.float64]
 Vector = npt.NDArray[np.float64]
 
 JERK = 6.0  # faces a second squared: what a head's (or the wearer's) acceleration varies by
-JITTER = 0.04  # faces: by which one look misses a face's middle (benchmarks/faces.py turned)
-ROLL_GAIN = 0.6  # of a look's roll: one look is 4 degrees off, a head turns 60 degrees a second at most
+JITTER = 0.04  # faces: by which one look misses a face's middle (median 0.03: `shift` in models/face.json)
+ROLL_GAIN = 0.6  # of a look's roll: one look is 5 degrees off, a head turns 60 degrees a second at most
 RENEWED = 0.2  # of the remembered appearance, a look
 LOOKS_COUNT = 0.5  # faces that a wholly other appearance is worth
 BELIEVED = 0.5  # seconds after which the speed of a hidden face is a third of what it was
