@@ -53,7 +53,7 @@ def write_table(path: Path, **more: int) -> None:
 def desk(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the checkout to the README's commands, and keeps what they write out of it."""
     folder = tmp_path_factory.mktemp("desk")
-    for name in ("deploy.sh", "models", ".venv", ".venv-host"):
+    for name in ("deploy.sh", "models", "tests", ".venv", ".venv-host"):
         (folder / name).symlink_to(repository / name)
     write_table(folder / "fer2013.csv", PrivateTest=70)
     return folder

@@ -341,7 +341,7 @@ def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
     done = subprocess.run(run, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    read = [face["class"] for line in log for face in line["faces"]]
+    read = [face["class"] for line in log for face in line["faces"] if face["class"]]  # a new face waits for its turn
     assert len(read) > 20
     if recipe == "dummy":
         assert set(read) == {"happy"}
