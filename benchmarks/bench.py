@@ -25,10 +25,12 @@ from benchmarks.machine import machine, software, state
 from benchmarks.schema import VERSION
 from edge.command import command
 from edge.config import Settings, check
+from edge.control import Control
 from edge.errors import CuelensError, RuntimeMissing, SettingsInvalid, SourceEmpty
 from edge.health import peak_rss_mb, percentiles
 from edge.quiet import tame_opencv
 from edge.sources import SOURCES, open_source
+from edge.types import Capabilities
 
 if TYPE_CHECKING:
     from edge.health import Health
@@ -124,7 +126,7 @@ def measure(plan: Plan, *, progress: bool = True) -> dict[str, Any]:
     model_load_ms = 1000 * (time.perf_counter() - begun)
 
     def play(source: _Played, sink: _Counter) -> Health:
-        outcome = run(settings, source, model, [("counter", sink)], threading.Event(), say=lambda line: None)
+        outcome = run(Control(settings), source, model, [("counter", sink)], threading.Event(), say=lambda line: None)
         if outcome.failures:
             raise outcome.failures[0]
         return outcome.health
@@ -266,6 +268,8 @@ class _Played:
 
 class _Counter:
     """The sink: it keeps nothing but the picture's size, and moves the progress bar."""
+
+    capabilities = Capabilities(every_frame=True, reopens=False)
 
     def __init__(self, total: int | None, *, progress: bool) -> None:
         self.width = self.height = 0

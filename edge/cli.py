@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import os
 import signal
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge.command import command
-from edge.config import Settings, check, load_settings
+from edge.config import SENSITIVITIES, CueSettings, Settings, check, load_settings, with_sensitivity
+from edge.control import Control
 from edge.errors import CuelensError, SettingsInvalid
 from edge.quiet import tame_opencv
-from edge.sinks import SINKS, open_sink
+from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sources import SOURCES, open_source
-
-if TYPE_CHECKING:
-    from edge.types import Sink
 
 DEMO_SECONDS = 20.0
 
@@ -39,29 +38,46 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
         sub.add_argument("--model", help="a .tflite file with its contract beside it; default the shipped one")
         sub.add_argument("--threads", type=int, help="of the interpreter; more than 1 is rarely faster")
         sub.add_argument("--seconds", type=float, help="end after this long")
+        sub.add_argument("--saved", type=Path, help="file for settings that are changed and saved while it runs")
         sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     stills = commands.add_parser("faces", help="find the faces in pictures")
     stills.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE", help="a picture: .jpg, .png, .webp, ...")
     stills.add_argument("--json", action="store_true", help="a line of JSON for each picture")
     stills.add_argument("--config", type=Path, help="settings file (TOML), of which [faces] counts")
     stills.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    again = commands.add_parser("replay", help="decide a log's cues again, without pixels")
+    again.add_argument("log", type=Path, metavar="LOG", help="what --sink log:PATH wrote")
+    again.add_argument("--settings", type=Path, help="settings file (TOML) whose [cue] is tried; default the log's own")
+    again.add_argument("--sensitivity", choices=tuple(SENSITIVITIES), help="tried instead of the log's own settings")
+    again.add_argument("--out", type=Path, help="write the log with the new cues")
+    again.add_argument("--timeline", type=Path, help="draw what was read, logged and shown now: a .svg for a browser")
+    again.add_argument(
+        "--start", type=float, default=0.0, help="seconds from the log's begin that --timeline starts at"
+    )
+    again.add_argument("--seconds", type=float, default=math.inf, help="... and lasts; default to the end")
+    again.add_argument("--json", action="store_true", help="print the counts as JSON")
+    again.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.command == "replay":
+        return _replay(args)
     if args.command == "faces":
         return _find_faces(args)
-    settings = _settings(args)
+    control = Control(_settings(args), args.saved or _saved_by_systemd())
+    try:
+        control.load()
+    except SettingsInvalid as error:
+        print(f"cuelens: {error}; going on without what was saved", file=sys.stderr)
+    settings = control.settings
     from edge.loop import run
     from edge.model import ExpressionModel
 
     tame_opencv()
     model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
     source = open_source(settings.source, live=settings.pace == "live")
-    sinks: list[tuple[str, Sink]] = []
     try:
-        sinks += ((spec, open_sink(spec)) for spec in settings.sinks)
+        sinks = open_sinks(settings.sinks, control)
     except BaseException:
         source.close()
-        for _, sink in sinks:
-            sink.close()
         raise
     truth = None
     if args.command == "demo":
@@ -74,7 +90,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    outcome = run(settings, source, model, sinks, stop, args.seconds)
+    outcome = run(control, source, model, sinks, stop, args.seconds, reopen=lambda spec: open_sink(spec, control))
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
     print(outcome.health.summary(), file=out)
@@ -104,6 +120,32 @@ def _find_faces(args: argparse.Namespace) -> int:
             continue
         print(json.dumps(still_record(path, faces)) if args.json else describe_still(path, faces), flush=True)
     return code
+
+
+def _replay(args: argparse.Namespace) -> int:
+    """Decide a log's cues again, and write, draw and count them."""
+    from edge.files import replace_file
+    from edge.replay import describe_summary, replay, summarise
+    from edge.sinks.log import log_line
+
+    settings = load_settings(args.settings).cue if args.settings else None
+    if args.sensitivity:
+        settings = with_sensitivity(settings or CueSettings(), args.sensitivity)
+    decisions = list(replay(args.log, settings))
+    if args.out:
+        replace_file(args.out, b"".join(log_line(item.record) for item in decisions))
+    if args.timeline:
+        from edge.timeline import draw_timeline
+
+        replace_file(args.timeline, draw_timeline(decisions, args.start, args.seconds).encode())
+    summary = summarise(decisions)
+    print(json.dumps(summary) if args.json else describe_summary(summary))
+    return 0
+
+
+def _saved_by_systemd() -> Path | None:
+    folder = os.environ.get("STATE_DIRECTORY")  # systemd.exec(5)
+    return Path(folder) / "settings.toml" if folder else None
 
 
 def _settings(args: argparse.Namespace) -> Settings:

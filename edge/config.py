@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -58,29 +59,71 @@ class FaceSettings:
 class CueSettings:
     """When the cue changes; seconds on the capture clock, probabilities 0 to 1."""
 
-    filter: float = field(default=0.25, metadata={"range": (0.0, 10.0)})
-    """Time constant of the probability filter: long against frames, short against expressions."""
+    sensitivity: str = field(default="normal", metadata={"choices": ("calm", "normal", "quick")})
+    """Moves the settings of SENSITIVITIES together; one that is set itself stays as set."""
 
-    enter: float = field(default=0.45, metadata={"range": (0.0, 1.0)})
-    """An expression is shown from this evidence on: its probability's way from chance (0) to certain (1).
+    filter: float = field(default=0.1, metadata={"range": (0.0, 10.0)})
+    """Seconds, time constant of the probability filter: long against frames, short against expressions."""
 
-    Chance counts the classes behind a word: an even vote of seven gives `upset` 4/7, and is no evidence.
+    grain: float = field(default=0.15, metadata={"range": (0.0, 1.0)})
+    """Seconds of readings that are taken together in judging how much readings contradict each other."""
+
+    memory: float = field(default=4.0, metadata={"range": (0.0, 60.0)})
+    """Seconds over which it is remembered how much the readings contradicted each other."""
+
+    doubt: float = field(default=3.0, metadata={"range": (0.0, 10.0)})
+    """Standard errors of the filtered value that are taken off it: what flickers must convince more."""
+
+    enter: float = field(default=0.68, metadata={"range": (0.0, 1.0)})
+    """An expression is shown from this filtered probability on; an even vote of the seven gives `upset` 4/7."""
+
+    leave: float = field(default=0.58, metadata={"range": (0.0, 1.0)})
+    """A shown expression fades below this: the gap to `enter` is the hysteresis."""
+
+    margin: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
+    """An expression is only shown when its probability leads the next by this much."""
+
+    onset: float = field(default=0.15, metadata={"range": (0.0, 5.0)})
+    """Seconds for which an expression must be clear before it is shown: a spike of one frame is none."""
+
+    decay: float = field(default=0.1, metadata={"range": (0.0, 5.0)})
+    """Seconds for which a shown expression may be unclear before it is dropped: a blink, a word spoken."""
+
+    restless: float = field(default=1.0, metadata={"range": (0.0, 10.0)})
+    """Seconds by which the onset grows for each short-lived expression shown lately, as routers damp routes that flap.
+
+    RFC 2439 (1998).
     """
 
-    leave: float = field(default=0.30, metadata={"range": (0.0, 1.0)})
-    """A shown expression is dropped below this: the gap to `enter` is the hysteresis."""
+    lasting: float = field(default=1.5, metadata={"range": (0.1, 60.0)})
+    """Seconds, time constant by which an expression that was shown longer counts less as short-lived."""
 
-    margin: float = field(default=0.10, metadata={"range": (0.0, 1.0)})
-    """An expression is only shown when its evidence leads the next by this much."""
+    calming: float = field(default=40.0, metadata={"range": (0.1, 600.0)})
+    """Seconds, time constant by which short-lived expressions are forgotten."""
+
+    lively: float = field(default=1.0, metadata={"range": (0.0, 10.0)})
+    """Short-lived expressions that cost nothing: one smile that passes is no flicker."""
 
     hold: float = field(default=0.6, metadata={"range": (0.0, 10.0)})
-    """A cue stays at least this long: shorter ones cannot be read off a display."""
+    """Seconds an expression stays at least: shorter ones cannot be read off a display."""
 
     vanish: float = field(default=0.5, metadata={"range": (0.0, 10.0)})
-    """A face not read for this long is gone: the cue goes dark, whatever was shown."""
+    """Seconds within which the cue of a face that is gone goes dark, whatever was shown."""
 
     least_quality: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
     """Faces of less quality (small, blurred, dim, far turned) are never read as an expression."""
+
+    away: float = field(default=0.0, metadata={"range": (0.0, 1.0)})
+    """Faces whose halves are less alike are turned away too far to be read."""
+
+    near_m: float = field(default=1.2, metadata={"range": (0.1, 100.0)})
+    """Metres up to which a partner is near: Hall's personal distance (The Hidden Dimension, 1966)."""
+
+    far_m: float = field(default=3.6, metadata={"range": (0.1, 100.0)})
+    """Metres from which a partner is far: beyond Hall's social distance."""
+
+    ahead_deg: float = field(default=10.0, metadata={"range": (0.0, 90.0)})
+    """Degrees to either side within which a partner is ahead."""
 
     facing: float = field(default=0.5, metadata={"range": (0.0, 1.0)})
     """A face whose halves are less alike is turned away: the partner is the nearest one that is not."""
@@ -96,8 +139,113 @@ class CueSettings:
 
     @property
     def delay(self) -> float:
-        """Seconds after which a steady, clear expression is shown at the latest: a hold, then the filter's 95 %."""
-        return max(self.hold, self.vanish) + 3 * self.filter
+        """Seconds after which a steady, clear expression is shown: a hold, the filter's 95 %, the onset."""
+        return max(self.hold, self.vanish, self.decay) + 3 * self.filter + self.onset
+
+
+SENSITIVITIES: dict[str, dict[str, float]] = {"calm": {}, "normal": {}, "quick": {}}
+
+
+@dataclass(frozen=True, slots=True)
+class LookSettings:
+    """How a cue looks and reads on every display."""
+
+    language: str = field(default="en", metadata={"choices": ("en", "de", "es", "fr")})
+    """Of the words on displays, the page and the voice."""
+
+    words: bool = True
+    """The cue's word below its glyph; off, there is the glyph alone."""
+
+    arrow: bool = False
+    """A small arrow to the side where the partner is, when not ahead."""
+
+    presence: bool = True
+    """A face's outline from when it is there until it is read; off, the display stays dark so long."""
+
+    neutral: bool = False
+    """A glyph for `neutral` too: off, a face that shows nothing leaves the display dark."""
+
+
+@dataclass(frozen=True, slots=True)
+class DisplaySettings:
+    """The `display` sink: HDMI glasses, or a window on a desktop."""
+
+    width: int = field(default=0, metadata={"range": (0, 7680)})
+    """Pixels; 0: the whole screen."""
+
+    height: int = field(default=0, metadata={"range": (0, 4320)})
+
+    mirror: bool = False
+    """Left and right exchanged: for displays that are seen in a half mirror."""
+
+    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
+    """Clockwise."""
+
+    brightness: float = field(default=1.0, metadata={"range": (0.05, 1.0)})
+    """Of the glyph: at night a see-through display blinds at full light."""
+
+
+@dataclass(frozen=True, slots=True)
+class OledSettings:
+    """The `oled` sink: a small display on I2C or SPI."""
+
+    chip: str = field(default="ssd1306", metadata={"choices": ("ssd1306", "sh1106", "ssd1351")})
+    bus: str = field(default="i2c", metadata={"choices": ("i2c", "spi")})
+    port: int = field(default=1, metadata={"range": (0, 10)})
+    """Number of the I2C or SPI bus: 1 is the Raspberry Pi's I2C, 0 its SPI."""
+
+    address: int = field(default=0x3C, metadata={"range": (0x08, 0x77)})
+    """On I2C."""
+
+    width: int = field(default=128, metadata={"range": (32, 512)})
+    height: int = field(default=64, metadata={"range": (32, 512)})
+    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
+    brightness: float = field(default=0.5, metadata={"range": (0.0, 1.0)})
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSettings:
+    """The `audio` sink: tones, and words if wanted."""
+
+    tones: bool = True
+    speech: bool = False
+    """Words through espeak-ng, in the wearer's language."""
+
+    volume: float = field(default=0.3, metadata={"range": (0.0, 1.0)})
+    repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0)})
+    """Seconds before the same cue may be heard again."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """The `web` sink: a page for a phone or a carer."""
+
+    host: str = "127.0.0.1"
+    """Where to listen; any other than loopback needs a token."""
+
+    port: int = field(default=8317, metadata={"range": (0, 65535)})
+    """0: any free one, which is said at the start."""
+
+    token: str = ""
+    """What a browser must know beyond loopback: at least 16 characters."""
+
+    names: tuple[str, ...] = ()
+    """Further names by which the page may be asked for, as `glasses.local`; others are refused."""
+
+    picture: bool = False
+    """Let the page show the camera's picture, with boxes; only while somebody has it turned on there."""
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """The `mqtt` sink: cues to a broker, off unless named."""
+
+    host: str = "127.0.0.1"
+    port: int = field(default=1883, metadata={"range": (1, 65535)})
+    topic: str = "cuelens"
+    user: str = ""
+    password: str = ""
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +259,28 @@ class Settings:
     threads: int = field(default=1, metadata={"range": (1, 8)})
     faces: FaceSettings = field(default_factory=FaceSettings)
     cue: CueSettings = field(default_factory=CueSettings)
+    look: LookSettings = field(default_factory=LookSettings)
+    display: DisplaySettings = field(default_factory=DisplaySettings)
+    oled: OledSettings = field(default_factory=OledSettings)
+    audio: AudioSettings = field(default_factory=AudioSettings)
+    web: WebSettings = field(default_factory=WebSettings)
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
 
 
 def load_settings(path: Path) -> Settings:
     """Read the device's TOML file; raises what `read_settings` raises."""
     return read_settings(path, Settings)
+
+
+def with_sensitivity(settings: CueSettings, sensitivity: str) -> CueSettings:
+    """Return the settings with what the sensitivity moves at its value for that one."""
+    return with_settings(settings, {"sensitivity": sensitivity, **SENSITIVITIES[sensitivity]})
+
+
+def with_settings(settings: T, values: Mapping[str, Any]) -> T:
+    """Return settings with some fields at other values, which must be of their types."""
+    changed: T = replace(settings, **values)  # type: ignore[type-var]
+    return changed
 
 
 def read_settings(path: Path, settings_type: type[T]) -> T:
@@ -145,28 +310,40 @@ def check(settings_type: type, name: str, value: object) -> str | None:
     return None
 
 
+def check_setting(settings_type: type, key: str, value: object, full: str) -> Any:
+    """Return `value` as the setting's type; raises SettingsInvalid where key, type or range is wrong.
+
+    `full` is what the user calls the setting: file, line and table before its name, as far as they are known.
+    """
+    hints = get_type_hints(settings_type)
+    if key not in hints:
+        import difflib
+
+        near = difflib.get_close_matches(key, hints, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(sorted(hints))}"
+        where, _, name = full.rpartition(" ")
+        raise SettingsInvalid(f"{where} unknown setting {name!r}; {hint}".lstrip())
+    converted = _convert(hints[key], value, full)
+    complaint = check(settings_type, key, converted)
+    if complaint:
+        raise SettingsInvalid(f"{full} is {value!r}; {complaint}")
+    return converted
+
+
 def _build(settings_type: type[Any], table: dict[str, Any], path: Path, text: str, section: str) -> Any:
     hints = get_type_hints(settings_type)
     values: dict[str, Any] = {}
     for key, value in table.items():
-        where = f"{path}:{_line_of(text, section, key)}"
-        full = f"{section}.{key}" if section else key
-        if key not in hints:
-            import difflib
-
-            near = difflib.get_close_matches(key, hints, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(sorted(hints))}"
-            raise SettingsInvalid(f"{where}: unknown setting {full!r}; {hint}")
-        kind = hints[key]
+        full = f"{path}:{_line_of(text, section, key)}: {section}.{key}".replace(": .", ": ")
+        kind = hints.get(key)
         if isinstance(kind, type) and is_dataclass(kind):
             if not isinstance(value, dict):
-                raise SettingsInvalid(f"{where}: {full} is {value!r}; it must be a table: [{full}]")
-            values[key] = _build(kind, value, path, text, full)
-            continue
-        values[key] = _convert(kind, value, f"{where}: {full}")
-        complaint = check(settings_type, key, values[key])
-        if complaint:
-            raise SettingsInvalid(f"{where}: {full} is {value!r}; {complaint}")
+                raise SettingsInvalid(f"{full} is {value!r}; it must be a table: [{key}]")
+            values[key] = _build(kind, value, path, text, f"{section}.{key}".lstrip("."))
+        else:
+            values[key] = check_setting(settings_type, key, value, full)
+    if settings_type is CueSettings:
+        return with_settings(with_sensitivity(CueSettings(), values.get("sensitivity", "normal")), values)
     return settings_type(**values)
 
 

@@ -100,6 +100,7 @@ def describe_face(pyramid: Pyramid, spot: Spot, number: int, score: float, fov_d
         score=round(score, 2),
         distance_m=round(float(distance_m), 2),
         distance_error_m=round(float(FACE_M_ERROR * distance_m), 2),
+        bearing_deg=round(float(np.rad2deg(np.arctan2(spot.cx - pyramid.width / 2, focal))), 1),
     )
 
 

@@ -7,10 +7,13 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from edge.types import Cue, Face, Work
 
+RECENT = 60  # frames that the present rate is of
 KEPT = 9_000  # latencies a stage: five minutes at 30 fps, 0.3 MB
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 NO_WORK = Work()
@@ -46,6 +49,17 @@ def temperature_c() -> float | None:
         return None
 
 
+@dataclass(slots=True)
+class SinkHealth:
+    """How a sink is doing: `waiting` to be opened again, `stuck` in one update beyond its deadline."""
+
+    state: Literal["working", "stuck", "waiting", "failed", "ended"] = "working"
+    shown: int = 0
+    missed: int = 0  # updates that a newer one replaced in its mailbox
+    failures: int = 0
+    error: str = ""  # the newest failure
+
+
 class Health:
     """Counts and percentiles of one run."""
 
@@ -56,10 +70,11 @@ class Health:
         self.unread = 0  # faces left for a later frame to read, summed over frames
         self.most_behind = 0.0  # seconds that any part of the upright scan for new faces has waited
         self.dropped = 0
-        self.missed: dict[str, int] = {}  # updates that a sink was too slow for, by its name
+        self.sinks: dict[str, SinkHealth] = {}
         self.cues: Counter[str] = Counter()  # how often each came up
         self.first: float | None = None  # monotonic, of the first cue
         self.last = 0.0
+        self._recent: deque[float] = deque(maxlen=RECENT)  # monotonic, of the newest cues
         self._shown: tuple[str, str | None] | None = None
         self._cpu = time.process_time()
         self._stages: dict[str, deque[float]] = {}
@@ -76,6 +91,7 @@ class Health:
         """Add one processed frame, whose cue was decided at `now` (monotonic)."""
         self.first = now if self.first is None else self.first
         self.last = now
+        self._recent.append(now)
         self.frames += 1
         self.frames_with_face += bool(faces)
         self.unread += work.unread
@@ -102,6 +118,25 @@ class Health:
             return 0.0
         return (self.frames - 1) / (self.last - self.first)
 
+    @property
+    def recent_fps(self) -> float:
+        """Return processed frames a second over the newest RECENT."""
+        recent = tuple(self._recent)
+        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0
+
+    def status(self) -> dict[str, Any]:
+        """Return how the run is doing now, as JSON-ready values."""
+        return {
+            "frames": self.frames,
+            "fps": round(self.recent_fps, 1),
+            "dropped": self.dropped,
+            "latency_ms": self.percentiles(),
+            "temperature_c": temperature_c(),
+            "peak_memory_mb": round(peak_rss_mb(), 1),
+            "runtime": self.runtime,
+            "sinks": {name: asdict(sink) for name, sink in self.sinks.items()},
+        }
+
     def cpu_ms_per_frame(self) -> float:
         """Return processor time of the whole process for each frame since this run began, in ms."""
         return 1000 * (time.process_time() - self._cpu) / max(1, self.frames)
@@ -119,7 +154,11 @@ class Health:
             lines.append(
                 f"new faces were looked for every {self.most_behind:.1f} s or oftener, {self.unread} readings put off"
             )
-        lines += [f"{name} was too slow for {times} updates" for name, times in self.missed.items() if times]
+        for name, sink in self.sinks.items():
+            if sink.missed:
+                lines.append(f"sink {name} was too slow for {sink.missed} updates")
+            if sink.failures and sink.state != "failed":
+                lines.append(f"sink {name} failed {sink.failures} times and was opened again: {sink.error}")
         if self.frames and not self.frames_with_face:
             lines.append("no face was seen in any frame")
         return "\n".join(lines)

@@ -9,24 +9,29 @@ import math
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from edge.config import FaceSettings, Settings
+from edge.config import FaceSettings
+from edge.control import Control
 from edge.cue import CuePolicy
 from edge.errors import CuelensError, LoopStuck, SinkFailed
 from edge.faces import FaceFinder, crop_face
-from edge.health import Health
+from edge.health import Health, SinkHealth
 from edge.model import ExpressionModel
 from edge.systemd import notify
-from edge.types import Face, Frame, Reading, Sink, Source, Update
+from edge.types import Cue, Face, Frame, Reading, Sink, Source, Update
 
 Item = TypeVar("Item")
+Reopen = Callable[[str], Sink]
 
 WAIT = 0.1  # seconds between looks at the stop flag: signals end the loop within this
+REPEAT = 1.0  # seconds after which sinks are told again that the camera is lost, or that it is paused
 STALL = 1.0  # seconds without a frame until the wearer is told
 CLOCK_STEP = 0.002  # seconds by which frames come early
+FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds until a sink that failed is opened again; doubles in between
 END = 3.0  # seconds a thread may take to end before it is named and left behind
 
 
@@ -69,6 +74,17 @@ class Slot(Generic[Item]):
             self._closed = True
             self._change.notify_all()
 
+    def wait_closed(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for it to be closed, and say whether it is."""
+        with self._change:
+            return self._change.wait_for(lambda: self._closed, max(0.0, timeout))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        with self._change:
+            return self._closed
+
     @property
     def ended(self) -> bool:
         """Whether it is closed and empty."""
@@ -86,6 +102,8 @@ class _Capture:
         self.failure: CuelensError | None = None
         self._source = source
         self._health = health
+        self._go = threading.Event()
+        self._go.set()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
@@ -93,6 +111,9 @@ class _Capture:
         try:
             frames = self._source.frames()
             while True:
+                self._go.wait()
+                if self.slot.closed:
+                    break
                 begun = time.thread_time()
                 frame = next(frames, None)
                 if frame is None:
@@ -108,8 +129,16 @@ class _Capture:
         finally:
             self.slot.close()
 
+    def pause(self, paused: bool) -> None:
+        """Take no further frame while paused."""
+        if paused:
+            self._go.clear()
+        else:
+            self._go.set()
+
     def stop(self) -> None:
         self.slot.close()
+        self._go.set()
         self._source.close()
 
     def join(self, deadline: float) -> bool:
@@ -118,31 +147,103 @@ class _Capture:
 
 
 class _Outlet:
-    """A sink with its own mailbox and thread: one that is slow or breaks costs the loop nothing."""
+    """A sink with its own mailbox and thread: one that is slow or breaks costs the loop nothing.
 
-    def __init__(self, name: str, sink: Sink, *, lossless: bool) -> None:
-        self.name = f"sink {name}"
-        self.failure: CuelensError | None = None
-        self.slot: Slot[Update] = Slot(lossless=lossless)
-        self._sink = sink
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+    A sink that failed and may be opened again is, after a while that doubles each time.
+    """
+
+    def __init__(self, spec: str, sink: Sink, health: SinkHealth, *, live: bool, reopen: Reopen | None) -> None:
+        self.name = f"sink {spec}"
+        self.failure: CuelensError | None = None  # of one that is not opened again
+        self.health = health
+        self.slot: Slot[Update] = Slot(lossless=sink.capabilities.every_frame and not live)
+        self._spec = spec
+        self._live = live
+        self._reopen = reopen if sink.capabilities.reopens else None
+        self._news: deque[str] = deque(maxlen=10)
+        self._begun: float | None = None  # of the update that is being shown
+        self._deadline = sink.capabilities.deadline
+        self._thread = threading.Thread(target=self._run, args=(sink,), name=self.name, daemon=True)
         self._thread.start()
 
-    def _run(self) -> None:
+    def _run(self, sink: Sink) -> None:
+        delay = FIRST_DELAY
+        while True:
+            shown = self.health.shown
+            failure = self._serve(sink)
+            if failure is None:
+                self.health.state = "ended"
+                return
+            self.health.failures += 1
+            self.health.error = str(failure)
+            if self._reopen is None or self.slot.closed:
+                self.health.state = "failed"
+                self.failure = failure
+                self.slot.close()
+                return
+            if self.health.shown > shown:
+                delay = FIRST_DELAY  # it worked in between
+            self.health.state = "waiting"
+            self._news.append(f"{failure}; trying again in {delay:.0f} s")
+            again = self._open_again(delay)
+            if again is None:
+                self.failure = failure
+                return
+            delay = min(2 * delay, LONGEST_DELAY)
+            sink = again
+
+    def _serve(self, sink: Sink) -> CuelensError | None:
+        """Show what comes until the mailbox is closed; returns what went wrong, None where nothing did."""
         try:
             try:
                 while not self.slot.ended:
                     update = self.slot.get(WAIT)
-                    if update is not None:
-                        self._sink.show(update)
+                    if update is None:
+                        continue
+                    self._begun = begun = time.monotonic()
+                    sink.show(update)
+                    self._begun = None
+                    self.health.state = "working"
+                    self.health.shown += 1
+                    if self._live:
+                        self.slot.wait_closed(begun + sink.capabilities.least_interval - time.monotonic())
             finally:
-                self.slot.close()
-                self._sink.close()
+                self._begun = None
+                sink.close()
         except CuelensError as error:
-            self.failure = error
+            return error
         except Exception as error:
-            self.failure = SinkFailed(f"{self.name}: {type(error).__name__}: {error}; run again with --debug")
-            self.failure.__cause__ = error
+            failure = SinkFailed(f"{self.name}: {type(error).__name__}: {error}; run again with --debug")
+            failure.__cause__ = error
+            return failure
+        return None
+
+    def _open_again(self, delay: float) -> Sink | None:
+        """Wait, and open the sink again until that works; None when the run ended before."""
+        assert self._reopen is not None
+        while not self.slot.wait_closed(delay):
+            try:
+                return self._reopen(self._spec)
+            except CuelensError as error:
+                delay = min(2 * delay, LONGEST_DELAY)
+                self.health.failures += 1
+                self.health.error = str(error)
+        return None
+
+    def put(self, update: Update) -> None:
+        """Leave an update; one that it replaces while the sink is at work, and does not wait by itself, is missed."""
+        before = self.slot.dropped
+        self.slot.put(update)
+        if self._begun is not None:
+            self.health.missed += self.slot.dropped - before
+
+    def news(self, now: float) -> list[str]:
+        """Return what the user should be told since the last call, and see whether the sink is stuck."""
+        begun = self._begun
+        if begun is not None and now - begun > self._deadline and self.health.state == "working":
+            self.health.state = "stuck"
+            self._news.append(f"{self.name}: an update takes it over {self._deadline:.1f} s; going on without it")
+        return [self._news.popleft() for _ in range(len(self._news))]
 
     def join(self, deadline: float) -> bool:
         self._thread.join(max(0.0, deadline - time.monotonic()))
@@ -181,69 +282,95 @@ class Outcome:
 
 
 def run(
-    settings: Settings,
+    control: Control,
     source: Source,
     model: ExpressionModel,
     sinks: list[tuple[str, Sink]],
     stop: threading.Event,
     seconds: float | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    reopen: Reopen | None = None,
 ) -> Outcome:
     """Run until the source ends, `stop` is set or `seconds` have passed, and close source and sinks.
 
-    A sink that fails is reported through `say` and left out; the run ends with the last one.
+    A sink that fails is reported through `say`, and opened again by `reopen` or left out; the run ends with the last
+    one that is left out.
     """
+    settings = control.settings
     finder = FaceFinder(settings.faces)
     turns = Turns(settings.faces)
     readings: dict[int, Reading] = {}
     labels = model.contract.labels
     policy = CuePolicy(settings.cue, labels)
-    health = Health(model.runtime)
-    outlets = [_Outlet(name, sink, lossless=not source.live) for name, sink in sinks]
+    control.health = health = Health(model.runtime)
+    outlets: list[_Outlet] = []
+    for spec, sink in sinks:
+        health.sinks[spec] = SinkHealth()
+        outlets.append(_Outlet(spec, sink, health.sinks[spec], live=source.live, reopen=reopen))
+    working = list(outlets)
     capture = _Capture(source, health)
     failures: list[CuelensError] = []
     begun = heard = time.monotonic()
-    lost_camera = False
+    clock: float | None = None  # the capture clock's newest instant
+    lost_camera = paused = False
+    repeated = -math.inf  # when a cue without a frame was last given to the sinks
 
     def publish(update: Update) -> None:
-        for outlet in outlets:
-            outlet.slot.put(update)
+        for outlet in working:
+            outlet.put(update)
 
-    def publish_lost(now: float) -> None:
-        publish(Update(None, (), (), labels, policy.lose_camera(now), {}, capture.slot.dropped))
+    def publish_cue(cue: Cue) -> None:
+        nonlocal repeated
+        repeated = time.monotonic()
+        publish(Update(None, (), (), labels, cue, {}, capture.slot.dropped, settings=settings.cue))
+
+    def now_of_frames(now: float) -> float:
+        return now if source.live or clock is None else clock
 
     try:
         notify("READY=1")
         while not stop.is_set() and (seconds is None or time.monotonic() - begun < seconds):
-            for outlet in [outlet for outlet in outlets if outlet.failure]:
-                assert outlet.failure is not None
-                outlets.remove(outlet)
-                failures.append(outlet.failure)
-                say(str(outlet.failure))
-            if sinks and not outlets:
+            for outlet in list(working):
+                for line in outlet.news(time.monotonic()):
+                    say(line)
+                if outlet.failure is not None:
+                    working.remove(outlet)
+                    failures.append(outlet.failure)
+                    say(str(outlet.failure))
+            if sinks and not working:
                 break
+            if control.settings is not settings:
+                settings = control.settings
+                policy.change(settings.cue)
+            if control.paused != paused:
+                paused = control.paused
+                capture.pause(paused)
+                heard, lost_camera, repeated = time.monotonic(), False, -math.inf
             frame = capture.slot.get(WAIT)
-            if frame is None:
+            if frame is None or paused:
                 now = time.monotonic()
                 if capture.slot.ended:
                     if capture.failure:
-                        publish_lost(now)
+                        publish_cue(policy.lose_camera(now_of_frames(now)))
                     break
-                if now - heard > STALL and source.live and not lost_camera:
+                if now - heard > STALL and source.live and not paused:
                     lost_camera = True
-                    publish_lost(now)
+                if (lost_camera or paused) and now - repeated > REPEAT:  # a window that hears nothing looks hung
+                    publish_cue(policy.pause(now_of_frames(now)) if paused else policy.lose_camera(now))
                 notify("WATCHDOG=1")  # waiting with a deadline is a healthy wait
                 continue
             heard, lost_camera = time.monotonic(), False
-            faces = finder.find(frame.gray, frame.t)
+            # To the microsecond, as the log has it: a replay of the log then decides alike.
+            clock = round(frame.t, 6)
+            faces = finder.find(frame.gray, clock)
             found = time.monotonic()
-            chosen = turns.choose(faces, policy.partner, frame.t)
+            chosen = turns.choose(faces, policy.partner, clock)
             crops = (crop_face(frame.gray, face, model.contract.side) for face in chosen)
-            fresh = [Reading(face.id, model.read(crop), frame.t) for face, crop in zip(chosen, crops, strict=True)]
+            fresh = [Reading(face.id, model.read(crop), clock) for face, crop in zip(chosen, crops, strict=True)]
             readings = {face.id: readings[face.id] for face in faces if face.id in readings}
             readings |= {reading.face_id: reading for reading in fresh}
             read = time.monotonic()
-            cue = policy.update(faces, fresh, frame.t)
+            cue = policy.update(faces, fresh, clock)
             work = replace(finder.work, unread=turns.left)
             shown = time.monotonic()
             captured = frame.t if source.live else frame.t_arrived  # a recording's `t` is not of our clock
@@ -253,24 +380,37 @@ def run(
                 "total": round(1000 * (shown - captured), 3),
             }
             health.count(cue, faces, latency_ms | {"cue": 1000 * (shown - read)}, shown, work)
-            newest = tuple(readings.values())
-            publish(Update(frame, tuple(faces), newest, labels, cue, latency_ms, capture.slot.dropped, work))
+            health.dropped = capture.slot.dropped
+            publish(
+                Update(
+                    replace(frame, t=clock),
+                    tuple(faces),
+                    tuple(readings.values()),
+                    labels,
+                    cue,
+                    latency_ms,
+                    health.dropped,
+                    work,
+                    settings.cue,
+                )
+            )
             notify("WATCHDOG=1")
     finally:
         notify("STOPPING=1")
         capture.stop()
-        for outlet in outlets:
+        for outlet in working:
             outlet.slot.close()
         deadline = time.monotonic() + END
-        threads: list[_Capture | _Outlet] = [capture, *outlets]
+        threads: list[_Capture | _Outlet] = [capture, *working]
         for thread in threads:
             if not thread.join(deadline):
                 failures.append(LoopStuck(f"{thread.name}: did not end within {END:.0f} s; it was left behind"))
                 say(str(failures[-1]))
-    for failure in (capture.failure, *(outlet.failure for outlet in outlets)):
+    for outlet in outlets:
+        outlet.news(time.monotonic())
+    for failure in (capture.failure, *(outlet.failure for outlet in working)):
         if failure is not None:
             failures.append(failure)
             say(str(failure))
     health.dropped = capture.slot.dropped
-    health.missed = {outlet.name: outlet.slot.dropped for outlet in outlets}
     return Outcome(health, tuple(failures))

@@ -29,12 +29,16 @@ def judge_quality(view: Gray, side: float, roll_deg: float) -> Quality:
     mirrored = smooth[:, ::-1]
     symmetry = float((smooth * mirrored).sum() / ((smooth * smooth).sum() + 1.0))
     return Quality(
-        size=min(1.0, side / GOOD_SIDE),
-        sharpness=min(1.0, sharpness / GOOD_SHARPNESS),
-        light=min(1.0, contrast / GOOD_CONTRAST),
-        level=min(1.0, max(0.0, 2.0 - abs(roll_deg) / GOOD_ROLL_DEG)),
-        frontal=min(1.0, max(0.0, symmetry) / GOOD_SYMMETRY),
+        size=_share(side / GOOD_SIDE),
+        sharpness=_share(sharpness / GOOD_SHARPNESS),
+        light=_share(contrast / GOOD_CONTRAST),
+        level=_share(2.0 - abs(roll_deg) / GOOD_ROLL_DEG),
+        frontal=_share(symmetry / GOOD_SYMMETRY),
     )
+
+
+def _share(value: float) -> float:
+    return round(float(min(1.0, max(0.0, value))), 3)  # as the log has it
 
 
 def _deviation(values: npt.NDArray[np.float32]) -> float:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from edge.config import CueSettings
+
 Gray = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the frame
 
-State = Literal["no_camera", "no_face", "unsure", "expression"]
+State = Literal["no_camera", "no_face", "unsure", "expression", "paused"]
+Reason = Literal["new", "away", "poor", "faint", "torn"]
+Band = Literal["near", "middle", "far"]
+Side = Literal["left", "ahead", "right"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Face:
     """A tracked face; `roll_deg` is its turn in the image plane, clockwise positive as seen.
 
     `score` is the log odds, over all its frames, that it is a face. `distance_m` is by its width; the true distance
-    lies within `distance_error_m` of it for two faces in three.
+    lies within `distance_error_m` of it for two faces in three. `bearing_deg` is to the right of the camera's axis.
     """
 
     id: int
@@ -60,6 +65,7 @@ class Face:
     score: float = 0.0
     distance_m: float = 1.0
     distance_error_m: float = 0.0
+    bearing_deg: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +89,25 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """What the wearer is shown; `since` is the capture-clock instant the cue appeared."""
+    """What the wearer is shown; `since` is the capture-clock instant the cue appeared.
+
+    `reason` says why a face is `unsure`: `new`, it has not been read long enough, and that it is there is all that is
+    known; `away`, turned away; `poor`, too small, blurred, dim or far turned; `faint`, nothing stands out; `torn`, two
+    expressions do. `distance` and `side` are the partner's, None where there is none.
+    """
 
     state: State
     expression: str | None  # of the wearer's vocabulary, only in state "expression"
     confidence: float
     since: float
+    reason: Reason | None = None  # only in state "unsure"
+    distance: Band | None = None
+    side: Side | None = None
+
+    @property
+    def shown(self) -> str:
+        """What the wearer can tell apart: expression or state; `face` where only its presence is known."""
+        return self.expression or ("face" if self.reason == "new" else self.state)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +122,7 @@ class Update:
     latency_ms: dict[str, float]  # find, read, total (capture to cue; of a recording, arrival to cue)
     dropped: int  # frames so far that a newer one replaced
     work: Work = Work()
+    settings: CueSettings = field(default_factory=CueSettings)  # that the cue was decided by
 
 
 class Source(Protocol):
@@ -118,8 +138,24 @@ class Source(Protocol):
         """Release the device or file; may be called twice, and from another thread."""
 
 
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a sink can show, and what the loop must know of it."""
+
+    width: int = 0  # pixels, 0 where it shows none
+    height: int = 0
+    colours: Literal["none", "mono", "gray", "rgb"] = "none"
+    goes_dark: bool = False  # shows nothing at all when there is nothing to say
+    least_interval: float = 0.0  # seconds between two updates; the newest then wins
+    deadline: float = 1.0  # seconds that one update may take; after it the sink is said to be stuck
+    every_frame: bool = False  # of a recording it misses none: the loop waits for it
+    reopens: bool = True  # may be opened again after a failure; a file would begin anew
+
+
 class Sink(Protocol):
-    """Where a cue goes; constructed with what follows the colon of --sink."""
+    """Where a cue goes; constructed with what follows the colon of --sink, and the run's Control."""
+
+    capabilities: Capabilities
 
     def show(self, update: Update) -> None:
         """Show it; raise a CuelensError when that fails."""

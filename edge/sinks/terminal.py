@@ -6,7 +6,10 @@ import os
 import sys
 from typing import TextIO
 
-from edge.types import Cue, Update
+from edge.config import LookSettings
+from edge.control import Control
+from edge.types import Capabilities, Cue, Update
+from edge.words import WORDS, describe
 
 LIVE_INTERVAL = 0.1  # seconds: faster cannot be read
 PIPED_INTERVAL = 1.0
@@ -16,9 +19,12 @@ _BAR = 20
 class TerminalSink:
     """Rewrite one line on a terminal, or print one a second of the capture clock and one at each change of cue."""
 
-    def __init__(self, argument: str = "", stream: TextIO | None = None) -> None:
+    capabilities = Capabilities(every_frame=True, reopens=False)
+
+    def __init__(self, argument: str, control: Control, stream: TextIO | None = None) -> None:
         """Write to `stream`, standard output where None; `argument` is not used."""
         self._stream = stream or sys.stdout
+        self._control = control
         self._live = self._stream.isatty()
         self._interval = LIVE_INTERVAL if self._live else PIPED_INTERVAL
         self._next: float | None = None
@@ -27,7 +33,7 @@ class TerminalSink:
     def show(self, update: Update) -> None:
         """Print the update when its turn has come."""
         if update.frame is None:
-            self._print(f"{'':8}{describe(update.cue)}")
+            self._print(f"{'':8} {describe_cue(update.cue, self._control.settings.look)}")
             return
         t = update.frame.t
         if self._next is not None and self._next - self._interval <= t < self._next:
@@ -37,7 +43,8 @@ class TerminalSink:
         self._next = (t if self._next is None or t >= self._next + self._interval else self._next) + self._interval
         faces = f"{len(update.faces)} face{'' if len(update.faces) == 1 else 's'}"
         total = update.latency_ms.get("total", 0.0)
-        self._print(f"{t - self._begun:6.1f} s {describe(update.cue):42} {faces}, {total:.0f} ms")
+        cue = describe_cue(update.cue, self._control.settings.look)
+        self._print(f"{t - self._begun:6.1f} s {cue:44} {faces}, {total:.0f} ms")
 
     def _print(self, line: str) -> None:
         if self._live:
@@ -55,9 +62,10 @@ class TerminalSink:
             self._next = None
 
 
-def describe(cue: Cue) -> str:
-    """Say a cue in words, with a bar for the confidence of an expression."""
+def describe_cue(cue: Cue, look: LookSettings) -> str:
+    """Say a cue in words: a sentence, or an expression's word with a bar for its confidence."""
     if cue.expression is None:
-        return cue.state.replace("_", " ")
+        return describe(cue, look)
     filled = round(_BAR * cue.confidence)
-    return f"{cue.expression:9} {'#' * filled}{'.' * (_BAR - filled)} {cue.confidence:4.0%}"
+    word = WORDS[look.language].get(cue.expression, cue.expression)
+    return f"{word:12} {'#' * filled}{'.' * (_BAR - filled)} {cue.confidence:4.0%}"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from edge.config import CueSettings
 from edge.cue import SMALL_VOCABULARY
 from edge.sources.demo import DemoSource
-from edge.types import Update
+from edge.types import Capabilities, Update
 
 
 class TruthSink:
     """Count the frames whose cue is true, among those whose truth has held longer than the policy's delay."""
+
+    capabilities = Capabilities(every_frame=True, reopens=False)
 
     def __init__(self, source: DemoSource, settings: CueSettings) -> None:
         self._source = source

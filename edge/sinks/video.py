@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.control import Control
 from edge.errors import DiskFull, SinkFailed, SinkUnwritable
 from edge.files import sink_error
+from edge.glyphs import cue_colour
 from edge.quiet import tame_opencv
-from edge.types import Face, Update
+from edge.types import Capabilities, Face, Update
 
 Picture = npt.NDArray[np.uint8]  # BGR (height, width, 3)
 
@@ -22,20 +24,15 @@ LEAST_FREE = 4_000_000  # bytes on the disk: OpenCV's writer does not say when i
 CHECK_EVERY = 15  # frames between looks at the disk
 GAP = 2.0  # seconds without frames that are shown as they were; a longer gap is cut
 
-# Okabe and Ito's colours (BGR), which stay apart under every common colour blindness.
-COLOURS = {
-    "smile": (0, 159, 230),
-    "surprise": (233, 180, 86),
-    "upset": (0, 94, 213),
-    "unsure": (160, 160, 160),
-}
 _OTHER = (230, 230, 230)
 
 
 class VideoSink:
     """Write an annotated video beside its name, and give it its name when it is whole."""
 
-    def __init__(self, argument: str) -> None:
+    capabilities = Capabilities(colours="rgb", every_frame=True, reopens=False)
+
+    def __init__(self, argument: str, control: Control) -> None:
         """Check that `argument` can be written; raises SinkUnwritable or SinkFailed."""
         tame_opencv()
         self._path = Path(argument)
@@ -146,7 +143,8 @@ def annotate(update: Update) -> Picture:
         _text(picture, label, at, 0.45 * unit, _OTHER)
     cue = update.cue
     word = cue.expression or cue.state.replace("_", " ")
-    colour = COLOURS.get(cue.expression or cue.state, _OTHER)
+    red, green, blue = cue_colour(cue)
+    colour = (blue, green, red)
     _text(picture, word, (round(12 * unit), height - round(22 * unit)), 1.1 * unit, colour)
     if cue.expression:
         left, top, bottom = (round(edge * unit) for edge in (12, 480 - 12, 480 - 6))

@@ -15,5 +15,5 @@ def test_the_settings_file_is_the_defaults_and_names_every_setting(repository: P
     written = tomllib.loads(path.read_text())
     defaults = asdict(Settings())
     assert written.keys() == defaults.keys()
-    for section in ("faces", "cue"):
+    for section in (name for name, value in defaults.items() if isinstance(value, dict)):
         assert written[section].keys() == defaults[section].keys()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from edge import loop
-from edge.config import FaceSettings, Settings
+from edge.config import CueSettings, FaceSettings, Settings
+from edge.control import Control
 from edge.errors import CameraLost, CuelensError, DiskFull, SinkFailed
 from edge.loop import Slot, Turns, run
 from edge.model import ExpressionModel
-from edge.types import Face, Frame, Update
+from edge.sources.demo import DemoSource
+from edge.types import Capabilities, Face, Frame, Update
 
 
 def frame(seq: int, t: float | None = None) -> Frame:
@@ -48,6 +51,8 @@ class Scripted:
 class Kept:
     """A sink that keeps what it is shown, and may fail or block."""
 
+    capabilities = Capabilities(every_frame=True, reopens=False)
+
     def __init__(self, fail_at: int = -1, failure: Exception | None = None, block: float = 0.0) -> None:
         self.updates: list[Update] = []
         self.closed = 0
@@ -72,7 +77,7 @@ def model() -> ExpressionModel:
 
 def start(source: Scripted, *sinks: Kept, model: ExpressionModel, **options: float) -> loop.Outcome:
     named = [(f"kept{number}", sink) for number, sink in enumerate(sinks)]
-    return run(Settings(), source, model, named, threading.Event(), say=lambda line: None, **options)
+    return run(Control(), source, model, named, threading.Event(), say=lambda line: None, **options)
 
 
 def test_a_recorded_source_loses_no_frame_on_the_way_to_any_sink(model: ExpressionModel) -> None:
@@ -149,18 +154,148 @@ def test_the_run_ends_with_its_last_sink(model: ExpressionModel) -> None:
 
 
 def test_a_slow_sink_costs_a_live_loop_no_frame(model: ExpressionModel) -> None:
-    class Ticking(Scripted):
-        def frames(self) -> Iterator[Frame]:
-            for seq in range(30):
-                self.closed.wait(0.02)
-                yield frame(seq)
-
     slow, quick = Kept(block=0.3), Kept()
-    outcome = start(Ticking(30, live=True), slow, quick, model=model)
+    outcome = start(Ticking(30), slow, quick, model=model)
     assert outcome.health.frames + outcome.health.dropped == 30
     assert len(slow.updates) < len(quick.updates) <= 30
-    assert outcome.health.missed["sink kept0"] >= len(quick.updates) - len(slow.updates) > 0
+    assert outcome.health.sinks["kept0"].missed >= len(quick.updates) - len(slow.updates) > 0
     assert "sink kept0 was too slow for" in outcome.health.summary()
+
+
+class Ticking(Scripted):
+    """A live source of a frame every 20 ms."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(count, live=True)
+
+    def frames(self) -> Iterator[Frame]:
+        for seq in range(self._count):
+            if self.closed.wait(0.02):
+                return
+            yield frame(seq)
+
+
+class Display(Kept):
+    """A sink that may be opened again."""
+
+    capabilities = Capabilities()
+
+
+def test_a_display_that_vanishes_is_opened_again_and_shows_the_newest_cue(
+    model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "FIRST_DELAY", 0.05)
+    lines: list[str] = []
+    again = Display()
+    answers: list[Display | CuelensError] = [SinkFailed("still unplugged"), again]
+
+    def reopen(spec: str) -> Display:
+        assert spec == "display"
+        answer = answers.pop(0)
+        if isinstance(answer, CuelensError):
+            raise answer
+        return answer
+
+    source, broken = Ticking(60), Display(3, SinkFailed("unplugged"))
+    outcome = run(Control(), source, model, [("display", broken)], threading.Event(), say=lines.append, reopen=reopen)
+    assert broken.closed == again.closed == 1
+    assert len(again.updates) > 10
+    assert outcome.failures == ()
+    assert outcome.health.frames + outcome.health.dropped == 60
+    health = outcome.health.sinks["display"]
+    assert (health.state, health.failures, health.error) == ("ended", 2, "still unplugged")
+    assert lines == ["unplugged; trying again in 0 s"]
+    assert "sink display failed 2 times" in outcome.health.summary()
+
+
+def test_a_display_that_never_comes_back_is_a_failure_at_the_end(
+    model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "FIRST_DELAY", 0.05)
+
+    def reopen(spec: str) -> Display:
+        raise SinkFailed("still unplugged")
+
+    named = [("display", Display(3, SinkFailed("unplugged")))]
+    outcome = run(Control(), Ticking(30), model, named, threading.Event(), say=lambda line: None, reopen=reopen)
+    assert [str(failure) for failure in outcome.failures] == ["unplugged"]
+    assert outcome.health.frames + outcome.health.dropped == 30
+
+
+def test_a_sink_that_is_stuck_is_told_while_the_others_go_on(model: ExpressionModel) -> None:
+    class Slow(Kept):
+        capabilities = Capabilities(deadline=0.05)
+
+    lines: list[str] = []
+    stuck, quick = Slow(block=0.5), Kept()
+    sinks = [("stuck", stuck), ("quick", quick)]
+    outcome = run(Control(), Ticking(40), model, sinks, threading.Event(), say=lines.append)
+    assert "sink stuck: an update takes it over 0.1 s; going on without it" in lines
+    assert outcome.health.frames + outcome.health.dropped == 40
+    assert len(quick.updates) > len(stuck.updates)
+
+
+def test_a_sink_is_not_shown_more_than_it_can_show(model: ExpressionModel) -> None:
+    class Paper(Kept):
+        capabilities = Capabilities(least_interval=0.2)
+
+        def show(self, update: Update) -> None:
+            super().show(update)
+            instants.append(time.monotonic())
+
+    instants: list[float] = []
+    start(Ticking(40), Paper(), model=model)
+    whole = instants[:-1]  # at the end of a run the last one need not wait
+    assert 2 <= len(whole) < 10
+    assert all(later - earlier > 0.19 for earlier, later in pairwise(whole))
+
+
+def test_while_paused_no_frame_is_taken_and_the_cue_says_so(model: ExpressionModel) -> None:
+    taken: list[int] = []
+
+    class Counted(Ticking):
+        def frames(self) -> Iterator[Frame]:
+            for each in super().frames():
+                taken.append(each.seq)
+                yield each
+
+    class Presser(Kept):
+        """Pauses at the fifth frame, and goes on half a second after the pause was shown."""
+
+        def show(self, update: Update) -> None:
+            super().show(update)
+            if update.cue.state == "paused":
+                time.sleep(0.3)  # frames already on their way have come
+                before = len(taken)
+                time.sleep(0.3)
+                assert len(taken) == before
+                control.paused = False
+            elif len(self.updates) == 5:
+                control.paused = True
+
+    control, sink = Control(), Presser()
+    outcome = run(control, Counted(40), model, [("presser", sink)], threading.Event(), say=lambda line: None)
+    states = [update.cue.state for update in sink.updates]
+    assert outcome.failures == ()
+    assert "paused" in states
+    assert "no_camera" not in states
+    assert states[-1] == "no_face"
+
+
+def test_settings_that_change_while_it_runs_are_obeyed(model: ExpressionModel) -> None:
+    control = Control(Settings(cue=CueSettings(vocabulary="full")))
+    seen: list[str] = []
+
+    class Changer(Kept):
+        def show(self, update: Update) -> None:
+            super().show(update)
+            seen.append(update.cue.shown)
+            if update.cue.shown == "happy":
+                control.change("cue", {"vocabulary": "small"})
+
+    run(control, DemoSource("1"), model, [("changer", Changer())], threading.Event(), 4.0, say=lambda line: None)
+    assert "happy" in seen
+    assert "smile" in seen[seen.index("happy") :]
 
 
 def test_a_sink_that_never_returns_is_named_and_left_behind(
@@ -176,7 +311,7 @@ def test_a_sink_that_never_returns_is_named_and_left_behind(
 def test_stop_ends_a_live_run(model: ExpressionModel) -> None:
     stop = threading.Event()
     threading.Timer(0.3, stop.set).start()
-    outcome = run(Settings(), Scripted(1, live=True, end="block"), model, [], stop)
+    outcome = run(Control(), Scripted(1, live=True, end="block"), model, [], stop)
     assert outcome.failures == ()
 
 

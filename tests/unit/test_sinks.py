@@ -8,19 +8,24 @@ import json
 import os
 import resource
 import signal
+import sys
+import types
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from edge.config import CueSettings
+from edge.control import Control
 from edge.errors import DiskFull, SinkFailed, SinkUnknown, SinkUnwritable
-from edge.sinks import SINKS, open_sink
+from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sinks.log import LogSink
 from edge.sinks.terminal import TerminalSink
 from edge.sinks.video import VideoSink, annotate
-from edge.types import Cue, Face, Frame, Quality, Reading, Update
+from edge.types import Capabilities, Cue, Face, Frame, Quality, Reading, Update
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 SMILE = Cue("expression", "smile", 0.8123, 0.5)
@@ -28,7 +33,7 @@ SMILE = Cue("expression", "smile", 0.8123, 0.5)
 
 def update(seq: int, cue: Cue = SMILE, fps: float = 25.0) -> Update:
     gray = np.random.default_rng(seq).integers(0, 256, (240, 320), dtype=np.uint8)
-    face = Face(4, (100, 60, 90, 90), -12.5, Quality(sharpness=0.9), 7.5, 1.25, 0.17)
+    face = Face(4, (100, 60, 90, 90), -12.5, Quality(sharpness=0.9), 7.5, 1.25, 0.17, -3.5)
     reading = Reading(4, (0.05, 0.01, 0.02, 0.8, 0.04, 0.03, 0.05), seq / fps)
     latency_ms = {"find": 3.1, "read": 1.2, "total": 4.5}
     return Update(Frame(gray, seq / fps, seq, 0.0), (face,), (reading,), LABELS, cue, latency_ms, 2)
@@ -38,42 +43,56 @@ LOST = Update(None, (), (), LABELS, Cue("no_camera", None, 0.0, 3.0), {}, 0)
 
 
 def test_a_log_line_has_the_published_keys(tmp_path: Path) -> None:
-    sink = LogSink(str(tmp_path / "out.jsonl"))
+    sink = LogSink(str(tmp_path / "out.jsonl"), Control())
     sink.show(update(7))
     sink.show(LOST)
     sink.close()
     sink.close()
-    lines = (tmp_path / "out.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == [
-        {
-            "seq": 7,
-            "t": 0.28,
-            "state": "expression",
-            "expression": "smile",
-            "confidence": 0.8123,
-            "since": 0.5,
-            "faces": [
-                {
-                    "id": 4,
-                    "box": [100, 60, 90, 90],
-                    "roll_deg": -12.5,
-                    "score": 7.5,
-                    "quality": 0.9,
-                    "frontal": 1.0,
-                    "distance_m": 1.25,
-                    "class": "happy",
-                    "probabilities": dict(zip(LABELS, (0.05, 0.01, 0.02, 0.8, 0.04, 0.03, 0.05), strict=True)),
-                }
-            ],
-            "latency_ms": {"find": 3.1, "read": 1.2, "total": 4.5},
-            "dropped": 2,
-            "left": {"behind": 0.0, "unread": 0},
-        }
-    ]
+    first, lost = (json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines())
+    assert first.pop("run") == {"labels": list(LABELS), "cue": asdict(Control().settings.cue)}
+    assert first == {
+        "seq": 7,
+        "t": 0.28,
+        "state": "expression",
+        "expression": "smile",
+        "confidence": 0.8123,
+        "since": 0.5,
+        "reason": None,
+        "distance": None,
+        "side": None,
+        "faces": [
+            {
+                "id": 4,
+                "box": [100, 60, 90, 90],
+                "roll_deg": -12.5,
+                "score": 7.5,
+                "quality": {"size": 1.0, "sharpness": 0.9, "light": 1.0, "level": 1.0, "frontal": 1.0},
+                "distance_m": 1.25,
+                "bearing_deg": -3.5,
+                "class": "happy",
+                "probabilities": dict(zip(LABELS, (0.05, 0.01, 0.02, 0.8, 0.04, 0.03, 0.05), strict=True)),
+            }
+        ],
+        "latency_ms": {"find": 3.1, "read": 1.2, "total": 4.5},
+        "dropped": 2,
+        "left": {"behind": 0.0, "unread": 0},
+    }
+    assert (lost["seq"], lost["t"], lost["state"], lost["faces"]) == (None, 3.0, "no_camera", [])
+
+
+def test_settings_that_change_while_it_runs_stand_in_the_line_of_the_first_frame_under_them(tmp_path: Path) -> None:
+    sink = LogSink(str(tmp_path / "out.jsonl"), Control())
+    sink.show(update(1))
+    sink.show(update(2))
+    sink.show(replace(update(3), settings=CueSettings(hold=2.0)))
+    sink.close()
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert ["run" in line for line in lines] == [True, False, True]
+    assert lines[2]["run"]["cue"]["hold"] == 2.0
 
 
 def test_a_log_on_a_full_disk_says_so() -> None:
-    sink = LogSink("/dev/full")
+    sink = LogSink("/dev/full", Control())
     with pytest.raises(DiskFull, match="/dev/full: No space left"):
         sink.show(update(1))
     sink.close()
@@ -93,7 +112,7 @@ def small_files() -> Iterator[None]:
 @pytest.mark.usefixtures("small_files")
 def test_a_log_that_fills_the_disk_ends_with_a_whole_line(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    sink = LogSink(str(path))
+    sink = LogSink(str(path), Control())
     with pytest.raises(DiskFull):
         for seq in range(1000):
             sink.show(update(seq))
@@ -107,7 +126,7 @@ def test_a_log_that_fills_the_disk_ends_with_a_whole_line(tmp_path: Path) -> Non
 @pytest.mark.usefixtures("small_files")
 @pytest.mark.parametrize("name", ["out.mp4", "out.avi", "out.mkv"])
 def test_a_video_that_fills_the_disk_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
-    sink = VideoSink(str(tmp_path / name))
+    sink = VideoSink(str(tmp_path / name), Control())
     with pytest.raises(DiskFull, match="frames reached the disk"):
         for seq in range(60):
             sink.show(update(seq))
@@ -117,7 +136,7 @@ def test_a_video_that_fills_the_disk_leaves_nothing_behind(tmp_path: Path, name:
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.avi", "out.mkv"])
 def test_a_video_has_every_frame_and_the_sources_rate(tmp_path: Path, name: str) -> None:
-    sink = VideoSink(str(tmp_path / name))
+    sink = VideoSink(str(tmp_path / name), Control())
     for seq in range(40):
         sink.show(update(seq))
         assert not (tmp_path / name).exists()
@@ -132,7 +151,7 @@ def test_a_video_has_every_frame_and_the_sources_rate(tmp_path: Path, name: str)
 
 def test_dropped_frames_are_filled_in(tmp_path: Path) -> None:
     path = tmp_path / "out.avi"
-    sink = VideoSink(str(path))
+    sink = VideoSink(str(path), Control())
     for seq in (0, 1, 2, 10, 11):
         sink.show(update(seq))
     sink.close()
@@ -142,7 +161,7 @@ def test_dropped_frames_are_filled_in(tmp_path: Path) -> None:
 
 
 def test_a_single_frame_is_a_video_too_and_none_is_no_file(tmp_path: Path) -> None:
-    one, none = VideoSink(str(tmp_path / "one.avi")), VideoSink(str(tmp_path / "none.avi"))
+    one, none = VideoSink(str(tmp_path / "one.avi"), Control()), VideoSink(str(tmp_path / "none.avi"), Control())
     one.show(update(0))
     one.close()
     none.close()
@@ -152,19 +171,45 @@ def test_a_single_frame_is_a_video_too_and_none_is_no_file(tmp_path: Path) -> No
 def test_an_unwritable_path_is_said_before_anything_runs(tmp_path: Path) -> None:
     for spec in (f"video:{tmp_path}/none/out.mp4", f"log:{tmp_path}/none/out.jsonl", f"log:{tmp_path}"):
         with pytest.raises(SinkUnwritable):
-            open_sink(spec)
+            open_sink(spec, Control())
     for spec in (f"video:{tmp_path}/out.gif", "video", "video:"):
         with pytest.raises(SinkFailed, match=r"\.mp4"):
-            open_sink(spec)
+            open_sink(spec, Control())
     with pytest.raises(SinkUnknown, match="did you mean 'terminal'"):
-        open_sink("terminl")
+        open_sink("terminl", Control())
+
+
+def test_a_device_that_is_not_there_is_left_to_be_opened_again_where_another_sink_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Absent:
+        def __init__(self, argument: str, control: Control) -> None:
+            raise SinkFailed("no display on the bus")
+
+    monkeypatch.setitem(SINKS, "oled", "absent:Absent")
+    monkeypatch.setitem(sys.modules, "absent", types.SimpleNamespace(Absent=Absent))
+    log = f"log:{tmp_path}/out.jsonl"
+    opened = open_sinks(["oled", log], Control())
+    assert [spec for spec, _ in opened] == ["oled", log]
+    with pytest.raises(SinkFailed, match="no display"):
+        opened[0][1].show(update(0))
+    for _, sink in opened:
+        sink.close()
+    with pytest.raises(SinkFailed, match="no display"):
+        open_sinks(["oled"], Control())
+    with pytest.raises(SinkUnknown):
+        open_sinks(["oled", "log:", "nothing"], Control())
 
 
 def test_every_named_sink_can_be_opened(tmp_path: Path) -> None:
+    arguments = {"video": f":{tmp_path}/video.avi", "png": f":{tmp_path}/cue.png", "audio": f":file:{tmp_path}/cue.wav"}
+    arguments |= {"log": f":{tmp_path}/log.jsonl", "oled": ":dummy", "web": ":0"}
     for name in SINKS:
-        sink = open_sink(f"{name}:{tmp_path}/{name}.avi" if name != "terminal" else name)
+        sink = open_sink(name + arguments.get(name, ""), Control())
+        assert isinstance(sink.capabilities, Capabilities)
         sink.close()
-    assert [path.name for path in tmp_path.iterdir()] == ["log.avi"], "a video of no frames is no file"
+        sink.close()
+    assert not (tmp_path / "video.avi").exists(), "a video of no frames is no file"
 
 
 def test_a_picture_marks_the_face_and_the_cue() -> None:
@@ -180,7 +225,7 @@ def test_a_picture_marks_the_face_and_the_cue() -> None:
 
 def test_text_in_a_pipe_is_one_line_a_second() -> None:
     stream = io.StringIO()
-    sink = TerminalSink(stream=stream)
+    sink = TerminalSink("", Control(), stream=stream)
     for seq in range(100):
         sink.show(update(seq, fps=20.0))
     sink.close()
@@ -191,14 +236,14 @@ def test_text_in_a_pipe_is_one_line_a_second() -> None:
 
 def test_text_in_a_pipe_says_when_the_camera_is_lost() -> None:
     stream = io.StringIO()
-    TerminalSink(stream=stream).show(LOST)
-    assert "no camera" in stream.getvalue()
+    TerminalSink("", Control(), stream=stream).show(LOST)
+    assert "The camera gives no picture." in stream.getvalue()
 
 
 def test_text_on_a_terminal_is_one_line_rewritten() -> None:
     leader, follower = os.openpty()
     with os.fdopen(follower, "w") as terminal:
-        sink = TerminalSink(stream=terminal)
+        sink = TerminalSink("", Control(), stream=terminal)
         for seq in range(10):
             sink.show(update(seq, fps=5.0))
         sink.close()

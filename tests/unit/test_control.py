@@ -1,0 +1,89 @@
+"""What may be changed while it runs: checked, all or nothing, saved whole."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edge.config import SENSITIVITIES, CueSettings, Settings, with_sensitivity
+from edge.control import Control
+from edge.errors import SettingsInvalid, SinkUnwritable
+
+
+def test_a_change_is_in_force_at_once_and_leaves_the_rest() -> None:
+    control = Control(Settings(source="demo"))
+    before = control.settings
+    control.change("look", {"language": "de", "words": False})
+    assert (control.settings.look.language, control.settings.look.words) == ("de", False)
+    assert control.settings.source == "demo"
+    assert before.look.language == "en"
+
+
+@pytest.mark.parametrize(
+    ("table", "values", "words"),
+    [
+        ("look", {"language": "tlh"}, "valid are en, de, es, fr"),
+        ("look", {"words": 1}, "must be of type bool"),
+        ("look", {"langage": "de"}, "did you mean 'language'"),
+        ("cue", {"hold": -1.0}, "valid are 0.0 to 10.0"),
+        ("cue", {"hold": float("nan")}, "valid are 0.0 to 10.0"),
+        ("web", {"token": ""}, "cannot be changed while it runs"),
+        ("source", {}, "cannot be changed while it runs"),
+    ],
+)
+def test_a_change_that_is_not_valid_changes_nothing(table: str, values: dict[str, object], words: str) -> None:
+    control = Control()
+    with pytest.raises(SettingsInvalid, match=words):
+        control.change(table, {"arrow": True, **values} if table == "look" else values)
+    assert control.settings == Settings()
+
+
+@pytest.mark.parametrize("sensitivity", SENSITIVITIES)
+def test_the_sensitivity_moves_its_settings_together(sensitivity: str) -> None:
+    control = Control()
+    control.change("cue", {"sensitivity": sensitivity})
+    assert control.settings.cue == with_sensitivity(CueSettings(), sensitivity)
+
+
+def test_what_is_saved_is_read_at_the_next_start(tmp_path: Path) -> None:
+    path = tmp_path / "saved.toml"
+    first = Control(saved=path)
+    first.load()
+    first.change("look", {"language": "fr"})
+    assert first.save() == path
+    second = Control(saved=path)
+    second.load()
+    second.change("cue", {"sensitivity": "calm", "hold": 3})
+    second.save()
+    third = Control(Settings(source="demo"), path)
+    third.load()
+    assert third.settings.look.language == "fr"
+    assert third.settings.cue == CueSettings(**{**SENSITIVITIES["calm"], "sensitivity": "calm", "hold": 3.0})  # type: ignore[arg-type]
+    assert third.settings.source == "demo"
+
+
+def test_a_saved_file_cut_at_any_byte_is_refused_or_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "saved.toml"
+    control = Control(saved=path)
+    control.change("look", {"language": "fr", "words": False})
+    control.save()
+    content = path.read_bytes()
+    for end in range(len(content)):
+        path.write_bytes(content[:end])
+        control = Control(saved=path)
+        whole = control.settings
+        with contextlib.suppress(SettingsInvalid):
+            control.load()
+            whole = replace(whole, look=control.settings.look)
+        assert control.settings == whole
+        assert control.settings.look.language in ("en", "fr")
+
+
+def test_without_a_file_or_the_right_to_write_it_saving_is_refused_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="--saved FILE"):
+        Control().save()
+    with pytest.raises(SinkUnwritable):
+        Control(saved=tmp_path / "none" / "saved.toml").save()
