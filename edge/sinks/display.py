@@ -1,0 +1,163 @@
+"""`display`: the cue on HDMI glasses without a desktop, through KMS/DRM, or in a window on one; by pygame's SDL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.config import DisplaySettings, check
+from edge.control import Control
+from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.glyphs import Canvas, Plan, draw_plan, plan_cue
+from edge.types import Capabilities, Update
+
+WINDOW = (640, 400)  # on a desktop, where no size is set
+LOOK_EVERY = 1.0  # seconds between looks whether the display is still plugged in
+CONNECTORS = Path("/sys/class/drm")  # the kernel's: card1-HDMI-A-1/status is `connected` or `disconnected`
+_FULL = "full"
+
+
+class DisplaySink:
+    """Show the cue's picture on a black screen, and draw only when it changes.
+
+    `display` is the whole screen where there is no desktop, else a window; `display:full` is the whole screen there,
+    too, and `display:WIDTHxHEIGHT` a mode or a window of that size.
+    """
+
+    def __init__(self, argument: str, control: Control) -> None:
+        """Check the argument and find the library; the screen is opened by the first `show`, in its thread.
+
+        Raises SettingsInvalid or RuntimeMissing.
+        """
+        self._control = control
+        settings = control.settings.display
+        self._size, self._full = _size_of(argument, settings), argument == _FULL
+        desktop = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+        if not desktop:
+            os.environ.setdefault("SDL_VIDEODRIVER", "kmsdrm")
+        self._kms = os.environ.get("SDL_VIDEODRIVER", "").lower() == "kmsdrm"
+        os.environ.setdefault("SDL_INPUT_LINUX_KEEP_KBD", "1")  # or Ctrl-C on the console would be SDL's, and lost
+        os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
+        os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"  # SIGINT and SIGTERM end the loop, not the window
+        try:
+            self._pygame: Any = import_module("pygame")
+        except ImportError as error:
+            raise RuntimeMissing("the display sink's pygame-ce is not installed; ./deploy.sh sinks adds it") from error
+        # A screen that was unplugged comes back; a window was closed by somebody who meant it.
+        width, height = self._size or (0, 0)
+        self.capabilities = Capabilities(width, height, "rgb", goes_dark=True, reopens=self._kms)
+        self._screen: Any = None
+        self._shown: Plan | None = None
+        self._looked = -LOOK_EVERY
+
+    def show(self, update: Update) -> None:
+        """Draw the cue if its picture is another one; raises SinkFailed when the window or the display is gone."""
+        try:
+            if self._screen is None:
+                self._open()
+            self._look_around()
+            plan = plan_cue(update.cue, self._control.settings.look)
+            if plan != self._shown:
+                self._draw(plan)
+                self._shown = plan
+        except self._pygame.error as error:
+            raise SinkFailed(f"display: {error}; {self._advice()}") from error
+
+    def _open(self) -> None:
+        pygame = self._pygame
+        pygame.display.init()
+        screen = pygame.display.get_desktop_sizes()[0]
+        flags = pygame.RESIZABLE
+        if self._kms or self._full:
+            flags = pygame.FULLSCREEN
+        size = self._size or (screen if self._kms or self._full else WINDOW)
+        self._screen = pygame.display.set_mode(size, flags)
+        width, height = self._screen.get_size()
+        self.capabilities = replace(self.capabilities, width=width, height=height)
+        pygame.display.set_caption("Cuelens")
+        pygame.mouse.set_visible(False)
+
+    def _look_around(self) -> None:
+        """Take the window's events, so that the desktop sees it alive, and see whether the display is there."""
+        pygame = self._pygame
+        for event in pygame.event.get():
+            if event.type == pygame.QUIT:
+                raise SinkFailed("display: its window was closed; start again to have it back")
+            if event.type in (pygame.WINDOWEXPOSED, pygame.WINDOWSIZECHANGED):
+                self._screen = pygame.display.get_surface()
+                self._shown = None
+        now = time.monotonic()
+        if self._kms and now - self._looked >= LOOK_EVERY:
+            self._looked = now
+            if not _is_connected():
+                raise SinkFailed(f"display: every connector in {CONNECTORS} is disconnected; plug one in")
+
+    def _draw(self, plan: Plan) -> None:
+        settings = self._control.settings.display
+        width, height = self._screen.get_size()
+        if settings.rotate_deg % 180:
+            width, height = height, width
+        picture = turn(draw_plan(plan, width, height, "rgb"), settings)
+        surface = self._pygame.image.frombuffer(picture.tobytes(), self._screen.get_size(), "RGB")
+        self._screen.blit(surface, (0, 0))
+        self._pygame.display.flip()
+
+    def _advice(self) -> str:
+        if self._kms:
+            return (
+                "without a desktop it needs a connected display, the groups video and render, and "
+                "sudo apt install libgbm1 libegl1 libgles2 libgl1-mesa-dri"
+            )
+        return (
+            "check DISPLAY or WAYLAND_DISPLAY and SDL_VIDEODRIVER, or unset all three for a display without a desktop"
+        )
+
+    def close(self) -> None:
+        """Give the screen back."""
+        with contextlib.suppress(self._pygame.error):  # what is gone needs no goodbye
+            self._pygame.display.quit()
+        self._screen = None
+        self._shown = None
+
+
+def turn(picture: Canvas, settings: DisplaySettings) -> Canvas:
+    """Dim, mirror and turn a picture, RGB (height, width, 3), for how the display is mounted."""
+    if settings.brightness < 1.0:
+        picture = np.rint(picture * settings.brightness).astype(np.uint8)
+    if settings.mirror:
+        picture = picture[:, ::-1]
+    return np.rot90(picture, -settings.rotate_deg // 90)  # numpy turns counter-clockwise
+
+
+def _size_of(argument: str, settings: DisplaySettings) -> tuple[int, int] | None:
+    if argument == _FULL:
+        return None
+    size = (settings.width, settings.height)
+    if argument:
+        parts = re.fullmatch(r"(\d+)x(\d+)", argument)
+        if parts is None:
+            raise SettingsInvalid(f"display:{argument}: valid are display, display:full, display:WIDTHxHEIGHT")
+        size = (int(parts[1]), int(parts[2]))
+        for name, side in zip(("width", "height"), size, strict=True):
+            if complaint := check(DisplaySettings, name, side):
+                raise SettingsInvalid(f"display:{argument}: {name} is {side}; {complaint}")
+    if bool(size[0]) != bool(size[1]):
+        raise SettingsInvalid(f"display: its size is {size[0]}x{size[1]}; give both sides, or neither")
+    return size if size[0] else None
+
+
+def _is_connected() -> bool:
+    """Return whether any connector has a display; True where the kernel says nothing of connectors."""
+    states = []
+    for status in CONNECTORS.glob("card*-*/status"):
+        with contextlib.suppress(OSError):
+            states.append(status.read_text().strip())
+    return not states or any(state != "disconnected" for state in states)

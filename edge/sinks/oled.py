@@ -1,0 +1,128 @@
+"""`oled`: the cue on a small display on I2C or SPI, through luma.oled's drivers."""
+
+from __future__ import annotations
+
+import contextlib
+from importlib import import_module
+from typing import Any
+
+from edge.config import OledSettings
+from edge.control import Control
+from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.glyphs import Colours, Plan, draw_plan, plan_cue
+from edge.types import Capabilities, Update
+
+# What luma.oled 3.16's drivers take, in pixels.
+SIZES = {
+    "ssd1306": ((128, 64), (128, 32), (64, 48), (64, 32)),
+    "sh1106": ((128, 64), (128, 128), (128, 32)),
+    "ssd1351": ((128, 128), (128, 96), (96, 96)),
+}
+INTERVAL = 0.1  # seconds: 1 kB at I2C's 400 kHz takes 25 ms, and its driver as long on a small board
+_I2C_HELP = "turn it on with sudo raspi-config nonint do_i2c 0, and see what answers with i2cdetect -y"
+_SPI_HELP = "turn it on with sudo raspi-config nonint do_spi 0"
+
+
+class OledSink:
+    """Send the cue's picture to the display when it changes, and turn the display off while there is nothing to say.
+
+    `oled` is the display that the settings name; `oled:dummy` is none, of the same size: what is shown is in `device`.
+    """
+
+    def __init__(self, argument: str, control: Control) -> None:
+        """Open the display; raises SettingsInvalid, RuntimeMissing, or SinkFailed where none answers."""
+        self._control = control
+        settings = control.settings.oled
+        _check(argument, settings)
+        self._colours: Colours = "rgb" if settings.chip == "ssd1351" else "mono"
+        self._closed = False
+        self._serial: Any = None
+        self._on = True
+        self._shown: Plan | None = None
+        try:
+            self._errors = (import_module("luma.core.error").Error, OSError)
+            self._image = import_module("PIL.Image")
+            self.device = self._open(settings, dummy=argument == "dummy")
+        except ImportError as error:
+            if self._serial is None and error.name in ("spidev", "RPi", "RPi.GPIO"):
+                raise RuntimeMissing(
+                    f"the oled sink on SPI needs {error.name}; sudo apt install python3-spidev python3-rpi-lgpio"
+                ) from error
+            raise RuntimeMissing("the oled sink's luma.oled is not installed; ./deploy.sh sinks adds it") from error
+        self.capabilities = Capabilities(
+            self.device.width, self.device.height, self._colours, goes_dark=True, least_interval=INTERVAL
+        )
+
+    def _open(self, settings: OledSettings, *, dummy: bool) -> Any:
+        rotate = settings.rotate_deg // 90
+        if dummy:
+            mode = "RGB" if self._colours == "rgb" else "1"
+            return import_module("luma.core.device").dummy(settings.width, settings.height, rotate, mode)
+        driver = getattr(import_module("luma.oled.device"), settings.chip)
+        try:
+            self._serial = open_serial(settings)
+            device = driver(self._serial, width=settings.width, height=settings.height, rotate=rotate)
+            device.contrast(round(255 * settings.brightness))
+        except self._errors as error:
+            self._release()
+            raise self._failure(error) from error
+        return device
+
+    def _failure(self, error: Exception) -> SinkFailed:
+        settings = self._control.settings.oled
+        where, advice = f"SPI {settings.port}", _SPI_HELP
+        if settings.bus == "i2c":
+            where, advice = f"I2C {settings.port} at 0x{settings.address:02x}", f"{_I2C_HELP} {settings.port}"
+        return SinkFailed(f"oled: no {settings.chip} on {where}: {error}; {advice}")
+
+    def show(self, update: Update) -> None:
+        """Send the cue if its picture is another one; raises SinkFailed when the display does not answer any more."""
+        plan = plan_cue(update.cue, self._control.settings.look)
+        if plan == self._shown:
+            return
+        try:
+            if plan.glyph is None:
+                self.device.hide()
+            else:
+                picture = draw_plan(plan, self.device.width, self.device.height, self._colours)
+                self.device.display(self._image.fromarray(picture).convert(self.device.mode))
+                if not self._on:
+                    self.device.show()  # only now: what it showed last is never seen again
+            self._on = plan.glyph is not None
+        except self._errors as error:
+            raise self._failure(error) from error
+        self._shown = plan
+
+    def close(self) -> None:
+        """Turn the display off and release the bus."""
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(*self._errors):  # one that is gone cannot be turned off
+                self.device.hide()
+            self._release()
+
+    def _release(self) -> None:
+        if self._serial is not None:
+            with contextlib.suppress(*self._errors):
+                self._serial.cleanup()
+
+
+def open_serial(settings: OledSettings) -> Any:
+    """Open the bus that the settings name; raises luma's Error, OSError or ImportError."""
+    serial = import_module("luma.core.interface.serial")
+    if settings.bus == "i2c":
+        return serial.i2c(port=settings.port, address=settings.address)
+    return serial.spi(port=settings.port)
+
+
+def _check(argument: str, settings: OledSettings) -> None:
+    if argument not in ("", "dummy"):
+        raise SettingsInvalid(f"oled:{argument}: valid are oled and oled:dummy; the rest is set in [oled]")
+    sizes = SIZES[settings.chip]
+    if (settings.width, settings.height) not in sizes:
+        valid = ", ".join(f"{width} x {height}" for width, height in sizes)
+        raise SettingsInvalid(
+            f"oled: width x height is {settings.width} x {settings.height}; valid for {settings.chip} are {valid}"
+        )
+    if settings.chip == "ssd1351" and settings.bus == "i2c":
+        raise SettingsInvalid("oled: bus is 'i2c'; valid for ssd1351 is spi")

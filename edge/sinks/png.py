@@ -1,0 +1,71 @@
+"""`png`: the cue's picture as a file, as a display would show it; for looking at without one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import cv2
+
+from edge.control import Control
+from edge.errors import SettingsInvalid, SinkUnwritable
+from edge.files import replace_file
+from edge.glyphs import Plan, draw_plan, plan_cue
+from edge.types import Capabilities, Update
+
+WIDTH, HEIGHT = 640, 400
+SIDES = (32, 7680)  # what a side may be, in pixels
+FORMS = "png:FILE.png, png:FOLDER/, png:NAME-%04d.png, or png:WIDTHxHEIGHT: and one of these names"
+
+
+class PngSink:
+    """Write the cue's picture whenever it changes; a file is the old picture or the new one, never half.
+
+    `FILE.png` always is the newest picture. A folder, or a name with a place for a number as `cue-%04d.png`, gets one
+    file for each change, numbered on from those that are there. `128x64:FILE.png` is of that size.
+    """
+
+    def __init__(self, argument: str, control: Control) -> None:
+        """Check the argument; raises SettingsInvalid or SinkUnwritable."""
+        parts = re.fullmatch(r"(?:(\d{1,5})x(\d{1,5}):)?(.+)", argument)
+        if parts is None:
+            raise SettingsInvalid(f"png sink: {argument!r} names no file; valid are {FORMS}")
+        self._size = int(parts[1] or WIDTH), int(parts[2] or HEIGHT)
+        if not all(SIDES[0] <= side <= SIDES[1] for side in self._size):
+            raise SettingsInvalid(f"png sink: {argument!r}: a side may be {SIDES[0]} to {SIDES[1]} pixels")
+        self._path = parts[3]
+        if self._path.endswith("/") or Path(self._path).is_dir():
+            self._path = str(Path(self._path) / "cue-%06d.png")
+        self._numbered = "%" in self._path
+        if not self._path.lower().endswith(".png") or not re.fullmatch(r"[^%]*(%(0\d)?d)?[^%]*", self._path):
+            raise SettingsInvalid(f"png sink: {argument!r} is no PNG's name; valid are {FORMS}")
+        folder = Path(self._path).parent
+        if not folder.is_dir():
+            raise SinkUnwritable(f"{folder}: is not a folder; make it or choose another path")
+        if not os.access(folder, os.W_OK):
+            raise SinkUnwritable(f"{folder}: may not be written; choose a path that you may write")
+        self.capabilities = Capabilities(*self._size, "rgb", goes_dark=True, every_frame=True)
+        self._control = control
+        self._number = 1
+        self._shown: Plan | None = None
+
+    def show(self, update: Update) -> None:
+        """Write the picture if it is another one; raises DiskFull or SinkUnwritable."""
+        plan = plan_cue(update.cue, self._control.settings.look)
+        if plan == self._shown:
+            return
+        picture = cv2.cvtColor(draw_plan(plan, *self._size, "rgb"), cv2.COLOR_RGB2BGR)
+        _, content = cv2.imencode(".png", picture)
+        replace_file(self._next(), content.tobytes())
+        self._shown = plan
+
+    def _next(self) -> Path:
+        if not self._numbered:
+            return Path(self._path)
+        while (path := Path(self._path % self._number)).exists():
+            self._number += 1
+        return path
+
+    def close(self) -> None:
+        """Leave the files as they are."""
