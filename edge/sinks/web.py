@@ -1,0 +1,105 @@
+"""`web`: a page for a phone or a carer beside the wearer: the cue, the run, and settings that may be changed."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import sys
+from contextlib import suppress
+
+from edge.control import Control
+from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.types import Capabilities, Update
+from edge.web.access import LEAST_TOKEN, Names, is_loopback
+
+EVERYWHERE = ("0.0.0.0", "::")  # to listen on; not where a browser finds it
+BACKLOG = 32  # connections that wait to be accepted
+
+
+class WebSink:
+    """Serve the page; an update only replaces the one before, and browsers get the newest when they can take it."""
+
+    # It has no size of its own, and leaves an update to its server's thread in microseconds.
+    capabilities = Capabilities(colours="rgb")
+
+    def __init__(self, argument: str, control: Control) -> None:
+        """Listen where `argument` says, `PORT` or `HOST:PORT`, else where the settings do, and say where that is.
+
+        Raises SettingsInvalid, RuntimeMissing, or SinkFailed where it cannot listen there.
+        """
+        settings = control.settings.web
+        host, port = _place(argument, settings.host, settings.port)
+        if settings.token and len(settings.token) < LEAST_TOKEN:
+            raise SettingsInvalid(f"web.token has {len(settings.token)} characters; valid are {LEAST_TOKEN} or more")
+        if not is_loopback(host) and not settings.token:
+            raise SettingsInvalid(
+                f"web sink: {host} can be reached by others and web.token is empty; set it to {LEAST_TOKEN} or more "
+                "characters, or listen on 127.0.0.1"
+            )
+        try:
+            from edge.web.app import make_app
+            from edge.web.broadcast import Broadcast
+            from edge.web.server import Server
+        except ImportError as error:
+            raise RuntimeMissing(f"web sink: {error.name} is not installed; ./deploy.sh sinks adds it") from error
+        listening = _listen(host, port)
+        port = listening.getsockname()[1]
+        self._broadcast = Broadcast(control, settings.picture)
+        app = make_app(control, self._broadcast, Names(host, port, settings.names), settings.token)
+        self._server = Server(app, self._broadcast.run, listening)
+        self._closed = False
+        shown = settings.names[0] if host in EVERYWHERE and settings.names else host
+        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+        print(f"web sink: {self.url}", file=sys.stderr, flush=True)
+
+    def show(self, update: Update) -> None:
+        """Leave the update for the browsers; raises SinkFailed where the server has ended."""
+        if self._closed:
+            return
+        if not self._server.serving:
+            cause = self._server.failure
+            raise SinkFailed(
+                f"web sink: its server ended: {type(cause).__name__}: {cause}; run again with --debug"
+            ) from cause
+        with suppress(RuntimeError):  # it ends just now: the next update says so
+            self._broadcast.offer(update)
+
+    def close(self) -> None:
+        """Stop listening and cut every browser off; raises SinkFailed where the server does not end."""
+        if not self._closed:
+            self._closed = True
+            if not self._server.close():
+                raise SinkFailed("web sink: its server did not end within a second; it was left behind")
+
+
+def _place(argument: str, host: str, port: int) -> tuple[str, int]:
+    """Return host and port of `PORT` or `HOST:PORT`; raises SettingsInvalid."""
+    if not argument:
+        return host, port
+    before, colon, after = argument.rpartition(":")
+    if not (after.isascii() and after.isdecimal() and int(after) <= 65535) or (colon and not before):
+        raise SettingsInvalid(f"--sink web:{argument}: no place to listen; valid are web, web:PORT and web:HOST:PORT")
+    return before.removeprefix("[").removesuffix("]") or host, int(after)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raises SinkFailed."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+    except OSError as error:
+        hint = "allow AF_INET and AF_INET6 in the unit" if error.errno == errno.EAFNOSUPPORT else "give another host"
+        raise SinkFailed(f"web sink: cannot listen on {host}: {error.strerror}; {hint}") from error
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise SinkFailed(
+            f"web sink: cannot listen on {host}:{port}: {error.strerror}; give another place, as --sink web:0"
+        ) from error
+    listening.setblocking(False)
+    return listening

@@ -1,0 +1,173 @@
+"""The newest update to every browser that watches: one message under way each, so that a slow one costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from edge.control import Control
+from edge.types import Update
+from edge.web.news import STALE, Arrived, cue_of, tell_cue, tell_page, tell_picture, tell_run
+
+INTERVAL = 0.1  # seconds between messages where nothing changed but numbers and the picture
+LOOK_AGAIN = 0.5  # seconds until it is looked what else changed: settings, outputs, the age
+STALLED = 5.0  # seconds within which a browser must have taken a message
+LATENCIES = 300  # the newest, of which the page shows percentiles: ten seconds at 30 fps
+
+
+class _Watcher:
+    """One browser: what it is to get, and whether it has taken what it got."""
+
+    def __init__(self) -> None:
+        self.fresh = asyncio.Event()  # there is news
+        self.taken = asyncio.Event()
+        self.picture = False  # wants it
+
+
+class Broadcast:
+    """Takes updates from any thread and tells them to browsers; all else runs in the server's event loop."""
+
+    def __init__(self, control: Control, pictures: bool) -> None:
+        self._control = control
+        self._pictures = pictures
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._lock = threading.Lock()
+        self._offered: Arrived | None = None  # not yet taken by the event loop
+        self._newest: Arrived | None = None
+        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._wake = asyncio.Event()
+        self._watchers: set[_Watcher] = set()
+        self._joined = 0
+        self._news: dict[str, Any] = {}
+        self._page: dict[str, Any] = {}
+        self._picture: tuple[dict[str, Any], bytes] | None = None
+        self._drawn: Arrived | None = None  # what it shows
+
+    def offer(self, update: Update) -> None:
+        """Leave an update in place of an older one; returns at once, from any thread."""
+        with self._lock:
+            waiting, self._offered = self._offered is not None, Arrived.now(update)
+        if self._loop is not None and not waiting:
+            self._loop.call_soon_threadsafe(self._take)
+
+    def _take(self) -> None:
+        with self._lock:
+            offered, self._offered = self._offered, None
+        if offered is None:
+            return
+        self._newest = offered
+        if "total" in offered.update.latency_ms:
+            self._latencies.append(offered.update.latency_ms["total"])
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at once what changed."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Make news until cancelled: at once when what is shown changed, else every INTERVAL; nothing unwatched."""
+        self._loop = asyncio.get_running_loop()
+        self._take()  # what was offered before there was a loop
+        settings = None
+        shown: object = None
+        made = -INTERVAL
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN)
+            self._wake.clear()
+            now = time.monotonic()
+            if not self._watchers:
+                shown = None  # whoever comes is told at once
+                continue
+            if self._control.settings is not settings:
+                settings = self._control.settings
+                self._page = tell_page(self._control, self._pictures)
+            showing = self._showing()
+            if showing == shown and now - made < INTERVAL:
+                continue
+            shown, made = showing, now
+            self._draw(now)
+            self._news = tell_cue(self._newest, self._control, now) | tell_run(self._control, tuple(self._latencies))
+            for watcher in self._watchers:
+                watcher.fresh.set()
+
+    def _showing(self) -> object:
+        cue = cue_of(self._newest, self._control)
+        seen = None if cue is None else (cue.state, cue.expression, cue.reason, cue.distance, cue.side)
+        return seen, self._control.settings, self._joined
+
+    def _draw(self, now: float) -> None:
+        """Encode the newest picture once for all who want one."""
+        newest = self._newest
+        wanted = self._pictures and any(watcher.picture for watcher in self._watchers)
+        if (
+            not wanted
+            or self._control.paused
+            or newest is None
+            or newest.update.frame is None
+            or now - newest.t > STALE
+        ):
+            self._picture = self._drawn = None
+        elif newest is not self._drawn:
+            self._drawn = newest
+            self._picture = tell_picture(newest)
+
+    async def watch(self, socket: WebSocket) -> None:
+        """Tell one browser until it leaves, or takes nothing for STALLED seconds."""
+        await socket.accept()
+        watcher = _Watcher()
+        self._watchers.add(watcher)
+        self._joined += 1
+        self.wake()
+        tasks = [asyncio.create_task(self._tell(socket, watcher)), asyncio.create_task(_listen(socket, watcher))]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._watchers.discard(watcher)
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception) and not isinstance(end, WebSocketDisconnect | TimeoutError):
+                raise end
+
+    async def _tell(self, socket: WebSocket, watcher: _Watcher) -> None:
+        page: dict[str, Any] | None = None
+        picture: tuple[dict[str, Any], bytes] | None = None
+        while True:
+            await watcher.fresh.wait()
+            watcher.fresh.clear()
+            message: dict[str, Any] = {"news": self._news}
+            if self._page is not page:
+                page = message["page"] = self._page
+            newer = self._picture if watcher.picture and self._picture is not picture else None
+            if newer is not None:
+                picture = newer
+                message["picture"] = newer[0]
+            watcher.taken.clear()
+            async with asyncio.timeout(STALLED):
+                await socket.send_text(json.dumps(message))
+                if newer is not None:
+                    await socket.send_bytes(newer[1])
+                await watcher.taken.wait()
+
+
+async def _listen(socket: WebSocket, watcher: _Watcher) -> None:
+    while True:
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            return
+        match message.get("text"):
+            case "taken":
+                watcher.taken.set()
+            case "picture on":
+                watcher.picture = True
+            case "picture off":
+                watcher.picture = False

@@ -1,0 +1,152 @@
+"""What a browser is told, as JSON-ready values: the cue and the run, the settings with their words, a picture."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, get_type_hints
+
+import cv2
+import numpy as np
+
+from edge.control import LIVE, Control
+from edge.glyphs import cue_colour, glyph_name, glyph_svg
+from edge.health import percentile
+from edge.types import Cue, Update
+from edge.web.texts import LANGUAGES, TEXTS
+from edge.words import SENTENCES, describe, word
+
+STALE = 2.0  # seconds after which what was seen is not shown any more
+LARGEST_WIDTH = 640  # pixels of a picture that is sent
+QUALITY = 70  # of its JPEG
+PLAIN = ("sensitivity", "vocabulary")  # of the table `cue`; all else there is advanced
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """An update and when it was true, on time.monotonic()."""
+
+    update: Update
+    t: float
+
+    @classmethod
+    def now(cls, update: Update) -> Arrived:
+        """Say when it was true: when its frame reached us, now where it has none."""
+        return cls(update, time.monotonic() if update.frame is None else update.frame.t_arrived)
+
+
+def cue_of(arrived: Arrived | None, control: Control) -> Cue | None:
+    """Return what is to be shown; the pause counts before the loop has heard of it, None where nothing is known."""
+    if control.paused:
+        return Cue("paused", None, 0.0, 0.0)
+    return arrived.update.cue if arrived else None
+
+
+def tell_cue(arrived: Arrived | None, control: Control, now: float) -> dict[str, Any]:
+    """Return the cue in words of the present language; `age` in seconds, None where nothing is known."""
+    look = control.settings.look
+    cue = cue_of(arrived, control)
+    told: dict[str, Any] = {
+        "paused": control.paused,
+        # What was true when nothing more was heard of stays so: neither is about a face that may have gone.
+        "lasts": cue is not None and cue.state in ("paused", "no_camera"),
+        "age": None if arrived is None else round(max(0.0, now - arrived.t), 2),
+    }
+    if cue is None:
+        return told
+    places = SENTENCES[look.language]
+    name = glyph_name(cue, look)
+    return told | {
+        "state": TEXTS[look.language][f"state.{cue.state}"],
+        "colour": "#{:02x}{:02x}{:02x}".format(*cue_colour(cue)),
+        "word": word(cue, look) if look.words else "",
+        "sentence": describe(cue, look),
+        "glyph": glyph_svg(name, cue.distance) if name else "",
+        "side": cue.side if look.arrow else None,
+        "partner": ", ".join(places[place] for place in (cue.distance, cue.side) if place),
+    }
+
+
+def tell_run(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
+    """Return how the run is doing; `total_ms` are the newest latencies, capture to cue."""
+    health = control.health
+    texts = TEXTS[control.settings.look.language]
+    told: dict[str, Any] = {}
+    if total_ms:
+        told |= {f"p{percent}": round(percentile(total_ms, percent)) for percent in (50, 95)}
+    if health is None:
+        return told
+    return told | {
+        "fps": round(health.recent_fps, 1),
+        "dropped": health.dropped,
+        "sinks": [
+            {
+                "name": name.partition(":")[0],
+                "state": sink.state,
+                "says": texts[f"sink.{sink.state}"],
+                "error": sink.error,
+            }
+            for name, sink in tuple(health.sinks.items())
+        ],
+    }
+
+
+def tell_page(control: Control, pictures: bool) -> dict[str, Any]:
+    """Return the page's words and all settings that may be changed, with their values and what is valid."""
+    language = control.settings.look.language
+    texts = TEXTS[language]
+    groups = []
+    for table in LIVE:
+        values = getattr(control.settings, table)
+        hints = get_type_hints(type(values))
+        described = []
+        for item in fields(values):
+            field: dict[str, Any] = {
+                "table": table,
+                "key": item.name,
+                "label": texts.get(f"setting.{item.name}", item.name.replace("_", " ")),
+                "value": getattr(values, item.name),
+                "advanced": table == "cue" and item.name not in PLAIN,
+            }
+            if "choices" in item.metadata:
+                names = LANGUAGES if item.name == "language" else texts
+                choices = item.metadata["choices"]
+                field["choices"] = [
+                    [choice, names.get(choice if names is LANGUAGES else f"choice.{choice}", choice)]
+                    for choice in choices
+                ]
+            elif "range" in item.metadata:
+                field["range"] = list(item.metadata["range"])
+                field["whole"] = hints[item.name] is int
+            described.append(field)
+        groups.append({"title": texts[f"group.{table}"], "fields": described})
+    return {"language": language, "texts": texts, "groups": groups, "pictures": pictures}
+
+
+def tell_picture(arrived: Arrived) -> tuple[dict[str, Any], bytes]:
+    """Return an update's picture as a gray JPEG at most LARGEST_WIDTH wide, and what is to be drawn over it.
+
+    Each face is its box's middle and size in pixels of that JPEG, its roll in degrees, and its distance as text.
+    """
+    update = arrived.update
+    assert update.frame is not None
+    gray = update.frame.gray
+    scale = min(1.0, LARGEST_WIDTH / gray.shape[1])
+    if scale < 1:
+        size = (LARGEST_WIDTH, max(1, round(gray.shape[0] * scale)))
+        gray = np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
+    _, jpeg = cv2.imencode(".jpg", gray, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    faces = [
+        {
+            "x": round(scale * (face.box[0] + face.box[2] / 2), 1),
+            "y": round(scale * (face.box[1] + face.box[3] / 2), 1),
+            "width": round(scale * face.box[2], 1),
+            "height": round(scale * face.box[3], 1),
+            "roll_deg": round(face.roll_deg, 1),
+            "says": f"{face.distance_m:.1f} m" if math.isfinite(face.distance_m) else "",
+        }
+        for face in update.faces
+    ]
+    return {"width": gray.shape[1], "height": gray.shape[0], "faces": faces}, jpeg.tobytes()

@@ -1,0 +1,316 @@
+// Shows what the glasses tell over one WebSocket, and sends what is changed here. It keeps nothing and asks nobody else.
+"use strict";
+
+const STALE = 2; // seconds after which what was seen is not shown any more
+const at = (id) => document.getElementById(id);
+
+let texts = { connecting: "Connecting", waiting: "No news yet", stale: "No news", stale_for: "for {n} s", age_now: "now",
+  age_ago: "{n} s ago", lost: "Not connected", connected: "Connected", pause: "Pause", resume: "Go on",
+  not_reached: "Not done: no answer from the device.", saved: "Saved." };
+let link = null; // the WebSocket
+let linked = "connecting";
+let tries = 0;
+let news = null;
+let heard = 0; // when, in milliseconds
+let header = null; // of the picture whose bytes come next
+let pictured = 0; // when the newest was drawn
+const fields = new Map(); // by table and key: what is on the page for a setting
+
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text; // a screen reader hears of changes only
+}
+
+function fill(text, n) {
+  return text.replace("{n}", n);
+}
+
+function told(value, unit = "") {
+  return value === undefined ? "–" : value + unit;
+}
+
+function connect() {
+  if (link && link.readyState < WebSocket.CLOSING) return;
+  link = new WebSocket(`ws://${location.host}/news`);
+  link.binaryType = "arraybuffer";
+  link.onopen = () => {
+    tries = 0;
+    setLink("connected");
+    if (at("show-picture").checked) link.send("picture on");
+  };
+  link.onmessage = receive;
+  link.onclose = leave;
+}
+
+function leave() {
+  setLink("lost");
+  setTimeout(connect, Math.min(5000, 500 * 2 ** tries++));
+  // Signed out, as after a restart of the glasses: there is nothing to wait for here.
+  fetch("/session").then((answer) => { if (answer.status === 401) location.replace("/login"); }, () => {});
+}
+
+function setLink(state) {
+  linked = state;
+  at("link").dataset.link = state;
+  say(at("link"), texts[state]);
+  at("pause").disabled = state !== "connected" || !news;
+}
+
+async function receive(event) {
+  heard = performance.now();
+  try {
+    if (typeof event.data === "string") {
+      const message = JSON.parse(event.data);
+      if (message.page) showPage(message.page);
+      news = message.news;
+      showNews();
+      header = message.picture || null;
+      if (header) return; // its bytes come next
+    } else if (header) {
+      await drawPicture(event.data, header);
+    }
+  } finally {
+    if (!header || typeof event.data !== "string") event.target.send("taken");
+  }
+}
+
+function showNews() {
+  showCue();
+  at("pause").disabled = linked !== "connected";
+  at("pause").dataset.paused = news.paused;
+  say(at("pause"), news.paused ? texts.resume : texts.pause);
+  say(at("fps"), told(news.fps));
+  say(at("p50"), told(news.p50, "\u00a0ms"));
+  say(at("p95"), told(news.p95, "\u00a0ms"));
+  say(at("dropped"), told(news.dropped));
+  showSinks(news.sinks || []);
+}
+
+// Never a frozen label: what is older than STALE is taken away, whoever stopped telling.
+function showCue() {
+  const silent = (performance.now() - heard) / 1000;
+  const age = news && news.age !== null ? news.age + silent : null;
+  const known = news && news.sentence !== undefined;
+  const stale = known && (silent > STALE || (!news.lasts && age > STALE));
+  const shown = known && !stale ? news : null;
+  if (shown) at("cue").style.setProperty("--accent", shown.colour);
+  at("cue").dataset.side = (shown && shown.side) || "";
+  const glyph = shown ? shown.glyph : "";
+  if (at("glyph").dataset.shown !== glyph) {
+    at("glyph").dataset.shown = glyph;
+    at("glyph").innerHTML = glyph; // lines and circles of our own server
+  }
+  say(at("word"), shown ? shown.word : "");
+  say(at("sentence"), shown ? shown.sentence : stale ? texts.stale : texts.waiting);
+  say(at("stale-for"), stale && age !== null ? fill(texts.stale_for, Math.floor(Math.max(age, silent))) : "");
+  say(at("partner"), shown ? shown.partner : "");
+  say(at("state"), shown ? shown.state : "–");
+  say(at("age"), age === null ? "–" : age > STALE ? fill(texts.age_ago, Math.floor(age)) : texts.age_now);
+  if (pictured && (stale || performance.now() - pictured > STALE * 1000)) hidePicture();
+}
+
+function showSinks(sinks) {
+  const list = at("sinks");
+  while (list.children.length > sinks.length) list.lastChild.remove();
+  sinks.forEach((sink, index) => {
+    let item = list.children[index];
+    if (!item) {
+      item = document.createElement("li");
+      item.append(document.createElement("b"), document.createElement("span"), document.createElement("small"));
+      list.append(item);
+    }
+    const [name, state, error] = item.children;
+    item.dataset.state = sink.state;
+    say(name, sink.name);
+    say(state, sink.says);
+    say(error, sink.state === "working" ? "" : sink.error);
+    error.hidden = !error.textContent;
+  });
+}
+
+async function drawPicture(bytes, told) {
+  const canvas = at("canvas");
+  const picture = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
+  if (!at("show-picture").checked) return;
+  if (canvas.width !== told.width || canvas.height !== told.height) {
+    canvas.width = told.width;
+    canvas.height = told.height;
+  }
+  canvas.hidden = false;
+  at("no-picture").hidden = true;
+  const unit = told.width / canvas.clientWidth; // pixels of the picture to one of the page
+  const pen = canvas.getContext("2d");
+  pen.drawImage(picture, 0, 0);
+  picture.close();
+  pen.lineWidth = 2 * unit;
+  pen.lineJoin = "round";
+  pen.font = `600 ${15 * unit}px system-ui, sans-serif`;
+  pen.textAlign = "center";
+  for (const face of told.faces) {
+    pen.save();
+    pen.translate(face.x, face.y);
+    pen.rotate((face.roll_deg * Math.PI) / 180);
+    pen.strokeStyle = "#000";
+    pen.strokeRect(-face.width / 2 - 2 * unit, -face.height / 2 - 2 * unit, face.width + 4 * unit, face.height + 4 * unit);
+    pen.strokeStyle = "#fff";
+    pen.strokeRect(-face.width / 2, -face.height / 2, face.width, face.height);
+    pen.restore();
+    const below = Math.min(face.y + face.height / 2 + 20 * unit, told.height - 6 * unit);
+    pen.lineWidth = 4 * unit;
+    pen.strokeStyle = "#000";
+    pen.strokeText(face.says, face.x, below);
+    pen.fillStyle = "#fff";
+    pen.fillText(face.says, face.x, below);
+    pen.lineWidth = 2 * unit;
+  }
+  pictured = performance.now();
+}
+
+function hidePicture() {
+  pictured = 0;
+  at("canvas").hidden = true;
+  at("no-picture").hidden = !at("show-picture").checked;
+}
+
+function showPage(page) {
+  texts = page.texts;
+  document.documentElement.lang = page.language;
+  for (const element of document.querySelectorAll("[data-text]")) {
+    if (element.id !== "pause") say(element, texts[element.dataset.text]);
+  }
+  say(at("link"), texts[linked]);
+  say(at("saved"), "");
+  at("picture").hidden = !page.pictures;
+  at("settings").hidden = false;
+  for (const group of page.groups) {
+    for (const advanced of [false, true]) {
+      const members = group.fields.filter((field) => field.advanced === advanced);
+      if (members.length) showGroup(group.title, members, advanced);
+    }
+  }
+}
+
+function showGroup(title, members, advanced) {
+  const id = `group-${members[0].table}-${advanced ? "advanced" : "plain"}`;
+  let set = at(id);
+  if (!set) {
+    set = document.createElement("fieldset");
+    set.id = id;
+    set.append(document.createElement("legend"));
+    at(advanced ? "advanced-groups" : "groups").append(set);
+  }
+  say(set.querySelector("legend"), title);
+  for (const member of members) {
+    const name = `${member.table}.${member.key}`;
+    if (!fields.has(name)) fields.set(name, makeField(member, set));
+    updateField(fields.get(name), member);
+  }
+}
+
+function makeField(member, set) {
+  const id = `${member.table}-${member.key}`;
+  const whole = document.createElement("div");
+  whole.className = "field";
+  const row = document.createElement("div");
+  row.className = "row";
+  const label = document.createElement("label");
+  label.htmlFor = id;
+  const control = document.createElement(member.choices ? "select" : "input");
+  const error = document.createElement("p");
+  error.className = "error";
+  error.id = `${id}-error`;
+  error.setAttribute("role", "alert");
+  control.id = id;
+  control.setAttribute("aria-describedby", error.id);
+  const field = { control, label, error, output: null, busy: 0, edited: false };
+  row.append(label);
+  if (member.choices) {
+    row.append(control);
+  } else if (typeof member.value === "boolean") {
+    control.type = "checkbox";
+    row.append(control);
+  } else {
+    const [least, most] = member.range;
+    const short = least >= 0 && most <= 1;
+    control.type = short ? "range" : "number";
+    control.min = least;
+    control.max = most;
+    control.step = member.whole ? 1 : short ? 0.01 : 0.05;
+    if (short) {
+      field.output = document.createElement("output");
+      field.output.htmlFor = id;
+      const slider = document.createElement("div");
+      slider.className = "slider";
+      slider.append(control, field.output);
+      row.append(slider);
+    } else {
+      row.append(control);
+    }
+  }
+  control.addEventListener("input", () => {
+    field.edited = true;
+    if (field.output) field.output.value = Number(control.value).toFixed(2);
+  });
+  control.addEventListener("change", () => change(member, field));
+  whole.append(row, error);
+  set.append(whole);
+  return field;
+}
+
+function updateField(field, member) {
+  say(field.label, member.label);
+  const { control } = field;
+  if (member.choices) {
+    member.choices.forEach(([value, text], index) => {
+      if (!control.options[index]) control.append(new Option(text, value));
+      say(control.options[index], text);
+    });
+  }
+  if (field.busy || field.edited) return; // being changed here
+  if (control.type === "checkbox") control.checked = member.value;
+  else if (control.value !== String(member.value)) control.value = member.value;
+  if (field.output) field.output.value = Number(member.value).toFixed(2);
+}
+
+async function change(member, field) {
+  const { control } = field;
+  const value = member.choices ? control.value : control.type === "checkbox" ? control.checked
+    : control.value === "" ? null : Number(control.value);
+  field.busy += 1;
+  const error = await send("/settings", { table: member.table, values: { [member.key]: value } });
+  field.busy -= 1;
+  if (!field.busy) field.edited = error !== "";
+  say(field.error, error);
+  control.setAttribute("aria-invalid", error !== "");
+}
+
+// Returns what went wrong in one line, "" where nothing did.
+async function send(path, values) {
+  try {
+    const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(values) });
+    if (answer.ok) return "";
+    if (answer.status === 401) location.replace("/login");
+    return (await answer.json()).error;
+  } catch {
+    return texts.not_reached;
+  }
+}
+
+at("pause").addEventListener("click", async () => {
+  say(at("pause-error"), await send("/pause", { paused: !news.paused }));
+});
+
+at("save").addEventListener("click", async () => {
+  say(at("saved"), "");
+  const error = await send("/save", {});
+  say(at("save-error"), error);
+  say(at("saved"), error ? "" : texts.saved);
+});
+
+at("show-picture").addEventListener("change", (event) => {
+  if (link.readyState === WebSocket.OPEN) link.send(event.target.checked ? "picture on" : "picture off");
+  hidePicture();
+});
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden) connect(); });
+setInterval(showCue, 250);
+connect();

@@ -1,0 +1,878 @@
+"""The web sink on a real port: what a browser is told, and everything that a stranger is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge.config import Settings, WebSettings
+from edge.control import LIVE, Control
+from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.health import Health, SinkHealth
+from edge.sinks import open_sink
+from edge.sinks.web import WebSink
+from edge.types import Cue, Face, Frame, Update
+from edge.web.access import ALL_REFILL, ALL_TRIES, FREE_TRIES, LONGEST_WAIT, Names, Sessions, Tries
+from edge.web.texts import LANGUAGES, TEXTS, preferred
+
+pytest.importorskip("uvicorn", reason="uvicorn is not installed; ./deploy.sh sinks adds it")
+client = pytest.importorskip("websockets.sync.client", reason="websockets is not installed; ./deploy.sh sinks adds it")
+
+import websockets.exceptions  # noqa: E402
+
+from edge.web import app, broadcast, server  # noqa: E402
+
+TOKEN = "correct horse battery"
+SMILE = Cue("expression", "smile", 0.9, 0.0, None, "near", "left")
+NOBODY = Cue("no_face", None, 0.0, 0.0)
+PATIENCE = 10.0  # seconds until a test gives up on what must come
+
+
+def update(cue: Cue = SMILE, *, width: int = 320, age: float = 0.0, faces: tuple[Face, ...] = ()) -> Update:
+    gray = np.zeros((width * 3 // 4, width), np.uint8)
+    return Update(Frame(gray, 0.0, 0, time.monotonic() - age), faces, (), (), cue, {"total": 12.0}, 3)
+
+
+class Page:
+    """A sink that serves, and the control that it obeys."""
+
+    def __init__(self, web: WebSettings, saved: Path | None = None) -> None:
+        self.control = Control(Settings(web=web), saved)
+        self.sink = WebSink("", self.control)
+        self.host = self.sink.url.removeprefix("http://").rstrip("/")
+        self.port = int(self.host.rpartition(":")[2])
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, **values: Any
+    ) -> http.client.HTTPResponse:
+        """Send one request as our own page would; `values` are sent as JSON. The answer is read whole."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        sent = {"Host": self.host} | (headers or {})
+        if method == "POST":
+            body = json.dumps(values).encode() if body is None else body
+            sent = {"Origin": f"http://{self.host}", "Content-Type": "application/json"} | sent
+        with contextlib.closing(connection):
+            connection.request(method, path, body, {name: value for name, value in sent.items() if value})
+            answer = connection.getresponse()
+            answer.text = answer.read().decode()  # type: ignore[attr-defined]
+            return answer
+
+    def say(self, raw: bytes, timeout: float = PATIENCE) -> bytes:
+        """Send bytes and return all that comes until the other side closes or `timeout` seconds of silence."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as connection:
+            connection.sendall(raw)
+            heard = b""
+            with contextlib.suppress(TimeoutError, ConnectionResetError):
+                while more := connection.recv(65_536):
+                    heard += more
+            return heard
+
+    def watch(self, **more: Any) -> Any:
+        """Open the page's WebSocket as a browser does."""
+        return client.connect(
+            f"ws://{self.host}/news", **({"origin": f"http://{self.host}", "proxy": None, "compression": None} | more)
+        )
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Page]]:
+    pages: list[Page] = []
+
+    def opened(saved: Path | None = None, **web: Any) -> Page:
+        pages.append(Page(WebSettings(**({"port": 0} | web)), saved))
+        return pages[-1]
+
+    yield opened
+    for page in pages:
+        page.sink.close()
+
+
+def next_news(socket: Any) -> dict[str, Any]:
+    """Take one message, with the picture that belongs to it under `jpeg`."""
+    message: dict[str, Any] = json.loads(socket.recv(PATIENCE))
+    if "picture" in message:
+        message["jpeg"] = socket.recv(PATIENCE)
+    socket.send("taken")
+    return message
+
+
+def news_when(socket: Any, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Take messages until one is as wanted."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        message = next_news(socket)
+        if wanted(message):
+            return message
+    raise AssertionError("it was never told")
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < end, "it never happened"
+        threading.Event().wait(0.01)
+
+
+# What is told.
+
+
+def test_a_browser_is_told_the_cue_the_run_and_the_settings(serve: Callable[..., Page]) -> None:
+    page = serve()
+    health = Health("tflite")
+    health.sinks["oled:spi"] = SinkHealth("waiting", error="oled: not there")
+    health.dropped = 7
+    page.control.health = health
+    page.sink.show(update())
+    with page.watch() as browser:
+        first = next_news(browser)
+    news = first["news"]
+    assert (news["word"], news["sentence"], news["partner"]) == (
+        "smile",
+        "The face shows a smile.",
+        "near, on the left",
+    )
+    assert news["glyph"].startswith("<")
+    assert (news["paused"], news["side"], news["p50"], news["p95"], news["dropped"]) == (False, None, 12, 12, 7)
+    assert 0 <= news["age"] < PATIENCE
+    assert news["sinks"] == [
+        {"name": "oled", "state": "waiting", "says": "will be tried again", "error": "oled: not there"}
+    ]
+    assert first["page"]["language"] == "en"
+    told = {(field["table"], field["key"]) for group in first["page"]["groups"] for field in group["fields"]}
+    assert told == {(table, item.name) for table in LIVE for item in fields(getattr(Settings(), table))}
+
+
+def test_before_the_first_update_nothing_is_claimed(serve: Callable[..., Page]) -> None:
+    with serve().watch() as browser:
+        news = next_news(browser)["news"]
+    assert news["age"] is None
+    assert not {"sentence", "p50", "fps"} & news.keys()
+
+
+def test_a_change_of_the_cue_reaches_every_browser(serve: Callable[..., Page]) -> None:
+    page = serve()
+    page.sink.show(update())
+    with page.watch() as one, page.watch() as other:
+        for cue, sentence in ((NOBODY, "There is no face."), (SMILE, "The face shows a smile.")) * 3:
+            page.sink.show(update(cue))
+            for browser in (one, other):
+                news_when(browser, lambda message, wanted=sentence: message["news"].get("sentence") == wanted)
+
+
+def test_what_stays_the_same_is_told_ten_times_a_second_at_most(serve: Callable[..., Page]) -> None:
+    page = serve()
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(0.005):
+            page.sink.show(update())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        with page.watch() as browser:
+            next_news(browser)
+            begun = time.monotonic()
+            for _ in range(10):
+                next_news(browser)
+            assert time.monotonic() - begun > 0.8
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_loop_that_stalls_is_told_by_a_growing_age(serve: Callable[..., Page]) -> None:
+    page = serve()
+    page.sink.show(update(age=1.0))
+    with page.watch() as browser:
+        assert next_news(browser)["news"]["age"] >= 1.0
+        late = news_when(browser, lambda message: message["news"]["age"] > 2.0)["news"]
+    assert late["lasts"] is False
+
+
+@pytest.mark.parametrize(("state", "sentence"), [("no_camera", "The camera gives no picture."), ("paused", "paused")])
+def test_what_stays_true_in_silence_is_said_to(serve: Callable[..., Page], state: Any, sentence: str) -> None:
+    page = serve()
+    page.sink.show(Update(None, (), (), (), Cue(state, None, 0.0, 0.0), {}, 0))
+    with page.watch() as browser:
+        news = next_news(browser)["news"]
+    assert news["lasts"] is True
+    assert sentence in news["sentence"]
+
+
+def test_the_words_of_every_language_are_whole() -> None:
+    assert TEXTS.keys() == LANGUAGES.keys()
+    assert {
+        language: texts.keys() ^ TEXTS["en"].keys()
+        for language, texts in TEXTS.items()
+        if texts.keys() ^ TEXTS["en"].keys()
+    } == {}
+    assert [
+        key for texts in TEXTS.values() for key, text in texts.items() if ("{n}" in text) != ("{n}" in TEXTS["en"][key])
+    ] == []
+
+
+@pytest.mark.parametrize("table", LIVE)
+def test_every_setting_that_may_be_changed_has_a_name(table: str) -> None:
+    for item in fields(getattr(Settings(), table)):
+        assert f"setting.{item.name}" in TEXTS["en"]
+        if item.name != "language":
+            assert [
+                choice for choice in item.metadata.get("choices", ()) if f"choice.{choice}" not in TEXTS["en"]
+            ] == []
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [("", "en"), ("de-AT,de;q=0.9,en;q=0.8", "de"), ("nl, fr;q=0.5", "fr"), ("*", "en"), ("tlh", "en")],
+)
+def test_the_sign_in_page_takes_the_browsers_language(header: str, language: str) -> None:
+    assert preferred(header) == language
+
+
+# What may be done.
+
+
+def test_a_setting_is_changed_here_and_told_everywhere(serve: Callable[..., Page]) -> None:
+    page = serve()
+    page.sink.show(update())
+    with page.watch() as other:
+        next_news(other)
+        assert page.ask("POST", "/settings", table="look", values={"language": "de"}).status == 204
+        assert page.control.settings.look.language == "de"
+        told = news_when(other, lambda message: "page" in message)
+    assert told["page"]["language"] == "de"
+    assert told["news"]["sentence"] == "Das Gesicht zeigt ein Lächeln."
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        ({"table": "cue", "values": {"hold": 99}}, "cue.hold is 99; valid are 0.0 to 10.0"),
+        ({"table": "cue", "values": {"hold": None}}, "cue.hold is None; it must be of type float"),
+        ({"table": "cue", "values": {"hold": 10**400}}, "a number is too large"),
+        ({"table": "look", "values": {"language": ["de"]}}, "look.language is ['de']; it must be of type str"),
+        (
+            {"table": "web", "values": {"token": ""}},
+            "'web' cannot be changed while it runs; valid are cue, look, audio",
+        ),
+    ],
+)
+def test_a_setting_that_is_not_valid_is_answered_with_its_line(
+    serve: Callable[..., Page], values: dict[str, Any], line: str
+) -> None:
+    page = serve()
+    before = page.control.settings
+    answer = page.ask("POST", "/settings", **values)
+    assert (answer.status, json.loads(answer.text)) == (422, {"error": line})
+    assert page.control.settings is before
+
+
+def test_the_pause_is_told_before_the_loop_has_heard_of_it(serve: Callable[..., Page]) -> None:
+    page = serve()
+    page.sink.show(update())
+    with page.watch() as browser:
+        next_news(browser)
+        assert page.ask("POST", "/pause", paused=True).status == 204
+        assert page.control.paused is True
+        told = news_when(browser, lambda message: message["news"]["paused"])["news"]
+        assert told["sentence"] == "Cuelens is paused."
+        assert page.ask("POST", "/pause", paused=False).status == 204
+        assert news_when(browser, lambda message: not message["news"]["paused"])["news"]["word"] == "smile"
+
+
+def test_what_was_changed_is_saved(serve: Callable[..., Page], tmp_path: Path) -> None:
+    page = serve(tmp_path / "saved.toml")
+    page.ask("POST", "/settings", table="cue", values={"enter": 0.5})
+    assert page.ask("POST", "/save").status == 204
+    assert "enter = 0.5" in (tmp_path / "saved.toml").read_text()
+
+
+def test_saving_without_a_file_says_what_to_do(serve: Callable[..., Page]) -> None:
+    answer = serve().ask("POST", "/save")
+    assert answer.status == 409
+    assert "start with --saved FILE" in answer.text
+
+
+# The picture.
+
+
+def test_a_picture_is_encoded_once_for_all_who_want_it_and_never_unwatched(
+    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[tuple[dict[str, Any], bytes]] = []
+    original = broadcast.tell_picture
+
+    def counted(*arguments: Any) -> tuple[dict[str, Any], bytes]:
+        encoded.append(original(*arguments))
+        return encoded[-1]
+
+    monkeypatch.setattr(broadcast, "tell_picture", counted)
+    page = serve(picture=True)
+    face = Face(1, (400, 300, 200, 240), 5.0, distance_m=0.8)
+    page.sink.show(update(width=1280, faces=(face,)))
+    with page.watch() as one, page.watch() as other, page.watch() as third:
+        for browser in (one, other, third):
+            assert "picture" not in next_news(browser)
+        assert encoded == []
+        one.send("picture on")
+        other.send("picture on")
+        seen: dict[bytes, set[str]] = {}
+        while not any(len(by) == 2 for by in seen.values()):
+            page.sink.show(update(width=1280, faces=(face,)))
+            for name, browser in (("one", one), ("other", other)):
+                message = next_news(browser)
+                if "jpeg" in message:
+                    seen.setdefault(message["jpeg"], set()).add(name)
+                    assert (message["picture"]["width"], message["picture"]["height"]) == (640, 480)
+                    assert message["picture"]["faces"] == [
+                        {"x": 250.0, "y": 210.0, "width": 100.0, "height": 120.0, "roll_deg": 5.0, "says": "0.8 m"}
+                    ]
+            assert "picture" not in next_news(third)
+        assert all(jpeg.startswith(b"\xff\xd8") for jpeg in seen)
+        one.send("picture off")
+        other.send("picture off")
+        news_when(one, lambda message: "picture" not in message)
+        news_when(other, lambda message: "picture" not in message)
+        before = len(encoded)
+        page.sink.show(update(NOBODY, width=1280))
+        news_when(third, lambda message: message["news"]["sentence"] == "There is no face.")
+        assert len(encoded) <= before + 1  # one that was under way
+
+
+def test_no_picture_is_sent_where_the_settings_do_not_allow_it(serve: Callable[..., Page]) -> None:
+    page = serve(picture=False)
+    page.sink.show(update())
+    with page.watch() as browser:
+        assert next_news(browser)["page"]["pictures"] is False
+        browser.send("picture on")
+        for cue in (NOBODY, SMILE) * 4:
+            page.sink.show(update(cue))
+            assert "picture" not in next_news(browser)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("paused", lambda news: news["paused"]),
+        ("old", lambda news: news["age"] > 2),
+        ("lost", lambda news: news["lasts"]),
+    ],
+)
+def test_a_picture_that_is_not_of_now_is_not_sent(
+    serve: Callable[..., Page], change: str, told: Callable[[dict[str, Any]], bool]
+) -> None:
+    page = serve(picture=True)
+    page.sink.show(update())
+    with page.watch() as browser:
+        browser.send("picture on")
+        news_when(browser, lambda message: "picture" in message)
+        page.control.paused = change == "paused"
+        lost = Update(None, (), (), (), Cue("no_camera", None, 0.0, 0.0), {}, 0)
+        page.sink.show(lost if change == "lost" else update(NOBODY, age=3.0 if change == "old" else 0.0))
+        assert "picture" not in news_when(browser, lambda message: told(message["news"]))
+        assert "picture" not in next_news(browser)
+
+
+# Who is refused.
+
+
+def test_every_answer_forbids_what_the_page_does_not_need(serve: Callable[..., Page]) -> None:
+    page = serve(token=TOKEN)
+    for method, path, status in (
+        ("GET", "/login", 200),
+        ("GET", "/page.css", 200),
+        ("GET", "/", 303),
+        ("GET", "/none", 401),
+        ("POST", "/login", 400),
+        ("HEAD", "/login", 200),
+        ("DELETE", "/login", 403),
+    ):
+        answer = page.ask(method, path)
+        assert answer.status == status
+        policy = answer.headers["Content-Security-Policy"]
+        for part in (
+            "default-src 'none'",
+            "script-src 'self'",
+            f"connect-src 'self' ws://{page.host}",
+            "frame-ancestors 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ):
+            assert part in policy.split("; ")
+        assert "unsafe" not in policy
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert "camera=()" in answer.headers["Permissions-Policy"]
+        assert answer.headers["Server"] is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1",
+        "localhost:1",
+        "127.0.0.1:{port}.evil.example",
+        "user@127.0.0.1:{port}",
+    ],
+)
+@pytest.mark.parametrize("path", ["/", "/page.js", "/settings"])
+def test_a_foreign_name_is_refused(serve: Callable[..., Page], host: str, path: str) -> None:
+    page = serve()
+    host = host.format(port=page.port)
+    method = "POST" if path == "/settings" else "GET"
+    answer = page.ask(method, path, headers={"Host": host, "Origin": f"http://{host}"})
+    assert answer.status == 421
+    assert "evil" not in answer.headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("host", ["LocalHost:{port}", "127.0.0.1:{port}", "[::1]:{port}", "glasses.local:{port}"])
+def test_our_own_names_are_let_in(serve: Callable[..., Page], host: str) -> None:
+    page = serve(names=("Glasses.local",))
+    assert page.ask("GET", "/", headers={"Host": host.format(port=page.port)}).status == 200
+
+
+@pytest.mark.parametrize(
+    ("asked", "address", "own"),
+    [
+        ("192.168.4.1:80", "192.168.4.1", True),  # where it was reached
+        ("192.168.4.1", "192.168.4.1", True),
+        ("192.168.4.1", "::ffff:192.168.4.1", True),
+        ("192.168.4.2", "192.168.4.1", False),
+        ("[fe80::1]", "fe80::1", True),
+        ("[fe80::1]:80", "fe80::1", True),
+        ("fe80::1", "fe80::1", False),
+        ("", "", False),
+        (":80", "", False),
+        ("localhost:", "", False),
+        ("0.0.0.0", "127.0.0.1", True),  # what the settings say
+    ],
+)
+def test_a_name_is_ours_by_the_settings_or_by_where_it_was_reached(asked: str, address: str, own: bool) -> None:
+    assert Names("0.0.0.0", 80, ()).own(asked, address) is own
+
+
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "https://{host}", "http://{host}.evil.example", "http://localhost:1"]
+)
+def test_what_a_foreign_page_asks_for_is_refused(serve: Callable[..., Page], origin: str) -> None:
+    page = serve()
+    origin = origin.format(host=page.host)
+    assert page.ask("GET", "/", headers={"Origin": origin}).status == 403
+    assert page.ask("POST", "/pause", headers={"Origin": origin}, paused=True).status == 403
+    assert page.control.paused is False
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused, page.watch(origin=origin):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+def test_what_does_not_say_where_it_comes_from_may_only_read_files(serve: Callable[..., Page]) -> None:
+    page = serve()
+    assert page.ask("GET", "/").status == 200
+    assert page.ask("POST", "/pause", headers={"Origin": ""}, paused=True).status == 403
+    assert page.control.paused is False
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused, page.watch(origin=None):
+        pass
+    assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/../app.py", "/..%2fapp.py", "/%2e%2e/app.py", "//etc/passwd", "/page.js/", "/page.js/../app.py", "/PAGE.JS",
+        "/app.py", "/edge/web/app.py", "/page.js%00", "/docs", "/openapi.json", "/login.html", "/page.html", "/.git",
+    ],
+)  # fmt: skip
+def test_only_files_of_the_table_are_given(serve: Callable[..., Page], path: str) -> None:
+    page = serve()
+    heard = page.say(f"GET {path} HTTP/1.1\r\nHost: {page.host}\r\n\r\n".encode())
+    assert heard.split(b" ")[1] == b"404"
+    assert b"import" not in heard
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (415, {"Content-Type": "text/plain"}, b"{}"),
+        (415, {"Content-Type": "application/x-www-form-urlencoded"}, b"paused=true"),
+        (415, {"Content-Type": ""}, b"{}"),
+        (400, {}, b"{"),
+        (400, {}, b"[" * 16_000),
+        (400, {}, b"[]"),
+        (400, {}, b"\xff\xfe"),
+        (400, {}, b"{}"),
+        (400, {}, b'{"paused": 1}'),
+        (413, {}, b'{"paused": true, "more": "' + b"x" * 16_384 + b'"}'),
+    ],
+)
+def test_only_small_json_of_the_right_kind_is_taken(
+    serve: Callable[..., Page], status: int, headers: dict[str, str], body: bytes
+) -> None:
+    page = serve()
+    assert page.ask("POST", "/pause", body, headers).status == status
+    assert page.control.paused is False
+
+
+def test_a_body_without_end_is_not_taken(serve: Callable[..., Page]) -> None:
+    page = serve()
+    head = (
+        f"POST /pause HTTP/1.1\r\nHost: {page.host}\r\nOrigin: http://{page.host}\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    heard = page.say(head.encode() + b"1000\r\n" + b" " * 4096 + b"\r\n" + (b"1000\r\n" + b" " * 4096 + b"\r\n") * 5)
+    assert heard.startswith(b"HTTP/1.1 413")
+
+
+def test_a_huge_head_is_not_taken(serve: Callable[..., Page]) -> None:
+    page = serve()
+    heard = page.say(f"GET / HTTP/1.1\r\nHost: {page.host}\r\nX-More: ".encode() + b"x" * 100_000)
+    assert not heard or heard.startswith(b"HTTP/1.1 400")
+    assert page.ask("GET", "/").status == 200
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: ",
+        b"GET /news HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n",
+        b"\x16\x03\x01",
+    ],
+)
+def test_who_does_not_finish_asking_is_cut_off(
+    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, slow: bytes
+) -> None:
+    monkeypatch.setattr(server, "EXCHANGE_TIME", 0.3)
+    page = serve()
+    heard = page.say(slow)  # returns because the other side closes
+    assert not heard or heard.startswith(b"HTTP/1.1 400")
+    assert page.ask("GET", "/").status == 200
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "BODY_TIME", 0.3)
+    page = serve()
+    heard = page.say(
+        f"POST /pause HTTP/1.1\r\nHost: {page.host}\r\nOrigin: http://{page.host}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 16\r\n\r\n{".encode()
+    )
+    assert heard.startswith(b"HTTP/1.1 408")
+
+
+def test_one_address_cannot_take_all_connections_and_none_for_good(
+    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LINGER", 0.2)
+    page = serve()
+    with contextlib.ExitStack() as stack:
+        for _ in range(server.ADDRESS_CONNECTIONS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", page.port)))
+        heard = page.say(f"GET / HTTP/1.1\r\nHost: {page.host}\r\n\r\n".encode())
+        assert heard.startswith(b"HTTP/1.1 503")
+        with pytest.raises(websockets.exceptions.InvalidStatus) as refused, page.watch():
+            pass
+        assert refused.value.response.status_code == 503
+
+    def served() -> bool:
+        return page.say(f"GET / HTTP/1.1\r\nHost: {page.host}\r\n\r\n".encode()).startswith(b"HTTP/1.1 200")
+
+    wait_for(served)
+
+
+def test_beyond_what_can_be_answered_connections_are_cut(
+    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LINGER", PATIENCE)
+    page = serve()
+    request = f"GET / HTTP/1.1\r\nHost: {page.host}\r\n\r\n".encode()
+
+    def crowd(stack: contextlib.ExitStack, size: int, source: str) -> None:
+        for _ in range(size):
+            stack.enter_context(socket.create_connection(("127.0.0.1", page.port), source_address=(source, 0)))
+
+    with contextlib.ExitStack() as stack:
+        crowd(stack, server.CONNECTIONS // 2, "127.0.0.2")
+        crowd(stack, server.CONNECTIONS // 2, "127.0.0.3")
+        assert page.say(request, 1.0).startswith(b"HTTP/1.1 503")
+        crowd(stack, server.HOPELESS - server.CONNECTIONS, "127.0.0.4")
+        assert page.say(request) == b""
+
+
+# Slow browsers.
+
+
+def test_a_browser_that_stalls_costs_the_others_nothing_and_is_dropped(
+    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcast, "STALLED", 0.5)
+    monkeypatch.setattr(server, "LINGER", 0.1)
+    page = serve()
+    page.sink.show(update())
+    with page.watch() as stalled, page.watch() as lively:
+        for cue, sentence in ((NOBODY, "There is no face."), (SMILE, "The face shows a smile.")) * 10:
+            page.sink.show(update(cue))
+            news_when(lively, lambda message, wanted=sentence: message["news"].get("sentence") == wanted)
+        with pytest.raises(websockets.exceptions.ConnectionClosed):  # it gets what was under way, then no more
+            for _ in range(3):
+                stalled.recv(PATIENCE)
+        assert next_news(lively)["news"]["word"] == "smile"
+
+
+def test_a_browser_whose_line_is_full_is_dropped_too(
+    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcast, "STALLED", 0.5)
+    monkeypatch.setattr(
+        broadcast, "tell_picture", lambda _: ({"width": 1, "height": 1, "faces": []}, bytes(50_000_000))
+    )
+    monkeypatch.setattr(server, "LINGER", 0.1)
+    page = serve(picture=True)
+    page.sink.show(update())
+    # Not the library's client: it would read on by itself.
+    key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
+    head = f"GET /news HTTP/1.1\r\nHost: {page.host}\r\nOrigin: http://{page.host}\r\n{key}"
+    said = b"".join(
+        bytes((0x81, 0x80 | len(text))) + bytes(4) + text.encode() for text in ("picture on", "taken", "taken", "taken")
+    )
+    with socket.create_connection(("127.0.0.1", page.port), timeout=PATIENCE) as line:
+        line.sendall(f"{head}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n".encode() + said)
+        sink_server = page.sink._server._server
+        wait_for(lambda: bool(sink_server.server_state.connections))
+        page.sink.show(update(NOBODY))
+        wait_for(lambda: not sink_server.server_state.connections)
+
+
+# Signing in.
+
+
+def test_without_the_token_there_is_only_a_bare_page(serve: Callable[..., Page]) -> None:
+    page = serve(token=TOKEN, names=("glasses.local",))
+    answer = page.ask("GET", "/")
+    assert (answer.status, answer.headers["Location"]) == (303, "/login")
+    bare = "".join(page.ask("GET", path).text for path in app.BARE)
+    assert TOKEN not in bare
+    assert "glasses.local" not in bare
+    for method, path in (
+        ("GET", "/page.js"), ("GET", "/session"), ("POST", "/pause"), ("POST", "/settings"), ("POST", "/save"),
+    ):  # fmt: skip
+        assert page.ask(method, path).status == 401
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused, page.watch():
+        pass
+    assert refused.value.response.status_code == 401
+
+
+def test_the_right_token_opens_everything_and_is_said_nowhere(
+    serve: Callable[..., Page], capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = serve(token=TOKEN)
+    page.sink.show(update())
+    signed = page.ask("POST", "/login", token=TOKEN)
+    assert signed.status == 204
+    given, *attributes = signed.headers["Set-Cookie"].split("; ")
+    assert {"httponly", "samesite=strict"} <= {attribute.lower() for attribute in attributes}
+    assert TOKEN not in given
+    cookie = {"Cookie": given}
+    assert page.ask("GET", "/", headers=cookie).status == 200
+    assert page.ask("GET", "/session", headers=cookie).status == 204
+    assert page.ask("POST", "/pause", headers=cookie, paused=True).status == 204
+    with page.watch(additional_headers=cookie) as browser:
+        assert next_news(browser)["news"]["paused"] is True
+    assert page.ask("GET", "/session", headers={"Cookie": given[:-1]}).status == 401
+    assert page.ask("GET", f"/?token={TOKEN.replace(' ', '+')}").status == 303
+    page.sink.close()
+    assert TOKEN not in "".join(capfd.readouterr())
+
+
+def test_wrong_tokens_are_made_to_wait_and_who_is_signed_in_goes_on(serve: Callable[..., Page]) -> None:
+    page = serve(token=TOKEN)
+    cookie = {"Cookie": page.ask("POST", "/login", token=TOKEN).headers["Set-Cookie"].partition(";")[0]}
+    for wrong in ("", TOKEN[:-1], TOKEN + "x", "\ud800", "1" * 1000)[:FREE_TRIES]:
+        assert page.ask("POST", "/login", token=wrong).status == 403
+    refused = page.ask("POST", "/login", token=TOKEN)
+    assert refused.status == 429
+    assert 1 <= int(refused.headers["Retry-After"]) <= LONGEST_WAIT
+    assert page.ask("GET", "/", headers=cookie).status == 200
+
+
+def test_the_wait_of_an_address_doubles_and_ends() -> None:
+    tries, now, waits = Tries(), 1000.0, []
+    for _ in range(12):
+        waits.append(tries.wait("10.0.0.1", now))
+        now += waits[-1]
+        assert tries.wait("10.0.0.1", now) == 0
+        tries.wrong("10.0.0.1", now)
+        assert tries.wait("10.0.0.2", now) == 0
+    assert waits == [0.0] * FREE_TRIES + [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]
+    assert tries.wait("10.0.0.1", now + LONGEST_WAIT) == 0
+    tries.right("10.0.0.1")
+    assert tries.wait("10.0.0.1", now) == 0
+
+
+def test_asking_while_waiting_makes_the_wait_no_longer() -> None:
+    tries = Tries()
+    for _ in range(FREE_TRIES + 3):
+        tries.wrong("10.0.0.1", 0.0)
+    assert [tries.wait("10.0.0.1", t) for t in (0.0, 1.0, 7.0, 8.0)] == [8.0, 7.0, 1.0, 0.0]
+
+
+def test_many_addresses_share_an_allowance_that_fills_again_and_known_ones_are_spared() -> None:
+    tries = Tries()
+    tries.right("10.9.9.9")
+    for number in range(ALL_TRIES):
+        assert tries.wait(f"10.0.0.{number}", 0.0) == 0
+        tries.wrong(f"10.0.0.{number}", 0.0)
+    assert tries.wait("10.0.1.1", 0.0) == ALL_REFILL
+    assert tries.wait("10.9.9.9", 0.0) == 0
+    assert tries.wait("10.0.1.1", ALL_REFILL) == 0
+
+
+def test_addresses_of_one_ipv6_network_are_one() -> None:
+    tries = Tries()
+    for number in range(FREE_TRIES + 1):
+        tries.wrong(f"2001:db8::{number:x}", 0.0)
+    assert tries.wait("2001:db8::ffff", 0.0) > 0
+    assert tries.wait("2001:db8:1::1", 0.0) == 0
+    tries.wrong("::ffff:10.0.0.1", 0.0)
+    assert tries.wait("10.0.0.1", 0.0) == 0
+
+
+def test_the_oldest_session_makes_room() -> None:
+    sessions = Sessions(TOKEN)
+    opened = [sessions.open(TOKEN) for _ in range(65)]
+    assert len({*opened}) == 65
+    assert [sessions.known(session or "") for session in (opened[0], opened[1], opened[-1])] == [False, True, True]
+    assert sessions.open("wrong") is None
+    assert not sessions.known("")
+
+
+def test_without_a_token_the_sign_in_page_leads_on(serve: Callable[..., Page]) -> None:
+    page = serve()
+    assert page.ask("GET", "/login").headers["Location"] == "/"
+    assert page.ask("POST", "/login", token="").status == 429
+
+
+# Opening and closing.
+
+
+def test_the_page_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    sink = open_sink("web:0", Control())
+    sink.close()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("web sink: http://127.0.0.1:")
+    assert not said.err.endswith(":0/\n")
+
+
+def test_on_every_address_it_is_found_by_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    web = WebSettings(host="0.0.0.0", port=0, token=TOKEN, names=("glasses.local",))
+    WebSink("", Control(Settings(web=web))).close()
+    assert capsys.readouterr().err.startswith("web sink: http://glasses.local:")
+
+
+@pytest.mark.parametrize("argument", ["x", "127.0.0.1", ":0", "127.0.0.1:70000", "127.0.0.1:-1", "127.0.0.1:", "٣"])
+def test_an_argument_that_is_no_place_is_refused(argument: str) -> None:
+    with pytest.raises(SettingsInvalid, match="valid are web, web:PORT and web:HOST:PORT"):
+        WebSink(argument, Control())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.4.1", "glasses.local", ""])
+def test_beyond_loopback_a_token_is_needed(host: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"web\.token is empty; set it to 16 or more characters"):
+        WebSink("", Control(Settings(web=WebSettings(host=host, port=0))))
+
+
+def test_a_short_token_is_refused_without_saying_it() -> None:
+    with pytest.raises(SettingsInvalid, match=r"web\.token has 6 characters; valid are 16 or more") as refused:
+        WebSink("0", Control(Settings(web=WebSettings(token="secret"))))
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("argument", ["0", "127.0.0.1:0", "localhost:0"])
+def test_loopback_needs_no_token(argument: str) -> None:
+    WebSink(argument, Control()).close()
+
+
+def test_a_port_in_use_is_said_at_once(serve: Callable[..., Page]) -> None:
+    page = serve()
+    with pytest.raises(
+        SinkFailed, match=rf"cannot listen on 127.0.0.1:{page.port}: Address already in use; give another"
+    ):
+        WebSink(str(page.port), Control())
+
+
+def test_a_host_that_is_not_ours_is_said_at_once() -> None:
+    with pytest.raises(SinkFailed, match=r"cannot listen on 192\.0\.2\.1"):
+        WebSink("192.0.2.1:0", Control(Settings(web=WebSettings(token=TOKEN))))
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.delitem(sys.modules, "edge.web.server")
+    with pytest.raises(RuntimeMissing, match=r"uvicorn is not installed; \./deploy\.sh sinks adds it"):
+        WebSink("0", Control())
+
+
+def test_after_closing_nothing_listens_and_no_thread_is_left(serve: Callable[..., Page]) -> None:
+    page = serve()
+    page.sink.show(update())
+    idle = socket.create_connection(("127.0.0.1", page.port))
+    with page.watch() as browser, idle:
+        next_news(browser)
+        page.sink.close()
+        assert [thread.name for thread in threading.enumerate() if thread.name == "web server"] == []
+        with pytest.raises(websockets.exceptions.ConnectionClosed):
+            for _ in range(3):
+                browser.recv(PATIENCE)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", page.port))
+    page.sink.close()
+    page.sink.show(update())
+    WebSink(str(page.port), Control()).close()
+
+
+def test_a_server_that_ends_is_said_by_the_next_update(
+    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> dict[str, Any]:
+        raise ValueError("broken")
+
+    monkeypatch.setattr(broadcast, "tell_cue", fail)
+    page = serve()
+    page.sink.show(update())
+    with contextlib.suppress(websockets.exceptions.WebSocketException, OSError), page.watch() as browser:
+        browser.recv(PATIENCE)
+    wait_for(lambda: not page.sink._server.serving)
+    with pytest.raises(SinkFailed, match="web sink: its server ended: ValueError: broken; run again with --debug"):
+        page.sink.show(update())
+
+
+def test_an_update_waits_for_no_browser_and_no_event_loop(serve: Callable[..., Page]) -> None:
+    page = serve()
+    loop = page.sink._server._loop
+    assert loop is not None
+    busy, go = threading.Event(), threading.Event()
+    loop.call_soon_threadsafe(lambda: (busy.set(), go.wait(PATIENCE)))
+    assert busy.wait(PATIENCE)
+    for _ in range(1000):  # the event loop stands still, and still these return
+        page.sink.show(replace(update(), dropped=9))
+    assert not go.is_set()
+    go.set()
+    with page.watch() as browser:
+        assert next_news(browser)["news"]["word"] == "smile"
