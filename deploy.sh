@@ -11,6 +11,8 @@ usage: ./deploy.sh COMMAND [ARGUMENTS]
   demo [--seconds N]   show Cuelens working, without a camera
   run [ARGUMENTS]      cuelens run: a camera, a video or pictures; see ./deploy.sh run --help
   faces IMAGE...       cuelens faces: find the faces in pictures
+  replay LOG           cuelens replay: decide the cues of a log again, without pixels
+  sinks                add the libraries of the sinks display, oled, web and mqtt to .venv
   host                 set up .venv-host, for training, conversion and benchmarks
   arm64                make .cache/roots/arm64, on which converted models are tried as on a Raspberry Pi
   test [ARGUMENTS]     every check and test; arguments go to pytest
@@ -22,19 +24,23 @@ END
 }
 
 case ${1:-help} in
-demo | run | faces)
+demo | run | faces | replay)
     environment .venv device
     exec "$root/.venv/bin/cuelens" "$@"
     ;;
+sinks)
+    environment .venv device sinks
+    say "ready in .venv: the sinks display, oled, web and mqtt"
+    ;;
 host)
     environment .venv-host host
-    say "ready in .venv-host/bin: cuelens-data, cuelens-train, cuelens-evaluate, cuelens-explain, cuelens-convert, cuelens-ship, cuelens-verifier, cuelens-bench, cuelens-bench-faces"
+    say "ready in .venv-host/bin: cuelens-data, cuelens-train, cuelens-evaluate, cuelens-explain, cuelens-convert, cuelens-ship, cuelens-verifier, cuelens-bench, cuelens-bench-faces, cuelens-bench-cue"
     ;;
 arm64) exec "$root/deploy/arm64.sh" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, faces, host, arm64, test and help"
+    say "unknown command '$1'; valid are demo, run, faces, replay, sinks, host, arm64, test and help"
     exit 2
     ;;
 esac

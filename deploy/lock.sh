@@ -13,6 +13,14 @@ lock() {  # NAME SOURCE...
 
 lock device pyproject.toml "$@"
 lock host --group host "$@"
-# The tools join both environments: where they share a package they take its version.
-lock build --group build -c deploy/locks/device.txt -c deploy/locks/host.txt "$@"
-lock dev --group dev -c deploy/locks/device.txt -c deploy/locks/host.txt -c deploy/locks/build.txt "$@"
+# What joins both environments takes the version of a package that it shares with them.
+both=(-c deploy/locks/device.txt -c deploy/locks/host.txt)
+# The extras alone: the project itself needs another numpy than the host.
+extras() {
+    python3 -c 'import tomllib
+extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]
+print(*(line for extra in extras.values() for line in extra), sep="\n")'
+}
+extras | lock sinks - "${both[@]}" "$@"
+lock build --group build "${both[@]}" "$@"
+lock dev --group dev "${both[@]}" -c deploy/locks/build.txt -c deploy/locks/sinks.txt "$@"

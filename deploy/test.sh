@@ -4,8 +4,8 @@ set -euo pipefail
 # shellcheck source=deploy/venv.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/venv.sh"
 cd -- "$root"
-environment .venv device tools
-environment .venv-host host tools
+environment .venv device sinks tools
+environment .venv-host host sinks tools
 bin=.venv/bin summary=() failed=0 chosen=$#
 
 check() {  # NAME COMMAND...

@@ -85,6 +85,11 @@ install_project() {  # VENV
     rm -rf -- "$1/backend"
 }
 
+install_sinks() {  # VENV LOCK
+    say "adding the libraries of the optional sinks to ${1##*/}"
+    install_locked "$1" "$2"
+}
+
 install_tools() {  # VENV LOCK
     say "adding the test tools to ${1##*/}"
     install_locked "$1" "$2"
@@ -115,9 +120,11 @@ step() {  # COMMAND VENV FILES...: COMMAND VENV FILES..., unless it has ended we
     exec 9<&-
 }
 
-environment() {  # NAME LOCK [tools]: afterwards $root/NAME holds LOCK's packages and the project
-    local venv=$root/$1 locks=$root/deploy/locks
+environment() {  # NAME LOCK [sinks] [tools]: afterwards $root/NAME holds LOCK's packages and the project
+    local venv=$root/$1 locks=$root/deploy/locks extras=" ${*:3} "
+    [ ! -e "$venv/.install_sinks" ] || extras+="sinks "  # once asked for, they stay when all else is made anew
     step make_venv "$venv" "$locks/$2.txt"
     step install_project "$venv" "$root"/{pyproject.toml,deploy/wheel.py,deploy/locks/build.txt}
-    [ -z "${3:-}" ] || step install_tools "$venv" "$locks/dev.txt"
+    [[ $extras != *" sinks "* ]] || step install_sinks "$venv" "$locks/sinks.txt"
+    [[ $extras != *" tools "* ]] || step install_tools "$venv" "$locks/dev.txt"
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -83,7 +84,7 @@ def checkout(tmp_path: Path, repository: Path) -> Checkout:
 def test_unknown_command_names_the_valid_ones(checkout: Checkout) -> None:
     done = checkout.run("fly")
     assert done.returncode == 2
-    assert "'fly'; valid are demo, run, faces, host, arm64, test" in done.stderr
+    assert "'fly'; valid are demo, run, faces, replay, sinks, host, arm64, test" in done.stderr
 
 
 def test_no_command_shows_the_help(checkout: Checkout) -> None:
@@ -156,6 +157,46 @@ def test_packages_are_taken_from_the_lock_only(checkout: Checkout) -> None:
     assert "--require-hashes --only-binary=:all:" in packages
     assert not [line for line in checkout.called() if "host.txt" in line or "dev.txt" in line]
     assert not [line for line in checkout.called() if "index-url" in line or "find-links" in line]
+
+
+def test_sinks_are_added_from_their_lock_and_only_when_asked_for(checkout: Checkout) -> None:
+    checkout.run("demo")
+    assert not [line for line in checkout.called() if "sinks.txt" in line]
+    before = len(checkout.called())
+    done = checkout.run("sinks")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "adding the libraries of the optional sinks to .venv" in done.stderr
+    assert "ready in .venv: the sinks display, oled, web and mqtt" in done.stderr
+    (call,) = checkout.called()[before:]
+    assert "--no-deps --require-hashes --only-binary=:all:" in call
+    assert call.endswith("deploy/locks/sinks.txt")
+    assert checkout.run("sinks").returncode == 0
+    assert len(checkout.called()) == before + 1
+
+
+def test_sinks_stay_when_the_environment_is_made_anew_or_their_lock_changes(checkout: Checkout) -> None:
+    checkout.run("sinks")
+    for lock in ("device", "sinks"):
+        with (checkout.root / f"deploy/locks/{lock}.txt").open("a") as file:
+            file.write("# changed\n")
+        checkout.run("demo")
+    assert checkout.called().count("venv") == 2
+    assert sum("sinks.txt" in line for line in checkout.called()) == 3
+
+
+def test_the_tests_have_sinks_and_tools_in_both_environments(checkout: Checkout) -> None:
+    checkout.run("test")
+    for venv, step in itertools.product((".venv", ".venv-host"), ("install_sinks", "install_tools")):
+        assert (checkout.root / venv / f".{step}").exists(), (venv, step)
+    for lock in ("sinks.txt", "dev.txt"):
+        assert sum(line.endswith(lock) for line in checkout.called()) == 2
+
+
+def test_failed_install_of_sinks_is_taken_up_again(checkout: Checkout) -> None:
+    checkout.run("demo")
+    assert checkout.run("sinks", PIP_FAILS="1").returncode == 73
+    assert checkout.run("sinks").returncode == 0
+    assert sum("sinks.txt" in line for line in checkout.called()) == 2
 
 
 def test_second_start_asks_nothing_of_pip(checkout: Checkout) -> None:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
 
-LOCKS = Path(__file__).resolve().parents[2] / "deploy" / "locks"
-NAMES = ("build", "dev", "device", "host")
-PINNED = re.compile(r"(?P<name>[a-z0-9][a-z0-9.-]*)==(?P<version>[^ ;]+)(?: ; [^\\]+)?(?: --hash=sha256:[0-9a-f]{64})+")
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = ROOT / "deploy" / "locks"
+EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+NAMES = ("build", "dev", "device", "host", "sinks")
+PINNED = re.compile(
+    r"(?P<name>[a-z0-9][a-z0-9.-]*)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))?(?: --hash=sha256:[0-9a-f]{64})+"
+)
 
 
 def entries(name: str) -> list[str]:
@@ -19,14 +26,29 @@ def entries(name: str) -> list[str]:
     return [line for line in joined.splitlines() if line and not line.startswith("#")]
 
 
-def packages(name: str) -> dict[str, set[str]]:
-    """Versions of each package of a lock."""
-    found: dict[str, set[str]] = {}
+def matches(name: str) -> list[re.Match[str]]:
+    """Name, version and marker of each entry of a lock."""
+    found = []
     for entry in entries(name):
         match = PINNED.fullmatch(entry)
         assert match, entry[:120]
+        found.append(match)
+    return found
+
+
+def packages(name: str) -> dict[str, set[str]]:
+    """Versions of each package of a lock."""
+    found: dict[str, set[str]] = {}
+    for match in matches(name):
         found.setdefault(match["name"], set()).add(match["version"])
     return found
+
+
+def normal(requirement: str) -> str:
+    """The normalised name of a requirement."""
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name
+    return re.sub(r"[._-]+", "-", name[0]).lower()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -44,6 +66,30 @@ def test_device_has_only_what_the_device_runs() -> None:
     device = packages("device")
     assert {"numpy", "opencv-python-headless", "tflite-runtime", "ai-edge-litert", "tqdm"} <= device.keys()
     assert not device.keys() & {"keras", "tensorflow", "tensorflow-cpu", "matplotlib", "pytest", "hatchling"}
+    assert not device.keys() & {normal(requirement) for lines in EXTRAS.values() for requirement in lines}
+
+
+def test_sinks_has_every_extra_and_never_another_numpy_or_opencv() -> None:
+    assert EXTRAS.keys() == {"display", "oled", "web", "mqtt"}
+    sinks = packages("sinks")
+    assert {normal(requirement) for lines in EXTRAS.values() for requirement in lines} <= sinks.keys()
+    assert not sinks.keys() & {"numpy", "opencv-python", "opencv-python-headless", "tflite-runtime", "ai-edge-litert"}
+
+
+@pytest.mark.parametrize("name", ["sinks", "device", "build"])
+def test_a_lock_of_the_device_is_for_both_machines_and_every_python(name: str) -> None:
+    """Of each package there is one version for a machine and a Python, or none, and then on both machines."""
+    for machine, python in itertools.product(("x86_64", "aarch64"), ("3.11", "3.12", "3.13")):
+        environment = {
+            "sys_platform": "linux",
+            "platform_machine": machine,
+            "platform_python_implementation": "CPython",
+            "python_full_version": f"{python}.1",
+        }
+        found = [match["name"] for match in matches(name) if Marker(match["marker"]).evaluate(environment)]
+        assert len(found) == len(set(found)), (machine, python)
+        if name == "sinks":
+            assert set(found) == packages(name).keys(), (machine, python)
 
 
 @pytest.mark.parametrize("name", ["device", "host"])
@@ -51,9 +97,15 @@ def test_opencv_has_face_cascades(name: str) -> None:
     assert all(version.startswith("4.") for version in packages(name)["opencv-python-headless"])
 
 
-@pytest.mark.parametrize("tools", ["build", "dev"])
+@pytest.mark.parametrize("tools", ["build", "dev", "sinks"])
 @pytest.mark.parametrize("environment", ["device", "host"])
 def test_tools_change_no_package_of_an_environment(tools: str, environment: str) -> None:
     base = packages(environment)
     for name, versions in packages(tools).items():
         assert versions <= base.get(name, versions), name
+
+
+def test_tools_and_sinks_agree() -> None:
+    sinks = packages("sinks")
+    for name, versions in packages("dev").items():
+        assert versions <= sinks.get(name, versions), name

@@ -13,7 +13,18 @@ import pytest
 
 HOST = {
     f"cuelens-{name}"
-    for name in ("data", "train", "evaluate", "explain", "ship", "convert", "verifier", "bench", "bench-faces")
+    for name in (
+        "data",
+        "train",
+        "evaluate",
+        "explain",
+        "ship",
+        "convert",
+        "verifier",
+        "bench",
+        "bench-faces",
+        "bench-cue",
+    )
 }
 MODELS = ("emotion.tflite", "emotion.json", "face.tflite", "face.json")
 SCRIPTS = {"cuelens", *HOST}
