@@ -1,0 +1,183 @@
+"""Streams of readings made up or made of real ones, with what is true in them, and how a cue does on them.
+
+Pure: a stream is a list of steps, a judgement a number; tests, tuning and `cuelens-bench-cue` share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.config import CueSettings
+from edge.cue import SMALL_VOCABULARY, CuePolicy
+from edge.types import Cue, Face, Quality, Reading
+
+LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+WORD = {label: word for word, labels in SMALL_VOCABULARY.items() for label in labels}
+RATES = (5, 15, 30, 60)  # frames a second
+PARTNER = Face(1, (260, 180, 120, 120), 0.0, Quality(), 100.0, 0.8)
+
+Probabilities = npt.NDArray[np.float64]  # (7,) or (steps, 7), in the order of LABELS
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One frame: its instant, who is in it with what reading (None: not its turn), and what is true, None unknown."""
+
+    t: float
+    people: tuple[tuple[Face, Probabilities | None], ...] = ()
+    truth: str | None = None  # a word of the small vocabulary
+
+
+Stream = list[Step]
+
+
+def clear(label: str, certainty: float = 0.9) -> Probabilities:
+    """Return the reading of a clear expression: `certainty` for its label, the rest shared evenly."""
+    values = np.full(len(LABELS), (1 - certainty) / (len(LABELS) - 1))
+    values[LABELS.index(label)] = certainty
+    return values
+
+
+def film(readings: Iterable[Probabilities], fps: float, start: float = 0.0, face: Face = PARTNER) -> Stream:
+    """Return a stream of one person's readings, one a frame."""
+    return [Step(start + number / fps, ((face, values),)) for number, values in enumerate(readings, 1)]
+
+
+def nobody(seconds: float, fps: float, start: float = 0.0) -> Stream:
+    """Return a stream of empty frames."""
+    return [Step(start + number / fps) for number in range(1, round(seconds * fps) + 1)]
+
+
+def steady(label: str, seconds: float, fps: float, certainty: float = 0.9) -> Stream:
+    """Return a stream of one clear expression."""
+    return film([clear(label, certainty)] * round(seconds * fps), fps)
+
+
+def flicker(first: str, second: str, seconds: float, fps: float, frames: int = 1) -> Stream:
+    """Return a stream that changes between two clear expressions every `frames` frames."""
+    labels = (first, second)
+    return film([clear(labels[number // frames % 2]) for number in range(round(seconds * fps))], fps)
+
+
+def spikes(label: str, spike: str, seconds: float, fps: float, every: float = 1.0) -> Stream:
+    """Return a steady expression in which one frame in `every` seconds is another, as clear."""
+    gap = max(2, round(every * fps))
+    return film([clear(spike if n % gap == gap - 1 else label) for n in range(round(seconds * fps))], fps)
+
+
+def drift(first: str, second: str, seconds: float, fps: float) -> Stream:
+    """Return a slow change from one clear expression to another."""
+    shares = np.linspace(0, 1, round(seconds * fps))
+    return film([(1 - share) * clear(first) + share * clear(second) for share in shares], fps)
+
+
+def dirichlet(concentration: float, seconds: float, fps: float, rng: np.random.Generator) -> Stream:
+    """Return noise: readings without any relation to each other, the more one-sided the less the concentration."""
+    return film(rng.dirichlet([concentration] * len(LABELS), round(seconds * fps)), fps)
+
+
+def wandering(memory: float, spread: float, seconds: float, fps: float, rng: np.random.Generator) -> Stream:
+    """Return noise as of a network that cannot decide: logits that wander and forget in `memory` seconds."""
+    keep = np.exp(-1 / (fps * memory))
+    logits = spread * rng.standard_normal(len(LABELS))
+    readings = []
+    for _ in range(round(seconds * fps)):
+        logits = keep * logits + spread * np.sqrt(1 - keep**2) * rng.standard_normal(len(LABELS))
+        exponents = np.exp(logits - logits.max())
+        readings.append(exponents / exponents.sum())
+    return film(readings, fps)
+
+
+def shuffled(readings: Probabilities, seconds: float, fps: float, rng: np.random.Generator) -> Stream:
+    """Return noise of real readings: another face's in each frame."""
+    return film(readings[rng.integers(0, len(readings), round(seconds * fps))], fps)
+
+
+def crossing(first: str, second: str, seconds: float, fps: float) -> Stream:
+    """Return two people who pass each other: the nearer one goes, the farther one comes, in a straight line."""
+    steps = []
+    for number in range(1, round(seconds * fps) + 1):
+        share = number / (seconds * fps)
+        near, far = 0.8 + 1.2 * share, 2.0 - 1.2 * share
+        people = (
+            (replace(PARTNER, distance_m=near, bearing_deg=-20 + 40 * share), clear(first)),
+            (replace(PARTNER, id=2, distance_m=far, bearing_deg=20 - 40 * share), clear(second)),
+        )
+        steps.append(Step(number / fps, people))
+    return steps
+
+
+def follow(*streams: Stream) -> Stream:
+    """Return the streams one after the other, on one clock."""
+    whole: Stream = []
+    for stream in streams:
+        start = whole[-1].t if whole else 0.0
+        whole += [replace(step, t=start + step.t) for step in stream]
+    return whole
+
+
+def play(stream: Stream, settings: CueSettings, labels: tuple[str, ...] = LABELS) -> list[Cue]:
+    """Return the policy's cue for each step."""
+    policy, cues = CuePolicy(settings, labels), []
+    for step in stream:
+        readings = [Reading(face.id, tuple(map(float, p)), step.t) for face, p in step.people if p is not None]
+        cues.append(policy.update([face for face, _ in step.people], readings, step.t))
+    return cues
+
+
+def changes(cues: Sequence[Cue]) -> int:
+    """Return how often what is shown changes."""
+    return sum(before.shown != after.shown for before, after in pairwise(cues))
+
+
+def raw_changes(stream: Stream) -> int:
+    """Return how often the largest word of the partner's reading changes, frame by frame."""
+    words = [raw_word(values) for step in stream for _, values in step.people[:1] if values is not None]
+    return sum(before != after for before, after in pairwise(words))
+
+
+def raw_word(values: Probabilities) -> str:
+    """Return the word of the label that is largest: what a frame-by-frame display would show."""
+    return WORD[LABELS[int(np.argmax(values))]]
+
+
+def delay_until(stream: Stream, cues: Sequence[Cue], since: float, wanted: Callable[[Cue], bool]) -> float:
+    """Return the seconds from the first frame at or after `since` to the first wanted cue; infinity for none."""
+    times = [step.t for step in stream if step.t >= since - 1e-9]
+    hits = [step.t for step, cue in zip(stream, cues, strict=True) if step.t >= since - 1e-9 and wanted(cue)]
+    return hits[0] - times[0] if hits else float("inf")
+
+
+def judge(stream: Stream, cues: Sequence[Cue]) -> tuple[float, float, float]:
+    """Return the shares of the steps with a truth in which the cue tells, is right, and the raw label is right."""
+    known = [(step, cue) for step, cue in zip(stream, cues, strict=True) if step.truth is not None]
+    if not known:
+        return 0.0, 0.0, 0.0
+    told = sum(cue.expression is not None for _, cue in known)
+    right = sum(cue.expression == step.truth for step, cue in known)
+    raw = sum(
+        any(raw_word(values) == step.truth for _, values in step.people[:1] if values is not None) for step, _ in known
+    )
+    return told / len(known), right / len(known), raw / len(known)
+
+
+def lively(films: Probabilities, words: Sequence[str], seconds: float, fps: float, rng: np.random.Generator) -> Stream:
+    """Return a person whose expression changes every one to six seconds, made of films (n, steps, 7) of real readings.
+
+    `words` are what each film shows; a film is played on and on, forwards and backwards, while its turn lasts.
+    """
+    steps: Stream = []
+    while len(steps) < seconds * fps:
+        row = int(rng.integers(len(films)))
+        if steps and words[row] == steps[-1].truth:
+            continue
+        there_and_back = np.concatenate([films[row], films[row][::-1]])
+        for number in range(round(rng.uniform(1, 6) * fps)):
+            values = there_and_back[number % len(there_and_back)]
+            steps.append(Step((len(steps) + 1) / fps, ((PARTNER, values),), words[row]))
+    return steps

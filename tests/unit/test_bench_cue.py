@@ -1,0 +1,165 @@
+"""cuelens-bench-cue: what it counts is what it says, on streams whose answer is known."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import cue, streams
+from benchmarks.streams import LABELS, PARTNER, RATES, WORD, Step, clear, film, follow, judge, nobody, play, steady
+from edge.config import CueSettings, with_sensitivity
+from edge.cue import SMALL_VOCABULARY
+from edge.errors import DataMissing
+from edge.model import ExpressionModel
+from edge.sources.demo import DemoSource
+
+SETTINGS = CueSettings()
+
+
+def certain_films(count: int, certainty: float = 0.95) -> tuple[streams.Probabilities, list[str]]:
+    """Return films of unchanging readings, of each class in turn, and their words."""
+    labels = [LABELS[row % len(LABELS)] for row in range(count)]
+    frames = round(cue.FPS * cue.SECONDS)
+    return np.array([[clear(label, certainty)] * frames for label in labels]), [WORD[label] for label in labels]
+
+
+def test_the_film_of_a_face_sways_and_is_the_same_each_time() -> None:
+    face = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
+    first, second = (list(cue.film_face(face, np.random.default_rng(1))) for _ in range(2))
+    assert len(first) == cue.FPS * cue.SECONDS
+    assert all(picture.shape == (48, 48) and picture.dtype == np.uint8 for picture in first)
+    assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
+    assert all(not np.array_equal(one, other) for one, other in pairwise(first))
+
+
+def test_sway_keeps_its_spread_and_is_alike_from_frame_to_frame() -> None:
+    rows = cue.sway(20_000, np.random.default_rng(0))
+    assert rows.std(axis=0) == pytest.approx(np.ones(4), abs=0.1)
+    assert np.corrcoef(rows[:-1, 0], rows[1:, 0])[0, 1] == pytest.approx(np.exp(-1 / (cue.FPS * cue.SWAY)), abs=0.03)
+
+
+def test_certain_films_are_all_told_and_right_and_undecided_ones_are_not_told() -> None:
+    films, words = certain_films(14)
+    assert cue.play_films(films, words, SETTINGS) == {"coverage": 1.0, "right": 1.0, "raw_right": 1.0}
+    even = np.full_like(films, 1 / 7)
+    assert cue.play_films(even, words, SETTINGS)["coverage"] == 0.0
+    other = [{"smile": "upset"}.get(word, "smile") for word in words]
+    assert cue.play_films(films, other, SETTINGS) == {"coverage": 1.0, "right": 0.0, "raw_right": 0.0}
+
+
+def test_a_judgement_counts_only_steps_with_a_truth() -> None:
+    stream = steady("happy", 4, 10)
+    stream = [replace(step, truth="smile" if step.t > 2 else None) for step in stream]
+    assert judge(stream, play(stream, SETTINGS)) == (1.0, 1.0, 1.0)
+    assert judge([replace(step, truth=None) for step in stream], play(stream, SETTINGS)) == (0.0, 0.0, 0.0)
+
+
+def test_clips_are_judged_by_word_and_a_face_that_waits_for_its_turn_keeps_its_reading() -> None:
+    stream = [replace(step, truth="smile") for step in follow(nobody(1, 30), steady("happy", 4, 30))]
+    stream = [
+        replace(step, people=tuple((face, None if number % 2 else values) for face, values in step.people))
+        for number, step in enumerate(stream)
+    ]
+    (row,) = cue.judge_clips({"a.mp4": stream}, SETTINGS)
+    assert (row["labelled"], row["raw_changes"], row["word_changes"]) == (150, 0, 0)
+    assert row["cue_changes"] == 0  # nobody, a face, a smile: nothing told was changed
+    assert row["raw_right"] == pytest.approx(0.8, abs=0.01)  # the first second has nobody
+    assert row["cue_right"] == 1.0
+
+
+def test_a_word_that_comes_back_after_unsure_is_no_change_of_word() -> None:
+    stream = follow(steady("happy", 3, 30), film([np.full(7, 1 / 7)] * 60, 30), steady("happy", 3, 30))
+    cues = play(stream, SETTINGS)
+    assert cue.word_changes(cues) == 0
+    assert streams.changes(cues) >= 2
+
+
+def test_the_words_of_the_clips_are_words_in_order_and_apart() -> None:
+    words = cue.read_clip_words()
+    assert len(words) > 20
+    for spans in words.values():
+        assert all(start < end and word in SMALL_VOCABULARY for start, end, word in spans)
+        assert all(before[1] < after[0] for before, after in pairwise(spans))
+
+
+def test_every_noise_has_its_length_and_readings_that_sum_to_one() -> None:
+    films, _ = certain_films(7)
+    for fps in RATES:
+        for name, stream in cue.make_noise(films, fps).items():
+            assert len(stream) == 60 * cue.MINUTES * fps, name
+            assert stream[-1].t == pytest.approx(60 * cue.MINUTES)
+            assert all(
+                values is not None and values.sum() == pytest.approx(1)
+                for ((_, values),) in (s.people for s in stream[:50])
+            )
+
+
+def test_raw_labels_change_as_often_as_they_are_made_to() -> None:
+    assert streams.raw_changes(streams.flicker("happy", "sad", 2, 10)) == 19
+    assert streams.raw_changes(streams.spikes("happy", "sad", 3, 10)) == 5
+    assert streams.raw_changes(streams.flicker("angry", "sad", 2, 10)) == 0  # one word
+
+
+def test_tuning_ends_within_the_limits_where_it_can_and_never_gets_worse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cue, "VARIED", {"filter": (0.1, 0.4, 0.8), "onset": (0.0, 0.1, 0.6)})
+    monkeypatch.setattr(cue, "make_noise", lambda films, fps: {"none": nobody(1, fps)})
+    monkeypatch.setattr(cue, "with_sensitivity", lambda settings, name: replace(settings, filter=0.8, onset=0.6))
+    films, words = certain_films(20)
+    clips = {"a.mp4": [replace(step, truth="smile") for step in steady("happy", 4, 30)]}
+    found, steps = cue.tune("normal", films, words, clips, 3)
+    assert found["filter"] < 0.8
+    assert found["onset"] < 0.6
+    reached = [(-step["over"], step["gain"]) for step in steps]
+    assert reached == sorted(reached)
+    assert max(cue.worst_onset(replace(with_sensitivity(SETTINGS, "normal"), **found)).values()) < 0.6
+
+
+def test_a_watched_clip_is_read_as_the_loop_reads_it(tmp_path: Path) -> None:
+    import cv2
+
+    source = DemoSource("1")
+    for number, frame in zip(range(20), source.frames(), strict=False):
+        cv2.imwrite(str(tmp_path / f"{number:03}.png"), frame.gray)
+    source.close()
+    stream = cue.watch(tmp_path, ExpressionModel(), [(0.0, 100.0, "surprise")])
+    assert len(stream) == 20
+    assert {step.truth for step in stream} == {"surprise"}
+    read = [values for step in stream for _, values in step.people if values is not None]
+    assert 5 <= len(read) <= 20
+    assert all(values.shape == (7,) for values in read)
+
+
+def test_a_folder_without_the_clips_is_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(DataMissing, match="none of the clips"):
+        cue.watch_clips(tmp_path, ExpressionModel())
+
+
+def test_a_blocked_sink_is_measured_beside_one_that_works() -> None:
+    result = cue.measure_blocked(1.0, ExpressionModel())
+    assert result["fps"] > 0
+    assert result["ratio"] == pytest.approx(result["fps_blocked"] / result["fps"], abs=1e-3)
+
+
+def test_the_command_prints_a_table_and_writes_what_it_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cue, "MINUTES", 0.1)
+    with pytest.raises(SystemExit) as end:
+        cue.main(["streams", "--out", str(tmp_path)])
+    assert not end.value.code
+    printed = capsys.readouterr().out
+    report = json.loads((tmp_path / "streams.json").read_text())
+    assert set(report["onset_s"]) == {str(fps) for fps in RATES}
+    assert all(name in printed for name in report["noise"])
+    assert report["settings"]["filter"] == SETTINGS.filter
+
+
+def test_two_people_who_cross_are_both_in_every_frame() -> None:
+    for step in streams.crossing("happy", "sad", 4, 10):
+        assert isinstance(step, Step)
+        assert [face.id for face, _ in step.people] == [PARTNER.id, 2]
