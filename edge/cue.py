@@ -103,7 +103,7 @@ class CuePolicy:
         self._grain: list[dict[str, float]] = []  # the newest readings, by word
         self._grain_begun = -math.inf
         self._means: dict[str, float] = {}  # of the readings taken together before them
-        self._step: dict[str, float] = {}  # how far those were from the ones before
+        self._steps: dict[str, tuple[float, float]] = {}  # how far the newest two such were from the ones before
         self._spread: dict[str, float] = {}  # variance of such means
         self._quality = self._frontal = 0.0
         self._read = -math.inf  # when the partner was read last
@@ -175,12 +175,13 @@ class CuePolicy:
         means = {word: sum(values[word] for values in self._grain) / len(self._grain) for word in self._words}
         slow = _gain(min(t - self._grain_begun, 2 * LONGEST_FRAME), self._settings.memory)
         for word, mean in means.items():
-            # Bipower variation: two large steps in a row are noise, a single one is a change of expression
-            # (Barndorff-Nielsen and Shephard, Journal of Financial Econometrics 2, 2004).
+            # As in bipower variation, two large steps near each other are noise, and a single one is a change of
+            # expression (Barndorff-Nielsen and Shephard, Journal of Financial Econometrics 2, 2004).
             step = abs(mean - self._means.get(word, mean))
+            before = self._steps.get(word, (0.0, 0.0))
             spread = self._spread.get(word, 0.0)
-            self._spread[word] = spread + slow * (step * self._step.get(word, 0.0) / 2 - spread)
-            self._step[word] = step
+            self._spread[word] = spread + slow * (step * max(before) / 2 - spread)
+            self._steps[word] = (before[1], step)
         self._means, self._grain, self._grain_begun = means, [], t
 
     def _decide(self, t: float) -> Cue:

@@ -360,13 +360,16 @@ def run(
                 notify("WATCHDOG=1")  # waiting with a deadline is a healthy wait
                 continue
             heard, lost_camera = time.monotonic(), False
-            # To the microsecond, as the log has it: a replay of the log then decides alike.
+            # As many digits as the log has: a replay of it then decides alike.
             clock = round(frame.t, 6)
             faces = finder.find(frame.gray, clock)
             found = time.monotonic()
             chosen = turns.choose(faces, policy.partner, clock)
             crops = (crop_face(frame.gray, face, model.contract.side) for face in chosen)
-            fresh = [Reading(face.id, model.read(crop), clock) for face, crop in zip(chosen, crops, strict=True)]
+            fresh = [
+                Reading(face.id, tuple(round(p, 8) for p in model.read(crop)), clock)
+                for face, crop in zip(chosen, crops, strict=True)
+            ]
             readings = {face.id: readings[face.id] for face in faces if face.id in readings}
             readings |= {reading.face_id: reading for reading in fresh}
             read = time.monotonic()

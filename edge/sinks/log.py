@@ -81,8 +81,7 @@ def log_record(update: Update) -> dict[str, Any]:
     faces: list[dict[str, Any]] = []
     for face in update.faces:
         read = face.id in fresh  # else it was put off, and nothing is said of it
-        # Eight digits hold every multiple of 1/256, which is what an int8 network gives.
-        by_label = dict(zip(update.labels, (round(p, 8) for p in fresh[face.id]), strict=True)) if read else None
+        by_label = dict(zip(update.labels, fresh[face.id], strict=True)) if read else None
         faces.append(
             {
                 "id": face.id,

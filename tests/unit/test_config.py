@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from edge.config import CueSettings, Settings, load_settings
+from edge.config import CueSettings, Settings, load_settings, with_sensitivity
 from edge.errors import SettingsInvalid
 
 
@@ -28,6 +29,12 @@ def test_every_kind_of_value_is_read(tmp_path: Path) -> None:
     assert settings.sinks == ("log:a", "terminal")
     assert settings.threads == 2
     assert settings.cue == CueSettings(hold=1.0, enter=0.7)
+
+
+def test_a_sensitivity_moves_what_is_not_set_itself(tmp_path: Path) -> None:
+    settings = load_settings(write(tmp_path, '[cue]\nhold = 2.5\nsensitivity = "calm"\n'))
+    assert settings.cue == replace(with_sensitivity(CueSettings(), "calm"), hold=2.5)
+    assert settings.cue.enter != CueSettings().enter
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,13 @@ def test_the_sensitivity_moves_its_settings_together(sensitivity: str) -> None:
     assert control.settings.cue == with_sensitivity(CueSettings(), sensitivity)
 
 
+def test_back_at_normal_everything_is_as_it_was() -> None:
+    control = Control()
+    for sensitivity in ("calm", "quick", "normal"):
+        control.change("cue", {"sensitivity": sensitivity})
+    assert control.settings == Settings()
+
+
 def test_what_is_saved_is_read_at_the_next_start(tmp_path: Path) -> None:
     path = tmp_path / "saved.toml"
     first = Control(saved=path)

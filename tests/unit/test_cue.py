@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -180,10 +181,49 @@ def test_a_partner_who_turns_away_keeps_the_cue_for_the_hold_and_then_loses_it_t
     story = Story()
     other = (face(2, 100), probabilities("sad"))
     story.show(3, (face(1, 200), probabilities("happy")), other)
-    away = (face(1, 200, frontal=0.0), probabilities("happy"))
+    away = (face(1, 200, frontal=0.1), probabilities("happy"))
     assert story.show(0.8 * SETTINGS.partner_hold, away, other).expression == "smile"
     assert story.show(SETTINGS.delay + SETTINGS.partner_hold, away, other).expression == "upset"
     assert story.policy.partner == 2
+
+
+def test_a_face_seen_from_the_side_is_unsure_because_it_is_turned_away() -> None:
+    cue = Story().show(3, (face(frontal=0.0), probabilities("happy")))
+    assert (cue.state, cue.reason) == ("unsure", "away")
+
+
+def test_unsure_says_why() -> None:
+    assert Story().show(3, (face(quality=0.1), probabilities("happy"))).reason == "poor"
+    assert Story().show(3, (face(), (1 / 7,) * 7)).reason == "faint"
+    torn = CueSettings(enter=0.5, leave=0.5, margin=0.3)
+    assert Story(torn).show(3, (face(), (0.0, 0.0, 0.0, 0.55, 0.0, 0.45, 0.0))).reason == "torn"
+    assert Story().show(1 / FPS, (face(), probabilities("happy"))).reason == "new"
+
+
+def test_distance_and_side_are_said_and_do_not_flutter_at_their_limits() -> None:
+    story = Story()
+    seen = [
+        story.show(1 / FPS, (replace(face(), distance_m=distance, bearing_deg=bearing), probabilities("happy")))
+        for distance, bearing in [
+            (0.8, 0.0),
+            (1.25, 10.5),
+            (1.15, 9.5),
+            (1.25, 10.5),
+            (1.6, 14.0),
+            (1.25, 9.0),
+            (4.5, -14.0),
+        ]
+    ]
+    assert [cue.distance for cue in seen] == ["near", "near", "near", "near", "middle", "middle", "far"]
+    assert [cue.side for cue in seen] == ["ahead", "ahead", "ahead", "ahead", "right", "right", "left"]
+
+
+def test_a_pause_shows_at_once_and_forgets() -> None:
+    story = Story()
+    story.show(3, (face(), probabilities("happy")))
+    assert story.policy.pause(story.t).state == "paused"
+    assert story.policy.partner is None
+    assert story.show(1 / FPS, (face(), probabilities("happy"))).shown == "face"
 
 
 def test_where_nobody_faces_the_nearest_is_the_partner() -> None:

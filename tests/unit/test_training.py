@@ -326,7 +326,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
     recipe: str, uneven: Path, tmp_path: Path, repository: Path
 ) -> None:
-    words = {"transfer": ["--weights", "none", "--epochs", "10", "--batch", "32"], "dummy": []}
+    words = {"transfer": ["--weights", "none", "--epochs", "4", "--batch", "32"], "dummy": []}
     quick = ["--epochs", "30", "--batch", "32"]
     done = train(recipe, "--data", uneven, "--out", tmp_path, *words.get(recipe, quick))
     assert done.returncode == 0, done.stderr
@@ -351,7 +351,7 @@ def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
 @pytest.mark.timeout(900)
 def test_blood_cells_of_unseen_patients_are_told_apart_in_int8(shared: Path, tmp_path: Path, repository: Path) -> None:
     # Fewer epochs than the recipe has, which are enough.
-    done = train("compact", "--data", shared / "cells", "--out", tmp_path, "--epochs", "100")
+    done = train("compact", "--data", shared / "cells", "--out", tmp_path, "--epochs", "60")
     assert done.returncode == 0, done.stderr
     for line in (
         [*CONVERT, str(tmp_path / "model.keras"), "--data", str(shared / "cells"), "--out", str(tmp_path), "--native"],
