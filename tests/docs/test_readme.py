@@ -8,6 +8,7 @@ import os
 import re
 import shlex
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ import pytest
 
 from benchmarks.schema import complaints
 from edge import errors
+from edge.config import CueSettings
 from edge.sources.demo import FACES
 from training.fer2013 import CLASSES
 from training.ship import shipped_result
@@ -101,6 +103,25 @@ def test_the_figures_are_those_of_the_reports() -> None:
     shipped = shipped_result(results)
     assert f"gets {shipped['accuracy']:.1%} of".replace("%", " %") in measured
     assert f"in {shipped['bytes'] / 1e6:.3f} MB" in measured
+
+
+def test_the_cues_figures_are_those_of_the_reports() -> None:
+    folder = README.parent / "benchmarks" / "reference" / "cue"
+    reports = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
+    measured = " ".join(README.read_text().split("## Measured")[1].split("##")[0].split())
+    private, clips = reports["PrivateTest"], reports["clips"]["whole"]
+    assert f"tells {private['coverage']:.1%} of the time, and {private['right']:.1%}".replace("%", " %") in measured
+    assert f"right in {private['raw_right']:.1%}".replace("%", " %") in measured
+    assert f"changes {clips['raw_changes_per_minute']} times a minute" in measured
+    assert (
+        f"one word to another {clips['word_changes_per_minute']} times, and {clips['cue_changes_per_minute']}"
+        in measured
+    )
+    assert f"within {max(reports['streams']['onset_s'].values()):.2f} s" in measured
+    noise = [max(rates.values()) for name, rates in reports["streams"]["noise"].items() if "0.3 s" not in name]
+    assert max(noise) <= 1.0
+    settings = {name: report["settings"] for name, report in reports.items()}
+    assert all(value == asdict(CueSettings()) for value in settings.values())
 
 
 def test_every_exit_code_stands_in_the_readme_and_none_twice() -> None:
