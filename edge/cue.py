@@ -215,7 +215,8 @@ class CuePolicy:
                 self._fading = None
                 return self._show("expression", shown, self._filtered[shown], t)
             self._fading = t if self._fading is None else self._fading
-            if t - self._fading < settings.decay:
+            # While another is about to follow, the change is one: no `unsure` flashes up between them.
+            if self._candidate is not None or t - self._fading < settings.decay:
                 return self._show("expression", shown, self._filtered[shown], t)
         self._judged = self._judged or t - self._met >= settings.hold
         reason = reason or (self._cue.reason if self._cue else None) or "faint"
