@@ -37,7 +37,6 @@ class CuePolicy:
         self._side: Side = "ahead"
         self._band: Band = "middle"
         self._words: dict[str, list[int]] = {}
-        self._forget()
         self.change(settings)
 
     def change(self, settings: CueSettings) -> None:
@@ -215,8 +214,10 @@ class CuePolicy:
                 self._fading = None
                 return self._show("expression", shown, self._filtered[shown], t)
             self._fading = t if self._fading is None else self._fading
-            # While another is about to follow, the change is one: no `unsure` flashes up between them.
-            if self._candidate is not None or t - self._fading < settings.decay:
+            # While another is about to follow, the change is one: no `unsure` flashes up between them. Not for as long
+            # as the damping makes it wait, though: the old word would be a frozen label.
+            follows = self._candidate is not None and t - self._candidate[1] < settings.onset + TICK
+            if follows or t - self._fading < settings.decay:
                 return self._show("expression", shown, self._filtered[shown], t)
         self._judged = self._judged or t - self._met >= settings.hold
         reason = reason or (self._cue.reason if self._cue else None) or "faint"
