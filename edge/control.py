@@ -6,11 +6,10 @@ import json
 import threading
 import tomllib
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.config import CueSettings, Settings, check_setting, read_settings, with_sensitivity, with_settings
+from edge.config import SENSITIVITIES, Settings, check_setting, read_settings, with_sensitivity, with_settings
 from edge.errors import SettingsInvalid
 from edge.files import replace_file
 
@@ -42,18 +41,14 @@ class Control:
         if table not in LIVE:
             raise SettingsInvalid(f"{table!r} cannot be changed while it runs; valid are {', '.join(LIVE)}")
         with self._lock:
-            old = getattr(self._settings, table)
-            checked = {key: check_setting(type(old), key, value, f"{table}.{key}") for key, value in values.items()}
-            changed = dict(checked)
-            if table == "cue" and "sensitivity" in checked:
-                whole = with_sensitivity(old, checked["sensitivity"])
-                changed = {
-                    item.name: getattr(whole, item.name)
-                    for item in fields(CueSettings)
-                    if getattr(whole, item.name) != getattr(old, item.name)
-                } | checked
-            self._settings = with_settings(self._settings, {table: with_settings(old, changed)})
-            self._changed |= {(table, key): value for key, value in changed.items()}
+            before = getattr(self._settings, table)
+            checked = {key: check_setting(type(before), key, value, f"{table}.{key}") for key, value in values.items()}
+            if "sensitivity" in checked:
+                before = with_sensitivity(before, checked["sensitivity"])
+                moved = {(table, key) for preset in SENSITIVITIES.values() for key in preset}
+                self._changed = {where: value for where, value in self._changed.items() if where not in moved}
+            self._settings = with_settings(self._settings, {table: with_settings(before, checked)})
+            self._changed |= {(table, key): value for key, value in checked.items()}
 
     def load(self) -> None:
         """Take what was saved before, if anything was; raises SettingsInvalid where that is damaged, and takes none."""

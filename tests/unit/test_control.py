@@ -72,6 +72,20 @@ def test_what_is_saved_is_read_at_the_next_start(tmp_path: Path) -> None:
     assert third.settings.source == "demo"
 
 
+def test_a_sensitivity_is_saved_as_such_and_undoes_what_was_set_before_it(tmp_path: Path) -> None:
+    path = tmp_path / "saved.toml"
+    control = Control(saved=path)
+    control.change("cue", {"hold": 3.0, "vanish": 0.4})
+    control.change("cue", {"sensitivity": "calm"})
+    control.save()
+    assert "hold" not in path.read_text()
+    again = Control(saved=path)
+    again.load()
+    assert again.settings == control.settings
+    assert again.settings.cue.hold == SENSITIVITIES["calm"]["hold"]
+    assert again.settings.cue.vanish == 0.4
+
+
 def test_a_saved_file_cut_at_any_byte_is_refused_or_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "saved.toml"
     control = Control(saved=path)
