@@ -8,12 +8,10 @@ from __future__ import annotations
 import argparse
 import csv
 import functools
-import json
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,8 +22,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from benchmarks import streams
-from benchmarks.faces import table
-from benchmarks.machine import machine, software
+from benchmarks.result import add_output, make_folder, table, write_result
 from benchmarks.streams import (
     LABELS,
     RATES,
@@ -46,9 +43,9 @@ from benchmarks.streams import (
 from edge.command import command
 from edge.config import SENSITIVITIES, CueSettings, FaceSettings, load_settings, with_sensitivity, with_settings
 from edge.control import Control
+from edge.cue import CuePolicy
 from edge.errors import ContractMismatch, DataMissing
 from edge.faces import FaceFinder, crop_face
-from edge.files import replace_file, sink_error
 from edge.loop import Turns, run
 from edge.model import ExpressionModel
 from edge.quiet import tame_opencv
@@ -80,7 +77,7 @@ VARIED: dict[str, tuple[float, ...]] = {
     "enter": (0.6, 0.62, 0.65, 0.68, 0.7, 0.72, 0.75, 0.8),
     "leave": (0.45, 0.5, 0.55, 0.58, 0.6, 0.65),
     "margin": (0.2, 0.3, 0.4, 0.5),
-    "onset": (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5),
+    "onset": (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5),
     "decay": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0),
     "restless": (0.0, 0.5, 1.0, 2.0, 3.0),
     "lasting": (1.0, 1.5, 2.0, 3.0),
@@ -150,18 +147,22 @@ def watch(clip: Path, model: ExpressionModel, words: Sequence[tuple[float, float
     """Find and read the faces of a clip as the loop does; returns its stream with what is true in it."""
     source = open_source(f"file:{clip}", live=False)
     finder, turns, stream = FaceFinder(FaceSettings()), Turns(FaceSettings()), []
+    policy = CuePolicy(CueSettings(), LABELS)  # says whose turn it is
     try:
         for frame in source.frames():
             t = round(frame.t, 6)
             faces = finder.find(frame.gray, t)
-            partner = min(faces, key=lambda face: face.distance_m).id if faces else None
-            chosen = {face.id for face in turns.choose(faces, partner, t)}
-            people = tuple(
-                (face, np.array(model.read(crop_face(frame.gray, face, 48))) if face.id in chosen else None)
-                for face in faces
+            read = {
+                face.id: np.array(model.read(crop_face(frame.gray, face, model.contract.side)))
+                for face in turns.choose(faces, policy.partner, t)
+            }
+            step = Step(
+                t,
+                tuple((face, read.get(face.id)) for face in faces),
+                next((word for start, end, word in words if start <= t <= end), None),
             )
-            truth = next((word for start, end, word in words if start <= t <= end), None)
-            stream.append(Step(t, people, truth))
+            policy.update(faces, streams.readings(step), t)
+            stream.append(step)
     finally:
         source.close()
     return stream
@@ -187,40 +188,36 @@ def watch_clips(folder: Path, model: ExpressionModel) -> dict[str, Stream]:
 
 
 def judge_clips(clips: Mapping[str, Stream], settings: CueSettings) -> list[dict[str, Any]]:
-    """Return for each clip its changes a minute, and the share of the labelled frames in which the word is right."""
+    """Return for each clip its changes, and of its labelled frames in how many a word is told and in how many right."""
     rows = []
     for name, stream in clips.items():
         cues = play(stream, settings)
-        minutes = (stream[-1].t - stream[0].t) / 60
-        told, right, raw = judge(_hold_readings(stream), cues)
+        judged = judge(_hold_readings(stream), cues)
         rows.append(
             {
                 "clip": name,
-                "minutes": round(minutes, 3),
-                "labelled": sum(step.truth is not None for step in stream),
+                "seconds": round(stream[-1].t - stream[0].t, 1),
                 "raw_changes": raw_changes(stream),
                 "word_changes": word_changes(cues),
                 "cue_changes": changes([cue for cue in cues if cue.shown not in UNTOLD]),
-                "told": round(told, 3),
-                "raw_right": round(raw, 3),
-                "cue_right": round(right / told, 3) if told else None,
+                "labelled": judged.known,
+                "raw_right": judged.raw_right,
+                "told": judged.told,
+                "right": judged.right,
             }
         )
     return rows
 
 
 def sum_clips(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return the clips' changes a minute, and what is told and right of all labelled frames."""
-    labelled, minutes = sum(row["labelled"] for row in rows), sum(row["minutes"] for row in rows)
-    told = sum(row["told"] * row["labelled"] for row in rows)
-    right = sum(row["told"] * (row["cue_right"] or 0.0) * row["labelled"] for row in rows)
+    """Return the clips' changes a minute, the share of the labelled frames that is told, and what of each is right."""
+    whole = {key: sum(row[key] for row in rows) for key in rows[0] if key != "clip"}
+    minutes = whole["seconds"] / 60
     return {
-        "raw_changes_per_minute": round(sum(row["raw_changes"] for row in rows) / minutes, 1),
-        "cue_changes_per_minute": round(sum(row["cue_changes"] for row in rows) / minutes, 1),
-        "word_changes_per_minute": round(sum(row["word_changes"] for row in rows) / minutes, 1),
-        "told": round(told / labelled, 3),
-        "raw_right": round(sum(row["raw_right"] * row["labelled"] for row in rows) / labelled, 3),
-        "cue_right": round(right / told, 3) if told else 0.0,
+        **{f"{name}_per_minute": round(whole[name] / minutes, 1) for name in whole if name.endswith("_changes")},
+        "told": round(whole["told"] / whole["labelled"], 4),
+        "raw_right": round(whole["raw_right"] / whole["labelled"], 4),
+        "cue_right": round(whole["right"] / max(whole["told"], 1), 4),
     }
 
 
@@ -297,11 +294,11 @@ def worst_gone(settings: CueSettings) -> dict[int, float]:
     return result
 
 
-def measure_streams(settings: CueSettings, films: Probabilities | None) -> dict[str, Any]:
+def measure_streams(settings: CueSettings) -> dict[str, Any]:
     """Return changes a minute on noise by its kind and frame rate, and onset and end by frame rate."""
     noise: dict[str, dict[int, float]] = {}
     for fps in RATES:
-        for name, stream in make_noise(films, fps).items():
+        for name, stream in make_noise(None, fps).items():
             noise.setdefault(name, {})[fps] = round(changes(play(stream, settings)) / MINUTES, 1)
     return {"noise": noise, "onset_s": worst_onset(settings), "gone_s": worst_gone(settings)}
 
@@ -311,6 +308,17 @@ def lively_streams(films: Probabilities, words: Sequence[str]) -> list[Stream]:
     well = [row for row, word in enumerate(words) if streams.raw_word(films[row].mean(axis=0)) == word]
     few = films[well], [words[row] for row in well]
     return [streams.lively(*few, 120, FPS, np.random.default_rng(seed)) for seed in range(3)]
+
+
+def play_lively(lively: Sequence[Stream], settings: CueSettings) -> dict[str, float]:
+    """Return the share of the frames of lively people that is told, and what of it is right; and of the raw label."""
+    parts = [judge(stream, play(stream, settings)) for stream in lively]
+    known, told = sum(part.known for part in parts), sum(part.told for part in parts)
+    return {
+        "told": round(told / known, 4),
+        "right": round(sum(part.right for part in parts) / max(told, 1), 4),
+        "raw_right": round(sum(part.raw_right for part in parts) / known, 4),
+    }
 
 
 def tune(
@@ -338,12 +346,15 @@ def tune(
         most = max(60 * changes(play(stream, settings)) / stream[-1].t for stream in lively)
         yield max(0.0, most / limits["lively"] - 1)
 
+    def worth(told: float, right: float) -> float:
+        return right - 2 * (told - right)
+
     def gain(settings: CueSettings) -> float:
-        parts = [judge(stream, play(stream, settings)) for stream in lively]
-        told, right, _ = np.mean(parts, axis=0)
+        talks = play_lively(lively, settings)
         whole = sum_clips(judge_clips(clips, settings))
-        clip_wrong = whole["told"] * (1 - whole["cue_right"])
-        return float(right - 2 * (told - right) + whole["told"] - clip_wrong - 2 * clip_wrong)
+        return worth(talks["told"], talks["told"] * talks["right"]) + worth(
+            whole["told"], whole["told"] * whole["cue_right"]
+        )
 
     def value(settings: CueSettings) -> tuple[float, float]:
         over = sum(min(10.0, part) for part in excess(settings))
@@ -408,7 +419,7 @@ def measure_blocked(seconds: float, model: ExpressionModel) -> dict[str, float]:
 
 def run_streams(args: argparse.Namespace, settings: CueSettings) -> dict[str, Any]:
     """Play made-up streams; prints and returns what the cue makes of them."""
-    result = measure_streams(settings, None)
+    result = measure_streams(settings)
     print(table([{"noise": name} | _named(rates) for name, rates in result["noise"].items()]))
     print(table([{"seconds": name} | _named(result[name]) for name in ("onset_s", "gone_s")]))
     return result
@@ -422,13 +433,9 @@ def run_sequences(args: argparse.Namespace, settings: CueSettings) -> dict[str, 
     """Play films of a data set's faces; prints and returns coverage and what is right of it."""
     films, words = read_films(ExpressionModel(args.model), args.data, args.split)
     result: dict[str, Any] = {"split": args.split, "rows": len(words)} | play_films(films, words, settings)
-    parts = [judge(stream, play(stream, settings)) for stream in lively_streams(films, words)]
-    told, right, raw = np.mean(parts, axis=0)
-    result["lively"] = {"told": round(told, 4), "right": round(right / told, 4), "raw_right": round(raw, 4)}
-    print(
-        table([{key: value for key, value in result.items() if key != "lively"}]), table([result["lively"]]), sep="\n\n"
-    )
-    return result
+    talks = play_lively(lively_streams(films, words), settings)
+    print(table([result]), table([{"lively": "", **talks}]), sep="\n\n")
+    return result | {"lively": talks}
 
 
 def run_clips(args: argparse.Namespace, settings: CueSettings) -> dict[str, Any]:
@@ -476,21 +483,16 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     tuned.add_argument("--rounds", type=int, default=4, help="over all settings, at most; default 4")
     tuned.add_argument("--only", action="append", choices=tuple(SENSITIVITIES), help="of the sensitivities")
     blocked.add_argument("--seconds", type=float, default=60.0, help="of each run; default 60")
-    for name, sub in tasks.choices.items():
+    for sub in tasks.choices.values():
         sub.add_argument(
             "--model", type=Path, help="a .tflite file with its contract beside it; default the shipped one"
         )
         sub.add_argument("--settings", type=Path, help="settings file (TOML) whose [cue] counts")
         sub.add_argument("--sensitivity", choices=tuple(SENSITIVITIES), default="normal", help="without --settings")
-        sub.add_argument("--out", type=Path, help=f"folder for {name}.json")
-        sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    add_output(tasks.choices)
     args = parser.parse_args(argv)
     settings = load_settings(args.settings).cue if args.settings else with_sensitivity(CueSettings(), args.sensitivity)
-    if args.out:
-        try:
-            args.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise sink_error(args.out, error) from error
+    make_folder(args.out)
     tame_opencv()
     tasks_run: dict[str, Callable[[argparse.Namespace, CueSettings], dict[str, Any]]] = {
         "streams": run_streams,
@@ -501,16 +503,9 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     }
     result = tasks_run[args.task](args, settings)
     if args.out:
-        about = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "definitions": DEFINITIONS,
-            "settings": asdict(settings),
-            "model": ExpressionModel(args.model).contract.sha256,
-            "machine": machine(),
-            "software": software(),
-        }
-        content = json.dumps(result | about, indent=1, allow_nan=False)
-        replace_file(args.out / f"{args.task}.json", content.encode())
+        model = ExpressionModel(args.model).contract.sha256
+        path = args.out / f"{args.task}.json"
+        write_result(path, result, DEFINITIONS, settings=asdict(settings), model=model)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,11 @@ import csv
 import functools
 import io
 import itertools
-import json
 import multiprocessing
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,12 +24,12 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from benchmarks.machine import machine, software
+from benchmarks.result import add_output, make_folder, table, write_result
 from edge.command import command
 from edge.config import FaceSettings
 from edge.errors import CuelensError, DataColumnMissing, DataMissing, RuntimeMissing, SettingsInvalid, SourceEmpty
 from edge.faces import FaceFinder
-from edge.files import replace_file, sink_error
+from edge.files import replace_file
 from edge.finders.haar import load_cascade
 from edge.health import percentile
 from edge.model import load_interpreter, models_folder, read_model
@@ -453,14 +451,6 @@ def draw_sheet(fired: Sequence[tuple[Path, Face]]) -> bytes:
     return bytes(cv2.imencode(".png", sheet)[1])
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Lay rows out under their keys for a person; of a list, its length is told."""
-    shown = [[str(len(value) if isinstance(value, list) else value) for value in row.values()] for row in rows]
-    lines = [list(rows[0]), *shown]
-    wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(word.rjust(width) for word, width in zip(line, wide, strict=True)) for line in lines)
-
-
 def run_turned(args: argparse.Namespace) -> dict[str, Any]:
     """Turn the frames of clips with one large face; prints and returns what is found by angle."""
     single = [
@@ -543,35 +533,24 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     cost.add_argument("--clip", type=Path, help="a video of one person; default the demo's")
     cost.add_argument("--empty", type=Path, help="a video without anybody, to compare with one face")
     cost.add_argument("--frames", type=int, default=240, help="measured of each film, after the warm-up; default 240")
-    for name, sub in tasks.choices.items():
-        sub.add_argument("--out", type=Path, help=f"folder for {name}.json and its picture")
-        sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    add_output(tasks.choices, " and its picture")
     args = parser.parse_args(argv)
     for name in ("every", "frames"):
         if getattr(args, name, 1) < 1:
             raise SettingsInvalid(f"--{name} is {getattr(args, name)}; it must be at least 1")
-    if args.out:
-        try:
-            args.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise sink_error(args.out, error) from error
+    make_folder(args.out)
     tame_opencv()
     run = {"turned": run_turned, "clips": run_clips, "stills": run_stills, "cost": run_cost}[args.task]
     result = run(args)
     if args.out:
         model = models_folder() / "face.tflite"
-        about = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "definitions": DEFINITIONS,
-            "settings": asdict(FaceSettings()),
-            "verifier": {
-                "sha256": read_contract(model.with_suffix(".json")).sha256,
-                "runtime": load_interpreter(read_model(model))[1],
-            },
-            "machine": machine(),
-            "software": software(),
+        verifier = {
+            "sha256": read_contract(model.with_suffix(".json")).sha256,
+            "runtime": load_interpreter(read_model(model))[1],
         }
-        replace_file(args.out / f"{args.task}.json", json.dumps(result | about, indent=1, allow_nan=False).encode())
+        write_result(
+            args.out / f"{args.task}.json", result, DEFINITIONS, settings=asdict(FaceSettings()), verifier=verifier
+        )
         if draw := {"turned": plot_turned, "cost": plot_cost}.get(args.task):
             replace_file(args.out / f"{args.task}.png", draw(result))
 

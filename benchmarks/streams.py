@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,14 +44,14 @@ def clear(label: str, certainty: float = 0.9) -> Probabilities:
     return values
 
 
-def film(readings: Iterable[Probabilities], fps: float, start: float = 0.0, face: Face = PARTNER) -> Stream:
+def film(values: Iterable[Probabilities], fps: float) -> Stream:
     """Return a stream of one person's readings, one a frame."""
-    return [Step(start + number / fps, ((face, values),)) for number, values in enumerate(readings, 1)]
+    return [Step(number / fps, ((PARTNER, each),)) for number, each in enumerate(values, 1)]
 
 
-def nobody(seconds: float, fps: float, start: float = 0.0) -> Stream:
+def nobody(seconds: float, fps: float) -> Stream:
     """Return a stream of empty frames."""
-    return [Step(start + number / fps) for number in range(1, round(seconds * fps) + 1)]
+    return [Step(number / fps) for number in range(1, round(seconds * fps) + 1)]
 
 
 def steady(label: str, seconds: float, fps: float, certainty: float = 0.9) -> Stream:
@@ -85,17 +86,17 @@ def wandering(memory: float, spread: float, seconds: float, fps: float, rng: np.
     """Return noise as of a network that cannot decide: logits that wander and forget in `memory` seconds."""
     keep = np.exp(-1 / (fps * memory))
     logits = spread * rng.standard_normal(len(LABELS))
-    readings = []
+    values = []
     for _ in range(round(seconds * fps)):
         logits = keep * logits + spread * np.sqrt(1 - keep**2) * rng.standard_normal(len(LABELS))
         exponents = np.exp(logits - logits.max())
-        readings.append(exponents / exponents.sum())
-    return film(readings, fps)
+        values.append(exponents / exponents.sum())
+    return film(values, fps)
 
 
-def shuffled(readings: Probabilities, seconds: float, fps: float, rng: np.random.Generator) -> Stream:
+def shuffled(values: Probabilities, seconds: float, fps: float, rng: np.random.Generator) -> Stream:
     """Return noise of real readings: another face's in each frame."""
-    return film(readings[rng.integers(0, len(readings), round(seconds * fps))], fps)
+    return film(values[rng.integers(0, len(values), round(seconds * fps))], fps)
 
 
 def crossing(first: str, second: str, seconds: float, fps: float) -> Stream:
@@ -121,13 +122,15 @@ def follow(*streams: Stream) -> Stream:
     return whole
 
 
-def play(stream: Stream, settings: CueSettings, labels: tuple[str, ...] = LABELS) -> list[Cue]:
+def readings(step: Step) -> list[Reading]:
+    """Return a step's readings as the policy takes them."""
+    return [Reading(face.id, tuple(map(float, values)), step.t) for face, values in step.people if values is not None]
+
+
+def play(stream: Stream, settings: CueSettings) -> list[Cue]:
     """Return the policy's cue for each step."""
-    policy, cues = CuePolicy(settings, labels), []
-    for step in stream:
-        readings = [Reading(face.id, tuple(map(float, p)), step.t) for face, p in step.people if p is not None]
-        cues.append(policy.update([face for face, _ in step.people], readings, step.t))
-    return cues
+    policy = CuePolicy(settings, LABELS)
+    return [policy.update([face for face, _ in step.people], readings(step), step.t) for step in stream]
 
 
 def changes(cues: Sequence[Cue]) -> int:
@@ -153,17 +156,25 @@ def delay_until(stream: Stream, cues: Sequence[Cue], since: float, wanted: Calla
     return hits[0] - times[0] if hits else float("inf")
 
 
-def judge(stream: Stream, cues: Sequence[Cue]) -> tuple[float, float, float]:
-    """Return the shares of the steps with a truth in which the cue tells, is right, and the raw label is right."""
+class Judgement(NamedTuple):
+    """Steps with a truth, those in which the cue tells a word, the right one, and in which the raw label is right."""
+
+    known: int
+    told: int
+    right: int
+    raw_right: int
+
+
+def judge(stream: Stream, cues: Sequence[Cue]) -> Judgement:
+    """Count how often the cue, and the nearest face's raw label, are what is true."""
     known = [(step, cue) for step, cue in zip(stream, cues, strict=True) if step.truth is not None]
-    if not known:
-        return 0.0, 0.0, 0.0
-    told = sum(cue.expression is not None for _, cue in known)
-    right = sum(cue.expression == step.truth for step, cue in known)
-    raw = sum(
-        any(raw_word(values) == step.truth for _, values in step.people[:1] if values is not None) for step, _ in known
+    raw = [raw_word(values) == step.truth for step, _ in known for _, values in step.people[:1] if values is not None]
+    return Judgement(
+        len(known),
+        sum(cue.expression is not None for _, cue in known),
+        sum(cue.expression == step.truth for step, cue in known),
+        sum(raw),
     )
-    return told / len(known), right / len(known), raw / len(known)
 
 
 def lively(films: Probabilities, words: Sequence[str], seconds: float, fps: float, rng: np.random.Generator) -> Stream:

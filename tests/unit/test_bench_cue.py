@@ -55,8 +55,9 @@ def test_certain_films_are_all_told_and_right_and_undecided_ones_are_not_told() 
 def test_a_judgement_counts_only_steps_with_a_truth() -> None:
     stream = steady("happy", 4, 10)
     stream = [replace(step, truth="smile" if step.t > 2 else None) for step in stream]
-    assert judge(stream, play(stream, SETTINGS)) == (1.0, 1.0, 1.0)
-    assert judge([replace(step, truth=None) for step in stream], play(stream, SETTINGS)) == (0.0, 0.0, 0.0)
+    assert judge(stream, play(stream, SETTINGS)) == (20, 20, 20, 20)
+    assert judge([replace(step, truth=None) for step in stream], play(stream, SETTINGS)) == (0, 0, 0, 0)
+    assert judge([replace(step, truth="upset") for step in stream[20:]], play(stream, SETTINGS)[20:]) == (20, 20, 0, 0)
 
 
 def test_clips_are_judged_by_word_and_a_face_that_waits_for_its_turn_keeps_its_reading() -> None:
@@ -68,8 +69,10 @@ def test_clips_are_judged_by_word_and_a_face_that_waits_for_its_turn_keeps_its_r
     (row,) = cue.judge_clips({"a.mp4": stream}, SETTINGS)
     assert (row["labelled"], row["raw_changes"], row["word_changes"]) == (150, 0, 0)
     assert row["cue_changes"] == 0  # nobody, a face, a smile: nothing told was changed
-    assert row["raw_right"] == pytest.approx(0.8, abs=0.01)  # the first second has nobody
-    assert row["cue_right"] == 1.0
+    assert row["raw_right"] == 120  # the first second has nobody
+    assert 100 < row["told"] == row["right"] < 120
+    assert cue.sum_clips([row, row])["cue_right"] == 1.0
+    assert cue.sum_clips([row, row])["raw_right"] == 0.8
 
 
 def test_a_word_that_comes_back_after_unsure_is_no_change_of_word() -> None:

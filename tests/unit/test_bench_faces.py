@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import faces
 from benchmarks.faces import Seen, Turned
+from benchmarks.result import table
 from edge.errors import DataColumnMissing, DataMissing, SettingsInvalid
 from edge.types import Box
 from edge.views import Spot
@@ -212,7 +213,7 @@ def test_a_mistake_is_one_line(
 
 
 def test_a_table_lists_every_row_under_its_keys() -> None:
-    assert faces.table([{"clip": "a", "ids": [{}, {}]}, {"clip": "long", "ids": []}]).splitlines() == [
+    assert table([{"clip": "a", "ids": [{}, {}]}, {"clip": "long", "ids": []}]).splitlines() == [
         "clip  ids",
         "   a    2",
         "long    0",
