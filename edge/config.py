@@ -37,7 +37,7 @@ class FaceSettings:
     """Faces read in a frame, at most: the partner when it is due, the others in turns between."""
 
     read_interval: float = field(default=0.05, metadata={"range": (0.0, 1.0)})
-    """Seconds between readings of a face: a fifth of the filter's memory, and reading is half of a frame's cost."""
+    """Seconds between readings of a face: half the cue filter's time constant; reading is half of a frame's cost."""
 
     admit: float = field(default=0.5, metadata={"range": (-10.0, 10.0)})
     """Log odds that the verifier must give a proposal for it to be followed at all."""

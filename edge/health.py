@@ -7,9 +7,9 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edge.types import Cue, Face, Work
 
@@ -55,7 +55,7 @@ class SinkHealth:
 
     state: Literal["working", "stuck", "waiting", "failed", "ended"] = "working"
     shown: int = 0
-    missed: int = 0  # updates that a newer one replaced in its mailbox
+    missed: int = 0  # updates that a newer one replaced while it was at work
     failures: int = 0
     error: str = ""  # the newest failure
 
@@ -123,19 +123,6 @@ class Health:
         """Return processed frames a second over the newest RECENT."""
         recent = tuple(self._recent)
         return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0
-
-    def status(self) -> dict[str, Any]:
-        """Return how the run is doing now, as JSON-ready values."""
-        return {
-            "frames": self.frames,
-            "fps": round(self.recent_fps, 1),
-            "dropped": self.dropped,
-            "latency_ms": self.percentiles(),
-            "temperature_c": temperature_c(),
-            "peak_memory_mb": round(peak_rss_mb(), 1),
-            "runtime": self.runtime,
-            "sinks": {name: asdict(sink) for name, sink in self.sinks.items()},
-        }
 
     def cpu_ms_per_frame(self) -> float:
         """Return processor time of the whole process for each frame since this run began, in ms."""

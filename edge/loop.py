@@ -303,11 +303,10 @@ def run(
     labels = model.contract.labels
     policy = CuePolicy(settings.cue, labels)
     control.health = health = Health(model.runtime)
-    outlets: list[_Outlet] = []
+    working: list[_Outlet] = []
     for spec, sink in sinks:
         health.sinks[spec] = SinkHealth()
-        outlets.append(_Outlet(spec, sink, health.sinks[spec], live=source.live, reopen=reopen))
-    working = list(outlets)
+        working.append(_Outlet(spec, sink, health.sinks[spec], live=source.live, reopen=reopen))
     capture = _Capture(source, health)
     failures: list[CuelensError] = []
     begun = heard = time.monotonic()
@@ -409,8 +408,6 @@ def run(
             if not thread.join(deadline):
                 failures.append(LoopStuck(f"{thread.name}: did not end within {END:.0f} s; it was left behind"))
                 say(str(failures[-1]))
-    for outlet in outlets:
-        outlet.news(time.monotonic())
     for failure in (capture.failure, *(outlet.failure for outlet in working)):
         if failure is not None:
             failures.append(failure)

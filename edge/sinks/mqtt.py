@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import re
 import secrets
@@ -18,6 +17,7 @@ from edge.config import MqttSettings
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.types import Capabilities, Update
+from edge.web.access import is_loopback
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessageInfo
@@ -190,14 +190,7 @@ def _check(settings: MqttSettings) -> None:
         raise SettingsInvalid(f"mqtt.host is {settings.host!r}; valid are a name or an address: 192.168.1.2")
     if settings.password and not settings.user:
         raise SettingsInvalid("mqtt.password is set without mqtt.user; MQTT has no password without a user")
-    if settings.password and not settings.tls and not _is_loopback(settings.host):
+    if settings.password and not settings.tls and not is_loopback(settings.host):
         raise SettingsInvalid(
             f"mqtt.password would go to {settings.host} in the clear; set mqtt.tls = true, or leave it empty"
         )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

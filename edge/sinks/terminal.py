@@ -17,7 +17,7 @@ _BAR = 20
 
 
 class TerminalSink:
-    """Rewrite one line on a terminal, or print one a second of the capture clock and one at each change of cue."""
+    """Rewrite one line on a terminal, or print one a second of the capture clock."""
 
     capabilities = Capabilities(every_frame=True, reopens=False)
 
