@@ -192,6 +192,18 @@ def test_a_face_seen_from_the_side_is_unsure_because_it_is_turned_away() -> None
     assert (cue.state, cue.reason) == ("unsure", "away")
 
 
+def test_an_old_word_does_not_stay_while_a_new_one_is_made_to_wait_for_flickering() -> None:
+    story = Story(CueSettings(restless=10.0, lively=0.0, hold=0.2))
+    for label in ("happy", "sad"):
+        story.show(0.7, (face(), probabilities(label)))
+    begun = story.t
+    story.show(3, (face(), probabilities("surprise")))
+    seen = [(t - begun, cue.shown) for t, cue in story.cues if t > begun]
+    old = [t for t, word in seen if word not in ("surprise", "unsure")]
+    assert max(old) < SETTINGS.onset + SETTINGS.decay + 0.2
+    assert "unsure" in [word for _, word in seen]
+
+
 def test_unsure_says_why() -> None:
     assert Story().show(3, (face(quality=0.1), probabilities("happy"))).reason == "poor"
     assert Story().show(3, (face(), (1 / 7,) * 7)).reason == "faint"
