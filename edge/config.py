@@ -74,22 +74,22 @@ class CueSettings:
     doubt: float = field(default=3.0, metadata={"range": (0.0, 10.0)})
     """Standard errors of the filtered value that are taken off it: what flickers must convince more."""
 
-    enter: float = field(default=0.68, metadata={"range": (0.0, 1.0)})
+    enter: float = field(default=0.7, metadata={"range": (0.0, 1.0)})
     """An expression is shown from this filtered probability on; an even vote of the seven gives `upset` 4/7."""
 
-    leave: float = field(default=0.58, metadata={"range": (0.0, 1.0)})
+    leave: float = field(default=0.6, metadata={"range": (0.0, 1.0)})
     """A shown expression fades below this: the gap to `enter` is the hysteresis."""
 
     margin: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
     """An expression is only shown when its probability leads the next by this much."""
 
-    onset: float = field(default=0.15, metadata={"range": (0.0, 5.0)})
+    onset: float = field(default=0.05, metadata={"range": (0.0, 5.0)})
     """Seconds for which an expression must be clear before it is shown: a spike of one frame is none."""
 
     decay: float = field(default=0.1, metadata={"range": (0.0, 5.0)})
     """Seconds for which a shown expression may be unclear before it is dropped: a blink, a word spoken."""
 
-    restless: float = field(default=0.5, metadata={"range": (0.0, 10.0)})
+    restless: float = field(default=0.0, metadata={"range": (0.0, 10.0)})
     """Seconds by which the onset grows for each short-lived expression shown lately, as routers damp routes that flap.
 
     RFC 2439 (1998).
@@ -146,11 +146,19 @@ class CueSettings:
         return max(self.hold, self.vanish, self.decay) + 3 * self.filter + self.onset
 
 
-# What `cuelens-bench-cue tune` found, beside the defaults above, which are `normal`'s.
+# What `cuelens-bench-cue tune` found (benchmarks/reference/cue/tune.json), beside the defaults above, `normal`'s.
 SENSITIVITIES: dict[str, dict[str, float]] = {
-    "calm": {"enter": 0.75, "leave": 0.55, "margin": 0.5, "decay": 1.0, "restless": 1.0, "hold": 1.0},
+    "calm": {
+        "enter": 0.75,
+        "leave": 0.65,
+        "margin": 0.5,
+        "onset": 0.15,
+        "decay": 0.2,
+        "restless": 1.0,
+        "hold": 1.0,
+    },
     "normal": {},
-    "quick": {"enter": 0.6, "onset": 0.05, "restless": 1.0, "hold": 0.4},
+    "quick": {"enter": 0.6, "leave": 0.55, "restless": 0.5, "lasting": 1.0, "hold": 0.4},
 }
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.schema import complaints
 from edge import errors
-from edge.config import CueSettings
+from edge.config import SENSITIVITIES, CueSettings, with_sensitivity
 from edge.sources.demo import FACES
 from training.fer2013 import CLASSES
 from training.ship import shipped_result
@@ -120,8 +120,13 @@ def test_the_cues_figures_are_those_of_the_reports() -> None:
     assert f"within {max(reports['streams']['onset_s'].values()):.2f} s" in measured
     noise = [max(rates.values()) for name, rates in reports["streams"]["noise"].items() if "0.3 s" not in name]
     assert max(noise) <= 1.0
-    settings = {name: report["settings"] for name, report in reports.items()}
-    assert all(value == asdict(CueSettings()) for value in settings.values())
+    tuned = reports.pop("tune")
+    for sensitivity in SENSITIVITIES:
+        shipped = asdict(with_sensitivity(CueSettings(), sensitivity))
+        assert tuned[sensitivity]["settings"] == {key: shipped[key] for key in tuned[sensitivity]["settings"]}
+    assert {name: report["settings"] for name, report in reports.items()} == dict.fromkeys(
+        reports, asdict(CueSettings())
+    )
 
 
 def test_every_exit_code_stands_in_the_readme_and_none_twice() -> None:
