@@ -90,7 +90,8 @@ LIMITS = {
     "normal": {"onset_s": 0.57, "noise": 6.0, "wandering": 8.0, "lively": 30.0, "right": 0.905, "clips": 0.0},
     "quick": {"onset_s": 0.27, "noise": 9.0, "wandering": 16.0, "lively": 60.0, "right": 0.88, "clips": 0.0},
 }
-HOLDS = {"calm": 1.0, "normal": 0.6, "quick": 0.4}  # seconds a cue stays: how fast a display is read is not tuned
+# What is not tuned: how fast the wearer reads the display, and whether a change may pass through `unsure`.
+FIXED = {"calm": {"hold": 1.0, "decay": 0.5}, "normal": {"hold": 0.6}, "quick": {"hold": 0.4}}
 
 
 def sway(count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -361,12 +362,16 @@ def tune(
         return -over, gain(settings) if over == 0 else 0.0
 
     rng = np.random.default_rng(0)
-    best = with_settings(with_sensitivity(CueSettings(), sensitivity), {"hold": HOLDS[sensitivity]})
+    best = with_settings(with_sensitivity(CueSettings(), sensitivity), FIXED[sensitivity])
     reached = value(best)
     steps: list[dict[str, Any]] = []
     for number in range(rounds):
         improved = False
-        names = tqdm(rng.permutation(list(VARIED)), f"{sensitivity} {number + 1}", disable=not sys.stderr.isatty())
+        names = tqdm(
+            rng.permutation([name for name in VARIED if name not in FIXED[sensitivity]]),
+            f"{sensitivity} {number + 1}",
+            disable=not sys.stderr.isatty(),
+        )
         for name in names:
             choices = VARIED[name]
             place = min(range(len(choices)), key=lambda index: abs(choices[index] - getattr(best, name)))

@@ -153,7 +153,7 @@ SENSITIVITIES: dict[str, dict[str, float]] = {
         "leave": 0.65,
         "margin": 0.5,
         "onset": 0.15,
-        "decay": 0.2,
+        "decay": 0.5,
         "restless": 1.0,
         "hold": 1.0,
     },
