@@ -10,14 +10,14 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.command import command
 from edge.config import SENSITIVITIES, CueSettings, Settings, check, load_settings, with_sensitivity
 from edge.control import Control
-from edge.errors import CuelensError, SettingsInvalid
+from edge.errors import CheckFailed, CuelensError, NotRunning, SettingsInvalid
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sources import SOURCES, open_source
@@ -64,6 +64,10 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     again.add_argument("--seconds", type=float, default=math.inf, help="... and lasts; default to the end")
     again.add_argument("--json", action="store_true", help="print the counts as JSON")
     again.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    doctor = commands.add_parser("check", help="say what is right with this device, and what to do about the rest")
+    doctor.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
+    doctor.add_argument("--json", action="store_true", help="one JSON object")
+    doctor.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     status = commands.add_parser("status", help="how the running Cuelens is doing")
     status.add_argument("--socket", type=Path, default=SERVICE_SOCKET, help="of the run; default %(default)s")
     status.add_argument("--json", action="store_true", help="one JSON object")
@@ -128,6 +132,32 @@ def _open_status(path: Path | None, control: Control, model: ExpressionModel) ->
         if path:
             raise
         print(f"cuelens: {error}; going on without a status", file=sys.stderr)
+        return None
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Say what was found, line by line; raises CheckFailed where something must be done."""
+    from edge.doctor import describe, examine
+    from edge.doctor.machine import Machine
+
+    lines = []
+    for line in examine(Machine(status=_running()), args.config):
+        lines.append(line)
+        if not args.json:
+            print("\n".join(describe(line)), flush=True)
+    todo = sum(line.state == "do" for line in lines)
+    if args.json:
+        print(json.dumps({"ok": not todo, "lines": [asdict(line) for line in lines]}))
+    if todo:
+        raise CheckFailed(f"{todo} of {len(lines)} lines say what is to be done")
+    return 0
+
+
+def _running() -> dict[str, Any] | None:
+    """Return the service's status, None where it does not answer us."""
+    try:
+        return ask(SERVICE_SOCKET)
+    except NotRunning:
         return None
 
 
@@ -206,4 +236,4 @@ def _settings(args: argparse.Namespace) -> Settings:
     return settings
 
 
-_COMMANDS = {"run": _run, "demo": _run, "faces": _find_faces, "replay": _replay, "status": _status}
+_COMMANDS = {"run": _run, "demo": _run, "faces": _find_faces, "replay": _replay, "status": _status, "check": _check}
