@@ -24,6 +24,7 @@ from edge.sources import SOURCES, open_source
 from edge.status import SERVICE_SOCKET, StatusServer, ask, default_socket, describe_status, own_version, tell_status
 
 if TYPE_CHECKING:
+    from edge.doctor.machine import Line
     from edge.model import ExpressionModel
 
 DEMO_SECONDS = 20.0
@@ -72,6 +73,10 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     status.add_argument("--socket", type=Path, default=SERVICE_SOCKET, help="of the run; default %(default)s")
     status.add_argument("--json", action="store_true", help="one JSON object")
     status.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    report = commands.add_parser("report", help="write a file that helps to find a fault, and tells nothing personal")
+    report.add_argument("--out", type=Path, default=Path("cuelens-report.tar.gz"), help="default %(default)s")
+    report.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
+    report.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     return _COMMANDS[args.command](args)
 
@@ -150,6 +155,25 @@ def _check(args: argparse.Namespace) -> int:
         print(json.dumps({"ok": not todo, "lines": [asdict(line) for line in lines]}))
     if todo:
         raise CheckFailed(f"{todo} of {len(lines)} lines say what is to be done")
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    """Write the report, whole or not at all."""
+    from edge.doctor.machine import Machine
+    from edge.doctor.report import make_report
+    from edge.files import replace_file
+
+    live = sys.stderr.isatty()
+
+    def say(line: Line) -> None:
+        if live:
+            print(f"\r\033[Kchecked: {line.name}", end="", file=sys.stderr, flush=True)
+
+    content = make_report(Machine(status=_running()), args.config, say)
+    replace_file(args.out, content)
+    print("\r\033[K" if live else "", end="", file=sys.stderr)
+    print(f"{args.out}: {len(content) / 1000:.0f} kB; read it before you send it: tar -xzOf {args.out}")
     return 0
 
 
@@ -236,4 +260,12 @@ def _settings(args: argparse.Namespace) -> Settings:
     return settings
 
 
-_COMMANDS = {"run": _run, "demo": _run, "faces": _find_faces, "replay": _replay, "status": _status, "check": _check}
+_COMMANDS = {
+    "run": _run,
+    "demo": _run,
+    "faces": _find_faces,
+    "replay": _replay,
+    "status": _status,
+    "check": _check,
+    "report": _report,
+}

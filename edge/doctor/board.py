@@ -25,14 +25,19 @@ _HEAT = "give it air or a heat sink"
 
 def check_board(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Say what the board and its system are."""
-    maker, product = (machine.text(f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name"))
-    board = machine.board or " ".join(part for part in (maker, product) if part) or "an unknown board"
-    release = re.search(r'^PRETTY_NAME="?([^"\n]+)', machine.text("/etc/os-release") or "", re.MULTILINE)
-    says = f"{board}, {machine.architecture}, {release[1] if release else 'an unknown system'}"
+    says = system_name(machine)
     if machine.architecture in ("aarch64", "x86_64"):
         yield Line("board", "ok", says)
     else:
         yield Line("board", "do", says, "install a 64-bit system: TFLite is for aarch64 and x86_64")
+
+
+def system_name(machine: Machine) -> str:
+    """Return board, architecture and system in words."""
+    maker, product = (machine.text(f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name"))
+    board = machine.board or " ".join(part for part in (maker, product) if part) or "an unknown board"
+    release = re.search(r'^PRETTY_NAME="?([^"\n]+)', machine.text("/etc/os-release") or "", re.MULTILINE)
+    return f"{board}, {machine.architecture}, {release[1] if release else 'an unknown system'}"
 
 
 def check_disk(machine: Machine, settings: Settings) -> Iterator[Line]:
