@@ -9,16 +9,20 @@ import os
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+from edge.button import open_button
 from edge.command import command
 from edge.config import SENSITIVITIES, CueSettings, Settings, check, load_settings, with_sensitivity
 from edge.control import Control
 from edge.errors import CuelensError, SettingsInvalid
+from edge.light import open_light
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
-from edge.sources import SOURCES, open_source
+from edge.sources import SOURCES, is_camera, open_source
+from edge.types import Source
 
 DEMO_SECONDS = 20.0
 
@@ -57,7 +61,12 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     again.add_argument("--seconds", type=float, default=math.inf, help="... and lasts; default to the end")
     again.add_argument("--json", action="store_true", help="print the counts as JSON")
     again.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    dark = commands.add_parser("dark", help="put the camera's light out that a killed run left on")
+    dark.add_argument("--config", type=Path, help="settings file (TOML), of which [pins] counts")
+    dark.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
+    if args.command == "dark":
+        return _put_out(args)
     if args.command == "replay":
         return _replay(args)
     if args.command == "faces":
@@ -67,13 +76,30 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
         control.load()
     except SettingsInvalid as error:
         print(f"cuelens: {error}; going on without what was saved", file=sys.stderr)
-    settings = control.settings
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # before a camera opens: what ends us puts its light out
+        signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as ends:
+        return _run(args, control, stop, ends)
+
+
+def _run(args: argparse.Namespace, control: Control, stop: threading.Event, ends: ExitStack) -> int:
+    """Run the loop with what the settings name, and leave to `ends` what is to be let go of after it."""
     from edge.loop import run
     from edge.model import ExpressionModel
 
+    settings = control.settings
     tame_opencv()
     model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
-    source = open_source(settings.source, live=settings.pace == "live")
+    if light := open_light(settings.pins):
+        ends.callback(light.close)
+    if button := open_button(settings.pins, control, lambda line: print(line, file=sys.stderr, flush=True)):
+        ends.callback(button.close)
+
+    def open_again() -> Source:
+        return open_source(settings.source, live=settings.pace == "live", light=light)
+
+    source = open_again()
     try:
         sinks = open_sinks(settings.sinks, control)
     except BaseException:
@@ -87,10 +113,16 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
         assert isinstance(source, DemoSource)
         truth = TruthSink(source, settings.cue)
         sinks.append(("truth", truth))
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    outcome = run(control, source, model, sinks, stop, args.seconds, reopen=lambda spec: open_sink(spec, control))
+    outcome = run(
+        control,
+        source,
+        model,
+        sinks,
+        stop,
+        args.seconds,
+        reopen=lambda spec: open_sink(spec, control),
+        resume=open_again if is_camera(settings.source) else None,
+    )
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
     print(outcome.health.summary(), file=out)
@@ -99,6 +131,14 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     if outcome.failures and args.debug:
         raise outcome.failures[0]  # with the traceback of the thread it came from
     return outcome.failures[0].exit_code if outcome.failures else 0
+
+
+def _put_out(args: argparse.Namespace) -> int:
+    """Put the light out; a Raspberry Pi's pin may keep the level that a process which was killed gave it."""
+    light = open_light((load_settings(args.config) if args.config else Settings()).pins)
+    if light is not None:
+        light.close()
+    return 0
 
 
 def _find_faces(args: argparse.Namespace) -> int:

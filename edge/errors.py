@@ -1,8 +1,8 @@
 """Every failure a user can meet: one root, one class per cause, one exit code each.
 
 Each class is also the builtin that a caller would expect, so `except FileNotFoundError` works too.
-Codes: 10s the source, 20s the model, 30s a data set, 40s a sink, 50s settings, 60s the environment, 80s what is wrong
-with a conversion where that could be told.
+Codes: 10s the source, 20s the model, 30s a data set, 40s a sink, 50s settings, 60s the environment and its pins, 80s
+what is wrong with a conversion where that could be told.
 """
 
 from __future__ import annotations
@@ -213,6 +213,24 @@ class MemoryShort(CuelensError, MemoryError):
     """The memory does not hold the batch."""
 
     exit_code = 62
+
+
+class LightUnlit(CuelensError, OSError):
+    """The camera's light is not lit, so nothing is captured."""
+
+    exit_code = 65
+
+
+class PinMissing(CuelensError, OSError):
+    """No GPIO chip, no such line, or no right to use it."""
+
+    exit_code = 66
+
+
+class PinBusy(CuelensError, OSError):
+    """Another program holds the GPIO line."""
+
+    exit_code = 67
 
 
 class InputMisread(GateFailed):

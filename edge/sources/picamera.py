@@ -32,6 +32,7 @@ class PicameraSource:
 
     live = True
     announced: int | None = None
+    stuck = False
 
     def __init__(self, argument: str, *, live: bool = True) -> None:
         if not re.fullmatch(r"\d{0,2}", argument):
@@ -138,6 +139,7 @@ class PicameraSource:
         closer = threading.Thread(target=self._close_camera, name="picamera-close", daemon=True)
         closer.start()
         closer.join(CLOSE_DEADLINE)
+        self.stuck = closer.is_alive()
 
     def _close_camera(self) -> None:
         with self._in_use:
