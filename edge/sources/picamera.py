@@ -68,7 +68,7 @@ class PicameraSource:
             )
             self._camera.configure(settings)
             stream = self._camera.camera_configuration()["lores"]
-            if not re.match(r"Y[UV]|NV", stream["format"]):
+            if not re.match(r"(YUV|YVU|NV)\d", stream["format"]):  # planes, of which the first is luma
                 raise CameraMissing(f"picamera: camera {number} gives {stream['format']}, no YUV420; try --source v4l2")
             self._width, self._height = stream["size"]
             self._stride = stream["stride"]
@@ -124,8 +124,9 @@ class PicameraSource:
 
     def _luma(self, request: Any) -> Gray:
         with self._picamera2.MappedArray(request, "lores", reshape=False) as mapped:
-            plane = mapped.array[: self._stride * self._height].reshape(self._height, self._stride)
-            gray: Gray = plane[:, : self._width].copy()  # the one copy: rows are padded, the buffer goes back
+            # The one copy: rows are padded, and the buffer goes back. A view with a name would outlive the mapping.
+            rows = self._height, self._stride
+            gray: Gray = mapped.array[: self._stride * self._height].reshape(rows)[:, : self._width].copy()
         return gray
 
     def close(self) -> None:
