@@ -6,11 +6,14 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from edge.config import PinSettings
 from edge.errors import LightUnlit, SettingsInvalid
 from edge.pins import Line, open_chip
-from edge.types import Camera, Frame
+
+if TYPE_CHECKING:
+    from edge.types import Camera, Frame
 
 SETTLE = 0.1  # seconds within which a light that was switched is seen to have changed
 

@@ -30,7 +30,7 @@ class GpioChip:
             ImportError,
             AttributeError,
         ) as error:  # Bookworm's python3-libgpiod is of libgpiod 1, and another module
-            raise RuntimeMissing("[pins] needs gpiod 2, which is not installed; ./deploy.sh sinks adds it") from error
+            raise RuntimeMissing(f"[pins] needs gpiod 2 ({error}); ./deploy.sh sinks adds it") from error
         self._path = path or self._find_header()
 
     def _find_header(self) -> str:
