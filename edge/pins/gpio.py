@@ -11,9 +11,7 @@ from typing import Any
 
 from edge.errors import PinBusy, PinMissing, RuntimeMissing
 
-HEADER = re.compile(
-    r"pinctrl-(bcm|rp1)"
-)  # labels: bcm2835 and bcm2711 up to the Pi 4, rp1 on the 5, by whatever number
+HEADER = re.compile(r"pinctrl-(bcm|rp1)")  # labels: bcm2835 and bcm2711 up to the Pi 4, rp1 on the 5
 DEBOUNCE = timedelta(milliseconds=20)  # small push buttons bounce for up to ten
 _REFUSALS = (OSError, ValueError, NotImplementedError)  # what libgpiod makes of errno
 
@@ -26,10 +24,7 @@ class GpioChip:
             self._gpiod = import_module("gpiod")
             self._line = import_module("gpiod.line")
             self._settings = self._gpiod.LineSettings
-        except (
-            ImportError,
-            AttributeError,
-        ) as error:  # Bookworm's python3-libgpiod is of libgpiod 1, and another module
+        except (ImportError, AttributeError) as error:  # Bookworm's python3-libgpiod is libgpiod 1's, of the same name
             raise RuntimeMissing(f"[pins] needs gpiod 2 ({error}); ./deploy.sh sinks adds it") from error
         self._path = path or self._find_header()
 

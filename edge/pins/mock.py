@@ -12,9 +12,7 @@ from pathlib import Path
 
 from edge.errors import PinBusy, PinMissing
 
-POLL = (
-    0.01  # seconds; a button is pressed when it is found low twice: a file that is being written is empty for a moment
-)
+POLL = 0.01  # seconds; low twice is a press: a file that somebody writes is empty for a moment
 
 
 class MockChip:
@@ -43,7 +41,8 @@ class MockLine:
 
     def __init__(self, path: Path, level: bytes) -> None:
         try:
-            self._file = path.open("ab+", buffering=0)
+            path.touch()
+            self._file = path.open("rb+", buffering=0)
         except OSError as error:
             raise PinMissing(f"[pins]: {path}: {error.strerror}; give a folder that can be written") from error
         try:
@@ -52,11 +51,7 @@ class MockLine:
             self._file.close()
             raise PinBusy(f"[pins]: {path} is in use; end what holds it, or name another line") from error
         self._lows = 0  # times in a row that it was found low
-        self._set(level)
-
-    def _set(self, level: bytes) -> None:
-        self._file.truncate(0)
-        self._file.write(level)
+        os.pwrite(self._file.fileno(), level, 0)
 
     def is_high(self) -> bool:
         """Tell what the file says."""
@@ -64,7 +59,7 @@ class MockLine:
 
     def drive(self, high: bool) -> None:
         """Write an output's level."""
-        self._set(b"1" if high else b"0")
+        os.pwrite(self._file.fileno(), b"1" if high else b"0", 0)
 
     def count_falls(self, seconds: float) -> int:
         """Wait up to `seconds` for the file to say that the line is low, after it was high."""

@@ -38,6 +38,8 @@ class PicameraSource:
         if not re.fullmatch(r"\d{0,2}", argument):
             raise SettingsInvalid(f"--source picamera:{argument}: no camera number; valid are picamera, picamera:1")
         self._closing = threading.Event()
+        self._begin_close = threading.Lock()
+        self._closer: threading.Thread | None = None
         self._in_use = threading.Lock()  # of the buffers: nobody closes the camera under a copy
         self._ready: queue.SimpleQueue[Any] = queue.SimpleQueue()  # the finished job; None wakes for closing
         try:
@@ -131,16 +133,16 @@ class PicameraSource:
 
     def close(self) -> None:
         """Stop and release the camera, within CLOSE_DEADLINE even when its driver hangs."""
-        if self._closing.is_set():
-            return
-        self._closing.set()
-        self._ready.put(None)
-        if self._camera is None:
-            return
-        closer = threading.Thread(target=self._close_camera, name="picamera-close", daemon=True)
-        closer.start()
-        closer.join(CLOSE_DEADLINE)
-        self.stuck = closer.is_alive()
+        with self._begin_close:
+            if not self._closing.is_set():
+                self._closing.set()
+                self._ready.put(None)
+                if self._camera is not None:
+                    self._closer = threading.Thread(target=self._close_camera, name="picamera-close", daemon=True)
+                    self._closer.start()
+        if self._closer is not None:  # whoever closes waits: what is to happen after it must not happen before
+            self._closer.join(CLOSE_DEADLINE)
+            self.stuck = self._closer.is_alive()
 
     def _close_camera(self) -> None:
         with self._in_use:

@@ -248,6 +248,7 @@ def test_a_driver_that_hangs_in_close_does_not_hold_up_the_exit(
     before = time.monotonic()
     source.close()
     assert time.monotonic() - before < 1.0
+    assert source.stuck
     release.set()
 
 
@@ -275,6 +276,25 @@ def test_a_busy_camera_is_said_to_be_held(fake: type[FakePicamera2], monkeypatch
     with pytest.raises(CameraMissing, match=r"does not start \(Failed to acquire camera.*another program may hold it"):
         PicameraSource("")
     assert fake.made[0].calls[-1] == "close"
+
+
+def test_whoever_closes_it_returns_when_it_is_closed(
+    fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close_slowly(camera: FakePicamera2) -> None:
+        time.sleep(0.3)
+        camera.calls.append("closed")
+
+    monkeypatch.setattr(fake, "close", close_slowly)
+    source = PicameraSource("")
+    other = threading.Thread(target=source.close)
+    other.start()
+    time.sleep(0.05)
+    source.close()
+    assert fake.made[0].calls[-1] == "closed"
+    assert not source.stuck
+    other.join()
+    assert fake.made[0].calls.count("closed") == 1
 
 
 @pytest.mark.parametrize("stream_format", ["NV12", "YVU420"])
