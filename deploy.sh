@@ -12,7 +12,7 @@ usage: ./deploy.sh COMMAND [ARGUMENTS]
   run [ARGUMENTS]      cuelens run: a camera, a video or pictures; see ./deploy.sh run --help
   faces IMAGE...       cuelens faces: find the faces in pictures
   replay LOG           cuelens replay: decide the cues of a log again, without pixels
-  sinks                add the libraries of the sinks display, oled, web and mqtt to .venv
+  sinks                add the libraries of the sinks display, oled, web and mqtt, and of [pins], to .venv
   host                 set up .venv-host, for training, conversion and benchmarks
   arm64                make .cache/roots/arm64, on which converted models are tried as on a Raspberry Pi
   test [ARGUMENTS]     every check and test; arguments go to pytest
@@ -30,7 +30,7 @@ demo | run | faces | replay)
     ;;
 sinks)
     environment .venv device sinks
-    say "ready in .venv: the sinks display, oled, web and mqtt"
+    say "ready in .venv: the sinks display, oled, web and mqtt, and [pins]"
     ;;
 host)
     environment .venv-host host

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import math
 import os
 import signal
 import sys
 import threading
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,12 +20,13 @@ from edge.control import Control
 from edge.errors import CheckFailed, CuelensError, NotRunning, SettingsInvalid
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
-from edge.sources import SOURCES, open_source
+from edge.sources import SOURCES, is_camera, open_source
 from edge.status import SERVICE_SOCKET, StatusServer, ask, default_socket, describe_status, own_version, tell_status
 
 if TYPE_CHECKING:
     from edge.doctor.machine import Line
     from edge.model import ExpressionModel
+    from edge.types import Source
 
 DEMO_SECONDS = 20.0
 
@@ -77,6 +78,9 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     report.add_argument("--out", type=Path, default=Path("cuelens-report.tar.gz"), help="default %(default)s")
     report.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
     report.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    dark = commands.add_parser("dark", help="put the camera's light out that a killed run left on")
+    dark.add_argument("--config", type=Path, help="settings file (TOML), of which [pins] counts")
+    dark.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     return _COMMANDS[args.command](args)
 
@@ -88,33 +92,57 @@ def _run(args: argparse.Namespace) -> int:
         control.load()
     except SettingsInvalid as error:
         print(f"cuelens: {error}; going on without what was saved", file=sys.stderr)
-    settings = control.settings
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # before a camera opens: what ends us puts its light out
+        signal.signal(number, lambda *_: stop.set())
+    with ExitStack() as ends:
+        return _loop(args, control, stop, ends)
+
+
+def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, ends: ExitStack) -> int:
+    """Run the loop with what the settings name, and leave to `ends` what is to be let go of after it."""
+    from edge.button import open_button
+    from edge.light import open_light
     from edge.loop import run
     from edge.model import ExpressionModel
 
+    settings = control.settings
     tame_opencv()
-    with contextlib.ExitStack() as closing:
-        model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
-        if status := _open_status(args.status, control, model):
-            closing.callback(status.close)
-        source = open_source(settings.source, live=settings.pace == "live")
-        try:
-            sinks = open_sinks(settings.sinks, control)
-        except BaseException:
-            source.close()
-            raise
-        truth = None
-        if args.command == "demo":
-            from edge.sinks.truth import TruthSink
-            from edge.sources.demo import DemoSource
+    model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
+    if status := _open_status(args.status, control, model):
+        ends.callback(status.close)
+    if light := open_light(settings.pins):
+        ends.callback(light.close)
+    if button := open_button(settings.pins, control, lambda line: print(line, file=sys.stderr, flush=True)):
+        ends.callback(button.close)
 
-            assert isinstance(source, DemoSource)
-            truth = TruthSink(source, settings.cue)
-            sinks.append(("truth", truth))
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        outcome = run(control, source, model, sinks, stop, args.seconds, reopen=lambda spec: open_sink(spec, control))
+    def open_again() -> Source:
+        return open_source(settings.source, live=settings.pace == "live", light=light)
+
+    source = open_again()
+    try:
+        sinks = open_sinks(settings.sinks, control)
+    except BaseException:
+        source.close()
+        raise
+    truth = None
+    if args.command == "demo":
+        from edge.sinks.truth import TruthSink
+        from edge.sources.demo import DemoSource
+
+        assert isinstance(source, DemoSource)
+        truth = TruthSink(source, settings.cue)
+        sinks.append(("truth", truth))
+    outcome = run(
+        control,
+        source,
+        model,
+        sinks,
+        stop,
+        args.seconds,
+        reopen=lambda spec: open_sink(spec, control),
+        resume=open_again if is_camera(settings.source) else None,
+    )
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
     print(outcome.health.summary(), file=out)
@@ -189,6 +217,16 @@ def _status(args: argparse.Namespace) -> int:
     """Ask the running one, and print what it says."""
     told = ask(args.socket)
     print(json.dumps(told) if args.json else describe_status(told))
+    return 0
+
+
+def _put_out(args: argparse.Namespace) -> int:
+    """Put the light out; a Raspberry Pi's pin may keep the level that a process which was killed gave it."""
+    from edge.light import open_light
+
+    light = open_light((load_settings(args.config) if args.config else Settings()).pins)
+    if light is not None:
+        light.close()
     return 0
 
 
@@ -268,4 +306,5 @@ _COMMANDS = {
     "status": _status,
     "check": _check,
     "report": _report,
+    "dark": _put_out,
 }

@@ -264,6 +264,23 @@ class MqttSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PinSettings:
+    """Lines of the GPIO header by their (BCM) numbers, -1 for none; these are not changed while it runs."""
+
+    chip: str = ""
+    """As /dev/gpiochip0; empty: the Raspberry Pi's header; mock:FOLDER: files in a folder stand in for lines."""
+
+    pause: int = field(default=-1, metadata={"range": (-1, 1023)})
+    """Of a push button to ground: a press pauses, or goes on."""
+
+    light: int = field(default=-1, metadata={"range": (-1, 1023)})
+    """Of the camera's light, lit while the line is high: on exactly while the camera is open, which opens only lit."""
+
+    light_sense: int = field(default=-1, metadata={"range": (-1, 1023)})
+    """Of an input that is high only while the light draws current: without one, a burnt-out light is not noticed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that can be set, with what is used where nothing is said."""
 
@@ -280,6 +297,7 @@ class Settings:
     audio: AudioSettings = field(default_factory=AudioSettings)
     web: WebSettings = field(default_factory=WebSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
+    pins: PinSettings = field(default_factory=PinSettings)
 
 
 def load_settings(path: Path) -> Settings:

@@ -1,8 +1,8 @@
 """Every failure a user can meet: one root, one class per cause, one exit code each.
 
 Each class is also the builtin that a caller would expect, so `except FileNotFoundError` works too.
-Codes: 10s the source, 20s the model, 30s a data set, 40s a sink, 50s settings, 60s the environment, 80s what is wrong
-with a conversion where that could be told.
+Codes: 10s the source, 20s the model, 30s a data set, 40s a sink, 50s settings, 60s the environment and its pins, 80s
+what is wrong with a conversion where that could be told.
 """
 
 from __future__ import annotations
@@ -225,6 +225,24 @@ class NotRunning(CuelensError, ConnectionError):
     """No running Cuelens answers at its socket."""
 
     exit_code = 64
+
+
+class LightUnlit(CuelensError, OSError):
+    """The camera's light is not lit, so nothing is captured."""
+
+    exit_code = 65
+
+
+class PinMissing(CuelensError, OSError):
+    """No GPIO chip, no such line, or no right to use it."""
+
+    exit_code = 66
+
+
+class PinBusy(CuelensError, OSError):
+    """Another program holds the GPIO line."""
+
+    exit_code = 67
 
 
 class InputMisread(GateFailed):

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -19,7 +19,7 @@ import numpy as np
 from edge.config import FaceSettings
 from edge.control import Control
 from edge.cue import CuePolicy
-from edge.errors import CuelensError, LoopStuck, SinkFailed
+from edge.errors import CameraLost, CuelensError, LoopStuck, SinkFailed
 from edge.faces import FaceFinder, crop_face
 from edge.health import Health, SinkHealth
 from edge.model import ExpressionModel
@@ -28,6 +28,7 @@ from edge.types import Cue, Face, Frame, Reading, Sink, Source, Update
 
 Item = TypeVar("Item")
 Reopen = Callable[[str], Sink]
+Resume = Callable[[], Source]
 
 WAIT = 0.1  # seconds between looks at the stop flag: signals end the loop within this
 REPEAT = 1.0  # seconds after which sinks are told again that the camera is lost, or that it is paused
@@ -36,6 +37,8 @@ CLOCK_STEP = 0.002  # seconds by which frames come early
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds until a sink that failed is opened again; doubles in between
 STATUS_INTERVAL = 10.0  # seconds between the status lines for the service manager
 END = 3.0  # seconds a thread may take to end before it is named and left behind
+REOPENING = 3.0  # seconds that a camera may take to open after a pause: libcamera takes one on a Raspberry Pi
+HOPELESS = 30.0  # seconds without a frame from a live source, whose own deadlines are shorter, until it is given up
 
 
 class Slot(Generic[Item]):
@@ -100,11 +103,12 @@ class _Capture:
 
     name = "capture"
 
-    def __init__(self, source: Source, health: Health) -> None:
+    def __init__(self, source: Source, health: Health, resume: Resume | None) -> None:
         self.slot: Slot[Frame] = Slot(lossless=not source.live)
         self.failure: CuelensError | None = None
         self._source = source
         self._health = health
+        self._resume = resume
         self._go = threading.Event()
         self._go.set()
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
@@ -113,17 +117,25 @@ class _Capture:
     def _run(self) -> None:
         try:
             frames = self._source.frames()
-            while True:
-                self._go.wait()
-                if self.slot.closed:
-                    break
+            taken = first = 0
+            while not self.slot.closed:
+                if not self._go.is_set():
+                    if self._resume is not None:
+                        self._source.close()
+                    self._go.wait()
+                    if self._resume is not None and not self.slot.closed:
+                        frames = self._open_again(self._resume)
+                        first = taken
+                    continue
                 begun = time.thread_time()
                 frame = next(frames, None)
                 if frame is None:
                     break
                 self._health.record("capture", 1000 * (time.thread_time() - begun))
-                if not self.slot.put(frame):
-                    break
+                if first:
+                    frame = replace(frame, seq=first + frame.seq)
+                taken = frame.seq + 1
+                self.slot.put(frame)
         except CuelensError as error:
             self.failure = error
         except Exception as error:  # a driver may raise anything; a thread that dies silently is a frozen label
@@ -132,8 +144,14 @@ class _Capture:
         finally:
             self.slot.close()
 
+    def _open_again(self, resume: Resume) -> Iterator[Frame]:
+        self._source = source = resume()
+        if self.slot.closed:  # stop() came while it opened, and closed the one before
+            source.close()
+        return source.frames()
+
     def pause(self, paused: bool) -> None:
-        """Take no further frame while paused."""
+        """Take no further frame while paused, and close a source that can be opened again."""
         if paused:
             self._go.clear()
         else:
@@ -293,9 +311,11 @@ def run(
     seconds: float | None = None,
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
     reopen: Reopen | None = None,
+    resume: Resume | None = None,
 ) -> Outcome:
     """Run until the source ends, `stop` is set or `seconds` have passed, and close source and sinks.
 
+    A pause closes the source where `resume` opens it again; without that it stays open, and no frame is taken from it.
     A sink that fails is reported through `say`, and opened again by `reopen` or left out; the run ends with the last
     one that is left out.
     """
@@ -310,7 +330,7 @@ def run(
     for spec, sink in sinks:
         health.sinks[spec] = SinkHealth()
         working.append(_Outlet(spec, sink, health.sinks[spec], live=source.live, reopen=reopen))
-    capture = _Capture(source, health)
+    capture = _Capture(source, health, resume)
     failures: list[CuelensError] = []
     begun = heard = time.monotonic()
     told = -math.inf  # when the service manager was last told how it goes
@@ -361,6 +381,8 @@ def run(
                 paused = control.paused
                 capture.pause(paused)
                 heard, lost_camera, repeated = time.monotonic(), False, -math.inf
+                if resume is not None:
+                    heard += REOPENING
             frame = capture.slot.get(WAIT)
             if frame is None or paused:
                 now = time.monotonic()
@@ -370,6 +392,12 @@ def run(
                     break
                 if now - heard > STALL and source.live and not paused:
                     lost_camera = True
+                    if now - heard > HOPELESS:
+                        failures.append(
+                            CameraLost(f"no frame for {HOPELESS:.0f} s; check the camera, then start again")
+                        )
+                        say(str(failures[-1]))
+                        break
                 if (lost_camera or paused) and now - repeated > REPEAT:  # a window that hears nothing looks hung
                     publish_cue(policy.pause(now_of_frames(now)) if paused else policy.lose_camera(now))
                 alive()  # waiting with a deadline is a healthy wait

@@ -138,6 +138,12 @@ class Source(Protocol):
         """Release the device or file; may be called twice, and from another thread."""
 
 
+class Camera(Source, Protocol):
+    """A source that is a camera of this device: its light is on while it is open, and a pause closes it."""
+
+    stuck: bool  # close() gave up on its driver: it may still be open
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a sink can show, and what the loop must know of it."""

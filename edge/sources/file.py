@@ -32,6 +32,7 @@ class Capture:
     def __init__(self, target: str, backend: int, options: Sequence[float] = ()) -> None:
         tame_opencv()
         self.closing = threading.Event()
+        self.stuck = False  # a read that never returned kept close() from its work
         self._lock = threading.Lock()
         self._capture = cv2.VideoCapture()
         try:
@@ -58,7 +59,8 @@ class Capture:
     def close(self) -> None:
         """Release the device or file; a read in progress elsewhere is given a second."""
         self.closing.set()
-        if self._lock.acquire(timeout=1.0):
+        self.stuck = not self._lock.acquire(timeout=1.0)
+        if not self.stuck:
             try:
                 self._capture.release()
             finally:

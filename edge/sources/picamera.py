@@ -32,11 +32,14 @@ class PicameraSource:
 
     live = True
     announced: int | None = None
+    stuck = False
 
     def __init__(self, argument: str, *, live: bool = True) -> None:
         if not re.fullmatch(r"\d{0,2}", argument):
             raise SettingsInvalid(f"--source picamera:{argument}: no camera number; valid are picamera, picamera:1")
         self._closing = threading.Event()
+        self._begin_close = threading.Lock()
+        self._closer: threading.Thread | None = None
         self._in_use = threading.Lock()  # of the buffers: nobody closes the camera under a copy
         self._ready: queue.SimpleQueue[Any] = queue.SimpleQueue()  # the finished job; None wakes for closing
         try:
@@ -67,7 +70,7 @@ class PicameraSource:
             )
             self._camera.configure(settings)
             stream = self._camera.camera_configuration()["lores"]
-            if not re.match(r"Y[UV]|NV", stream["format"]):
+            if not re.match(r"(YUV|YVU|NV)\d", stream["format"]):  # planes, of which the first is luma
                 raise CameraMissing(f"picamera: camera {number} gives {stream['format']}, no YUV420; try --source v4l2")
             self._width, self._height = stream["size"]
             self._stride = stream["stride"]
@@ -123,21 +126,23 @@ class PicameraSource:
 
     def _luma(self, request: Any) -> Gray:
         with self._picamera2.MappedArray(request, "lores", reshape=False) as mapped:
-            plane = mapped.array[: self._stride * self._height].reshape(self._height, self._stride)
-            gray: Gray = plane[:, : self._width].copy()  # the one copy: rows are padded, the buffer goes back
+            # The one copy: rows are padded, and the buffer goes back. A view with a name would outlive the mapping.
+            rows = self._height, self._stride
+            gray: Gray = mapped.array[: self._stride * self._height].reshape(rows)[:, : self._width].copy()
         return gray
 
     def close(self) -> None:
         """Stop and release the camera, within CLOSE_DEADLINE even when its driver hangs."""
-        if self._closing.is_set():
-            return
-        self._closing.set()
-        self._ready.put(None)
-        if self._camera is None:
-            return
-        closer = threading.Thread(target=self._close_camera, name="picamera-close", daemon=True)
-        closer.start()
-        closer.join(CLOSE_DEADLINE)
+        with self._begin_close:
+            if not self._closing.is_set():
+                self._closing.set()
+                self._ready.put(None)
+                if self._camera is not None:
+                    self._closer = threading.Thread(target=self._close_camera, name="picamera-close", daemon=True)
+                    self._closer.start()
+        if self._closer is not None:  # whoever closes waits: what is to happen after it must not happen before
+            self._closer.join(CLOSE_DEADLINE)
+            self.stuck = self._closer.is_alive()
 
     def _close_camera(self) -> None:
         with self._in_use:

@@ -117,6 +117,11 @@ class V4l2Source:
         finally:
             self.close()
 
+    @property
+    def stuck(self) -> bool:
+        """Whether close() gave up: the driver is still in a read."""
+        return self._capture.stuck
+
     def close(self) -> None:
         """Release the camera; may be called twice, and from another thread."""
         self._capture.close()

@@ -166,7 +166,7 @@ def test_sinks_are_added_from_their_lock_and_only_when_asked_for(checkout: Check
     done = checkout.run("sinks")
     assert (done.returncode, done.stdout) == (0, "")
     assert "adding the libraries of the optional sinks to .venv" in done.stderr
-    assert "ready in .venv: the sinks display, oled, web and mqtt" in done.stderr
+    assert "ready in .venv: the sinks display, oled, web and mqtt, and [pins]" in done.stderr
     (call,) = checkout.called()[before:]
     assert "--no-deps --require-hashes --only-binary=:all:" in call
     assert call.endswith("deploy/locks/sinks.txt")

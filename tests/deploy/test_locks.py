@@ -70,7 +70,7 @@ def test_device_has_only_what_the_device_runs() -> None:
 
 
 def test_sinks_has_every_extra_and_never_another_numpy_or_opencv() -> None:
-    assert EXTRAS.keys() == {"display", "oled", "web", "mqtt"}
+    assert EXTRAS.keys() == {"display", "oled", "web", "mqtt", "pins"}
     sinks = packages("sinks")
     assert {normal(requirement) for lines in EXTRAS.values() for requirement in lines} <= sinks.keys()
     assert not sinks.keys() & {"numpy", "opencv-python", "opencv-python-headless", "tflite-runtime", "ai-edge-litert"}

@@ -13,7 +13,7 @@ import pytest
 from edge import loop
 from edge.config import CueSettings, FaceSettings, Settings
 from edge.control import Control
-from edge.errors import CameraLost, CuelensError, DiskFull, SinkFailed
+from edge.errors import CameraLost, CameraMissing, CuelensError, DiskFull, LoopStuck, SinkFailed
 from edge.loop import Slot, Turns, run
 from edge.model import ExpressionModel
 from edge.sources.demo import DemoSource
@@ -280,6 +280,82 @@ def test_while_paused_no_frame_is_taken_and_the_cue_says_so(model: ExpressionMod
     assert "paused" in states
     assert "no_camera" not in states
     assert states[-1] == "no_face"
+
+
+class Camera(Ticking):
+    """A camera of ten frames that was opened `number` times before."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(10)
+        self.number = number
+
+
+class Pauser(Kept):
+    """Pauses at the fifth frame, and goes on when the pause is shown."""
+
+    def __init__(self, control: Control) -> None:
+        super().__init__()
+        self.control = control
+        self.paused_at = 5
+
+    def show(self, update: Update) -> None:
+        super().show(update)
+        if update.cue.state == "paused":
+            self.control.paused = False
+        elif len(self.updates) == self.paused_at:
+            self.control.paused = True
+
+
+def test_a_pause_closes_a_camera_that_can_be_opened_again_and_its_frames_are_counted_on(model: ExpressionModel) -> None:
+    control, cameras = Control(), [Camera(0)]
+    sink = Pauser(control)
+
+    def resume() -> Camera:
+        assert cameras[-1].closed.is_set(), "one is closed before the next is opened"
+        cameras.append(Camera(len(cameras)))
+        return cameras[-1]
+
+    run(control, cameras[0], model, [("pauser", sink)], threading.Event(), say=lambda line: None, resume=resume)
+    assert [camera.closed.is_set() for camera in cameras] == [True, True]
+    numbers = [update.frame.seq for update in sink.updates if update.frame]
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) > 10
+
+
+def test_a_camera_that_is_gone_after_a_pause_ends_the_run(model: ExpressionModel) -> None:
+    def resume() -> Camera:
+        raise CameraMissing("taken by another")
+
+    control = Control()
+    sinks = [("pauser", Pauser(control))]
+    outcome = run(control, Camera(0), model, sinks, threading.Event(), say=lambda line: None, resume=resume)
+    assert [type(failure) for failure in outcome.failures] == [CameraMissing]
+
+
+def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_given_up_and_named(
+    model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("STALL", "REOPENING", "REPEAT", "END"):
+        monkeypatch.setattr(loop, name, 0.2)
+    monkeypatch.setattr(loop, "HOPELESS", 1.0)
+    late = Camera(1)
+    opened, opening = threading.Event(), threading.Event()
+
+    def resume() -> Camera:
+        opening.set()
+        opened.wait(20)
+        return late
+
+    control = Control()
+    sink = Pauser(control)
+    outcome = run(
+        control, Camera(0), model, [("pauser", sink)], threading.Event(), say=lambda line: None, resume=resume
+    )
+    assert [type(failure) for failure in outcome.failures] == [CameraLost, LoopStuck]
+    assert opening.is_set()
+    assert sink.updates[-1].cue.state == "no_camera"
+    opened.set()
+    assert late.closed.wait(5), "one that opens after all is closed"
 
 
 def test_settings_that_change_while_it_runs_are_obeyed(model: ExpressionModel) -> None:

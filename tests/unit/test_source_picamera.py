@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 import threading
 import time
@@ -50,13 +51,16 @@ class FakeRequest:
 class FakeMappedArray:
     def __init__(self, request: FakeRequest, stream: str, reshape: bool = True) -> None:
         assert (stream, reshape) == ("lores", False)
-        self.array = request.buffer
+        self._memory = mmap.mmap(-1, request.buffer.size)
+        self._memory[:] = request.buffer.tobytes()
+        self.array = np.frombuffer(self._memory, np.uint8)
 
     def __enter__(self) -> FakeMappedArray:
         return self
 
     def __exit__(self, *_: object) -> None:
         del self.array
+        self._memory.close()  # refuses while a view is left
 
 
 class FakePicamera2:
@@ -244,6 +248,7 @@ def test_a_driver_that_hangs_in_close_does_not_hold_up_the_exit(
     before = time.monotonic()
     source.close()
     assert time.monotonic() - before < 1.0
+    assert source.stuck
     release.set()
 
 
@@ -273,9 +278,40 @@ def test_a_busy_camera_is_said_to_be_held(fake: type[FakePicamera2], monkeypatch
     assert fake.made[0].calls[-1] == "close"
 
 
-def test_a_stream_without_a_luma_plane_is_refused(fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fake, "stream_format", "MJPEG")
-    with pytest.raises(CameraMissing, match="gives MJPEG, no YUV420; try --source v4l2"):
+def test_whoever_closes_it_returns_when_it_is_closed(
+    fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close_slowly(camera: FakePicamera2) -> None:
+        time.sleep(0.3)
+        camera.calls.append("closed")
+
+    monkeypatch.setattr(fake, "close", close_slowly)
+    source = PicameraSource("")
+    other = threading.Thread(target=source.close)
+    other.start()
+    time.sleep(0.05)
+    source.close()
+    assert fake.made[0].calls[-1] == "closed"
+    assert not source.stuck
+    other.join()
+    assert fake.made[0].calls.count("closed") == 1
+
+
+@pytest.mark.parametrize("stream_format", ["NV12", "YVU420"])
+def test_any_stream_that_begins_with_a_luma_plane_is_taken(
+    stream_format: str, fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "stream_format", stream_format)
+    frame = next(PicameraSource("").frames())
+    np.testing.assert_array_equal(frame.gray, LUMA)
+
+
+@pytest.mark.parametrize("stream_format", ["MJPEG", "YUYV"])
+def test_a_stream_without_a_luma_plane_is_refused(
+    stream_format: str, fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "stream_format", stream_format)
+    with pytest.raises(CameraMissing, match=f"gives {stream_format}, no YUV420; try --source v4l2"):
         PicameraSource("")
 
 

@@ -1,0 +1,206 @@
+"""Whole runs with light and button on a stand-in chip, ended in every way: dark at the end, lit at every frame."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# A camera that is none, and notes what is done with it and what the light is then.
+SCRIPT = """
+import os, sys, threading, time
+import numpy as np
+from pathlib import Path
+from edge import sources
+from edge.errors import CameraLost, CameraMissing
+from edge.types import Frame
+
+class Camera:
+    live, announced, stuck = True, None, False
+
+    def __init__(self, argument, *, live):
+        self.closing, self.fault = threading.Event(), argument
+        self.note("open")
+        if self.fault == "missing":
+            raise CameraMissing("no camera")
+
+    def note(self, what):
+        if not self.closing.is_set():
+            with open("events", "a") as file:
+                print(what, int(Path("pins/17").read_text()), file=file)
+
+    def frames(self):
+        for seq in range(10_000):
+            if self.closing.wait(0.03):
+                return
+            self.note("frame")
+            if seq == 20 and self.fault == "lost":
+                raise CameraLost("unplugged")
+            if seq == 20 and self.fault == "bug":
+                raise ZeroDivisionError
+            gray = None if seq == 20 and self.fault == "frame" else np.full((120, 160), 100, np.uint8)
+            now = time.monotonic()
+            yield Frame(gray, now, seq, now)
+
+    def close(self):
+        self.note("close")
+        self.closing.set()
+
+sources.SOURCES["v4l2"] = "__main__:Camera"
+from edge.cli import main
+main()
+"""
+SETTINGS = '[pins]\nchip = "mock:pins"\nlight = 17\npause = 4\n'
+
+
+class Run:
+    """A `cuelens run` in a folder of its own."""
+
+    def __init__(self, folder: Path, settings: str = SETTINGS, fault: str = "") -> None:
+        self.folder = folder
+        self.light = folder / "pins" / "17"
+        self.light.parent.mkdir(exist_ok=True)
+        (folder / "camera.py").write_text(SCRIPT)
+        (folder / "cuelens.toml").write_text(settings)
+        words = [*self._command("run"), "--source", f"v4l2:{fault}", "--sink", "log:log.jsonl"]
+        self._process = subprocess.Popen(
+            words, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+
+    def _command(self, name: str) -> list[str]:
+        return [sys.executable, "camera.py", name, "--config", "cuelens.toml"]
+
+    def events(self) -> list[tuple[str, bool]]:
+        """What was done with the camera, and whether the light was on then."""
+        path = self.folder / "events"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(line.split()[0], line.endswith("1")) for line in lines]
+
+    def count(self, event: str) -> int:
+        return [name for name, _ in self.events()].count(event)
+
+    def cues(self) -> list[dict[str, Any]]:
+        text = (self.folder / "log.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines(keepends=True)[1:] if line.endswith("\n")]
+
+    def lit(self) -> bool:
+        return self.light.read_text() == "1"
+
+    def wait_for(self, what: Callable[[], bool]) -> None:
+        until = time.monotonic() + 60
+        while not what():
+            assert self._process.poll() is None, self._process.communicate()[1]
+            assert time.monotonic() < until, self.events()
+            time.sleep(0.02)
+
+    def press(self) -> None:
+        for level in "01":
+            (self.folder / "pins" / "4").write_text(level)
+            time.sleep(0.1)
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        _, errors = self._process.communicate(timeout=60)
+        return self._process.returncode, errors
+
+    def put_out(self) -> None:
+        subprocess.run(self._command("dark"), cwd=self.folder, check=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_signal_leaves_it_dark_and_after_a_kill_the_next_command_does(tmp_path: Path, number: int, code: int) -> None:
+    started = Run(tmp_path)
+    started.wait_for(lambda: started.count("frame") > 10)
+    assert started.lit()
+    started.send(number)
+    assert started.end()[0] == code
+    assert started.lit() == (number == signal.SIGKILL), "a Raspberry Pi keeps the pin's level, and so does its stand-in"
+    started.put_out()
+    assert not started.lit()
+    assert all(lit for _, lit in started.events())
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "frames"), [("lost", 15, 21), ("bug", 1, 21), ("frame", 1, 21), ("missing", 14, 0)]
+)
+def test_a_camera_or_a_loop_that_fails_leaves_it_dark(tmp_path: Path, fault: str, code: int, frames: int) -> None:
+    failed = Run(tmp_path, fault=fault)
+    assert failed.end()[0] == code
+    assert not failed.lit()
+    assert failed.count("frame") >= frames
+    assert all(lit for _, lit in failed.events())
+
+
+def test_a_light_that_goes_dark_ends_the_run(tmp_path: Path) -> None:
+    failed = Run(tmp_path)
+    failed.wait_for(lambda: failed.count("frame") > 10)
+    failed.light.write_text("0")
+    code, errors = failed.end()
+    assert code == 65
+    assert "its pin is low; nothing is captured" in errors
+    assert [lit for name, lit in failed.events() if name == "frame"].count(False) <= 1, "at most the one in the making"
+    assert failed.cues()[-1]["state"] == "no_camera"
+
+
+def test_where_it_cannot_be_lit_no_camera_is_opened(tmp_path: Path) -> None:
+    unlit = Run(tmp_path, settings=SETTINGS + "light_sense = 27\n")
+    code, errors = unlit.end()
+    assert code == 65
+    assert "it is switched on, light_sense is low; nothing is captured" in errors
+    assert unlit.events() == []
+    assert not unlit.lit()
+
+
+def test_a_light_of_another_program_is_left_alone_and_no_camera_opened(tmp_path: Path) -> None:
+    (tmp_path / "pins").mkdir()
+    with (tmp_path / "pins" / "17").open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        refused = Run(tmp_path)
+        code, errors = refused.end()
+    assert code == 67
+    assert "is in use" in errors
+    assert refused.events() == []
+
+
+@pytest.mark.parametrize("line", ["light = 17", "pause = 4"])
+def test_without_its_chip_no_camera_is_opened(tmp_path: Path, line: str) -> None:
+    without = Run(tmp_path, settings=f'[pins]\nchip = "mock:nowhere"\n{line}\n')
+    assert without.end()[0] == 66
+    assert without.events() == []
+
+
+def test_a_press_closes_the_camera_and_puts_the_light_out_and_another_goes_on(tmp_path: Path) -> None:
+    pressed = Run(tmp_path)
+    for times in (1, 2):
+        pressed.wait_for(lambda: pressed.events()[-10:] == [("frame", True)] * 10)
+        assert pressed.lit()
+        pressed.press()
+        pressed.wait_for(lambda: not pressed.lit())
+        assert pressed.events()[-1] == ("close", True)
+        assert pressed.count("open") == pressed.count("close") == times
+        pressed.wait_for(lambda: pressed.cues()[-1]["state"] == "paused")
+        before = pressed.count("frame")
+        time.sleep(0.3)
+        assert pressed.count("frame") == before
+        pressed.press()
+        pressed.wait_for(lambda: pressed.cues()[-1]["state"] == "no_face")
+    pressed.send(signal.SIGTERM)
+    code, errors = pressed.end()
+    assert code == 0, errors
+    assert not pressed.lit()
+    assert all(lit for _, lit in pressed.events())
+    assert "no_camera" not in {cue["state"] for cue in pressed.cues()}
+    numbers = [cue["seq"] for cue in pressed.cues() if cue["seq"] is not None]
+    assert numbers == sorted(set(numbers)), "no number twice"
