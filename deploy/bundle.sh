@@ -4,5 +4,4 @@ set -euo pipefail
 # shellcheck source=deploy/venv.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/venv.sh"
 environment .venv device
-# The locks' hatchling, and what it brings; -P, since wheel.py lies beside bundle.py.
-PYTHONPATH=$root/.venv/backend exec "$root/.venv/bin/python" -P "$root/deploy/bundle.py" "$@"
+PYTHONPATH=$root:$root/.venv/backend exec "$root/.venv/bin/python" -P -m deploy.bundle "$@"
