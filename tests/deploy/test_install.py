@@ -293,7 +293,9 @@ def test_a_disk_that_fills_up_leaves_nothing_half(device: Device) -> None:
     done = device.install(
         "new", before="mount -t tmpfs -o nr_inodes=40 tmpfs /opt; trap 'ls /opt/cuelens/releases' EXIT"
     )
-    assert (done.returncode, "pip could not install the packages: the disk is full" in done.stderr) == (95, True), done.stderr
+    assert (done.returncode, "pip could not install the packages: the disk is full" in done.stderr) == (95, True), (
+        done.stderr
+    )
     assert done.stdout == ""
 
 
