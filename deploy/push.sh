@@ -26,6 +26,7 @@ END
 }
 
 installer=$root/deploy/device/install.sh
+program=/opt/cuelens/current/venv/bin/cuelens
 read -ra options <<<"${CUELENS_SSH:-}"
 exec </dev/null  # ssh would take what is meant for others
 
@@ -175,6 +176,9 @@ push() {
         device install "$inbox/${bundle##*/}" "${words[@]}" || code=$?
     fi
     empty_inbox
+    if [ "$code" = 0 ]; then  # a camera that is missing, say, or a weak power supply
+        remote "$sudo$program check" | grep -v '^ok' >&2 || :
+    fi
     return "$code"
 }
 
@@ -213,7 +217,7 @@ bench) bench "$@" ;;
     case $command in
     status)
         device status
-        remote "${sudo}/opt/cuelens/current/venv/bin/cuelens status"
+        remote "[ ! -e $program ] || $sudo$program status"
         ;;
     logs)
         [ $# != 0 ] || set -- --lines=100

@@ -626,6 +626,8 @@ prove() {
     read_options "$@"
     need_release
     lock
+    write_drop_in
+    [ -z "$changed" ] || restart
     try_current
     remove_old 0
     say "$(version_of current) works"

@@ -304,8 +304,8 @@ def test_a_disk_that_fills_up_leaves_nothing_half(device: Device) -> None:
     [
         ("mount --bind /opt /opt; mount -o remount,bind,ro /opt", "the root file system is read-only"),
         (
-            "cd /tmp; mkdir low up work; mount -t overlay -o lowerdir=low,upperdir=up,workdir=work none /opt; "
-            "echo root=/dev/mmcblk0p2 overlayroot=tmpfs >line; mount --bind line /proc/cmdline",
+            """cd /tmp; mkdir low up work; mount -t overlay -o lowerdir=low,upperdir=up,workdir=work none /opt
+            echo root=/dev/mmcblk0p2 overlayroot=tmpfs >line; mount --bind line /proc/cmdline""",
             "the root file system is an overlay",
         ),
     ],
