@@ -224,7 +224,8 @@ def _put_out(args: argparse.Namespace) -> int:
     """Put the light out; a Raspberry Pi's pin may keep the level that a process which was killed gave it."""
     from edge.light import open_light
 
-    light = open_light((load_settings(args.config) if args.config else Settings()).pins)
+    config = args.config or _settings_by_systemd()
+    light = open_light((load_settings(config) if config else Settings()).pins)
     if light is not None:
         light.close()
     return 0
@@ -277,8 +278,15 @@ def _saved_by_systemd() -> Path | None:
     return Path(folder) / "settings.toml" if folder else None
 
 
+def _settings_by_systemd() -> Path | None:
+    folder = os.environ.get("CONFIGURATION_DIRECTORY")
+    path = Path(folder, "cuelens.toml") if folder else None
+    return path if path and path.exists() else None  # a device whose settings were lost still shows cues
+
+
 def _settings(args: argparse.Namespace) -> Settings:
-    settings = load_settings(args.config) if getattr(args, "config", None) else Settings()
+    config = args.config or _settings_by_systemd() if args.command == "run" else None
+    settings = load_settings(config) if config else Settings()
     if args.command == "demo":
         settings = replace(settings, source=f"demo:{args.seed}")
         args.seconds = DEMO_SECONDS if args.seconds is None else args.seconds

@@ -9,15 +9,15 @@ from edge.config import Settings, load_settings
 from edge.doctor.machine import UNIT, Line, Machine
 from edge.errors import SettingsInvalid
 
-SETTINGS = ("/etc/cuelens/cuelens.toml", "/etc/cuelens.toml")
+SETTINGS = "/etc/cuelens/cuelens.toml"
 BASE = "/opt/cuelens"
 JOURNAL = "journalctl --unit=cuelens --boot"
 
 
 def read_settings_file(machine: Machine, path: Path | None) -> tuple[Settings, Line]:
     """Read `path`, or the service's file below the root; the defaults where there is none, or one with a mistake."""
-    found = path or next((machine.path(name) for name in SETTINGS if machine.path(name).exists()), None)
-    if found is None:
+    found = path or machine.path(SETTINGS)
+    if path is None and not found.exists():
         return Settings(), Line("settings", "ok", "no file; all is at its default")
     try:
         return load_settings(found), Line("settings", "ok", f"{found} is valid")
@@ -30,6 +30,8 @@ def groups_needed(settings: Settings) -> dict[str, str]:
     needed: dict[str, str] = {}
     if settings.source.partition(":")[0] in ("picamera", "v4l2"):
         needed["video"] = "the camera"
+    if max(settings.pins.pause, settings.pins.light) >= 0:
+        needed["gpio"] = "light and button"
     for spec in settings.sinks:
         name, _, argument = spec.partition(":")
         if name == "display":
