@@ -11,7 +11,7 @@ from edge.doctor.board import check_board, check_clock, check_disk, check_heat, 
 from edge.doctor.camera import check_camera, check_camera_memory
 from edge.doctor.machine import TRIAL_DEADLINE, Line, Machine
 from edge.doctor.network import check_faces, check_network
-from edge.doctor.outputs import check_sinks
+from edge.doctor.outputs import check_pins, check_sinks
 from edge.doctor.service import check_groups, check_release, check_unit, read_settings_file
 
 Check = Callable[[Machine, Settings], Iterator[Line]]
@@ -25,6 +25,7 @@ CHECKS: dict[str, Check] = {
     "network": check_network,
     "faces": check_faces,
     "sinks": check_sinks,
+    "pins": check_pins,
     "disk": check_disk,
     "memory": check_memory,
     "temperature": check_heat,

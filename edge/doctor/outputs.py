@@ -1,4 +1,4 @@
-"""What the sinks of the settings need: libraries, displays, buses, players, folders, a network."""
+"""What sinks, light and button need: libraries, displays, buses, players, folders, a network, pins."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ MODULES = {
 }
 PLAYERS = ("aplay", "paplay")
 NETWORKED = ("web", "mqtt")
+PERSIST = tuple(
+    f"pinctrl_{name}/parameters/persist_gpio_outputs" for name in ("bcm2835", "rp1")
+)  # Raspberry Pi's kernels
 STATE = "/var/lib/cuelens"  # where the service may write
 DROP_IN = (
     "sudo systemctl edit cuelens, and add below [Service]: RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6"
@@ -99,6 +102,28 @@ def check_folder(machine: Machine, name: str, argument: str) -> Line:
         todo = f"name a path below {STATE}: all else is read-only for the service"
         return Line(f"sink {name}", "do", f"{folder} is out of the service's reach", todo)
     return Line(f"sink {name}", "ok", f"{folder} is there")
+
+
+def check_pins(machine: Machine, settings: Settings) -> Iterator[Line]:
+    """Look for the GPIO chip of the light and the button, and whether a light stays on when a run is killed."""
+    pins = settings.pins
+    if max(pins.light, pins.pause) < 0 or pins.chip.startswith("mock:"):
+        return
+    chips = [machine.path(pins.chip)] if pins.chip else machine.list("/dev", "gpiochip*")
+    there = [path for path in chips if path.exists()]
+    if not machine.has_module("gpiod"):
+        todo = "./deploy.sh sinks adds it; a release that is pushed has it"
+        yield Line("pins", "do", "gpiod not installed", todo)
+    elif not there:
+        yield Line("pins", "do", f"no {pins.chip or '/dev/gpiochip*'}", "name the chip: gpiodetect lists them")
+    elif not machine.installed and not any(machine.may_use(path) for path in there):
+        todo = "sudo usermod -aG gpio $USER, then log in again"
+        yield Line("pins", "do", f"/dev/{there[0].name}: no right to use it", todo)
+    elif pins.light >= 0 and any(machine.text(f"/sys/module/{name}") == "Y" for name in PERSIST):
+        todo = "add dtparam=strict_gpiod to /boot/firmware/config.txt, then restart"
+        yield Line("pins", "note", f"a light stays on when a run is killed, until the service puts it out: {todo}")
+    else:
+        yield Line("pins", "ok", f"/dev/{there[0].name} is there")
 
 
 def has_network(machine: Machine) -> bool:

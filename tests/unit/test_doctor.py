@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from edge import doctor
-from edge.config import AudioSettings, OledSettings, Settings
+from edge.config import AudioSettings, OledSettings, PinSettings, Settings
 from edge.doctor import Line, board, camera, examine, machine, network, outputs, service, trials
 from edge.doctor.machine import Machine, run_command, run_trial, run_within
 from edge.errors import CheckFailed
@@ -162,7 +162,7 @@ def mini_pc(root: Path) -> Fake:
         "/sys/class/drm/card0-DP-1/status": "connected\n",
         "/etc/os-release": 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"\n',
         "/etc/group": GROUPS,
-        "/etc/cuelens.toml": 'source = "v4l2"\n',
+        "/etc/cuelens/cuelens.toml": 'source = "v4l2"\n',
         "/dev/video0": "",
         "/dev/video10": "",
     }
@@ -247,6 +247,8 @@ Check = Callable[[Machine, Settings], Iterator[Line]]
 Row = tuple[str, str, Callable[[Fake], None], Check, Settings, str, str]
 DEFAULT = Settings()
 V4L2 = Settings(source="v4l2")
+GPIO = edit(files={"/dev/gpiochip0": ""}, modules={"gpiod"})
+PINS = Settings(pins=PinSettings(light=17, pause=27))
 
 
 def sinks(*names: str, **tables: Any) -> Settings:
@@ -397,6 +399,21 @@ TABLE: list[Row] = [
     ("a log out of reach", "pi 4", edit(files={"/home": None}), outputs.check_sinks, sinks("video:/home/x.mp4"),
      "do", "out of the service's reach"),
 
+    ("light and button", "pi 4", GPIO, outputs.check_pins, PINS, "ok", "/dev/gpiochip0 is there"),
+    ("no gpiod", "pi 4", edit(files={"/dev/gpiochip0": ""}), outputs.check_pins, PINS, "do", "gpiod not installed"),
+    ("no chip", "pi 4", edit(modules={"gpiod"}), outputs.check_pins, PINS, "do", "no /dev/gpiochip*"),
+    ("a chip of one's own that is not there", "pi 4", GPIO, outputs.check_pins,
+     Settings(pins=PinSettings(chip="/dev/gpiochip7", pause=27)), "do", "no /dev/gpiochip7"),
+    ("no right to the chip", "mini-PC", both(GPIO, edit(usable=False)), outputs.check_pins, PINS, "do", "-aG gpio"),
+    ("a light that outlives a kill", "pi 5", both(GPIO, edit(
+        files={"/sys/module/pinctrl_rp1/parameters/persist_gpio_outputs": "Y\n"})), outputs.check_pins, PINS,
+     "note", "dtparam=strict_gpiod"),
+    ("a button that outlives nothing", "pi 5", both(GPIO, edit(
+        files={"/sys/module/pinctrl_rp1/parameters/persist_gpio_outputs": "Y\n"})), outputs.check_pins,
+     Settings(pins=PinSettings(pause=27)), "ok", "is there"),
+    ("a service without the pins' group", "pi 4", unit(SupplementaryGroups="video"), service.check_groups,
+     Settings(source="demo", pins=PinSettings(pause=27)), "do", "gpio for light and button"),
+
     ("groups of the service", "pi 4", edit(), service.check_groups, sinks("display", "oled"),
      "ok", "user cuelens is in video, render, i2c"),
     ("a group that the service lacks", "pi 4", unit(SupplementaryGroups="video"), service.check_groups, sinks("oled"),
@@ -449,6 +466,10 @@ def test_a_line_says_what_it_found_and_what_to_do(
     assert any(words in f"{line.says}; {line.todo}" for line in lines), lines
     for line in lines:
         assert bool(line.todo) == (line.state == "do"), line
+
+
+def test_pins_that_are_not_used_are_not_looked_at(tmp_path: Path) -> None:
+    assert list(outputs.check_pins(pi_4(tmp_path).machine(), DEFAULT)) == []
 
 
 def test_a_release_on_trial_is_said_to_be(tmp_path: Path) -> None:
