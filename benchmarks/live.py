@@ -161,7 +161,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     for name, sub in parsers.items():
         sub.add_argument("--seconds", type=float, default=seconds[name], help="default %(default)s")
         if name != "idle":
-            sub.add_argument("--source", default="demo", help=f"a live one of {', '.join(SOURCES)}; default demo")
+            sub.add_argument("--source", default="demo", help=f"one of {', '.join(SOURCES)}; default demo")
     args = parser.parse_args(argv)
     if not args.seconds > 2 * WARMUP:
         raise SettingsInvalid(f"--seconds is {args.seconds:g}; it must be more than {2 * WARMUP:g}")
@@ -179,13 +179,10 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
 def play(source: Source, seconds: float, watcher_of: Callable[[Numbered], Watcher]) -> tuple[Any, Watcher, Numbered]:
     """Run the loop on a live source for so long; returns its health, the watcher and the source.
 
-    Raises what the loop raises, SettingsInvalid for a source that is not live, SourceEmpty where nothing came.
+    Raises what the loop raises, SourceEmpty where nothing came.
     """
     from edge.loop import run
 
-    if not source.live:
-        source.close()
-        raise SettingsInvalid("the source is a recording, which has no pace of its own; give a camera or demo")
     numbered = Numbered(source)
     watcher = watcher_of(numbered)
     model = ExpressionModel()
