@@ -71,8 +71,7 @@ def count_instructions(program: str) -> int:
 
 
 def _run(words: Sequence[str]) -> str:
-    environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONPYCACHEPREFIX": str(ROOT / ".cache" / "bytecode")}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a device has its bytecode
+    environment = os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": ""}  # the next start need not compile
     pipe = subprocess.PIPE
     done = subprocess.run(words, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True, check=False)
     if done.returncode not in (0, NotRunning.exit_code):  # which `status` is to end with

@@ -1,4 +1,4 @@
-"""`cuelens`: run the device's loop, or its demo; settings from a file, overruled by the command line."""
+"""`cuelens`: run the device's loop or its demo, with settings from a file and the command line, and look after it."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def _throttling_bits(machine: Machine) -> tuple[int | None, str]:
     told = re.search(r"throttled=0x([0-9a-fA-F]+)", machine.command("vcgencmd", "get_throttled") or "")
     if told:
         return int(told[1], 16), "vcgencmd"
-    for path in machine.list("/sys/devices/platform", "soc*/soc*:firmware/get_throttled"):
+    for path in machine.paths("/sys/devices/platform", "soc*/soc*:firmware/get_throttled"):
         try:
             return int(path.read_text(), 16), "the kernel"
         except (OSError, ValueError):

@@ -83,7 +83,7 @@ def _ribbon_todo(machine: Machine) -> str:
 
 
 def _check_v4l2(machine: Machine, wanted: str) -> Iterator[Line]:
-    paths = [str(path) for path in machine.list("/dev", "video*") if path.name[5:].isdecimal()]
+    paths = [str(path) for path in machine.paths("/dev", "video*") if path.name[5:].isdecimal()]
     if not paths:
         yield Line("camera", "do", "no /dev/video*: no camera is plugged in", _no_camera_todo("v4l2"))
         return

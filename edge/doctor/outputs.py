@@ -46,7 +46,7 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
 
 def check_display(machine: Machine) -> Line:
     """Look for a connector with a display, as the kernel tells."""
-    connectors = {path.parent.name: path for path in machine.list("/sys/class/drm", "card*-*/status")}
+    connectors = {path.parent.name: path for path in machine.paths("/sys/class/drm", "card*-*/status")}
     states = {name: machine.text(f"/sys/class/drm/{name}/status") or "?" for name in sorted(connectors)}
     if not states:
         todo = "set dtoverlay=vc4-kms-v3d in /boot/firmware/config.txt, then restart"

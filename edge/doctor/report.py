@@ -177,12 +177,16 @@ def clean_status(status: Mapping[str, Any] | None, cleaner: Cleaner) -> dict[str
             told[key] = status[key]
     told["source"] = _name_of(str(status.get("source")), SOURCES)
     told["sinks"] = [
-        {"name": _name_of(str(name), SINKS), **cleaner.value(sink)}
-        for name, sink in (status.get("sinks") or {}).items()
+        {"name": _name_of(str(name), SINKS), **cleaner.value(sink)} for name, sink in _table(status, "sinks").items()
     ]
-    sha256 = str((status.get("model") or {}).get("sha256"))
+    sha256 = str(_table(status, "model").get("sha256"))
     told["model"] = sha256 if re.fullmatch(r"[0-9a-f]{64}", sha256) else None
     return told
+
+
+def _table(status: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = status.get(key)
+    return found if isinstance(found, Mapping) else {}
 
 
 def journal(machine: Machine, cleaner: Cleaner) -> Iterator[str]:

@@ -535,6 +535,13 @@ def test_the_shipped_network_and_the_face_finder_pass_their_trials_here() -> Non
     assert run_trial("faces") == {"faces": 1}
 
 
+def test_a_trial_imports_nothing_from_where_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("json", "numpy", "cv2"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('planted')")
+    monkeypatch.chdir(tmp_path)
+    assert run_trial("faces") == {"faces": 1}
+
+
 def test_a_network_that_is_not_there_fails_its_trial_with_its_own_words(tmp_path: Path) -> None:
     assert "no such file" in run_trial("model", str(tmp_path / "none.tflite"), "1")["error"]
 
