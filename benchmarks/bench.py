@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import statistics
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.machine import machine, software, state
+from benchmarks.result import progress_bar
 from benchmarks.schema import VERSION
 from edge.command import command
 from edge.config import Settings, check
@@ -40,7 +40,6 @@ ROOT = Path(__file__).resolve().parent.parent
 PEERS = ("fer",)
 ENDLESS_FRAMES = 600  # of a source without an end: twenty seconds of a camera
 WARMUP_FRAMES = 60
-PROGRESS_AFTER = 2.0  # seconds
 DELEGATES = {"tflite-runtime": "built-in kernels", "ai-edge-litert": "XNNPACK"}  # by default, which is what we load
 
 DEFINITIONS = {
@@ -194,7 +193,7 @@ def compare(plan: Plan, peer: str, rounds: int) -> dict[str, Any]:
     words += ["--frames", str(plan.frames)] if plan.frames else []
     ours: list[dict[str, Any]] = []
     theirs: list[dict[str, Any]] = []
-    with _progress(2 * rounds, unit="run") as bar:
+    with progress_bar(2 * rounds, unit="run") as bar:
         for _ in range(rounds):
             ours.append(_measure_apart(plan))
             bar.update()
@@ -273,7 +272,7 @@ class _Counter:
 
     def __init__(self, total: int | None, *, progress: bool) -> None:
         self.width = self.height = 0
-        self._bar = _progress(total, unit="frame", wanted=progress)
+        self._bar = progress_bar(total, unit="frame", wanted=progress)
 
     def show(self, update: Update) -> None:
         if update.frame is not None:
@@ -282,14 +281,6 @@ class _Counter:
 
     def close(self) -> None:
         self._bar.close()
-
-
-def _progress(total: int | None, unit: str, *, wanted: bool = True) -> Any:
-    from tqdm import tqdm
-
-    tqdm.monitor_interval = 0  # no thread of its own in what is measured
-    shown = wanted and sys.stderr.isatty()
-    return tqdm(total=total, unit=unit, delay=PROGRESS_AFTER, mininterval=0.5, leave=False, disable=not shown)
 
 
 def table(report: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,17 @@ from typing import Any
 
 from benchmarks.machine import machine, software
 from edge.files import replace_file, sink_error
+
+PROGRESS_AFTER = 2.0  # seconds
+
+
+def progress_bar(total: float | None, unit: str, *, wanted: bool = True) -> Any:
+    """Return a bar on standard error, of nothing where nobody watches or what is measured is short."""
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0  # no thread of its own in what is measured
+    shown = wanted and sys.stderr.isatty()
+    return tqdm(total=total, unit=unit, delay=PROGRESS_AFTER, mininterval=0.5, leave=False, disable=not shown)
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -7,8 +7,8 @@ set -euo pipefail
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/venv.sh"
 target=$root/.cache/roots/arm64
 debian=(python3-minimal libpython3-stdlib libstdc++6)
-tflite_runtime=(numpy tflite-runtime)
-ai_edge_litert=(ai-edge-litert backports-strenum flatbuffers ml-dtypes numpy protobuf tqdm typing-extensions)
+tflite_runtime=(numpy opencv-python-headless tflite-runtime)
+ai_edge_litert=(ai-edge-litert backports-strenum flatbuffers ml-dtypes numpy opencv-python-headless protobuf tqdm typing-extensions)
 
 requirements() {  # LOCK NAMES...: the lock's words for these packages on Python 3.11, without markers
     # pip evaluates markers for the machine that it runs on, whatever --platform says.

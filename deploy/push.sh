@@ -187,7 +187,7 @@ bench() {  # ARGUMENTS...: what it needs beyond a release is sent along; the ser
     printf -v words ' %q' "$@"
     find_root
     there=$(remote 'mktemp -d')
-    tar -c -C "$root" benchmarks/{__init__,bench,machine,schema}.py | remote "tar -x -C $there"
+    tar -c -C "$root" benchmarks/{__init__,bench,machine,result,schema}.py | remote "tar -x -C $there"
     remote "trap '${sudo}systemctl start cuelens.service; rm -rf $there' EXIT
         ${sudo}systemctl stop cuelens.service && cd $there && PYTHONDONTWRITEBYTECODE=1 /opt/cuelens/current/venv/bin/python -m benchmarks.bench --json$words"
 }

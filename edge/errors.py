@@ -2,7 +2,7 @@
 
 Each class is also the builtin that a caller would expect, so `except FileNotFoundError` works too.
 Codes: 10s the source, 20s the model, 30s a data set, 40s a sink, 50s settings, 60s the environment and its pins, 80s
-what is wrong with a conversion where that could be told.
+what is wrong with a conversion where that could be told, 120s benchmarks.
 """
 
 from __future__ import annotations
@@ -279,3 +279,15 @@ class NotQuantised(GateFailed):
     """Float tensors where int8 was promised."""
 
     exit_code = 85
+
+
+class CostGrown(CuelensError, ValueError):
+    """A stage costs more than in the reference."""
+
+    exit_code = 120
+
+
+class BenchFailed(CuelensError, RuntimeError):
+    """What was to be measured did not run to its end."""
+
+    exit_code = 121

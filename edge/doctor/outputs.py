@@ -109,7 +109,7 @@ def check_pins(machine: Machine, settings: Settings) -> Iterator[Line]:
     pins = settings.pins
     if max(pins.light, pins.pause) < 0 or pins.chip.startswith("mock:"):
         return
-    chips = [machine.path(pins.chip)] if pins.chip else machine.list("/dev", "gpiochip*")
+    chips = [machine.path(pins.chip)] if pins.chip else machine.paths("/dev", "gpiochip*")
     there = [path for path in chips if path.exists()]
     if not machine.has_module("gpiod"):
         todo = "./deploy.sh sinks adds it; a release that is pushed has it"

@@ -105,6 +105,13 @@ def test_the_figures_are_those_of_the_reports() -> None:
     assert f"in {shipped['bytes'] / 1e6:.3f} MB" in measured
 
 
+def test_the_arms_count_is_that_of_the_report() -> None:
+    runs = json.loads((README.parent / "benchmarks" / "reference" / "arm.json").read_text())["runs"]
+    count = next(run for run in runs if (run["core"], run["runtime"]) == ("cortex-a72", "tflite-runtime"))
+    measured = " ".join(README.read_text().split("## Measured")[1].split("##")[0].split())
+    assert f"a frame takes {count['stages']['whole']['mean']:.1f} million instructions" in measured
+
+
 def test_the_cues_figures_are_those_of_the_reports() -> None:
     folder = README.parent / "benchmarks" / "reference" / "cue"
     reports = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}

@@ -1,0 +1,271 @@
+"""`cuelens-bench-arm`: instructions of each stage on an emulated Arm, held to a reference, and a forecast by board.
+
+stages.py runs in an emulated Python (deploy/arm64.sh), count.c counts in the emulator; here both are started and read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.arm.stages import DONE, FIND, READY
+from benchmarks.result import make_folder, table, write_result
+from edge.command import command
+from edge.errors import BenchFailed, CostGrown, RuntimeMissing, SettingsInvalid
+from edge.health import percentile
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TREE = ROOT / ".cache" / "roots" / "arm64"  # by deploy/arm64.sh
+REFERENCE = ROOT / "benchmarks" / "reference" / "arm.json"
+PROGRAM = Path(__file__).with_name("stages.py")
+PLUGIN = Path(__file__).with_name("count.c")
+CORES = ("cortex-a53", "cortex-a72", "cortex-a76")
+RUNTIMES = ("tflite-runtime", "ai-edge-litert")
+STAGES = ("find", "read", "cue", "sink")
+FRAMES = 60
+FIXED = ("setarch", "--addr-no-randomize")  # util-linux: objects are hashed by their address
+BARE = {"PATH": os.defpath}  # what the emulated program has of this machine's environment
+STACK = "0x4000000000"  # where the emulated program's memory begins: addresses, and so counts, are then alike
+TOLERANCE = 0.01  # share by which a stage may cost more than in the reference: runs differ by less than a thousandth
+
+DEFINITIONS = {
+    "first": "millions of instructions of the demo's first frame, which is searched for new faces as no later one is",
+    "mean": "millions of instructions a frame, over the others",
+    "p95": "millions of instructions, nearest rank over the others",
+    "start": "millions of instructions from the process's begin until the first frame could be taken",
+    "sink": "of the log's line; displays cost their own",
+    "expected_fps": "clock_ghz x IPC / instructions a frame (all stages, mean), by the lowest and highest IPC: a "
+    "forecast for one core without a camera's driver, not a measurement",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """A Raspberry Pi's core: `ipc` is the range of instructions a cycle that is assumed for this kind of code.
+
+    Clocks: Raspberry Pi's product briefs. IPC is an assumption, wide on purpose: the A53 starts at most two a cycle,
+    in order; the A72 three, the A76 four, out of order (Arm's technical reference manuals); memory takes its share.
+    """
+
+    name: str
+    core: str
+    clock_ghz: float
+    ipc: tuple[float, float]
+
+
+BOARDS = (
+    Board("Zero 2 W", "cortex-a53", 1.0, (0.4, 1.0)),
+    Board("3B+", "cortex-a53", 1.4, (0.4, 1.0)),
+    Board("4", "cortex-a72", 1.5, (0.7, 1.7)),
+    Board("5", "cortex-a76", 2.4, (1.1, 2.8)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Instructions of a run: `start`, and of each stage one count a frame; `told` is what stages.py printed."""
+
+    start: int
+    stages: Mapping[str, Sequence[int]]
+    told: Mapping[str, Any]
+
+
+@command
+def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
+    """Count what a frame costs an Arm core, without an Arm."""
+    parser.add_argument("--frames", type=int, default=FRAMES, help=f"of the demo; default {FRAMES}")
+    parser.add_argument("--core", action="append", choices=CORES, help="several allowed; default all")
+    parser.add_argument("--runtime", action="append", choices=RUNTIMES, help="several allowed; default both")
+    parser.add_argument(
+        "--gate",
+        type=Path,
+        nargs="?",
+        const=REFERENCE,
+        help=f"fail where a stage costs more than in this result; default {REFERENCE.relative_to(ROOT)}",
+    )
+    parser.add_argument("--out", type=Path, help="folder for arm.json")
+    args = parser.parse_args(argv)
+    if args.frames < 2:
+        raise SettingsInvalid(f"--frames is {args.frames}; it must be at least 2: the first is counted apart")
+    make_folder(args.out)
+    result = measure(args.frames, args.core or CORES, args.runtime or RUNTIMES)
+    print(table([_row(run) for run in result["runs"]]))
+    print()
+    print(table(forecast(result["runs"])))
+    if args.out:
+        write_result(args.out / "arm.json", {**result, "boards": forecast(result["runs"])}, DEFINITIONS)
+    if args.gate:
+        hold(result, read_reference(args.gate))
+        print(f"\nno stage costs over {TOLERANCE:.0%} more than in {args.gate}")
+
+
+def measure(frames: int, cores: Sequence[str], runtimes: Sequence[str]) -> dict[str, Any]:
+    """Count every core with every runtime; raises what `count` raises."""
+    runs = []
+    for runtime in runtimes:
+        for core in cores:
+            counts = count(frames, core, runtime)
+            stages = dict(counts.stages) | {
+                "whole": [sum(frame) for frame in zip(*counts.stages.values(), strict=True)]
+            }
+            told = dict(counts.told)
+            runs.append(
+                {
+                    "runtime": runtime,
+                    "version": told["version"],
+                    "opencv": told["opencv"],
+                    "core": core,
+                    "start": round(counts.start / 1e6, 2),
+                    "stages": {name: _summary(values) for name, values in stages.items()},
+                }
+            )
+    return {"frames": frames, "runs": runs}
+
+
+def count(frames: int, core: str, runtime: str, program: Path = PROGRAM) -> Counts:
+    """Run stages.py (or another program that marks as it does) on an emulated core, and count.
+
+    Raises RuntimeMissing without emulator, tree or compiler, BenchFailed when the run fails.
+    """
+    qemu = shutil.which("qemu-aarch64")  # Debian's static one is built without plugins
+    if qemu is None:
+        raise RuntimeMissing("no qemu-aarch64 that takes plugins; install it with: sudo apt install qemu-user")
+    packages = TREE / "opt" / runtime
+    if not (packages / "cv2").is_dir():
+        raise RuntimeMissing(f"no {packages} with OpenCV; make it with: ./deploy.sh arm64")
+    environment = {
+        "PYTHONHOME": TREE / "usr",
+        "PYTHONPATH": f"{packages}:{ROOT}",
+        "PYTHONHASHSEED": "0",
+        "OPENBLAS_NUM_THREADS": "1",  # its threads wait actively, as long as it happens
+        "PYTHONPYCACHEPREFIX": ROOT / ".cache" / "arm-bytecode",
+    }
+    options = [word for name, value in environment.items() for word in ("-E", f"{name}={value}")]
+    emulated = [*FIXED, qemu, "-B", STACK, "-cpu", core, *options, "-L", str(TREE)]
+    python = str(TREE / "usr" / "bin" / "python3.11")
+
+    def run(*words: str) -> str:
+        done = subprocess.run(words, env=BARE, capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stderr.strip() or "nothing").splitlines()[-1]
+            raise BenchFailed(f"{program.name} on {core} with {runtime} ended with code {done.returncode}: {said}")
+        return done.stdout
+
+    run(*emulated, python, str(program), "1")  # compiles what is not compiled yet, as an installation has
+    with tempfile.TemporaryDirectory() as folder:
+        marks = Path(folder) / "marks"
+        told = run(*emulated, "-plugin", f"{_plugin()},out={marks}", python, str(program), str(frames))
+        pairs = [(int(number), int(total)) for number, total in map(str.split, marks.read_text().splitlines())]
+    stages: dict[str, list[int]] = {name: [] for name in STAGES}
+    for (number, before), (_, after) in itertools.pairwise(pairs):
+        if FIND <= number < DONE:
+            stages[STAGES[number - FIND]].append(after - before)
+    return Counts(dict(pairs)[READY], stages, json.loads(told.splitlines()[-1]))
+
+
+def hold(result: Mapping[str, Any], reference: Mapping[str, Any]) -> None:
+    """Raise CostGrown, naming each, where a stage or the start costs over TOLERANCE more than in the reference.
+
+    Raises SettingsInvalid where the reference is of other frames, or lacks a run.
+    """
+    if result["frames"] != reference["frames"]:
+        raise SettingsInvalid(f"the reference is of {reference['frames']} frames; count as many: --frames")
+    known = {(run["runtime"], run["core"]): run for run in reference["runs"]}
+    grown = []
+    for run in result["runs"]:
+        where = f"{run['runtime']} on {run['core']}"
+        before = known.get((run["runtime"], run["core"]))
+        if before is None:
+            raise SettingsInvalid(f"the reference has no run of {where}; it has {', '.join(map(' on '.join, known))}")
+        costs = {name: (values["mean"], before["stages"][name]["mean"]) for name, values in run["stages"].items()}
+        costs["start"] = run["start"], before["start"]
+        grown += [
+            f"{name} with {where} costs {now:.2f} million instructions, {now / then - 1:.1%} more than {then:.2f}"
+            for name, (now, then) in costs.items()
+            if now > then * (1 + TOLERANCE)
+        ]
+    if grown:
+        raise CostGrown(f"{'; '.join(grown)}; make it cheaper, or take the new counts as reference and say why")
+
+
+def read_reference(path: Path) -> dict[str, Any]:
+    """Read a result; raises SettingsInvalid where it is none."""
+    try:
+        reference: dict[str, Any] = json.loads(path.read_bytes())
+        reference["frames"], reference["runs"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SettingsInvalid(f"{path}: no result of cuelens-bench-arm ({error}); make one with --out") from error
+    return reference
+
+
+def forecast(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Say for each board, by runtime, which frame rates its core's counts make likely; see DEFINITIONS."""
+    return [
+        {
+            "board": board.name,
+            "core": board.core,
+            "runtime": run["runtime"],
+            "clock_ghz": board.clock_ghz,
+            "ipc": f"{board.ipc[0]}-{board.ipc[1]}",
+            "expected_fps": "{:.0f}-{:.0f}".format(
+                *(1000 * board.clock_ghz * ipc / run["stages"]["whole"]["mean"] for ipc in board.ipc)
+            ),
+        }
+        for board in BOARDS
+        for run in runs
+        if run["core"] == board.core
+    ]
+
+
+def _summary(values: Sequence[int]) -> dict[str, float]:
+    later = [value / 1e6 for value in values[1:]]
+    numbers = {"first": values[0] / 1e6, "mean": sum(later) / len(later), "p95": percentile(later, 95)}
+    return {name: round(number, 4) for name, number in numbers.items()}
+
+
+def _row(run: Mapping[str, Any]) -> dict[str, str]:
+    means = {name: f"{values['mean']:.2f}" for name, values in run["stages"].items()}
+    first = run["stages"]["whole"]["first"]
+    return {
+        "runtime": run["runtime"],
+        "core": run["core"],
+        **means,
+        "first": f"{first:.1f}",
+        "start": f"{run['start']:.0f}",
+    }
+
+
+def _plugin() -> Path:
+    """Compile count.c once for each of its versions, and return its path."""
+    source = PLUGIN.read_bytes()
+    plugin = ROOT / ".cache" / f"count-{hashlib.sha256(source).hexdigest()[:12]}.so"
+    if not plugin.exists():
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            raise RuntimeMissing("no C compiler for the emulator's plugin; install it with: sudo apt install gcc")
+        plugin.parent.mkdir(exist_ok=True)
+        staged = plugin.with_suffix(".part")
+        done = subprocess.run(
+            [compiler, "-O2", "-shared", "-fPIC", "-o", str(staged), str(PLUGIN)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BenchFailed(f"{PLUGIN}: {done.stderr.strip().splitlines()[-1]}; is gcc whole, with libc6-dev?")
+        staged.replace(plugin)
+    return plugin
+
+
+if __name__ == "__main__":
+    main()

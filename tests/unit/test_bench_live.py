@@ -1,0 +1,142 @@
+"""cuelens-bench-live: its measures on numbers made by hand, and the number that a frame carries."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks import live
+from benchmarks.live import Shown, Still, endurance, growth, read_number, timing, write_number
+from edge.config import FaceSettings
+from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
+from edge.faces import FaceFinder
+
+
+@pytest.mark.parametrize("number", [0, 1, 0b1010, 2**live.BITS - 1])
+def test_a_number_comes_back_from_the_pixels(number: int) -> None:
+    gray = np.full((240, 320), 90, np.uint8)
+    write_number(gray, number)
+    assert read_number(gray) == number
+    assert (gray[live.CELL :] == 90).all()
+
+
+def film(frames: int, late: dict[int, float]) -> list[Shown]:
+    """Frames of 20 a second, shown 0.01 s after their capture, some later."""
+    return [Shown(number, number / 20, number / 20 + 0.01 + late.get(number, 0.0)) for number in range(frames)]
+
+
+def test_latency_is_from_capture_to_shown() -> None:
+    told = timing(film(200, {}))
+    assert told["latency_ms"] == {"p50": 10.0, "p95": 10.0, "p99": 10.0}
+    assert told["jitter_ms"]["p99"] == pytest.approx(0.0, abs=1e-6)
+    assert (told["fps"], told["missed"]) == (20.0, 0)
+    assert told["frames"] == 200 - 20 * live.WARMUP
+
+
+def test_the_warm_up_is_not_counted() -> None:
+    assert timing(film(200, {5: 0.4, 6: 0.4}))["latency_ms"]["p99"] == 10.0
+
+
+def test_a_late_frame_is_jitter_before_and_after_it() -> None:
+    told = timing(film(200, {150: 0.03}))
+    assert told["jitter_histogram"]["50"] == 2
+    assert sum(told["jitter_histogram"].values()) == told["frames"] - 1
+
+
+def test_frames_that_were_never_shown_are_missed() -> None:
+    shown = [frame for frame in film(200, {}) if frame.number not in (120, 121, 130)]
+    assert timing(shown)["missed"] == 3
+
+
+def test_too_few_frames_are_refused() -> None:
+    with pytest.raises(SourceEmpty, match="measure longer"):
+        timing(film(61, {}))
+
+
+def samples(slope_mb_per_hour: float = 0.0, fps: float = 30.0, **last: float) -> list[dict[str, float]]:
+    """Half an hour by hand, at 5 s a sample; `last` overrules what the last one has."""
+    made = [
+        {"t": t, "rss_mb": 80 + slope_mb_per_hour * t / 3600, "threads": 5, "descriptors": 20, "frames": fps * t}
+        for t in np.arange(5.0, 1800.0, 5.0)
+    ]
+    made[-1] |= last
+    return made
+
+
+def test_a_steady_run_has_grown_in_nothing() -> None:
+    told = endurance(samples())
+    assert growth(told) == []
+    assert (told["slope_mb_per_hour"], told["fps_median"], told["fps_least"]) == (0.0, 30.0, 30.0)
+
+
+def test_what_settles_in_the_beginning_is_no_leak() -> None:
+    made = samples()
+    for sample in made:
+        sample["rss_mb"] -= max(0.0, live.SETTLED - sample["t"]) / 20
+    assert growth(endurance(made)) == []
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (samples(slope_mb_per_hour=3.0), "memory grows by 3.00 MB an hour"),
+        (samples(threads=6), "1 more threads"),
+        (samples(descriptors=22), "2 more descriptors"),
+    ],
+)
+def test_what_grows_is_said(made: list[dict[str, float]], said: str) -> None:
+    assert any(said in line for line in growth(endurance(made)))
+
+
+def test_a_minute_that_is_slower_is_said() -> None:
+    made = samples()
+    for sample in made:
+        sample["frames"] -= 200 * min(1.0, max(0.0, (sample["t"] - 900) / 50))
+    assert any("a minute had" in line for line in growth(endurance(made)))
+
+
+def test_a_run_shorter_than_it_takes_to_settle_is_refused() -> None:
+    with pytest.raises(SourceEmpty, match="--seconds"):
+        endurance(samples()[:40])
+
+
+def test_nobody_is_in_the_still_room() -> None:
+    source, finder = Still("1"), FaceFinder(FaceSettings())
+    assert (source.render(0) == source.render(500)).all()
+    assert [finder.find(source.render(seq), seq / 30) for seq in range(10)] == [[]] * 10
+
+
+def run(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        live.main(list(words))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_what_ends_with_the_warm_up_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("e2e", "--seconds", "5") == SettingsInvalid.exit_code
+    picture = Path(__file__).parents[1] / "golden" / "demo.png"
+    assert run("e2e", "--seconds", "10", "--source", f"file:{picture}") == SourceEmpty.exit_code
+
+
+def test_the_demo_is_shown_at_its_pace_with_every_number_matched(tmp_path: Path) -> None:
+    assert run("e2e", "--seconds", "7", "--out", str(tmp_path)) == 0
+    told: dict[str, Any] = json.loads((tmp_path / "e2e.json").read_text())
+    assert told["frames"] > 10
+    assert told["latency_ms"]["p50"] > 0
+    assert sum(told["jitter_histogram"].values()) == told["frames"] - 1
+    assert {"latency_ms", "jitter_ms", "fps", "dropped"} <= told["definitions"].keys()
+    assert told["state"].keys() == {"before", "after"}
+
+
+def test_a_soak_that_grows_fails_and_says_in_what(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(live, "_endure", lambda args: endurance(samples(descriptors=22)))
+    assert run("soak", "--out", str(tmp_path)) == BenchFailed.exit_code
+    assert "2 more descriptors" in capsys.readouterr().err
+    assert (tmp_path / "soak.json").exists(), "what failed is kept"
