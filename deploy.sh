@@ -15,6 +15,7 @@ usage: ./deploy.sh COMMAND [ARGUMENTS]
   sinks                add the libraries of the sinks display, oled, web and mqtt to .venv
   host                 set up .venv-host, for training, conversion and benchmarks
   arm64                make .cache/roots/arm64, on which converted models are tried as on a Raspberry Pi
+  bundle [ARGUMENTS]   make signed release files for devices, in dist/; see ./deploy.sh bundle --help
   test [ARGUMENTS]     every check and test; arguments go to pytest
   help                 this text
 
@@ -37,10 +38,11 @@ host)
     say "ready in .venv-host/bin: cuelens-data, cuelens-train, cuelens-evaluate, cuelens-explain, cuelens-convert, cuelens-ship, cuelens-verifier, cuelens-bench, cuelens-bench-faces, cuelens-bench-cue"
     ;;
 arm64) exec "$root/deploy/arm64.sh" ;;
+bundle) exec "$root/deploy/bundle.sh" "${@:2}" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, faces, replay, sinks, host, arm64, test and help"
+    say "unknown command '$1'; valid are demo, run, faces, replay, sinks, host, arm64, bundle, test and help"
     exit 2
     ;;
 esac

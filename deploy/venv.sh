@@ -77,12 +77,14 @@ sys.exit(not (find_spec("picamera2") and find_spec("numpy")))'; then
     fi
 }
 
+install_backend() {  # VENV LOCK: apart from the packages, whose versions it does not share
+    rm -rf -- "$1/backend"
+    install_locked "$1" "$2" --target "$1/backend"
+}
+
 install_project() {  # VENV
     say "installing the project in ${1##*/}"
-    rm -rf -- "$1/backend"
-    install_locked "$1" "$root/deploy/locks/build.txt" --target "$1/backend"
     PYTHONPATH=$1/backend pip_install "$1" --no-deps --no-index --no-build-isolation --editable "$root"
-    rm -rf -- "$1/backend"
 }
 
 install_sinks() {  # VENV LOCK
@@ -124,7 +126,8 @@ environment() {  # NAME LOCK [sinks] [tools]: afterwards $root/NAME holds LOCK's
     local venv=$root/$1 locks=$root/deploy/locks extras=" ${*:3} "
     [ ! -e "$venv/.install_sinks" ] || extras+="sinks "  # once asked for, they stay when all else is made anew
     step make_venv "$venv" "$locks/$2.txt"
-    step install_project "$venv" "$root"/{pyproject.toml,deploy/wheel.py,deploy/locks/build.txt}
+    step install_backend "$venv" "$locks/build.txt"
+    step install_project "$venv" "$root"/{pyproject.toml,deploy/wheel.py}
     [[ $extras != *" sinks "* ]] || step install_sinks "$venv" "$locks/sinks.txt"
     [[ $extras != *" tools "* ]] || step install_tools "$venv" "$locks/dev.txt"
 }

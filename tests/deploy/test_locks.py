@@ -13,7 +13,7 @@ from packaging.markers import Marker
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "deploy" / "locks"
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-NAMES = ("build", "dev", "device", "host", "sinks")
+NAMES = ("build", "dev", "device", "host", "pip", "sinks")
 PINNED = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9.-]*)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))?(?: --hash=sha256:[0-9a-f]{64})+"
 )
@@ -76,7 +76,7 @@ def test_sinks_has_every_extra_and_never_another_numpy_or_opencv() -> None:
     assert not sinks.keys() & {"numpy", "opencv-python", "opencv-python-headless", "tflite-runtime", "ai-edge-litert"}
 
 
-@pytest.mark.parametrize("name", ["sinks", "device", "build"])
+@pytest.mark.parametrize("name", ["sinks", "device", "build", "pip"])
 def test_a_lock_of_the_device_is_for_both_machines_and_every_python(name: str) -> None:
     """Of each package there is one version for a machine and a Python, or none, and then on both machines."""
     for machine, python in itertools.product(("x86_64", "aarch64"), ("3.11", "3.12", "3.13")):
@@ -88,7 +88,7 @@ def test_a_lock_of_the_device_is_for_both_machines_and_every_python(name: str) -
         }
         found = [match["name"] for match in matches(name) if Marker(match["marker"]).evaluate(environment)]
         assert len(found) == len(set(found)), (machine, python)
-        if name == "sinks":
+        if name in {"sinks", "pip"}:
             assert set(found) == packages(name).keys(), (machine, python)
 
 

@@ -1,0 +1,1 @@
+"""Onto the device: environments, bundles, installer. Runs on the maker's machine; only device/ leaves it."""

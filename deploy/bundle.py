@@ -1,0 +1,408 @@
+"""`deploy.sh bundle`: one signed file for each target, with all that a device needs and no network; and its check.
+
+Nothing in it depends on the machine, the time or the folder it is built in: one commit and one key give one sequence of
+bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import hashlib
+import io
+import json
+import os
+import signal
+import stat
+import sys
+import tarfile
+import tempfile
+import time
+import uuid
+import zipfile
+from collections.abc import Iterable, Mapping
+from email.message import Message
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+from urllib.parse import quote
+
+from deploy.packages import (
+    ARCHES,
+    EPOCH,
+    FULL,
+    ROOT,
+    SUITES,
+    TARGETS,
+    Failure,
+    Pin,
+    Target,
+    Wheel,
+    build_project,
+    fetch,
+    full_disk,
+    last_line,
+    locked,
+    project_version,
+    read_wheel,
+    run,
+    say,
+    sha256_of,
+)
+
+FILES = {  # a bundle's, and where the checkout has them
+    "cuelens-settle.service": "deploy/device/cuelens-settle.service",
+    "cuelens.service": "deploy/cuelens.service",
+    "cuelens.toml": "deploy/cuelens.toml",
+    "install.sh": "deploy/device/install.sh",
+}
+SIGNER, NAMESPACE = "cuelens", "cuelens-release"
+
+
+class Contents(NamedTuple):
+    """What a bundle says of itself, who signed it, and its files' sizes in bytes."""
+
+    version: str
+    target: str
+    signer: str
+    sizes: dict[str, int]
+
+
+class Meter:
+    """How much of a long work is done, shown on a terminal alone."""
+
+    def __init__(self, words: str, total: int) -> None:
+        self.words, self.total, self.done, self.shown = words, total, 0, -1
+
+    def add(self, size: int) -> None:
+        self.done += size
+        percent = min(100, 100 * self.done // max(self.total, 1))
+        if percent != self.shown and sys.stderr.isatty():
+            self.shown = percent
+            end = "\n" if percent == 100 else ""
+            print(f"\rdeploy.sh: {self.words}: {percent} %", end=end, file=sys.stderr, flush=True)
+
+
+class Counted(io.RawIOBase):
+    """A file that tells a meter what is read of it."""
+
+    def __init__(self, file: IO[bytes], meter: Meter) -> None:
+        self.file, self.meter = file, meter
+
+    def read(self, size: int = -1, /) -> bytes:
+        chunk = self.file.read(size)
+        self.meter.add(len(chunk))
+        return chunk
+
+
+def default_key() -> Path:
+    """Where the maker's key is or will be."""
+    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(os.environ.get("CUELENS_KEY") or Path(config) / "cuelens" / "release-key")
+
+
+def ensure_key(path: Path) -> Path:
+    """Make the release key (Ed25519, no passphrase, for its owner alone) unless it is there; returns its path."""
+    if path.exists():
+        return path
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".key-") as folder:
+        made = Path(folder) / path.name
+        done = run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAMESPACE, "-f", made)
+        if done.returncode:
+            raise Failure(77, f"{path}: ssh-keygen made no key ({last_line(done)}); name another place in CUELENS_KEY")
+        try:
+            path.hardlink_to(made)  # whole, and never over one that another start has made meanwhile
+        except FileExistsError:
+            return path
+        made.with_name(f"{path.name}.pub").replace(path.with_name(f"{path.name}.pub"))
+    say(f"made the release key {path}; keep it and a copy: a device that has its public half takes no other's bundles")
+    return path
+
+
+def public_key(key: Path) -> str:
+    """The public half of a release key as "ssh-ed25519 BASE64"; raises Failure where the key is not to be used."""
+    try:
+        mode = stat.S_IMODE(key.stat().st_mode)
+    except OSError as error:
+        raise Failure(77, f"{key}: {error.strerror}; name the release key in CUELENS_KEY") from error
+    if mode & 0o077:
+        raise Failure(77, f"{key}: others may read the key (mode {mode:04o}); valid is 0600: chmod 600 {key}")
+    done = run("ssh-keygen", "-y", "-f", key)
+    kind, _, rest = done.stdout.strip().partition(" ")
+    if done.returncode:
+        raise Failure(77, f"{key}: not a key that can be used ({last_line(done)}); name the release key in CUELENS_KEY")
+    if kind != "ssh-ed25519":  # others sign the same with other bytes each time
+        raise Failure(77, f"{key}: a key of type {kind}; valid is ssh-ed25519: name such a one in CUELENS_KEY")
+    return f"{kind} {rest.split()[0]}"
+
+
+def signers_line(key: Path) -> str:
+    """What allowed_signers says of a release key."""
+    return f'{SIGNER} namespaces="{NAMESPACE}" {public_key(key)}\n'
+
+
+def sign(key: Path, file: Path) -> Path:
+    """Sign a file; returns the signature's path beside it."""
+    done = run("ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", NAMESPACE, file)
+    if done.returncode:
+        raise full_disk(done.stderr) or Failure(77, f"{key}: could not sign ({last_line(done)}); look at the key")
+    return file.with_name(f"{file.name}.sig")
+
+
+def licenses(metadata: Message) -> list[dict[str, Any]]:
+    """A package's licences as CycloneDX has them."""
+    if expression := metadata["License-Expression"]:
+        return [{"expression": str(expression)}]
+    named = str(metadata["License"] or "").strip()
+    classified = [
+        value.rpartition(" :: ")[2] for value in metadata.get_all("Classifier", []) if value.startswith("License ::")
+    ]
+    names = [named] if named and "\n" not in named else classified  # some have the whole text there
+    return [{"license": {"name": name}} for name in names]
+
+
+def component(wheel: Wheel) -> dict[str, Any]:
+    """A package as CycloneDX has it."""
+    purl = f"pkg:pypi/{wheel.name}@{quote(wheel.version, safe='')}"
+    return {
+        "type": "application" if wheel.name == "cuelens" else "library",
+        "bom-ref": purl,
+        "name": wheel.name,
+        "version": wheel.version,
+        "purl": purl,
+        "hashes": [{"alg": "SHA-256", "content": wheel.sha256}],
+        "licenses": licenses(wheel.metadata),
+    }
+
+
+def models(wheel: Wheel) -> list[dict[str, Any]]:
+    """The models in a wheel as CycloneDX has them."""
+    with zipfile.ZipFile(wheel.path) as archive:
+        return [
+            {
+                "type": "machine-learning-model",
+                "bom-ref": f"model:{Path(name).stem}",
+                "name": Path(name).name,
+                "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(archive.read(name)).hexdigest()}],
+            }
+            for name in sorted(archive.namelist())
+            if name.endswith(".tflite")
+        ]
+
+
+def bill_of_materials(version: str, target: Target, wheels: list[Wheel], epoch: int) -> bytes:
+    """The bundle's SBOM (CycloneDX 1.6, JSON): the packages and the models, by sha256."""
+    own = {"type": "application", "bom-ref": "bundle", "name": f"cuelens for {target}", "version": version}
+    parts = [part for wheel in wheels for part in (component(wheel), *models(wheel))]
+    content = json.dumps(parts, sort_keys=True)
+    bill = {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{version} {target} {content}')}",
+        "version": 1,
+        "metadata": {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch)), "component": own},
+        "components": parts,
+        "dependencies": [{"ref": "bundle", "dependsOn": [part["bom-ref"] for part in parts]}],
+    }
+    return f"{json.dumps(bill, indent=1, sort_keys=True)}\n".encode()
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes | Path, epoch: int, meter: Meter | None = None) -> None:
+    """Add a file to a tar as root's, of that time, whoever has it and since when."""
+    entry = tarfile.TarInfo(name)
+    entry.uname = entry.gname = "root"
+    entry.mtime = epoch
+    entry.mode = 0o755 if name.endswith(".sh") else 0o644
+    if isinstance(content, bytes):
+        entry.size = len(content)
+        archive.addfile(entry, io.BytesIO(content))
+        return
+    with content.open("rb") as file:
+        entry.size = content.stat().st_size
+        archive.addfile(entry, Counted(file, meter) if meter else file)
+
+
+def build(
+    version: str,
+    target: Target,
+    wheels: Iterable[Path],
+    files: Mapping[str, bytes],
+    key: Path,
+    out: Path,
+    *,
+    epoch: int = EPOCH,
+) -> Path:
+    """Make OUT/cuelens-VERSION-SUITE-ARCH.tar, whole or not at all; returns its path.
+
+    `wheels` are what is installed, and pip's. `files` are the other files by name (install.sh, cuelens.service, ...);
+    VERSION, TARGET, SHA256SUMS, sbom.cdx.json, requirements.txt and allowed_signers are made here. `key` is a private
+    Ed25519 key (`ensure_key` makes one). Raises Failure, and OSError where `out` cannot be written.
+    """
+    found = sorted((read_wheel(path, target) for path in wheels), key=lambda wheel: wheel.name)
+    pins = (Pin(wheel.name, wheel.version, (wheel.sha256,)) for wheel in found if wheel.name != "pip")
+    contents: dict[str, bytes | Path] = {
+        **files,
+        "VERSION": f"{version}\n".encode(),
+        "TARGET": f"{target} {target.minor}\n".encode(),
+        "allowed_signers": signers_line(key).encode(),
+        "requirements.txt": "".join(f"{pin}\n" for pin in pins).encode(),
+        "sbom.cdx.json": bill_of_materials(version, target, found, epoch),
+        **{f"wheels/{wheel.path.name}": wheel.path for wheel in found},
+    }
+    digests = {f"wheels/{wheel.path.name}": wheel.sha256 for wheel in found}
+    for name, content in contents.items():
+        if isinstance(content, bytes):
+            digests[name] = hashlib.sha256(content).hexdigest()
+    contents["SHA256SUMS"] = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()
+    bundle = out / f"cuelens-{version}-{target.suite}-{target.arch}.tar"
+    out.mkdir(parents=True, exist_ok=True)
+    total = sum(wheel.path.stat().st_size for wheel in found)
+    meter = Meter(f"packing {target}", 2 * total)
+    with tempfile.TemporaryDirectory(dir=out, prefix=f".{bundle.name}-") as folder:
+        payload, whole = Path(folder) / "payload.tar", Path(folder) / bundle.name
+        with tarfile.open(payload, "w") as archive:
+            for name in sorted(contents):
+                add(archive, name, contents[name], epoch, meter)
+        with tarfile.open(whole, "w") as archive:
+            add(archive, "payload.tar.sig", sign(key, payload), epoch)
+            add(archive, "payload.tar", payload, epoch, meter)
+        verify(whole)
+        whole.replace(bundle)
+    return bundle
+
+
+def verify(path: Path, signers: bytes | None = None) -> Contents:
+    """Check a bundle as a device does: its signature, then its list of files, then each one's sha256.
+
+    `signers` is what an allowed_signers file says; None takes the bundle's own: then it is whole, whoever made it.
+    Raises Failure.
+    """
+    try:
+        with tarfile.open(path, "r:") as outer:
+            members = outer.getmembers()
+            names = [member.name for member in members]
+            if names != ["payload.tar.sig", "payload.tar"]:
+                raise Failure(
+                    89, f"{path}: not a bundle (it has {', '.join(names) or 'nothing'}); build or copy it again"
+                )
+            signature, payload = (outer.extractfile(member) for member in members)
+            if not signature or not payload:
+                raise ValueError("its members are no files")
+            with tarfile.open(fileobj=payload, mode="r:") as inner:
+                own = read_member(inner, "allowed_signers")
+                signer = check_signature(path, payload, signature.read(), signers or own)
+                sizes = check_files(path, inner)
+                version, target = (read_member(inner, name).decode().strip() for name in ("VERSION", "TARGET"))
+    except (tarfile.TarError, KeyError, ValueError, EOFError) as error:
+        raise Failure(89, f"{path}: not a whole bundle ({error}); build or copy it again") from error
+    return Contents(version, target, signer, sizes)
+
+
+def read_member(archive: tarfile.TarFile, name: str) -> bytes:
+    """A file of a tar; raises KeyError where it is not there."""
+    file = archive.extractfile(name)
+    if file is None:
+        raise KeyError(f"{name} is no file")
+    return file.read()
+
+
+def check_signature(path: Path, payload: IO[bytes], signature: bytes, signers: bytes) -> str:
+    """Hold a payload to its signature; returns the key's fingerprint."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in {"sig": signature, "signers": signers}.items():
+            (Path(folder) / name).write_bytes(content)
+        words = ["ssh-keygen", "-Y", "verify", "-f", f"{folder}/signers", "-I", SIGNER, "-n", NAMESPACE]
+        done = run(*words, "-s", f"{folder}/sig", given=payload)
+    if done.returncode:
+        raise Failure(89, f"{path}: the signature is not good ({last_line(done)}); take the maker's own bundle and key")
+    return done.stdout.split()[-1]
+
+
+def check_files(path: Path, archive: tarfile.TarFile) -> dict[str, int]:
+    """Hold a payload's files to SHA256SUMS, which must list them all; returns their sizes."""
+    members = archive.getmembers()
+    if odd := [member.name for member in members if not member.isreg()]:
+        raise Failure(89, f"{path}: {odd[0]} is no plain file; build or copy it again")
+    lines = (line.split("  ", 1) for line in read_member(archive, "SHA256SUMS").decode().splitlines())
+    sums = {name: digest for digest, name in lines}
+    names = [member.name for member in members]
+    if sorted(names) != sorted((*sums, "SHA256SUMS")):
+        raise Failure(89, f"{path}: SHA256SUMS is not the list of its files; build or copy it again")
+    for name, digest in sums.items():
+        if hashlib.sha256(read_member(archive, name)).hexdigest() != digest:
+            raise Failure(89, f"{path}: {name} has another sha256 than SHA256SUMS says; build or copy it again")
+    return {member.name: member.size for member in members}
+
+
+def make(targets: Iterable[Target], out: Path) -> None:
+    """Build the checkout's bundles into a folder; prints each one's sha256 and path."""
+    version, epoch = project_version()
+    key = ensure_key(default_key())
+    public_key(key)
+    if missing := [name for name in FILES.values() if not (ROOT / name).is_file()]:
+        raise Failure(88, f"{ROOT} lacks {', '.join(missing)}; take a whole clone")
+    files = {name: (ROOT / source).read_bytes() for name, source in FILES.items()}
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".project-") as folder:
+        project = build_project(version, epoch, Path(folder))
+        for target in targets:
+            wheels = fetch(locked(target), target, ROOT / ".cache" / "wheels")
+            bundle = build(version, target, [*wheels, project], files, key, out, epoch=epoch)
+            print(f"{sha256_of(bundle)}  {bundle}", flush=True)
+
+
+def check(path: Path, signers: Path | None) -> None:
+    """Check a bundle and print what is in it; without `signers` it is held to the maker's own key, if there is one."""
+    key = default_key()
+    if signers:
+        known = signers.read_bytes()
+    elif key.exists():
+        known = signers_line(key).encode()
+    else:
+        known = None
+        say(f"no key {key} here: only held to the key that the bundle itself brings; name another with --signers")
+    contents = verify(path, known)
+    print(f"cuelens {contents.version} for {contents.target}, signed by {contents.signer}")
+    for name, size in contents.sizes.items():
+        print(f"{size:12}  {name}")
+
+
+def os_failure(error: OSError, place: Path) -> Failure:
+    """The failure behind an operating system's refusal."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return Failure(87, FULL)
+    words = f"{error.filename or place}: {error.strerror}"
+    return Failure(86, f"{words}; name a folder that you may write (--out, TMPDIR), a file that you may read")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build the bundles that are asked for, or check one; returns deploy.sh's exit code."""
+    parser = argparse.ArgumentParser(
+        prog="deploy.sh bundle", description="Make signed release files for devices, one for each target."
+    )
+    parser.add_argument("--suite", choices=tuple(SUITES), help="of the device's system; default each")
+    parser.add_argument("--arch", choices=ARCHES, help="of the device; default each")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for them; default dist/")
+    parser.add_argument("--verify", type=Path, metavar="FILE", help="check a bundle instead, and list what is in it")
+    parser.add_argument("--signers", type=Path, metavar="FILE", help="allowed_signers that --verify holds it to")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+    args = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # by way of what removes half a bundle
+    try:
+        if args.verify:
+            check(args.verify, args.signers)
+        else:
+            make((target for target in TARGETS if {args.suite, args.arch} <= {None, *target}), args.out)
+    except (Failure, OSError) as error:
+        if args.debug:
+            raise
+        failure = os_failure(error, args.out) if isinstance(error, OSError) else error
+        say(str(failure))
+        return failure.exit_code
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
