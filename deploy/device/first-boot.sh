@@ -1,15 +1,16 @@
 #!/bin/sh
-# The first boot of a card that ./deploy.sh flash wrote; it lies on the boot partition beside what it installs, and as root does
-#   prepare [start]   called by firstrun.sh or cloud-init in every boot until all is done: the unit that installs
-#   install           by that unit: the bundle from here, then what holds secrets is wiped and the unit goes
+# The first boot of a card that ./deploy.sh flash wrote. It lies on the boot partition beside what it installs; as root:
+#   prepare [start]   from firstrun.sh, or with `start` from cloud-init, in every boot until all is done: the unit that installs
+#   install           from that unit: the bundle; then what holds secrets is wiped, and the unit goes
 #   wipe NAME...      files of the boot partition
-# Whatever is interrupted is done again in the next boot.
+# What is interrupted is done again in the next boot.
 set -u
+user='' country='' read_only=''  # first-boot.conf's
 boot=/boot/firmware
 here=$boot/cuelens
 unit=cuelens-first-boot.service
-log=$boot/cuelens-first-boot.log  # there while something is left to do, for a maker who can only read the card
-cloud=/var/lib/cuelens-first-boot  # there while cloud-init is at work
+log=$boot/cuelens-first-boot.log  # there as long as something is left to do, for a maker who can read nothing but the card
+clouded=/var/lib/cuelens-first-boot  # there as long as cloud-init is at work
 
 say() {
     echo "cuelens: $*"
@@ -18,39 +19,79 @@ say() {
 
 wipe() {
     for name in "$@"; do
-        [ ! -f "$boot/$name" ] || dd if=/dev/zero of="$boot/$name" bs="$(stat -c %s "$boot/$name")" count=1 conv=notrunc,fsync status=none
+        [ -f "$boot/$name" ] || continue
+        dd if=/dev/zero of="$boot/$name" bs="$(stat -c %s "$boot/$name")" count=1 conv=notrunc,fsync status=none
         rm -f "${boot:?}/$name"
     done
     sync
 }
 
 prepare() {
-    if [ "${1:-}" = start ]; then
-        # What cloud-init does once it holds for done as soon as it has begun: interrupted, it must forget that.
-        if [ -e "$cloud" ]; then
-            say "the boot before was interrupted: cloud-init begins anew"
-            rmdir "$cloud"
+    if [ "$1" = start ]; then
+        # cloud-init takes most of what it does for done once it has begun: after a boot that was cut short it must forget that.
+        if [ -e "$clouded" ]; then
+            say "the last boot was cut short: cloud-init begins anew"
+            rmdir "$clouded"
             sync
             exec cloud-init clean --reboot
         fi
-        mkdir "$cloud"
+        mkdir "$clouded"
     fi
     cp "$here/$unit" "/etc/systemd/system/$unit"
     systemctl enable "$unit"
     sync
-    [ "${1:-}" != start ] || systemctl --no-block start "$unit"
+    [ "$1" != start ] || systemctl --no-block start "$unit"
 }
 
-main() {
-    case $1 in
-    prepare | wipe) "$@" ;;
-    install)
-        # shellcheck source=/dev/null
-        . "$here/first-boot.conf"
-        install_all
+install_all() {
+    # shellcheck source=/dev/null
+    . "$here/first-boot.conf"
+    systemctl enable --now --no-block ssh
+    # Raspberry Pi OS keeps the radio off until it knows the country.
+    [ -z "$country" ] || raspi-config nonint do_wifi_country "$country" >>"$log" 2>&1 || say "the Wi-Fi country could not be set"
+    say "installing; this takes some minutes"
+    bash "$here/install.sh" install "$here"/cuelens-*.tar --signers "$here/allowed_signers" --settings "$here/cuelens.toml" >>"$log" 2>&1
+    code=$?
+    case $code in
+    0) say "it works" ;;
+    99) say "it is installed, but does not work yet; see cuelens check" ;;
+    *)
+        say "the installation ended with code $code; the next boot tries again"
+        tail -n 3 "$log"
+        exit 1
         ;;
     esac
+    [ ! -e "$clouded" ] || timeout 900 cloud-init status --wait >>"$log" 2>&1
+    if ! id "$user" >>"$log" 2>&1; then
+        say "there is no user $user; the next boot tries again"
+        exit 1
+    fi
+    # The system's own question for a user, where it still stands.
+    ! systemctl is-enabled --quiet userconfig.service 2>/dev/null || cancel-rename "$user"
+    # With its files gone cloud-init would take this for another machine, with other host keys.
+    [ ! -e "$clouded" ] || touch /etc/cloud/cloud-init.disabled
+    sync
+    wipe user-data network-config
+    rm -f "$here"/cuelens-*.tar
+    if [ "$read_only" = yes ] && [ "$code" = 0 ]; then
+        raspi-config nonint enable_overlayfs >>"$log" 2>&1 || read_only=
+    fi
+    say "done"
+    rm -rf "$here" "$log" "$clouded"
+    systemctl disable "$unit"
+    rm -f "/etc/systemd/system/$unit"
+    sync
+    [ "$read_only" != yes ] || [ "$code" != 0 ] || systemctl reboot
+}
+
+# Read to its end before anything is done: the file is deleted on the way.
+main() {
+    case $1 in
+    prepare) prepare "${2:-}" ;;
+    install) install_all ;;
+    wipe) shift && wipe "$@" ;;
+    esac
+    exit
 }
 
 main "$@"
-exit

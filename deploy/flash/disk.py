@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.flash.errors import ReadBackDiffers, TargetRefused
+from deploy.packages import Failure
 
 LARGEST = 256_000_000_000  # bytes; the largest card that makers use, and below most built-in disks
 CHUNK = 4 << 20
@@ -40,27 +40,27 @@ def _text(path: Path) -> str:
         return ""
 
 
-def device_name(device: Path) -> str:
-    """Return the kernel's name of a block device; raises TargetRefused."""
+def device_number(device: Path) -> str:
+    """Return the kernel's number (major:minor) of a block device; raises Failure."""
     try:
         status = device.stat()
     except OSError as error:
-        raise TargetRefused(f"{device}: {error.strerror}; give a disk such as /dev/sdb (lsblk lists them)") from error
+        raise Failure(107, f"{device}: {error.strerror}; give a disk such as /dev/sdb (lsblk lists them)") from error
     if not stat.S_ISBLK(status.st_mode):
-        raise TargetRefused(f"{device} is no disk; give one such as /dev/sdb (lsblk lists them), or --out FILE")
+        raise Failure(107, f"{device} is no disk; give one such as /dev/sdb (lsblk lists them), or --out FILE")
     return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
 
 
 def find_disk(number: str, sys: Path = Path("/sys"), proc: Path = Path("/proc"), large: bool = False) -> Disk:
-    """Describe the disk of this number (major:minor); raises TargetRefused unless it may be overwritten."""
+    """Describe the disk of this number (major:minor); raises Failure unless it may be overwritten."""
     folder = (sys / "dev" / "block" / number).resolve()
     name = folder.name
     if (folder / "partition").exists():
-        raise TargetRefused(f"/dev/{name} is a partition; give the whole disk: /dev/{folder.parent.name}")
+        raise Failure(107, f"/dev/{name} is a partition; give the whole disk: /dev/{folder.parent.name}")
     parts = sorted(path.parent for path in folder.glob("*/partition"))
     holders = [holder.name for part in (folder, *parts) for holder in (part / "holders").glob("*")]
     if holders:
-        raise TargetRefused(f"/dev/{name} is in use by {', '.join(holders)} (LVM, RAID or encryption); free it first")
+        raise Failure(107, f"/dev/{name} is in use by {', '.join(holders)} (LVM, RAID or encryption); free it first")
     numbers = {_text(part / "dev") for part in (folder, *parts)} - {""}
     names = {f"/dev/{part.name}" for part in (folder, *parts)}
     mounted = [
@@ -71,19 +71,20 @@ def find_disk(number: str, sys: Path = Path("/sys"), proc: Path = Path("/proc"),
     if mounted:
         system = "/" in mounted or any(point.startswith(("/boot", "/usr", "/var", "/home")) for point in mounted)
         advice = "it holds this system: never that" if system else f"unmount it first: umount {' '.join(mounted)}"
-        raise TargetRefused(f"/dev/{name} is mounted at {', '.join(mounted)}; {advice}")
+        raise Failure(107, f"/dev/{name} is mounted at {', '.join(mounted)}; {advice}")
     swaps = [line.split()[0] for line in _text(proc / "swaps").splitlines()[1:]]
     if names & set(swaps):
-        raise TargetRefused(f"/dev/{name} holds this system's swap; give another disk")
+        raise Failure(107, f"/dev/{name} holds this system's swap; give another disk")
     if _text(folder / "ro") == "1":
-        raise TargetRefused(f"/dev/{name} is write-protected; move the card's lock, or take another reader")
+        raise Failure(107, f"/dev/{name} is write-protected; move the card's lock, or take another reader")
     size = int(_text(folder / "size") or 0) * 512
     if not size:
-        raise TargetRefused(f"/dev/{name} has no medium; put the card into the reader")
+        raise Failure(107, f"/dev/{name} has no medium; put the card into the reader")
     if size > LARGEST and not large:
-        raise TargetRefused(
+        raise Failure(
+            107,
             f"/dev/{name} has {size / 1e9:.0f} GB, more than a card of {LARGEST / 1e9:.0f} GB; "
-            "if it is the right one, say so with --large"
+            "if it is the right one, say so with --large",
         )
     model = " ".join(filter(None, (_text(folder / "device" / key) for key in ("vendor", "model", "name"))))
     card = _text(folder / "removable") == "1" or _text(folder / "device" / "type") == "SD"
@@ -91,16 +92,18 @@ def find_disk(number: str, sys: Path = Path("/sys"), proc: Path = Path("/proc"),
 
 
 def write_disk(device: Path, disk: Disk, image: Path, progress: Progress) -> None:
-    """Write the image to the disk and compare what is read back; raises TargetRefused or ReadBackDiffers."""
+    """Write the image to the disk and compare what is read back; raises Failure."""
     size = image.stat().st_size
     if size > disk.size:
-        raise TargetRefused(f"the image has {size / 1e9:.1f} GB, {device} only {disk.size / 1e9:.1f} GB: take another")
+        raise Failure(107, f"the image has {size / 1e9:.1f} GB, {device} only {disk.size / 1e9:.1f} GB: take another")
     written, seen = hashlib.sha256(), hashlib.sha256()
     try:
         # Of a block device, O_EXCL fails where the kernel itself uses it: mounted meanwhile, say.
         target = os.open(device, os.O_RDWR | os.O_EXCL)
     except OSError as error:
-        raise TargetRefused(f"{device} cannot be opened: {error.strerror}; write as root, with nothing mounted") from error
+        raise Failure(
+            107, f"{device} cannot be opened: {error.strerror}; write as root, with nothing mounted"
+        ) from error
     try:
         with image.open("rb") as source:
             while chunk := source.read(CHUNK):
@@ -118,8 +121,12 @@ def write_disk(device: Path, disk: Disk, image: Path, progress: Progress) -> Non
             left -= len(chunk)
             progress(len(chunk))
     except OSError as error:
-        raise TargetRefused(f"{device}: {error.strerror}; the card is half written: try another card or reader") from error
+        raise Failure(
+            107, f"{device}: {error.strerror}; the card is half written: try another card or reader"
+        ) from error
     finally:
         os.close(target)
     if left or seen.digest() != written.digest():
-        raise ReadBackDiffers(f"{device} gives back other bytes than were written; the card is worn or not as large as it says")
+        raise Failure(
+            108, f"{device} gives back other bytes than were written; the card is worn or not as large as it says"
+        )

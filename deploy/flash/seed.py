@@ -1,7 +1,8 @@
 """What the first boot reads: the files that Raspberry Pi OS takes its set-up from, in the form of each release.
 
-Bookworm runs firstrun.sh, named on the kernel's command line, as Raspberry Pi Imager has it do; Trixie's cloud-init reads
-user-data, meta-data and network-config. Both come to first-boot.sh, which installs the bundle. Pure: wishes in, bytes out.
+Bookworm runs firstrun.sh, named on the kernel's command line, as Raspberry Pi Imager has it do; Trixie's cloud-init
+reads user-data, meta-data and network-config. Both call first-boot.sh, which installs the bundle. Pure: wishes in,
+bytes out.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Wishes:
 
 
 def wpa_key(name: str, password: str) -> str:
-    """Return WPA2's key of a network in hexadecimal: PBKDF2 as IEEE 802.11 annex J has it; 64 digits are one already."""
+    """Return WPA2's key of a network, 64 hexadecimal digits: PBKDF2 as in IEEE 802.11, annex J; or they as given."""
     if re.fullmatch(r"[0-9A-Fa-f]{64}", password):
         return password.lower()
     return hashlib.pbkdf2_hmac("sha1", password.encode(), name.encode(), 4096, 32).hex()
@@ -132,26 +133,27 @@ network:
 
 
 def _firstrun(wishes: Wishes) -> str:
-    user, keys = shlex.quote(wishes.user), " ".join(map(shlex.quote, wishes.keys))
-    sudoers = shlex.quote(f"{wishes.user} ALL=(ALL) NOPASSWD:ALL")
+    user, sudoers = wishes.user, f"/etc/sudoers.d/010_{wishes.user}-nopasswd"
     wifi = _keyfile(wishes.wifi) if wishes.wifi else ""
+    # In braces it is read to its end before it begins: it deletes itself. A step that fails keeps none from the next:
+    # a device without its name is better than none.
     return f"""\
 #!/bin/sh
 # Run by systemd.run= on the kernel's command line, in every boot until it has come to its end.
-set -u
+{{
 {IMAGER} set_hostname {shlex.quote(wishes.hostname)}
-{IMAGER} enable_ssh -k {keys}
-{USERCONF} {user} '*'
-echo {sudoers} >/etc/sudoers.d/010_{wishes.user}-nopasswd
-chmod 440 /etc/sudoers.d/010_{wishes.user}-nopasswd
+{IMAGER} enable_ssh -k {shlex.join(wishes.keys)}
+{USERCONF} {shlex.quote(user)} '*'
+echo {shlex.quote(f"{user} ALL=(ALL) NOPASSWD:ALL")} >{sudoers}
+chmod 440 {sudoers}
 {wifi}sh {SCRIPT} prepare
-sync
 sed 's/ systemd\\.[^ ]*//g' {MOUNTED}/cmdline.txt >{MOUNTED}/cmdline.new
 sync
 mv {MOUNTED}/cmdline.new {MOUNTED}/cmdline.txt
 sync
 sh {SCRIPT} wipe firstrun.sh
 exit 0
+}}
 """
 
 
