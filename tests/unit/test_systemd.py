@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -33,7 +34,10 @@ def test_a_run_says_ready_then_alive_with_every_frame_then_stopping(
             assert process.wait(timeout=30) == 0
     assert heard[0] == "READY=1"
     assert heard[-1] == "STOPPING=1"
-    assert set(heard[1:-1]) == {"WATCHDOG=1"}
+    assert {line.partition("\n")[0] for line in heard[1:-1]} == {"WATCHDOG=1"}
+    told = [line.partition("\n")[2] for line in heard[1:-1] if "\n" in line]
+    assert len(told) == 1  # the next would come ten seconds later
+    assert re.fullmatch(r"STATUS=\d+\.\d fps, (face|no_face|unsure)", told[0])
     assert len(heard) > 10
 
 
