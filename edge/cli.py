@@ -185,8 +185,15 @@ def _saved_by_systemd() -> Path | None:
     return Path(folder) / "settings.toml" if folder else None
 
 
+def _settings_by_systemd() -> Path | None:
+    folder = os.environ.get("CONFIGURATION_DIRECTORY")
+    path = Path(folder, "cuelens.toml") if folder else None
+    return path if path and path.exists() else None  # a device whose settings were lost still shows cues
+
+
 def _settings(args: argparse.Namespace) -> Settings:
-    settings = load_settings(args.config) if getattr(args, "config", None) else Settings()
+    config = args.config or _settings_by_systemd() if args.command == "run" else None
+    settings = load_settings(config) if config else Settings()
     if args.command == "demo":
         settings = replace(settings, source=f"demo:{args.seed}")
         args.seconds = DEMO_SECONDS if args.seconds is None else args.seconds

@@ -31,6 +31,7 @@ keep=3  # releases
 deadline=90  # seconds from the start to the first frame, inference and watchdog's feed: a Zero 2 W with a cold card takes 30
 crashes=3  # restarts by then after which nobody need wait any longer
 work="" building="" changed=""
+bundle="" given_signers="" given_settings="" start=yes
 
 usage() {
     cat <<'END'
@@ -41,7 +42,8 @@ usage: install.sh COMMAND, as root
     --settings FILE  settings to put in the place of /etc/cuelens/cuelens.toml, which is kept as cuelens.toml.old
     --deadline N     seconds within which it must work; default 90
     --no-start       leave the start, and the proof that it works, to the next boot
-  apply            take changed settings: what the service may reach, and a restart
+  apply            take changed settings: see that they are valid, what they need, and start again with them
+    --settings FILE  the same with these
   rollback         go back to the release before
   mark-good        say that the release on trial works
   status           list the releases
@@ -200,8 +202,9 @@ mark_good() {
     [ "$good" = "$current" ] || {
         [ -z "$good" ] || set_link previous "$good"
         set_link good "$current"
+        rm -f -- "$base/failed"
     }
-    rm -f -- "$base/tried" "$base/failed"
+    rm -f -- "$base/tried"
 }
 
 # Whether one works.
@@ -276,6 +279,27 @@ try_current() {  # wait until the release on trial works, or go back and end
 }
 
 # Installing.
+
+read_options() {
+    while [ $# != 0 ]; do
+        case $1 in
+        --no-start) start=no ;;
+        --signers | --settings | --deadline)
+            [ $# -ge 2 ] || die 2 "$1 needs a value"
+            case $1 in --signers) given_signers=$2 ;; --settings) given_settings=$2 ;; --deadline) deadline=$2 ;; esac
+            shift
+            ;;
+        -*) die 2 "unknown option '$1'; valid are --signers, --settings, --deadline and --no-start" ;;
+        *)
+            [ -z "$bundle" ] || die 2 "two bundles, '$bundle' and '$1'; give one"
+            bundle=$1
+            ;;
+        esac
+        shift
+    done
+    [[ $deadline =~ ^[1-9][0-9]*$ ]] || die 2 "--deadline is '$deadline'; valid are whole seconds from 1 on"
+    [ -z "$given_settings" ] || [ -r "$given_settings" ] || die 2 "--settings $given_settings: no file that can be read"
+}
 
 need_root() { [ "$(id -u)" = 0 ] || [ -n "$at" ] || die 91 "$1 needs root; start it with sudo"; }
 
@@ -406,8 +430,7 @@ make_whole() {
 }
 
 put_settings() {
-    replace "$signers" <"$release/allowed_signers"
-    if [ -n "${given_settings:-}" ]; then
+    if [ -n "$given_settings" ]; then
         ! cmp -s -- "$given_settings" "$settings" || return 0
         [ ! -e "$settings" ] || replace "$settings.old" <"$settings"
         replace "$settings" <"$given_settings"
@@ -480,27 +503,9 @@ flip() {
 }
 
 install_bundle() {
-    local bundle="" given_signers="" given_settings="" start=yes version suite arch wanted_python packed_kib unpacked_kib release
-    while [ $# != 0 ]; do
-        case $1 in
-        --no-start) start=no ;;
-        --signers | --settings | --deadline)
-            [ $# -ge 2 ] || die 2 "$1 needs a value"
-            case $1 in --signers) given_signers=$2 ;; --settings) given_settings=$2 ;; --deadline) deadline=$2 ;; esac
-            shift
-            ;;
-        -*) die 2 "unknown option '$1'; valid are --signers, --settings, --deadline and --no-start" ;;
-        *)
-            [ -z "$bundle" ] || die 2 "two bundles, '$bundle' and '$1'; give one"
-            bundle=$1
-            ;;
-        esac
-        shift
-    done
+    local version suite arch wanted_python packed_kib unpacked_kib release
+    read_options "$@"
     [ -n "$bundle" ] || die 2 "install needs a BUNDLE"
-    [[ $deadline =~ ^[1-9][0-9]*$ ]] || die 2 "--deadline is '$deadline'; valid are whole seconds from 1 on"
-    [ -z "$given_settings" ] || [ -r "$given_settings" ] || die 2 "--settings $given_settings: no file that can be read"
-    need_root "install"
     need_tools
     need_writable
     work=$(mktemp -d)
@@ -539,6 +544,7 @@ install_bundle() {
     fi
     step "putting the settings in place"
     put_settings
+    replace "$signers" <"$release/allowed_signers"
     step "putting the units in place"
     put_units
     if [ "$(version_of current)" = "$version" ] && usable current; then
@@ -593,15 +599,21 @@ settle() {
 need_release() { usable current || die 99 "no release is installed here; install one first"; }
 
 prove() {
+    read_options "$@"
     need_release
     lock
-    [ "$(version_of current)" = "$(version_of good)" ] || try_current
+    try_current
     remove_old 0
+    say "$(version_of current) works"
 }
 
 apply() {
+    read_options "$@"
     need_release
     lock
+    release=$base/current
+    try_out
+    put_settings
     write_drop_in
     booted || return 0
     restart
@@ -670,16 +682,16 @@ main() {
     trap '' HUP PIPE  # a connection that breaks is no reason to stop in the middle
     export LC_ALL=C.UTF-8
     case $command in
-    install) install_bundle "${@:2}" ;;
     help | -h | --help | "") usage ;;
     facts) say_facts ;;
     status) show_status ;;
-    settle | prove | apply | rollback | mark-good | remove)
+    install | settle | prove | apply | rollback | mark-good | remove)
         need_root "$command"
         case $command in
+        install) install_bundle "${@:2}" ;;
         settle) settle ;;
-        prove) prove ;;
-        apply) apply ;;
+        prove) prove "${@:2}" ;;
+        apply) apply "${@:2}" ;;
         rollback) roll_back ;;
         mark-good) need_release && lock && mark_good ;;
         remove) remove_all "${@:2}" ;;

@@ -53,3 +53,28 @@ def test_a_manager_that_went_away_stops_nothing(tmp_path: Path, repository: Path
     done = subprocess.run(words, cwd=repository, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "frames," in done.stdout
+
+
+def test_the_services_settings_are_read_where_systemd_says_but_need_not_be_there(
+    tmp_path: Path, repository: Path
+) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        script = "from edge.cli import main; main()"
+        environment = os.environ | {"CONFIGURATION_DIRECTORY": str(tmp_path)}
+        words = ("run", "--seconds", "1", "--pace", "fast", *words)
+        return subprocess.run(
+            [sys.executable, "-c", script, *words],
+            cwd=repository,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert run("--source", "demo").returncode == 0
+    (tmp_path / "cuelens.toml").write_text('source = "demo:x"')
+    done = run()
+    assert (done.returncode, "demo:x: no seed" in done.stderr) == (50, True), done.stderr
+    (tmp_path / "cuelens.toml").write_text('source = "demo"\nsinks = ["log"]')
+    done = run()
+    assert done.stdout.count('"seq"') > 10, done.stderr
