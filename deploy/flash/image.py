@@ -155,10 +155,10 @@ class Boot:
     def free(self) -> int:
         """Return the bytes that are free; raises Failure where mtools cannot read the file system."""
         told = self._tool("mdir", "::/")
-        *digits, bytes_, free = told.stdout.decode(errors="replace").split()[-6:] or ["", "", ""]
-        if told.returncode or (bytes_, free) != ("bytes", "free"):
+        last = told.stdout.decode(errors="replace").strip().rpartition("\n")[2]
+        if told.returncode or not last.endswith(" bytes free"):
             raise Failure(100, f"mtools cannot read the boot partition: {told.stderr.decode(errors='replace').strip()}")
-        return int("".join(digits))
+        return int(last.removesuffix(" bytes free").replace(" ", ""))
 
     def read(self, path: str) -> bytes | None:
         """Return a file's bytes; None where it is not there."""
