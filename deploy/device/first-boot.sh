@@ -50,7 +50,8 @@ install_all() {
     # Raspberry Pi OS keeps the radio off until it knows the country.
     [ -z "$country" ] || raspi-config nonint do_wifi_country "$country" >>"$log" 2>&1 || say "the Wi-Fi country could not be set"
     say "installing; this takes some minutes"
-    bash "$here/install.sh" install "$here"/cuelens-*.tar --signers "$here/allowed_signers" --settings "$here/cuelens.toml" >>"$log" 2>&1
+    # Slower than any later start: cloud-init is at work too, and the card's file system may be growing.
+    bash "$here/install.sh" install "$here"/cuelens-*.tar --signers "$here/allowed_signers" --settings "$here/cuelens.toml" --deadline 300 >>"$log" 2>&1
     code=$?
     case $code in
     0) say "it works" ;;

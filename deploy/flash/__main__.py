@@ -116,7 +116,8 @@ def flash(args: argparse.Namespace) -> None:
     check_digest(args.image, digest.lower())
     # A card, too, is written from a whole image that was looked into: what cannot be served leaves it as it was.
     place = args.out.absolute().parent if args.out else ROOT / ".cache"
-    place.mkdir(parents=True, exist_ok=True)
+    if args.device:
+        place.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place, prefix=".flash-") as folder:
         image = Path(folder) / args.image.name.removesuffix(".xz")
         copy_image(args.image, image)

@@ -40,6 +40,8 @@ make_pi() {  # SUITE ARCHITECTURE FOLDER
     mkdir -p "$3/boot/firmware"
     [ "$1" = trixie ] || return 0
     echo "$cloud_config" >"$3/etc/cloud/cloud.cfg.d/99_raspberry-pi.cfg"
+    printf 'network:\n  version: 2\n  renderer: NetworkManager\n' >"$3/etc/netplan/00-renderer.yaml"
+    chmod 600 "$3/etc/netplan/00-renderer.yaml"
     mkdir -p "$3/etc/systemd/system/cloud-init-main.service.d"
     printf '[Unit]\nRequiresMountsFor=/boot/firmware\n' >"$3/etc/systemd/system/cloud-init-main.service.d/boot-firmware.conf"
 }
