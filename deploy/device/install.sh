@@ -7,6 +7,7 @@
 #   /opt/cuelens/previous          the good one before
 #   /opt/cuelens/tried             the version on trial that a boot was spent on
 #   /opt/cuelens/failed            the version that was taken back last, and why
+#   /opt/cuelens/before-VERSION    the settings before those that came with VERSION; they come back when it goes
 #
 # A link changes by a rename, after what it names is on the disk; units are links into `current` and `good`. So whatever
 # kills this leaves a whole release to start, or none before the first. At boot `settle` removes what is half; a release on
@@ -128,7 +129,7 @@ say_facts() {
     echo "system=$(system_value PRETTY_NAME)"
     echo "suite=$(system_value VERSION_CODENAME)"
     echo "arch=$(uname -m)"
-    echo "board=$(tr -d '\0' <"$at/proc/device-tree/model" 2>/dev/null || :)"
+    echo "board=$({ tr -d '\0' <"$at/proc/device-tree/model"; } 2>/dev/null || :)"
     echo "python=$(python_version || :)"
     echo "free_kib=$(free_kib)"
     echo "file_system=$(file_system)"
@@ -205,6 +206,23 @@ mark_good() {
         rm -f -- "$base/failed"
     }
     rm -f -- "$base/tried"
+    take_back_settings
+}
+
+take_back_settings() {  # of releases that are not the current one
+    local file version current
+    current=$(version_of current)
+    for file in "$base"/before-*; do
+        [ -e "$file" ] || break
+        version=${file##*/before-}
+        if [ "$version" != "$current" ]; then
+            replace "$settings" <"$file"
+            write_drop_in
+        elif [ "$current" != "$(version_of good)" ]; then
+            continue  # on trial
+        fi
+        rm -f -- "$file"
+    done
 }
 
 # Whether one works.
@@ -258,6 +276,7 @@ go_back() {  # WHY: from a release on trial to the good one
     replace "$base/failed" <<<"$bad $1"
     set_link current "$good"
     rm -f -- "$base/tried"
+    take_back_settings
     say "$bad was taken back: $1; $good is the release again"
     ! booted || restart
 }
@@ -415,9 +434,9 @@ compile() {
 try_out() {  # the program, the model and these settings, without a camera
     local config=${given_settings:-$settings} words=()
     [ ! -e "$config" ] || words=(--config "$config")
-    "$release/venv/bin/cuelens" --version >/dev/null || failed_at "the new release does not start"
+    "$release/venv/bin/cuelens" --version >/dev/null || failed_at "the release does not start"
     "$release/venv/bin/cuelens" run "${words[@]}" --source demo --sink log:/dev/null --pace fast --seconds 1 >/dev/null ||
-        failed_at "the new release does not run"
+        failed_at "the release does not run with the settings"
 }
 
 flush() { sync --file-system -- "$base" || failed_at "the disk took not all"; }
@@ -432,7 +451,10 @@ make_whole() {
 put_settings() {
     if [ -n "$given_settings" ]; then
         ! cmp -s -- "$given_settings" "$settings" || return 0
-        [ ! -e "$settings" ] || replace "$settings.old" <"$settings"
+        if [ -e "$settings" ]; then
+            replace "$settings.old" <"$settings"
+            [ "$(version_of current)" = "$version" ] || replace "$base/before-$version" <"$settings"
+        fi
         replace "$settings" <"$given_settings"
         changed=yes
     elif [ ! -e "$settings" ]; then  # with nothing set: a later release has other defaults, perhaps, and settings of another name
@@ -522,6 +544,7 @@ install_bundle() {
     fi
     step "removing what an earlier one left"
     remove_half
+    take_back_settings
     if [ ! -e "$release/whole" ]; then
         remove_old 1
         check_space
@@ -588,6 +611,7 @@ settle() {
     version=$(version_of current)
     if [ "$version" = "$(version_of good)" ]; then
         rm -f -- "$base/tried"
+        take_back_settings
     elif [ "$version" = "$(cat -- "$base/tried" 2>/dev/null)" ]; then
         go_back "it was started once and not seen working before the power went"
     else
@@ -611,16 +635,20 @@ apply() {
     read_options "$@"
     need_release
     lock
-    release=$base/current
+    version=$(version_of current) release=$base/current
     try_out
     put_settings
     write_drop_in
     booted || return 0
     restart
-    works "$(version_of current)" || {
-        say_log
+    works "$version" && return
+    say_log
+    [ -n "$changed" ] && [ -n "$given_settings" ] && [ -e "$settings.old" ] ||
         die 99 "it does not work with these settings: $missing"
-    }
+    replace "$settings" <"$settings.old"
+    write_drop_in
+    restart
+    die 99 "it does not work with these settings: $missing; those before are back"
 }
 
 roll_back() {
