@@ -37,7 +37,7 @@ prepare() {
         fi
         mkdir "$clouded"
     fi
-    cp "$here/$unit" "/etc/systemd/system/$unit"
+    install -m 644 "$here/$unit" "/etc/systemd/system/$unit"
     systemctl enable "$unit"
     sync
     [ "$1" != start ] || systemctl --no-block start "$unit"
@@ -47,42 +47,48 @@ install_all() {
     # shellcheck source=/dev/null
     . "$here/first-boot.conf"
     systemctl enable --now --no-block ssh
+    # The system's own question for a user, where it still stands: nothing after it would start.
+    if systemctl is-enabled --quiet userconfig.service 2>/dev/null; then
+        cancel-rename "$user"
+        systemctl --no-block stop userconfig.service
+    fi
+    if [ -e "$clouded" ]; then
+        say "waiting for cloud-init"
+        timeout 600 cloud-init status --wait >>"$log" 2>&1
+        id "$user" >>"$log" 2>&1 || give_up "cloud-init has made no user $user"
+        sync
+        rmdir "$clouded"
+    fi
     # Raspberry Pi OS keeps the radio off until it knows the country.
     [ -z "$country" ] || raspi-config nonint do_wifi_country "$country" >>"$log" 2>&1 || say "the Wi-Fi country could not be set"
     say "installing; this takes some minutes"
-    # Slower than any later start: cloud-init is at work too, and the card's file system may be growing.
+    # The deadline is long: a card's file system may still be growing.
     bash "$here/install.sh" install "$here"/cuelens-*.tar --signers "$here/allowed_signers" --settings "$here/cuelens.toml" --deadline 300 >>"$log" 2>&1
-    code=$?
-    case $code in
+    case $? in
     0) say "it works" ;;
-    99) say "it is installed, but does not work yet; see cuelens check" ;;
-    *)
-        say "the installation ended with code $code; the next boot tries again"
-        tail -n 3 "$log"
-        exit 1
+    99)
+        say "it is installed, but does not work yet; see cuelens check"
+        read_only=
         ;;
+    *) give_up "$(tail -n 1 "$log")" ;;
     esac
-    [ ! -e "$clouded" ] || timeout 900 cloud-init status --wait >>"$log" 2>&1
-    if ! id "$user" >>"$log" 2>&1; then
-        say "there is no user $user; the next boot tries again"
-        exit 1
-    fi
-    # The system's own question for a user, where it still stands.
-    ! systemctl is-enabled --quiet userconfig.service 2>/dev/null || cancel-rename "$user"
     # With its files gone cloud-init would take this for another machine, with other host keys.
-    [ ! -e "$clouded" ] || touch /etc/cloud/cloud-init.disabled
+    [ ! -d /etc/cloud ] || touch /etc/cloud/cloud-init.disabled
     sync
     wipe user-data network-config
     rm -f "$here"/cuelens-*.tar
-    if [ "$read_only" = yes ] && [ "$code" = 0 ]; then
-        raspi-config nonint enable_overlayfs >>"$log" 2>&1 || read_only=
-    fi
+    [ "$read_only" != yes ] || raspi-config nonint enable_overlayfs >>"$log" 2>&1 || read_only=
     say "done"
-    rm -rf "$here" "$log" "$clouded"
+    rm -rf "$here" "$log"
     systemctl disable "$unit"
     rm -f "/etc/systemd/system/$unit"
     sync
-    [ "$read_only" != yes ] || [ "$code" != 0 ] || systemctl reboot
+    [ "$read_only" != yes ] || systemctl reboot
+}
+
+give_up() {
+    say "$1; the next boot tries again"
+    exit 1
 }
 
 # Read to its end before anything is done: the file is deleted on the way.

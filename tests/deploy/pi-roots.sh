@@ -35,10 +35,10 @@ make_pi() {  # SUITE ARCHITECTURE FOLDER
     printf '127.0.0.1\tlocalhost\n127.0.1.1\tpi\n' >"$3/etc/hosts"
     chroot "$3" useradd --create-home --uid 1000 --groups sudo,video --shell /bin/bash pi
     chroot "$3" systemctl disable ssh
-    rm -f "$3"/etc/ssh/ssh_host_*
     : >"$3/etc/machine-id"
     mkdir -p "$3/boot/firmware"
     [ "$1" = trixie ] || return 0
+    rm -f "$3"/etc/ssh/ssh_host_*  # cloud-init makes them; Bookworm's very first start has before firstrun.sh
     echo "$cloud_config" >"$3/etc/cloud/cloud.cfg.d/99_raspberry-pi.cfg"
     printf 'network:\n  version: 2\n  renderer: NetworkManager\n' >"$3/etc/netplan/00-renderer.yaml"
     chmod 600 "$3/etc/netplan/00-renderer.yaml"

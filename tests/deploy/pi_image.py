@@ -1,4 +1,4 @@
-"""Images with Raspberry Pi OS' partitions, made without root, and what is on their boot partition."""
+"""Images with Raspberry Pi OS' partitions, made without root, flashed, and what is then on their boot partition."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 ALIGN = 8  # MiB, as pi-gen has it
@@ -90,3 +91,16 @@ def boot_files(image: Path) -> dict[str, bytes]:
     names = do("mdir", "-/", "-b", "-i", where, "::/").decode().splitlines()
     paths = [name.removeprefix("::/") for name in names if not name.endswith("/")]
     return {path: do("mtype", "-i", where, f"::/{path}") for path in paths}
+
+
+def flash(*words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the tool with nobody there to answer it."""
+    return subprocess.run(
+        (sys.executable, "-m", "deploy.flash", *words),
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

@@ -24,7 +24,7 @@ from deploy.flash.disk import find_disk
 from deploy.flash.seed import wpa_key
 from deploy.packages import TARGETS, Failure
 from tests.deploy.machines import make_key
-from tests.deploy.pi_image import ALIGN, CLOUD, boot_files, do, make_image, write_digest, write_tree
+from tests.deploy.pi_image import ALIGN, CLOUD, boot_files, do, flash, make_image, write_digest, write_tree
 
 pytestmark = [
     pytest.mark.skipif(shutil.which(tool) is None, reason=f"no {tool} on this system; .ci/run installs it")
@@ -69,10 +69,7 @@ class Desk:
         return image
 
     def flash(self, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = (sys.executable, "-m", "deploy.flash", *words)
-        told = {**os.environ, "HOME": str(self.home), "CUELENS_KEY": str(self.release_key), **environment}
-        nothing = subprocess.DEVNULL
-        return subprocess.run(command, env=told, stdin=nothing, capture_output=True, text=True, timeout=60, check=False)
+        return flash(*words, **{"HOME": str(self.home), "CUELENS_KEY": str(self.release_key), **environment})
 
 
 @pytest.fixture(scope="module")
