@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from deploy.bundle import Counted, Meter, default_key, ensure_key, make, signers_line, verify
-from deploy.flash.disk import Disk, device_number, find_disk, write_disk
+from deploy.flash.disk import Disk, device_number, find_disk
 from deploy.flash.image import Boot, Root, System, identify, read_partitions
 from deploy.flash.seed import FOLDER, Wifi, Wishes, seed_files, wpa_key
 from deploy.packages import CHUNK, ROOT, TARGETS, Failure, project_version, say
@@ -130,12 +130,28 @@ def flash(args: argparse.Namespace) -> None:
             image.replace(args.out)
             say(f"{args.out} is ready: write it to a card as it is")
             return
-        assert disk
         if find_disk(device_number(args.device), large=args.large) != disk:
-            raise Failure(107, f"{args.device} is another disk now; start again")
-        meter = Meter(f"writing {args.device} and reading it back", 2 * image.stat().st_size)
-        write_disk(args.device, disk, image, meter.add)
+            raise Failure(107, f"{args.device} is another disk than a while ago; start again")
+        write_card(args.device, image, args.large)
     say(f"{args.device} is ready: its first boot takes some minutes, then it is {wishes.user}@{wishes.hostname}.local")
+
+
+def write_card(device: Path, image: Path, large: bool) -> None:
+    """Write and compare in a process of its own: of all this it alone needs root, and asks for it by sudo."""
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "deploy.flash.disk",
+        str(image),
+        str(device),
+        *(["--large"] if large else []),
+    ]
+    if not os.access(device, os.R_OK | os.W_OK):
+        say(f"sudo is asked for, to write {device}")
+        command = ["sudo", "env", f"PYTHONPATH={os.environ.get('PYTHONPATH', '')}", *command]
+    if code := subprocess.run(command, check=False).returncode:
+        sys.exit(code)
 
 
 def public_keys(given: Path | None) -> tuple[str, ...]:
@@ -220,7 +236,7 @@ def copy_image(image: Path, copy: Path) -> None:
 
 def check_wishes(system: System, wishes: Wishes, settings: Settings) -> None:
     """Say what the image cannot do, or will do only later; raises Failure."""
-    if wishes.user in system.users:
+    if wishes.user in {*system.users, "cuelens"}:  # the latter is the service's
         raise Failure(106, f"--user is '{wishes.user}', a user of the system itself; choose another name")
     if wishes.wifi and "network-manager" not in system.packages:
         raise Failure(106, f"the image ({system.issue}) has no NetworkManager for --wifi; take an official one")

@@ -5,21 +5,22 @@ The kernel is asked by its files (/sys, /proc), whose places are arguments, so t
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import hashlib
 import os
+import signal
 import stat
-from collections.abc import Callable
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.packages import Failure
+from deploy.bundle import Meter
+from deploy.packages import Failure, say
 
 LARGEST = 256_000_000_000  # bytes; the largest card that makers use, and below most built-in disks
 CHUNK = 4 << 20
 BLKFLSBUF = 0x1261  # linux/fs.h: write out what is buffered of a block device, and forget it
-
-Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +92,12 @@ def find_disk(number: str, sys: Path = Path("/sys"), proc: Path = Path("/proc"),
     return Disk(name, model or "no name", size, card, tuple(part.name for part in parts))
 
 
-def write_disk(device: Path, disk: Disk, image: Path, progress: Progress) -> None:
+def write_disk(device: Path, image: Path, large: bool = False) -> None:
     """Write the image to the disk and compare what is read back; raises Failure."""
-    size = image.stat().st_size
+    disk, size = find_disk(device_number(device), large=large), image.stat().st_size
     if size > disk.size:
         raise Failure(107, f"the image has {size / 1e9:.1f} GB, {device} only {disk.size / 1e9:.1f} GB: take another")
+    meter = Meter(f"writing {device} and reading it back", 2 * size)
     written, seen = hashlib.sha256(), hashlib.sha256()
     try:
         # Of a block device, O_EXCL fails where the kernel itself uses it: mounted meanwhile, say.
@@ -111,7 +113,7 @@ def write_disk(device: Path, disk: Disk, image: Path, progress: Progress) -> Non
                 view = memoryview(chunk)
                 while view:
                     view = view[os.write(target, view) :]
-                progress(len(chunk))
+                meter.add(len(chunk))
         os.fsync(target)
         fcntl.ioctl(target, BLKFLSBUF)
         os.lseek(target, 0, os.SEEK_SET)
@@ -119,14 +121,32 @@ def write_disk(device: Path, disk: Disk, image: Path, progress: Progress) -> Non
         while left and (chunk := os.read(target, min(CHUNK, left))):
             seen.update(chunk)
             left -= len(chunk)
-            progress(len(chunk))
+            meter.add(len(chunk))
     except OSError as error:
-        raise Failure(
-            107, f"{device}: {error.strerror}; the card is half written: try another card or reader"
-        ) from error
+        raise Failure(107, f"{device}: {error.strerror}; it is half written: try another card or reader") from error
     finally:
         os.close(target)
-    if left or seen.digest() != written.digest():
-        raise Failure(
-            108, f"{device} gives back other bytes than were written; the card is worn or not as large as it says"
-        )
+    if seen.digest() != written.digest():
+        raise Failure(108, f"{device} gives back other bytes than were written; it is worn, or smaller than it says")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write one disk; returns deploy.sh's exit code."""
+    parser = argparse.ArgumentParser(prog="deploy.flash.disk")
+    parser.add_argument("image", type=Path)
+    parser.add_argument("device", type=Path)
+    parser.add_argument("--large", action="store_true")
+    args = parser.parse_args(argv)
+    try:
+        write_disk(args.device, args.image, args.large)
+    except Failure as failure:
+        say(str(failure))
+        return failure.exit_code
+    except KeyboardInterrupt:
+        say(f"{args.device} is half written")
+        return 128 + signal.SIGINT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

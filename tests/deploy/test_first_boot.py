@@ -245,3 +245,50 @@ def test_cloud_init_and_netplan_read_what_is_written_for_them(tmp_path: Path) ->
     name = re.search(r"^ssid=(.*)$", keyfile.read_text(), re.MULTILINE)
     assert name
     assert name[1].replace("\\\\", "\\") == 'it\'s "my\\net" $(reboot); #é✓'
+
+
+@pytest.mark.skipif(shutil.which("qemu-system-aarch64") is None, reason="no qemu-system-aarch64; .ci/run installs it")
+@pytest.mark.timeout(1800)
+def test_a_whole_card_starts_in_an_emulated_machine_without_a_network(release_key: Path, tmp_path: Path) -> None:
+    made = run("bash", REPOSITORY / "tests" / "deploy" / "pi-roots.sh", "kernel", HOME="/root")
+    if made.returncode:
+        pytest.skip(f"no kernel can be had here: {made.stderr.strip().splitlines()[-1:]}")
+    kernel = Path(made.stdout.strip())
+    environment = {**os.environ, "CUELENS_KEY": str(release_key)}
+    target = ("--suite", "trixie", "--arch", "aarch64")
+    bundled = subprocess.run(
+        [REPOSITORY / "deploy" / "bundle.sh", *target, "--out", tmp_path],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if bundled.returncode == 78:
+        pytest.skip(bundled.stderr.strip())
+    assert bundled.returncode == 0, bundled.stderr
+    image, card, settings = tmp_path / "pi.img", tmp_path / "card.img", tmp_path / "cuelens.toml"
+    make_image(image, root_of("trixie-arm64", tmp_path / "root"), "trixie", 160, 1200, first="\n")
+    shutil.rmtree(tmp_path / "root")
+    write_digest(image)
+    text = (REPOSITORY / "deploy" / "cuelens.toml").read_text()
+    settings.write_text(re.sub("^source = .*", 'source = "demo"', text, flags=re.MULTILINE))
+    login = make_key(tmp_path / "login").with_suffix(".pub")
+    bundle = next(tmp_path.glob("*.tar"))
+    words = ("--image", image, "--out", card, "--bundle", bundle, "--settings", settings, "--ssh-key", login)
+    done = flash(*words, "--hostname", "glasses", CUELENS_KEY=str(release_key))
+    assert done.returncode == 0, done.stderr
+    # What a Raspberry Pi's firmware does; the emulated machine's serial port has another name.
+    cmdline = boot_files(card)["cmdline.txt"].decode().replace("console=serial0,115200 console=tty1", "console=ttyAMA0")
+    machine = ["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72", "-smp", "2", "-m", "1024", "-no-reboot"]
+    machine += ["-nographic", "-nic", "none", "-drive", f"file={card},if=virtio,format=raw"]
+    machine += ["-kernel", f"{kernel}/vmlinuz", "-initrd", f"{kernel}/initrd.gz", "-append", cmdline.strip()]
+    nothing = subprocess.DEVNULL
+    told = subprocess.run(machine, stdin=nothing, capture_output=True, text=True, errors="replace", check=False).stdout
+    facts = probed(told)
+    assert facts.keys() == {"service", "status", "host", "ssh", "user"}, told[-6000:]
+    status = json.loads(facts.pop("status"))
+    assert status["version"] in bundle.name
+    assert min(status[key] for key in ("frames", "inferences", "watchdog")) > 0, status
+    assert status["state"] in ("no_face", "unsure", "expression"), status
+    assert facts == {"service": "active", "host": "glasses", "ssh": "enabled", "user": "L 0"}
+    assert boot_files(card).keys() == {"cmdline.txt", "meta-data"}

@@ -271,6 +271,7 @@ def test_a_boot_partition_without_room_is_refused_in_numbers(desk: Desk, tmp_pat
 
 WISHES: dict[str, tuple[tuple[str, ...], int, str]] = {  # name: arguments, exit code, words
     "a user of the system": (("--user", "sshd"), 106, "a user of the system itself"),
+    "the service's user": (("--user", "cuelens"), 106, "a user of the system itself"),
     "another release's bundle": (("--bundle", "BOOKWORM"), 106, "is for bookworm aarch64 3.11, the image is trixie"),
     "a read-only root without overlayroot": (("--read-only",), 106, "no overlayroot"),
     "a private key": (("--ssh-key", "PRIVATE"), 109, "no public key"),
@@ -515,3 +516,20 @@ def test_a_disk_that_is_too_small_is_refused_before_it_is_written(desk: Desk, lo
     done = desk.flash(*words, "--device", device)
     assert (done.returncode, "take another" in done.stderr) == (107, True), done.stderr
     assert backing.read_bytes() == untouched
+
+
+@pytest.mark.root
+def test_a_disk_that_is_really_mounted_is_refused(desk: Desk, loop: tuple[Path, Path], tmp_path: Path) -> None:
+    device, _ = loop
+    do("mkfs.ext4", "-q", device)
+    place = tmp_path / "mounted here"
+    place.mkdir()
+    mounted = subprocess.run(["mount", device, place], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
+    try:
+        words = ("--image", desk.image("trixie"), "--bundle", desk.bundles["trixie"], "--yes", "--yes")
+        done = desk.flash(*words, "--device", device)
+    finally:
+        do("umount", place)
+    assert (done.returncode, f"{device} is mounted at" in done.stderr) == (107, True), done.stderr
