@@ -91,6 +91,8 @@ make_bundle() {  # sets $bundle
     [ -e "$bundle" ] && [ -e "$root/.git" ] || "$root/deploy/bundle.sh" --suite "${facts[suite]}" --arch "${facts[arch]}" >&2
 }
 
+empty_inbox() { remote 'rm -rf ~/.cache/cuelens; rmdir ~/.cache 2>/dev/null || :'; }
+
 bundle_version() { tar -xOf "$1" payload.tar 2>/dev/null | tar -xO VERSION 2>/dev/null || :; }
 
 show_progress() {  # BYTES: passes standard input on
@@ -126,7 +128,7 @@ upload() {  # FILE: to $inbox there; goes on where a connection broke
 }
 
 push() {
-    local bundle="" signers="" settings="" deadline="" size words=()
+    local bundle="" signers="" settings="" deadline="" size code=0 words=()
     local -A facts
     while [ $# != 0 ]; do
         case $1 in
@@ -156,7 +158,7 @@ push() {
     fi
     if [ -n "$version" ] && [ "$version" = "${facts[current]}" ] && [ "$version" = "${facts[good]}" ]; then
         say "$version is there already"
-        if [ -n "$settings" ]; then device apply "${words[@]}"; else device prove "${words[@]}"; fi
+        if [ -n "$settings" ]; then device apply "${words[@]}"; else device prove "${words[@]}"; fi || code=$?
     else
         size=$(stat -Lc %s -- "$bundle")
         # Packed and packed: what comes here, and what is made of it there, three to four times as much.
@@ -170,9 +172,10 @@ push() {
         [ -z "$signers" ] && [ "${facts[signers]}" != no ] || words+=(--signers "$inbox/allowed_signers")
         say "sending $version, $((size / 1048576)) MiB"
         upload "$bundle"
-        device install "$inbox/${bundle##*/}" "${words[@]}"
+        device install "$inbox/${bundle##*/}" "${words[@]}" || code=$?
     fi
-    remote "rm -rf $inbox; rmdir ~/.cache 2>/dev/null || :"
+    empty_inbox
+    return "$code"
 }
 
 bench() {  # ARGUMENTS...: what it needs beyond a release is sent along; the service is stopped for so long
@@ -219,6 +222,7 @@ bench) bench "$@" ;;
         ;;
     rollback) device rollback "$@" ;;
     uninstall)
+        empty_inbox
         case ${1:-} in
         "") device remove --all ;;
         --keep-settings) device remove ;;
