@@ -62,8 +62,10 @@ install_all() {
     # Raspberry Pi OS keeps the radio off until it knows the country.
     [ -z "$country" ] || raspi-config nonint do_wifi_country "$country" >>"$log" 2>&1 || say "the Wi-Fi country could not be set"
     say "installing; this takes some minutes"
+    set -- "$here"/cuelens-*.tar --signers "$here/allowed_signers"
+    [ ! -e "$here/cuelens.toml" ] || set -- "$@" --settings "$here/cuelens.toml"
     # The deadline is long: a card's file system may still be growing.
-    bash "$here/install.sh" install "$here"/cuelens-*.tar --signers "$here/allowed_signers" --settings "$here/cuelens.toml" --deadline 300 >>"$log" 2>&1
+    bash "$here/install.sh" install "$@" --deadline 300 >>"$log" 2>&1
     case $? in
     0) say "it works" ;;
     99)

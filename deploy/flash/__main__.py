@@ -52,9 +52,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--wifi", metavar="SSID", help="name of a WPA2 network; its password is asked for")
     parser.add_argument("--wifi-password-file", type=Path, metavar="FILE", help="read the password there instead")
     parser.add_argument("--country", metavar="CC", help="two letters (DE): whose radio rules hold for --wifi")
-    parser.add_argument(
-        "--settings", type=Path, default=ROOT / "deploy" / "cuelens.toml", help="default deploy/cuelens.toml"
-    )
+    parser.add_argument("--settings", type=Path, metavar="TOML", help="as deploy/cuelens.toml; default none set")
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="default dist/'s, made where it is not there")
     parser.add_argument(
         "--read-only", action="store_true", help="after the first boot, keep nothing written to the root"
@@ -67,8 +65,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"--hostname is '{args.hostname}'; valid are a to z, 0 to 9 and inner hyphens, 63 at most")
     if not USER.fullmatch(args.user):
         parser.error(f"--user is '{args.user}'; valid are a to z, 0 to 9 and hyphens, a letter first, 32 at most")
-    if args.wifi is not None and not 1 <= len(args.wifi.encode(errors="surrogateescape")) <= 32:
-        parser.error(f"--wifi is '{args.wifi}'; valid are 1 to 32 bytes")
+    if args.wifi is not None and (
+        not 1 <= len(os.fsencode(args.wifi)) <= 32 or re.search("[\ud800-\udfff]", args.wifi)
+    ):
+        parser.error(f"--wifi is {args.wifi!r}; valid are 1 to 32 bytes of UTF-8")
     if args.wifi is not None and not re.fullmatch(r"[A-Z]{2}", args.country or ""):
         parser.error(
             f"--country is '{args.country or ''}'; --wifi needs two letters such as DE, by whose rules it sends"
@@ -105,7 +105,7 @@ def flash(args: argparse.Namespace) -> None:
     for tool, package in TOOLS.items():
         if not shutil.which(tool):
             raise Failure(109, f"no {tool} on this machine; install it with: sudo apt install {package}")
-    settings = load_settings(args.settings)
+    settings = load_settings(args.settings) if args.settings else Settings()
     keys = public_keys(args.ssh_key)
     digest: str = args.sha256 or told_digest(args.image)
     disk = find_disk(device_number(args.device), large=args.large) if args.device else None
@@ -119,9 +119,9 @@ def flash(args: argparse.Namespace) -> None:
     if args.device:
         place.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place, prefix=".flash-") as folder:
-        image = Path(folder) / args.image.name.removesuffix(".xz")
+        image = Path(folder) / "card.img"
         copy_image(args.image, image)
-        boot, root = read_partitions(image)
+        boot, root = read_partitions(image, args.image.name)
         system = identify(Root(image, root))
         say(f"{args.image.name} is {system.issue} ({system.suite}, 64-bit)")
         check_wishes(system, wishes, settings)
@@ -253,7 +253,7 @@ def check_wishes(system: System, wishes: Wishes, settings: Settings) -> None:
         )
 
 
-def customise(boot: Boot, system: System, wishes: Wishes, settings: Path, bundle: Path | None) -> None:
+def customise(boot: Boot, system: System, wishes: Wishes, settings: Path | None, bundle: Path | None) -> None:
     """Put the bundle and all that the first boot reads on the boot partition; raises Failure."""
     target = next(target for target in TARGETS if (target.suite, target.arch) == (system.suite, "aarch64"))
     if not bundle:
@@ -271,7 +271,7 @@ def customise(boot: Boot, system: System, wishes: Wishes, settings: Path, bundle
     files = {
         f"{FOLDER}/{bundle.name}": bundle.read_bytes(),
         f"{FOLDER}/allowed_signers": signers,
-        f"{FOLDER}/cuelens.toml": settings.read_bytes(),
+        **({f"{FOLDER}/cuelens.toml": settings.read_bytes()} if settings else {}),
         **{
             f"{FOLDER}/{name}": (DEVICE / name).read_bytes()
             for name in ("install.sh", "first-boot.sh", "cuelens-first-boot.service")

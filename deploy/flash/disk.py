@@ -52,9 +52,9 @@ def device_number(device: Path) -> str:
     return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
 
 
-def find_disk(number: str, sys: Path = Path("/sys"), proc: Path = Path("/proc"), large: bool = False) -> Disk:
+def find_disk(number: str, sysfs: Path = Path("/sys"), procfs: Path = Path("/proc"), large: bool = False) -> Disk:
     """Describe the disk of this number (major:minor); raises Failure unless it may be overwritten."""
-    folder = (sys / "dev" / "block" / number).resolve()
+    folder = (sysfs / "dev" / "block" / number).resolve()
     name = folder.name
     if (folder / "partition").exists():
         raise Failure(107, f"/dev/{name} is a partition; give the whole disk: /dev/{folder.parent.name}")
@@ -66,14 +66,14 @@ def find_disk(number: str, sys: Path = Path("/sys"), proc: Path = Path("/proc"),
     names = {f"/dev/{part.name}" for part in (folder, *parts)}
     mounted = [
         fields[4]
-        for fields in (line.split() for line in _text(proc / "self" / "mountinfo").splitlines())
+        for fields in (line.split() for line in _text(procfs / "self" / "mountinfo").splitlines())
         if fields[2] in numbers or names & {fields[-2], fields[-3]}
     ]
     if mounted:
         system = "/" in mounted or any(point.startswith(("/boot", "/usr", "/var", "/home")) for point in mounted)
         advice = "it holds this system: never that" if system else f"unmount it first: umount {' '.join(mounted)}"
         raise Failure(107, f"/dev/{name} is mounted at {', '.join(mounted)}; {advice}")
-    swaps = [line.split()[0] for line in _text(proc / "swaps").splitlines()[1:]]
+    swaps = [line.split()[0] for line in _text(procfs / "swaps").splitlines()[1:]]
     if names & set(swaps):
         raise Failure(107, f"/dev/{name} holds this system's swap; give another disk")
     if _text(folder / "ro") == "1":

@@ -39,33 +39,33 @@ class System:
     users: frozenset[str]
 
 
-def read_partitions(image: Path) -> tuple[Partition, Partition]:
-    """Return the FAT boot partition and the ext4 root; raises Failure."""
+def read_partitions(image: Path, name: str) -> tuple[Partition, Partition]:
+    """Return the FAT boot partition and the ext4 root; `name` is what the maker calls it. Raises Failure."""
     with image.open("rb") as file:
         table = file.read(SECTOR)
         if len(table) < SECTOR or table[510:] != b"\x55\xaa":
-            raise Failure(100, f"{image.name} has no partition table; give a Raspberry Pi OS image (.img or .img.xz)")
+            raise Failure(100, f"{name} has no partition table; give a Raspberry Pi OS image (.img or .img.xz)")
         entries = [struct.unpack_from("<4xB3xII", table, 446 + 16 * index) for index in range(4)]
         kinds = [kind for kind, _, _ in entries]
         if kinds[0] == GPT:
-            raise Failure(100, f"{image.name} has a GPT; Raspberry Pi OS images have an MBR: give one of those")
+            raise Failure(100, f"{name} has a GPT; Raspberry Pi OS images have an MBR: give one of those")
         if kinds[:2] != [FAT32, LINUX]:
             found = ", ".join(f"{kind:#04x}" for kind in kinds if kind) or "none"
             raise Failure(
                 100,
-                f"{image.name} has partitions of types {found}, Raspberry Pi OS has {FAT32:#04x} and {LINUX:#04x}; "
+                f"{name} has partitions of types {found}, Raspberry Pi OS has {FAT32:#04x} and {LINUX:#04x}; "
                 "give one of its images",
             )
         boot, root = (Partition(start * SECTOR, sectors * SECTOR) for _, start, sectors in entries[:2])
         size, end = image.stat().st_size, max(part.start + part.size for part in (boot, root))
         if size < end:
-            raise Failure(101, f"{image.name} ends after {size} bytes, its partitions after {end}; download it again")
+            raise Failure(101, f"{name} ends after {size} bytes, its partitions after {end}; download it again")
         file.seek(boot.start)
         fat = file.read(SECTOR)
         file.seek(root.start + 1080)
         ext4 = file.read(2)
     if fat[82:87] != b"FAT32" or ext4 != b"\x53\xef":
-        raise Failure(100, f"{image.name}'s partitions are not FAT32 and ext4; give a Raspberry Pi OS image")
+        raise Failure(100, f"{name}'s partitions are not FAT32 and ext4; give a Raspberry Pi OS image")
     return boot, root
 
 
@@ -73,10 +73,12 @@ class Root:
     """Files of the ext4 root partition, as debugfs reads them; links are not followed."""
 
     def __init__(self, image: Path, partition: Partition) -> None:
-        self._file = f"{image}?offset={partition.start}"
+        # debugfs and mtools give some letters of a path a meaning; in its folder the file's name has none.
+        self._folder, self._file = image.parent, f"{image.name}?offset={partition.start}"
 
     def _ask(self, request: str) -> bytes:
-        return subprocess.run(["debugfs", "-R", request, self._file], capture_output=True, check=False).stdout
+        words = ["debugfs", "-R", request, self._file]
+        return subprocess.run(words, cwd=self._folder, capture_output=True, check=False).stdout
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes; none where it is not there."""
@@ -140,17 +142,23 @@ class Boot:
     """The FAT boot partition, read and written by mtools."""
 
     def __init__(self, image: Path, partition: Partition) -> None:
-        self._where = f"{image}@@{partition.start}"
+        self._folder, self._where = image.parent, f"{image.name}@@{partition.start}"
         with image.open("rb") as file:
             file.seek(partition.start)
             sector, sectors = struct.unpack_from("<HB", file.read(SECTOR), 11)
         self._cluster: int = sector * sectors
 
-    def _tool(self, tool: str, *words: str | Path, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def _tool(self, tool: str, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         # mtools knows how many sectors a track has to have; no disk of this century has such tracks.
         environment = {**os.environ, "MTOOLS_SKIP_CHECK": "1", "LC_ALL": "C"}
-        words = ("-i", self._where, *words)
-        return subprocess.run([tool, *words], input=given, capture_output=True, env=environment, check=False)
+        return subprocess.run(
+            [tool, "-i", self._where, *words],
+            cwd=self._folder,
+            input=given,
+            capture_output=True,
+            env=environment,
+            check=False,
+        )
 
     def free(self) -> int:
         """Return the bytes that are free; raises Failure where mtools cannot read the file system."""
