@@ -61,19 +61,22 @@ install_all() {
     fi
     # Raspberry Pi OS keeps the radio off until it knows the country.
     [ -z "$country" ] || raspi-config nonint do_wifi_country "$country" >>"$log" 2>&1 || say "the Wi-Fi country could not be set"
-    say "installing; this takes some minutes"
     set -- "$here"/cuelens-*.tar --signers "$here/allowed_signers"
-    [ ! -e "$here/cuelens.toml" ] || set -- "$@" --settings "$here/cuelens.toml"
-    # The deadline is long: a card's file system may still be growing.
-    bash "$here/install.sh" install "$@" --deadline 300 >>"$log" 2>&1
-    case $? in
-    0) say "it works" ;;
-    99)
-        say "it is installed, but does not work yet; see cuelens check"
-        read_only=
-        ;;
-    *) give_up "$(tail -n 1 "$log")" ;;
-    esac
+    if [ -e "$1" ]; then
+        say "installing; this takes some minutes"
+        [ ! -e "$here/cuelens.toml" ] || set -- "$@" --settings "$here/cuelens.toml"
+        # The deadline is long: a card's file system may still be growing.
+        bash "$here/install.sh" install "$@" --deadline 300 >>"$log" 2>&1
+        case $? in
+        0) say "it works" ;;
+        99)
+            say "it is installed, but does not work yet; see cuelens check"
+            read_only=
+            echo "read_only=" >>"$here/first-boot.conf"
+            ;;
+        *) give_up "$(tail -n 1 "$log")" ;;
+        esac
+    fi
     # With its files gone cloud-init would take this for another machine, with other host keys.
     [ ! -d /etc/cloud ] || touch /etc/cloud/cloud-init.disabled
     sync

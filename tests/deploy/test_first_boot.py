@@ -75,7 +75,7 @@ if [ "$old" != "$1" ]; then
 fi
 echo "$1:$2" | chpasswd -e
 """,
-    "usr/bin/raspi-config": '#!/bin/sh\necho "$*" >>/var/log/raspi-config\n',
+    "usr/bin/raspi-config": '#!/bin/sh\necho "$*" >>/var/log/raspi-config\nsleep 0.5\n',
 }
 
 
@@ -138,6 +138,10 @@ class Container:
     def installing(self) -> bool:
         """Say whether the installer has begun to unpack."""
         return any((self.root / "opt/cuelens").glob("releases/*"))
+
+    def wiped(self) -> bool:
+        """Say whether the bundle is gone, but not all is done."""
+        return (self.boot / "cuelens").exists() and not any((self.boot / "cuelens").glob("*.tar"))
 
     def start(self, cut_when: Callable[[], bool] | None = None) -> str:
         """Boot it until it turns itself off or restarts, or pull the plug when this is so; returns what it said."""
@@ -203,10 +207,11 @@ def test_bookworm_runs_firstrun_and_the_plug_may_be_pulled(release_key: Path, tm
     assert (keyfile.stat().st_mode & 0o777, "ssid=97;59;32;98;\n" in keyfile.read_text()) == (0o600, True)
     container.start(container.installing)
     assert (container.boot / "cuelens" / "first-boot.conf").exists()
+    container.start(container.wiped)
     assert "cuelens: done" in container.start(), "and it restarts, for the read-only root"
     hold_to_a_finished_first_boot(container, container.start())
     asked = (container.root / "var/log/raspi-config").read_text().splitlines()
-    assert asked.count("nonint enable_overlayfs") == 1
+    assert asked.count("nonint enable_overlayfs") == 2
     assert asked[0] == "nonint do_wifi_country DE"
 
 

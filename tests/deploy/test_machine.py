@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ pytestmark = [
 ]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+HOST = "maker@127.0.0.1"
 PROGRAM = "/opt/cuelens/current/venv/bin/cuelens"
 WORKS = f"sudo {PROGRAM} status --json | grep -q '\"frames\": [1-9]'"
 SETTINGS = 'source = "demo"\nsinks = ["terminal"]\n'
@@ -41,16 +43,20 @@ class Device:
 
     def __init__(self, machine: Machine, folder: Path, suite: str, key: Path) -> None:
         self.machine, self.suite, self._folder, self._key = machine, suite, folder, key
+        self.before: list[str] = []  # files before the first installation
         self.settings = folder / "settings.toml"
         self.settings.write_text(SETTINGS)
 
     def deploy(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
         """Run ./deploy.sh COMMAND HOST ARGUMENTS here."""
         command, *rest = words
+        return run(REPOSITORY / "deploy.sh", command, HOST, *rest, **self.environment())
+
+    def environment(self) -> dict[str, str]:
+        """What ./deploy.sh needs to know here."""
         more = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_", "HTTP", "http"))}
         more |= {"HOME": str(self._folder), "PATH": os.environ["PATH"]}
-        more |= {"CUELENS_KEY": str(self._key), "CUELENS_SSH": self.machine.ssh}
-        return run(REPOSITORY / "deploy.sh", command, "maker@127.0.0.1", *rest, **more)
+        return more | {"CUELENS_KEY": str(self._key), "CUELENS_SSH": self.machine.ssh}
 
     def small(self, version: str, behaviour: str = "works") -> Path:
         """A small bundle for it."""
@@ -104,14 +110,17 @@ def give_rsync(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def pushed(device: Device) -> Device:
+def pushed(device: Device) -> Iterator[Device]:
     """... with this checkout pushed to it."""
+    bundles = set((REPOSITORY / "dist").glob("*.tar"))
     done = device.deploy("push", "--settings", device.settings)
     if done.returncode == 78:
         pytest.skip(f"no packages to be had here: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "works" in done.stderr
-    return device
+    yield device
+    for bundle in set((REPOSITORY / "dist").glob("*.tar")) - bundles:
+        bundle.unlink()
 
 
 only_trixie = pytest.mark.parametrize("device", ["trixie"], indirect=True, scope="module")
@@ -296,6 +305,18 @@ def test_rolled_back_by_hand_the_one_before_runs(pushed: Device) -> None:
         assert done.returncode == 0, done.stderr
         assert (pushed.link("current"), pushed.link("good")) == (expected, expected)
         pushed.machine.wait_for(WORKS)
+
+
+@only_trixie
+def test_the_readmes_chapter_works_word_by_word(pushed: Device, tmp_path: Path) -> None:
+    chapter = (REPOSITORY / "README.md").read_text().split("## Onto the device")[1].split("```")[1]
+    commands = re.findall(r"^\$ (.*)$", chapter, re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["push", "status", "logs", "bench", "rollback", "uninstall"]
+    (tmp_path / "deploy.sh").symlink_to(REPOSITORY / "deploy.sh")
+    for command in commands:
+        done = run("sh", "-c", f"cd {tmp_path}; {command.replace('pi@glasses.local', HOST)}", **pushed.environment())
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    assert json.loads((tmp_path / "pi.json").read_text())["frames"] == 300
 
 
 def test_uninstalled_it_leaves_nothing(pushed: Device) -> None:
