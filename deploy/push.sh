@@ -31,7 +31,8 @@ read -ra options <<<"${CUELENS_SSH:-}"
 exec </dev/null  # ssh would take what is meant for others
 
 connect() {  # one connection for all that follows
-    folder=$(mktemp -d)
+    command -v ssh >/dev/null || die 90 "no ssh on this machine; install it with: sudo apt install openssh-client"
+    folder=$(mktemp -d /tmp/cuelens.XXXXXX)  # a socket's path is short
     options+=(-o "ControlPath=$folder/%C" -o ControlMaster=auto -o ControlPersist=60 -o ConnectTimeout=15 -o ServerAliveInterval=15)
     trap 'ssh "${options[@]}" -O exit "$host" 2>/dev/null || :; rm -rf -- "$folder"' EXIT
 }
@@ -162,9 +163,9 @@ push() {
         if [ -n "$settings" ]; then device apply "${words[@]}"; else device prove "${words[@]}"; fi || code=$?
     else
         size=$(stat -Lc %s -- "$bundle")
-        # Packed and packed: what comes here, and what is made of it there, three to four times as much.
-        [ "${facts[free_kib]}" -ge $((size * 5 / 1024)) ] ||
-            die 95 "$host has $((facts[free_kib] / 1024)) MiB free, $((size * 5 / 1048576)) are needed; free some, then push again"
+        # What is sent, and what becomes of it there, five times as much; the installer counts it exactly.
+        [ "${facts[free_kib]}" -ge $((size * 6 / 1024)) ] ||
+            die 95 "$host has $((facts[free_kib] / 1024)) MiB free, $((size * 6 / 1048576)) are needed; free some, then push again"
         if [ -n "$signers" ]; then
             remote "cat >$inbox/allowed_signers" <"$signers"
         elif [ "${facts[signers]}" = no ]; then

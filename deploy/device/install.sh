@@ -230,8 +230,9 @@ take_back_settings() {  # of releases that are not the current one
 
 restart() {
     systemctl daemon-reload
+    systemctl stop cuelens.service  # waited for: the old process must not be taken for the new one
     systemctl reset-failed cuelens.service 2>/dev/null || :
-    systemctl restart --no-block cuelens.service
+    systemctl start --no-block cuelens.service
 }
 
 complaint() {  # VERSION: what is missing for it to work; nothing where it works
@@ -452,10 +453,8 @@ make_whole() {
 put_settings() {
     if [ -n "$given_settings" ]; then
         ! cmp -s -- "$given_settings" "$settings" || return 0
-        if [ -e "$settings" ]; then
-            replace "$settings.old" <"$settings"
-            [ "$(version_of current)" = "$version" ] || replace "$base/before-$version" <"$settings"
-        fi
+        [ ! -e "$settings" ] || replace "$settings.old" <"$settings"
+        [ "$(version_of current)" = "$version" ] || { cat -- "$settings" 2>/dev/null || :; } | replace "$base/before-$version"
         replace "$settings" <"$given_settings"
         changed=yes
     elif [ ! -e "$settings" ]; then  # with nothing set: a later release has other defaults, perhaps, and settings of another name

@@ -140,7 +140,8 @@ def small_bundle(
 def enter(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command inside a root, with processes and a /tmp of its own; all that it started ends with it."""
     script = """
-        mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/tmp" || exit 125
+        mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/tmp" &&
+            mount -t tmpfs tmpfs "$0/dev/shm" || exit 125
         chroot "$0" "$@"
         exit $?  # not by exec: the first process of a space cannot be killed from within
     """

@@ -110,14 +110,17 @@ def give_rsync(root: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def pushed(device: Device) -> Device:
+def pushed(device: Device) -> Iterator[Device]:
     """... with this checkout pushed to it."""
+    bundles = set((REPOSITORY / "dist").glob("*.tar"))
     done = device.deploy("push", "--settings", device.settings)
     if done.returncode == 78:
         pytest.skip(f"no packages to be had here: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "works" in done.stderr
-    return device
+    yield device
+    for bundle in set((REPOSITORY / "dist").glob("*.tar")) - bundles:
+        bundle.unlink()
 
 
 only_trixie = pytest.mark.parametrize("device", ["trixie"], indirect=True, scope="module")
