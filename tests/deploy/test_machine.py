@@ -237,13 +237,24 @@ def test_a_bad_release_goes_back_by_itself_and_says_why(pushed: Device, behaviou
 
 
 @only_trixie
-def test_a_wrongly_signed_bundle_is_refused_over_ssh(pushed: Device, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arrived", ["nothing", "its first half", "something else"])
+def test_a_wrongly_signed_bundle_is_refused_over_ssh_whatever_of_it_arrived_before(
+    pushed: Device, tmp_path: Path, arrived: str
+) -> None:
+    """Refused as signed by another: had it not arrived whole, it would be as damaged."""
     version, pid = pushed.link("current"), pushed.show("MainPID")
     other = make_key(tmp_path / "other")
     bundle = small_bundle(tmp_path, other, pip_wheel(pushed.machine.root), "8.0", suite=pushed.suite)
+    inbox = "/home/maker/.cache/cuelens"
+    if arrived != "nothing":
+        half = bundle.stat().st_size // 2
+        content = bundle.read_bytes()[:half] if arrived == "its first half" else b"x" * half
+        pushed.machine.ask(f"mkdir -p {inbox}; touch {inbox}/{bundle.name}")
+        (pushed.machine.root / inbox.lstrip("/") / bundle.name).write_bytes(content)
     done = pushed.deploy("push", "--bundle", bundle)
     assert (done.returncode, "signed by a key that is not in" in done.stderr) == (98, True), done.stderr
     assert (pushed.link("current"), pushed.show("MainPID")) == (version, pid)
+    assert pushed.machine.say(f"ls {inbox}").returncode != 0
 
 
 CUTS = [  # and what runs when the power is back
