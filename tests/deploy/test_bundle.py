@@ -460,6 +460,7 @@ class Checkout:
             "PIP_FIND_LINKS": str(self.index),
             "PIP_CONFIG_FILE": os.devnull,
             "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z",
         }
         self.root.mkdir()
         skip = shutil.ignore_patterns("__pycache__", "locks", "device")
@@ -487,7 +488,7 @@ class Checkout:
     def commit(self) -> None:
         self.git("init", "--quiet")
         self.git("add", "--all")
-        self.git("commit", "--quiet", "--message=all", "--date=2026-01-02T03:04:05Z")
+        self.git("commit", "--quiet", "--message=all")
 
     def start(self, *words: str, prefix: tuple[str, ...] = (), **extra: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -674,9 +675,8 @@ def test_stopped_in_the_middle_it_leaves_nothing(checkout: Checkout) -> None:
     tools, begun = checkout.folder / "tools", checkout.folder / "begun"
     tools.mkdir()
     stand_in = tools / "ssh-keygen"
-    stand_in.write_text(
-        f'#!/bin/sh\ncase "$*" in *sign*) touch {begun}; exec sleep 60 ;; esac\nexec {shutil.which("ssh-keygen")} "$@"\n'
-    )
+    real = shutil.which("ssh-keygen")
+    stand_in.write_text(f'#!/bin/sh\ncase "$*" in *sign*) touch {begun}; exec sleep 60 ;; esac\nexec {real} "$@"\n')
     stand_in.chmod(0o755)
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         begun.unlink(missing_ok=True)
