@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.command import command
 from edge.config import SENSITIVITIES, CueSettings, Settings, check, load_settings, with_sensitivity
@@ -19,6 +21,10 @@ from edge.errors import CuelensError, SettingsInvalid
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sources import SOURCES, open_source
+from edge.status import SERVICE_SOCKET, StatusServer, ask, default_socket, describe_status, own_version, tell_status
+
+if TYPE_CHECKING:
+    from edge.model import ExpressionModel
 
 DEMO_SECONDS = 20.0
 
@@ -39,6 +45,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
         sub.add_argument("--threads", type=int, help="of the interpreter; more than 1 is rarely faster")
         sub.add_argument("--seconds", type=float, help="end after this long")
         sub.add_argument("--saved", type=Path, help="file for settings that are changed and saved while it runs")
+        sub.add_argument("--status", type=Path, metavar="PATH", help="socket to answer `cuelens status` at")
         sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     stills = commands.add_parser("faces", help="find the faces in pictures")
     stills.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE", help="a picture: .jpg, .png, .webp, ...")
@@ -57,11 +64,16 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     again.add_argument("--seconds", type=float, default=math.inf, help="... and lasts; default to the end")
     again.add_argument("--json", action="store_true", help="print the counts as JSON")
     again.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    status = commands.add_parser("status", help="how the running Cuelens is doing")
+    status.add_argument("--socket", type=Path, default=SERVICE_SOCKET, help="of the run; default %(default)s")
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    status.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    if args.command == "replay":
-        return _replay(args)
-    if args.command == "faces":
-        return _find_faces(args)
+    return _COMMANDS[args.command](args)
+
+
+def _run(args: argparse.Namespace) -> int:
+    """Run the loop, or its demo, and say how it went."""
     control = Control(_settings(args), args.saved or _saved_by_systemd())
     try:
         control.load()
@@ -72,25 +84,28 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     from edge.model import ExpressionModel
 
     tame_opencv()
-    model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
-    source = open_source(settings.source, live=settings.pace == "live")
-    try:
-        sinks = open_sinks(settings.sinks, control)
-    except BaseException:
-        source.close()
-        raise
-    truth = None
-    if args.command == "demo":
-        from edge.sinks.truth import TruthSink
-        from edge.sources.demo import DemoSource
+    with contextlib.ExitStack() as closing:
+        model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
+        if status := _open_status(args.status, control, model):
+            closing.callback(status.close)
+        source = open_source(settings.source, live=settings.pace == "live")
+        try:
+            sinks = open_sinks(settings.sinks, control)
+        except BaseException:
+            source.close()
+            raise
+        truth = None
+        if args.command == "demo":
+            from edge.sinks.truth import TruthSink
+            from edge.sources.demo import DemoSource
 
-        assert isinstance(source, DemoSource)
-        truth = TruthSink(source, settings.cue)
-        sinks.append(("truth", truth))
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    outcome = run(control, source, model, sinks, stop, args.seconds, reopen=lambda spec: open_sink(spec, control))
+            assert isinstance(source, DemoSource)
+            truth = TruthSink(source, settings.cue)
+            sinks.append(("truth", truth))
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        outcome = run(control, source, model, sinks, stop, args.seconds, reopen=lambda spec: open_sink(spec, control))
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
     print(outcome.health.summary(), file=out)
@@ -99,6 +114,28 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     if outcome.failures and args.debug:
         raise outcome.failures[0]  # with the traceback of the thread it came from
     return outcome.failures[0].exit_code if outcome.failures else 0
+
+
+def _open_status(path: Path | None, control: Control, model: ExpressionModel) -> StatusServer | None:
+    """Answer at `path`, or where systemd wants it; there, what is in the way must not stop the cue."""
+    where = path or default_socket()
+    if where is None:
+        return None
+    version = own_version()
+    try:
+        return StatusServer(where, lambda: tell_status(control, model, version))
+    except CuelensError as error:
+        if path:
+            raise
+        print(f"cuelens: {error}; going on without a status", file=sys.stderr)
+        return None
+
+
+def _status(args: argparse.Namespace) -> int:
+    """Ask the running one, and print what it says."""
+    told = ask(args.socket)
+    print(json.dumps(told) if args.json else describe_status(told))
+    return 0
 
 
 def _find_faces(args: argparse.Namespace) -> int:
@@ -148,8 +185,15 @@ def _saved_by_systemd() -> Path | None:
     return Path(folder) / "settings.toml" if folder else None
 
 
+def _settings_by_systemd() -> Path | None:
+    folder = os.environ.get("CONFIGURATION_DIRECTORY")
+    path = Path(folder, "cuelens.toml") if folder else None
+    return path if path and path.exists() else None  # a device whose settings were lost still shows cues
+
+
 def _settings(args: argparse.Namespace) -> Settings:
-    settings = load_settings(args.config) if getattr(args, "config", None) else Settings()
+    config = args.config or _settings_by_systemd() if args.command == "run" else None
+    settings = load_settings(config) if config else Settings()
     if args.command == "demo":
         settings = replace(settings, source=f"demo:{args.seed}")
         args.seconds = DEMO_SECONDS if args.seconds is None else args.seconds
@@ -167,3 +211,6 @@ def _settings(args: argparse.Namespace) -> Settings:
     if args.seconds is not None and not args.seconds > 0:
         raise SettingsInvalid(f"--seconds is {args.seconds}; it must be more than 0")
     return settings
+
+
+_COMMANDS = {"run": _run, "demo": _run, "faces": _find_faces, "replay": _replay, "status": _status}

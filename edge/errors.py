@@ -215,6 +215,18 @@ class MemoryShort(CuelensError, MemoryError):
     exit_code = 62
 
 
+class CheckFailed(CuelensError, RuntimeError):
+    """`cuelens check` found something that must be done."""
+
+    exit_code = 63
+
+
+class NotRunning(CuelensError, ConnectionError):
+    """No running Cuelens answers at its socket."""
+
+    exit_code = 64
+
+
 class InputMisread(GateFailed):
     """A converted network sees other pixels than the float one: scaled, shifted, turned, channels swapped."""
 

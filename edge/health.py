@@ -15,29 +15,45 @@ from edge.types import Cue, Face, Work
 
 RECENT = 60  # frames that the present rate is of
 KEPT = 9_000  # latencies a stage: five minutes at 30 fps, 0.3 MB
+CHANGES = 200  # newest changes of the cue
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
+_PLATFORM = Path("/sys/devices/platform")
 NO_WORK = Work()
 _STATUS = Path("/proc/self/status")
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
     """Return the value that `percent` of `values` do not exceed (nearest rank); 0 for none."""
-    ranked = sorted(values)
-    return ranked[max(0, -(-len(ranked) * percent // 100).__trunc__() - 1)] if ranked else 0.0
+    return _ranked_percentile(sorted(values), percent)
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
     """Return p50, p95 and p99 of `values`, in their unit, to three digits."""
-    return {f"p{percent}": round(percentile(values, percent), 3) for percent in (50, 95, 99)}
+    ranked = sorted(values)
+    return {f"p{percent}": round(_ranked_percentile(ranked, percent), 3) for percent in (50, 95, 99)}
+
+
+def _ranked_percentile(ranked: Sequence[float], percent: float) -> float:
+    return ranked[max(0, -(-len(ranked) * percent // 100).__trunc__() - 1)] if ranked else 0.0
 
 
 def peak_rss_mb() -> float:
     """Return the most memory this process has held, in MB of 10^6 bytes."""
+    # getrusage's maximum begins with the memory of whoever started this process; this one is our own.
+    own = _memory_mb("VmHWM:")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 if own is None else own
+
+
+def rss_mb() -> float | None:
+    """Return the memory this process holds, in MB of 10^6 bytes; None where the system does not tell."""
+    return _memory_mb("VmRSS:")
+
+
+def _memory_mb(key: str) -> float | None:
     try:
-        # getrusage's maximum begins with the memory of whoever started this process; this one is our own.
-        kib = int(_STATUS.read_text(encoding="ascii", errors="replace").partition("VmHWM:")[2].split()[0])
+        kib = int(_STATUS.read_text(encoding="ascii", errors="replace").partition(key)[2].split()[0])
     except (OSError, ValueError, IndexError):
-        kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return None
     return kib * 1024 / 1e6
 
 
@@ -47,6 +63,20 @@ def temperature_c() -> float | None:
         return int(_THERMAL.read_text()) / 1000
     except (OSError, ValueError):
         return None
+
+
+def throttled(platform: Path = _PLATFORM) -> str | None:
+    """Return the Raspberry Pi firmware's throttling bits in hex, None on other boards.
+
+    The kernel calls this file deprecated, but its successor in hwmon knows the voltage alone, and vcgencmd needs a
+    device that the service has not.
+    """
+    for path in platform.glob("soc*/soc*:firmware/get_throttled"):
+        try:
+            return f"0x{int(path.read_text(), 16):x}"
+        except (OSError, ValueError):
+            return None
+    return None
 
 
 @dataclass(slots=True)
@@ -65,6 +95,11 @@ class Health:
 
     def __init__(self, runtime: str) -> None:
         self.runtime = runtime
+        self.begun = time.monotonic()
+        self.cue: Cue | None = None  # the newest
+        self.changes: deque[tuple[float, str]] = deque(maxlen=CHANGES)  # monotonic, what was shown from then on
+        self.inferences = 0  # the one that proves the model at the start included
+        self.watchdog = 0  # times that a service manager's was fed
         self.frames = 0
         self.frames_with_face = 0
         self.unread = 0  # faces left for a later frame to read, summed over frames
@@ -75,7 +110,6 @@ class Health:
         self.first: float | None = None  # monotonic, of the first cue
         self.last = 0.0
         self._recent: deque[float] = deque(maxlen=RECENT)  # monotonic, of the newest cues
-        self._shown: tuple[str, str | None] | None = None
         self._cpu = time.process_time()
         self._stages: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
@@ -96,20 +130,26 @@ class Health:
         self.frames_with_face += bool(faces)
         self.unread += work.unread
         self.most_behind = max(self.most_behind, work.behind)
-        if (cue.state, cue.expression) != self._shown:
-            self._shown = (cue.state, cue.expression)
-            self.cues[cue.expression or cue.state] += 1
+        self.show(cue, now)
         for stage, milliseconds in latency_ms.items():
             self.record(stage, milliseconds)
+
+    def show(self, cue: Cue, now: float) -> None:
+        """Take the cue that is shown from `now` (monotonic) on, with a frame or without one."""
+        before, self.cue = self.cue, cue
+        if before is None or (cue.state, cue.expression) != (before.state, before.expression):
+            self.cues[cue.expression or cue.state] += 1
+        if before is None or cue.shown != before.shown:
+            self.changes.append((now, cue.shown))
 
     def measurements(self) -> dict[str, list[float]]:
         """Return the last KEPT measurements of each stage, oldest first, in milliseconds."""
         with self._lock:
             return {name: list(values) for name, values in self._stages.items()}
 
-    def percentiles(self) -> dict[str, dict[str, float]]:
-        """Return p50, p95 and p99 by stage, in milliseconds."""
-        return {name: percentiles(values) for name, values in self.measurements().items()}
+    def percentiles(self, newest: int = KEPT) -> dict[str, dict[str, float]]:
+        """Return p50, p95 and p99 by stage, of the newest measurements, in milliseconds."""
+        return {name: percentiles(values[-newest:]) for name, values in self.measurements().items()}
 
     @property
     def fps(self) -> float:

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from edge.config import FaceSettings
 from edge.control import Control
 from edge.cue import CuePolicy
@@ -32,6 +34,7 @@ REPEAT = 1.0  # seconds after which sinks are told again that the camera is lost
 STALL = 1.0  # seconds without a frame until the wearer is told
 CLOCK_STEP = 0.002  # seconds by which frames come early
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds until a sink that failed is opened again; doubles in between
+TOLD = 10.0  # seconds between the status lines for the service manager
 END = 3.0  # seconds a thread may take to end before it is named and left behind
 
 
@@ -310,6 +313,7 @@ def run(
     capture = _Capture(source, health)
     failures: list[CuelensError] = []
     begun = heard = time.monotonic()
+    told = -math.inf  # when the service manager was last told how it goes
     clock: float | None = None  # the capture clock's newest instant
     lost_camera = paused = False
     repeated = -math.inf  # when a cue without a frame was last given to the sinks
@@ -321,12 +325,24 @@ def run(
     def publish_cue(cue: Cue) -> None:
         nonlocal repeated
         repeated = time.monotonic()
+        health.show(cue, repeated)
         publish(Update(None, (), (), labels, cue, {}, capture.slot.dropped, settings=settings.cue))
 
     def now_of_frames(now: float) -> float:
         return now if source.live or clock is None else clock
 
+    def alive() -> None:
+        nonlocal told
+        state, now = "WATCHDOG=1", time.monotonic()
+        if now - told > TOLD and health.cue is not None:
+            told = now
+            state += f"\nSTATUS={health.recent_fps:.1f} fps, {health.cue.shown}"
+        health.watchdog += notify(state)
+
     try:
+        # A device that sees nobody has shown that its network runs, and the first face need not wait for it to warm up.
+        model.read(np.zeros((model.contract.side, model.contract.side), np.uint8))
+        health.inferences += 1
         notify("READY=1")
         while not stop.is_set() and (seconds is None or time.monotonic() - begun < seconds):
             for outlet in list(working):
@@ -356,7 +372,7 @@ def run(
                     lost_camera = True
                 if (lost_camera or paused) and now - repeated > REPEAT:  # a window that hears nothing looks hung
                     publish_cue(policy.pause(now_of_frames(now)) if paused else policy.lose_camera(now))
-                notify("WATCHDOG=1")  # waiting with a deadline is a healthy wait
+                alive()  # waiting with a deadline is a healthy wait
                 continue
             heard, lost_camera = time.monotonic(), False
             # As many digits as the log has: a replay of it then decides alike.
@@ -369,6 +385,7 @@ def run(
                 Reading(face.id, tuple(round(p, 8) for p in model.read(crop)), clock)
                 for face, crop in zip(chosen, crops, strict=True)
             ]
+            health.inferences += len(fresh)
             readings = {face.id: readings[face.id] for face in faces if face.id in readings}
             readings |= {reading.face_id: reading for reading in fresh}
             read = time.monotonic()
@@ -396,7 +413,7 @@ def run(
                     settings.cue,
                 )
             )
-            notify("WATCHDOG=1")
+            alive()
     finally:
         notify("STOPPING=1")
         capture.stop()

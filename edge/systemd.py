@@ -7,13 +7,15 @@ import os
 import socket
 
 
-def notify(state: str) -> None:
-    """Tell systemd `state`; does nothing where no service manager listens."""
+def notify(state: str) -> bool:
+    """Tell systemd `state`; returns whether a service manager took it."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
-        return
+        return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
         channel.setblocking(False)
         # A manager that cannot listen just now must not stop the cue; its watchdog decides.
         with contextlib.suppress(OSError):
             channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+            return True
+    return False

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from edge.backends import find_backend
-from edge.control import Control
 from edge.errors import SinkFailed, SinkUnknown
-from edge.types import Capabilities, Sink, Update
+
+if TYPE_CHECKING:  # the table costs no numpy
+    from edge.control import Control
+    from edge.types import Sink
 
 SINKS = {
     "terminal": "edge.sinks.terminal:TerminalSink",
@@ -34,6 +37,8 @@ def open_sinks(specs: Sequence[str], control: Control) -> list[tuple[str, Sink]]
 
     Raises what `open_sink` raises; then none is left open.
     """
+    from edge.sinks.missing import MissingSink
+
     sinks: list[tuple[str, Sink]] = []
     missing: list[SinkFailed] = []
     try:
@@ -41,7 +46,7 @@ def open_sinks(specs: Sequence[str], control: Control) -> list[tuple[str, Sink]]
             try:
                 sinks.append((spec, open_sink(spec, control)))
             except SinkFailed as error:
-                sinks.append((spec, _Missing(error)))
+                sinks.append((spec, MissingSink(error)))
                 missing.append(error)
         if missing and len(missing) == len(specs):
             raise missing[0]
@@ -50,18 +55,3 @@ def open_sinks(specs: Sequence[str], control: Control) -> list[tuple[str, Sink]]
             sink.close()
         raise
     return sinks
-
-
-class _Missing:
-    """Stands for a sink that could not be opened: it fails at the first update, and is then opened again."""
-
-    capabilities = Capabilities()
-
-    def __init__(self, failure: SinkFailed) -> None:
-        self._failure = failure
-
-    def show(self, update: Update) -> None:
-        raise self._failure
-
-    def close(self) -> None:
-        pass

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from edge.backends import find_backend
 from edge.errors import SourceUnknown
-from edge.types import Source
+
+if TYPE_CHECKING:  # the table costs no numpy
+    from edge.types import Source
 
 SOURCES = {
     "demo": "edge.sources.demo:DemoSource",

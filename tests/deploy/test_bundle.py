@@ -23,7 +23,6 @@ import pytest
 from deploy import bundle as bundles
 from deploy import packages
 from deploy.packages import TARGETS, Failure, Target
-from tests.deploy.conftest import write_wheel
 
 BOOKWORM, TRIXIE = (next(target for target in TARGETS if target.suite == suite) for suite in ("bookworm", "trixie"))
 VERSION = "1.2+g0123456789ab"
@@ -33,6 +32,28 @@ FILES = {
     "cuelens-settle.service": b"[Service]\n",
     "cuelens.toml": b"",
 }
+
+WHEEL = "Wheel-Version: 1.0\nGenerator: by-hand\nRoot-Is-Purelib: true\nTag: {tag}\n"
+
+
+def write_wheel(
+    folder: Path, name: str, version: str = "1.0", tag: str = "py3-none-any", licence: str = "", **files: str
+) -> Path:
+    """Write a wheel that pip installs; `files` are further ones of its .dist-info, `licence` lines of its METADATA."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = f"{name}-{version}.dist-info"
+    content = {
+        f"{name}.py": f"__version__ = {version!r}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{licence}",
+        f"{info}/WHEEL": WHEEL.format(tag=tag),
+        **{f"{info}/{file}": text for file, text in files.items()},
+    }
+    content[f"{info}/RECORD"] = "".join(f"{entry},,\n" for entry in (*content, f"{info}/RECORD"))
+    wheel = folder / f"{name}-{version}-{tag}.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for entry, text in content.items():
+            archive.writestr(entry, text)
+    return wheel
 
 
 @pytest.fixture
@@ -49,8 +70,8 @@ def wheels(tmp_path: Path) -> list[Path]:
 
 
 @pytest.fixture
-def tiny(wheels: list[Path], release_key: Path, tmp_path: Path) -> Path:
-    return bundles.build(VERSION, TRIXIE, wheels, FILES, release_key, tmp_path / "out")
+def tiny(wheels: list[Path], key: Path, tmp_path: Path) -> Path:
+    return bundles.build(VERSION, TRIXIE, wheels, FILES, key, tmp_path / "out")
 
 
 def payload(bundle: Path) -> tarfile.TarFile:
@@ -98,7 +119,7 @@ def test_it_says_what_it_is(tiny: Path) -> None:
     assert text(tiny, "TARGET") == f"trixie {TRIXIE.arch} 3.13\n"
 
 
-def test_built_again_elsewhere_it_is_the_same_bytes(tiny: Path, wheels: list[Path], release_key: Path) -> None:
+def test_built_again_elsewhere_it_is_the_same_bytes(tiny: Path, wheels: list[Path], key: Path) -> None:
     """Another folder, umask, time zone, and wheels of another time and owner's mode, given in another order."""
     folder = tiny.parent.parent / "else where"
     folder.mkdir()
@@ -110,7 +131,7 @@ def test_built_again_elsewhere_it_is_the_same_bytes(tiny: Path, wheels: list[Pat
     os.environ["TZ"] = "Asia/Tokyo"
     time.tzset()
     try:
-        again = bundles.build(VERSION, TRIXIE, copies, dict(reversed(FILES.items())), release_key, folder)
+        again = bundles.build(VERSION, TRIXIE, copies, dict(reversed(FILES.items())), key, folder)
     finally:
         os.umask(before)
         os.environ.pop("TZ")
@@ -199,10 +220,10 @@ def test_no_wheel_is_taken_that_the_target_cannot_run(tag: str, target: Target, 
         refused(79, f"does not run on {target} (Python {target.minor}, glibc 2.", packages.read_wheel, wheel, target)
 
 
-def test_a_damaged_wheel_is_refused(wheels: list[Path], release_key: Path, tmp_path: Path) -> None:
+def test_a_damaged_wheel_is_refused(wheels: list[Path], key: Path, tmp_path: Path) -> None:
     wheels[1].write_bytes(wheels[1].read_bytes()[:100])
     out = tmp_path / "out"
-    refused(79, "not a whole wheel", bundles.build, VERSION, TRIXIE, wheels, FILES, release_key, out)
+    refused(79, "not a whole wheel", bundles.build, VERSION, TRIXIE, wheels, FILES, key, out)
     assert not out.exists() or not list(out.iterdir())
 
 
@@ -232,8 +253,8 @@ def contents(bundle: Path) -> dict[str, bytes]:
     return {name: bundles.read_member(archive, name) for name in archive.getnames()}
 
 
-def test_a_whole_bundle_passes_and_is_listed(tiny: Path, release_key: Path) -> None:
-    told = bundles.verify(tiny, bundles.signers_line(release_key).encode())
+def test_a_whole_bundle_passes_and_is_listed(tiny: Path, key: Path) -> None:
+    told = bundles.verify(tiny, bundles.signers_line(key).encode())
     assert (told.version, told.target) == (VERSION, f"{TRIXIE} 3.13")
     assert told.signer.startswith("SHA256:")
     assert told.sizes == {name: len(content) for name, content in contents(tiny).items()}
@@ -265,14 +286,12 @@ def test_another_makers_bundle_is_refused(tiny: Path, tmp_path: Path) -> None:
     refused(89, "the signature is not good", bundles.verify, tiny, bundles.signers_line(other).encode())
 
 
-def test_a_signature_for_another_purpose_is_refused(tiny: Path, release_key: Path, tmp_path: Path) -> None:
+def test_a_signature_for_another_purpose_is_refused(tiny: Path, key: Path, tmp_path: Path) -> None:
     folder = tmp_path / "mail"
     with tarfile.open(tiny) as outer:
         outer.extractall(folder, filter="data")
     (folder / "payload.tar.sig").unlink()
-    subprocess.run(
-        ["ssh-keygen", "-q", "-Y", "sign", "-f", release_key, "-n", "email", folder / "payload.tar"], check=True
-    )
+    subprocess.run(["ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", "email", folder / "payload.tar"], check=True)
     with tarfile.open(tiny, "w") as outer:
         for name in ("payload.tar.sig", "payload.tar"):
             outer.add(folder / name, name)
@@ -290,9 +309,9 @@ def test_what_is_no_tar_is_refused(tmp_path: Path) -> None:
     refused(89, "not a whole bundle", bundles.verify, tmp_path / "file.tar")
 
 
-def test_what_is_well_signed_is_still_looked_at(tiny: Path, release_key: Path, tmp_path: Path) -> None:
+def test_what_is_well_signed_is_still_looked_at(tiny: Path, key: Path, tmp_path: Path) -> None:
     files = contents(tiny)
-    assert bundles.verify(sealed(release_key, files, tmp_path)).version == VERSION
+    assert bundles.verify(sealed(key, files, tmp_path)).version == VERSION
     cases: dict[str, tuple[dict[str, bytes], str]] = {
         "install.sh has another sha256": ({**files, "install.sh": b"other"}, ""),
         "not the list of its files": ({**files, "extra": b""}, ""),
@@ -302,7 +321,7 @@ def test_what_is_well_signed_is_still_looked_at(tiny: Path, release_key: Path, t
     }
     for words, (changed, link) in cases.items():
         (tmp_path / "payload.tar.sig").unlink(missing_ok=True)
-        refused(89, words, bundles.verify, sealed(release_key, changed, tmp_path, link))
+        refused(89, words, bundles.verify, sealed(key, changed, tmp_path, link))
 
 
 # The key
@@ -333,8 +352,8 @@ def test_the_place_of_the_key_is_the_users_to_name(monkeypatch: pytest.MonkeyPat
     assert bundles.default_key() == Path("/media/stick/key")
 
 
-def test_a_key_that_others_may_read_is_refused(release_key: Path, tmp_path: Path) -> None:
-    key = Path(shutil.copy(release_key, tmp_path))
+def test_a_key_that_others_may_read_is_refused(key: Path, tmp_path: Path) -> None:
+    key = Path(shutil.copy(key, tmp_path))
     key.chmod(0o640)
     refused(77, f"others may read the key (mode 0640); valid is 0600: chmod 600 {key}", bundles.public_key, key)
 
@@ -353,10 +372,10 @@ def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
     refused(77, "No such file", bundles.public_key, tmp_path / "nowhere")
 
 
-def test_a_bundle_names_no_maker(tiny: Path, release_key: Path) -> None:
+def test_a_bundle_names_no_maker(tiny: Path, key: Path) -> None:
     """Neither user nor machine, which ssh-keygen puts into a key's comment."""
     assert len(text(tiny, "allowed_signers").split()) == 4
-    assert str(release_key.parent).encode() not in tiny.read_bytes()
+    assert str(key.parent).encode() not in tiny.read_bytes()
 
 
 # The packages
@@ -518,8 +537,8 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, repository: Path, release_key: Path) -> Checkout:
-    return Checkout(tmp_path, repository, release_key)
+def checkout(tmp_path: Path, repository: Path, key: Path) -> Checkout:
+    return Checkout(tmp_path, repository, key)
 
 
 def test_one_command_makes_the_bundles_of_all_targets_and_says_their_sha256(checkout: Checkout) -> None:
@@ -633,8 +652,8 @@ def test_a_missing_tool_is_told_with_its_package(checkout: Checkout, tool: str) 
     checkout.fails(76, f"no {tool} on this machine; install it with: sudo apt install {package}", PATH=str(tools))
 
 
-def test_an_open_key_is_told(checkout: Checkout, release_key: Path) -> None:
-    key = Path(shutil.copy(release_key, checkout.folder / "key"))
+def test_an_open_key_is_told(checkout: Checkout, key: Path) -> None:
+    key = Path(shutil.copy(key, checkout.folder / "key"))
     key.chmod(0o644)
     checkout.fails(77, f"chmod 600 {key}", CUELENS_KEY=str(key))
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import health
-from edge.health import Health, peak_rss_mb, percentile, percentiles, temperature_c
+from edge.health import Health, peak_rss_mb, percentile, percentiles, temperature_c, throttled
 from edge.types import Cue, Face
 
 FACE = Face(1, (0, 0, 80, 80), 0.0)
@@ -58,6 +58,34 @@ def test_counts_frames_faces_and_how_often_a_cue_came_up() -> None:
     assert measured.fps == pytest.approx(4.0)
     assert measured.measurements() == {"find": [0.0, 1.0, 2.0, 3.0, 4.0]}
     assert measured.percentiles()["find"]["p50"] == 2.0
+
+
+def test_every_change_of_the_cue_is_kept_with_its_time_and_no_more_than_the_newest() -> None:
+    measured = Health("none 0")
+    new, unsure = Cue("unsure", None, 0.0, 0.0, "new"), Cue("unsure", None, 0.0, 0.0, "faint")
+    for t, cue in enumerate([DARK, DARK, new, unsure, SMILE, Cue("paused", None, 0.0, 0.0)]):
+        measured.show(cue, float(t))
+    assert list(measured.changes) == [(0.0, "no_face"), (2.0, "face"), (3.0, "unsure"), (4.0, "smile"), (5.0, "paused")]
+    for t in range(2 * health.CHANGES):
+        measured.show((DARK, SMILE)[t % 2], float(t))
+    assert len(measured.changes) == health.CHANGES
+
+
+@pytest.mark.parametrize(
+    ("folder", "text", "expected"),
+    [
+        ("soc/soc:firmware", "50005\n", "0x50005"),
+        ("soc@107c000000/soc@107c000000:firmware", "0\n", "0x0"),
+        ("soc/soc:firmware", "?", None),
+        ("soc/elsewhere", "0\n", None),
+    ],
+)
+def test_throttling_is_read_where_a_raspberry_pi_has_it(
+    tmp_path: Path, folder: str, text: str, expected: str | None
+) -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "get_throttled").write_text(text)
+    assert throttled(tmp_path) == expected
 
 
 @pytest.mark.parametrize("frames", [0, 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -33,7 +34,10 @@ def test_a_run_says_ready_then_alive_with_every_frame_then_stopping(
             assert process.wait(timeout=30) == 0
     assert heard[0] == "READY=1"
     assert heard[-1] == "STOPPING=1"
-    assert set(heard[1:-1]) == {"WATCHDOG=1"}
+    assert {line.partition("\n")[0] for line in heard[1:-1]} == {"WATCHDOG=1"}
+    told = [line.partition("\n")[2] for line in heard[1:-1] if "\n" in line]
+    assert len(told) == 1  # the next would come ten seconds later
+    assert re.fullmatch(r"STATUS=\d+\.\d fps, (face|no_face|unsure)", told[0])
     assert len(heard) > 10
 
 
@@ -49,3 +53,28 @@ def test_a_manager_that_went_away_stops_nothing(tmp_path: Path, repository: Path
     done = subprocess.run(words, cwd=repository, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "frames," in done.stdout
+
+
+def test_the_services_settings_are_read_where_systemd_says_but_need_not_be_there(
+    tmp_path: Path, repository: Path
+) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        script = "from edge.cli import main; main()"
+        environment = os.environ | {"CONFIGURATION_DIRECTORY": str(tmp_path)}
+        words = ("run", "--seconds", "1", "--pace", "fast", *words)
+        return subprocess.run(
+            [sys.executable, "-c", script, *words],
+            cwd=repository,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert run("--source", "demo").returncode == 0
+    (tmp_path / "cuelens.toml").write_text('source = "demo:x"')
+    done = run()
+    assert (done.returncode, "demo:x: no seed" in done.stderr) == (50, True), done.stderr
+    (tmp_path / "cuelens.toml").write_text('source = "demo"\nsinks = ["log"]')
+    done = run()
+    assert done.stdout.count('"seq"') > 10, done.stderr

@@ -1,0 +1,230 @@
+#!/usr/bin/env bash
+# `deploy.sh push` and what else is done to a device over ssh; the work there is done by device/install.sh, sent along.
+# Exit codes: 90 the device is not reached, 91 no root there, 92 to 96 a device that no release is made for or fits on, and
+# install.sh's own.
+set -euo pipefail
+# shellcheck source=deploy/venv.sh
+source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/venv.sh"
+
+usage() {
+    cat <<'END'
+usage: ./deploy.sh COMMAND [USER@]HOST [ARGUMENTS]
+
+  push       install this checkout's release there, or go back to the former if it does not work
+    --bundle FILE    another release, as ./deploy.sh bundle made it
+    --signers FILE   allowed_signers that it must be signed by; default those that the device knows, at first your own
+    --settings FILE  settings for /etc/cuelens/cuelens.toml, checked before they count
+    --deadline N     seconds in which it must work; default 90
+  status     the releases there, and how the running one is doing
+  logs       what the service said; further arguments go to journalctl: --follow
+  rollback   go back to the release before
+  bench      cuelens-bench there, as JSON on standard output; further arguments go to it: --frames 300
+  uninstall  remove everything there; settings and what was saved stay with --keep-settings
+
+USER needs sudo without a password there, or is root. CUELENS_SSH has options for ssh: CUELENS_SSH="-p 2222 -i KEY".
+END
+}
+
+installer=$root/deploy/device/install.sh
+read -ra options <<<"${CUELENS_SSH:-}"
+exec </dev/null  # ssh would take what is meant for others
+
+connect() {  # one connection for all that follows
+    folder=$(mktemp -d)
+    options+=(-o "ControlPath=$folder/%C" -o ControlMaster=auto -o ControlPersist=60 -o ConnectTimeout=15 -o ServerAliveInterval=15)
+    trap 'ssh "${options[@]}" -O exit "$host" 2>/dev/null || :; rm -rf -- "$folder"' EXIT
+}
+
+remote() {  # COMMAND: by the shell there
+    local code=0
+    ssh "${options[@]}" -- "$host" "$1" || code=$?
+    [ "$code" != 255 ] || die 90 "$host is not reached (ssh's words are above); try: ssh ${CUELENS_SSH:+$CUELENS_SSH }$host"
+    return "$code"
+}
+
+device() {  # COMMAND [ARGUMENTS...]: install.sh there, as root
+    local words
+    printf -v words ' %q' "$@"
+    remote "${sudo}bash -s$words" <"$installer"
+}
+
+find_root() {  # sets $sudo
+    # shellcheck disable=SC2016  # for the shell there
+    case $(remote '[ "$(id -u)" = 0 ] && echo root || { sudo -n true 2>/dev/null && echo sudo; } || id -un') in
+    root) sudo="" ;;
+    sudo) sudo="sudo -n " ;;
+    "") exit 90 ;;
+    *) die 91 "$host may not use sudo there without a password; log in there and allow it: echo \"\$USER ALL=(ALL) NOPASSWD: ALL\" | sudo tee /etc/sudoers.d/cuelens, or push as root@" ;;
+    esac
+}
+
+read_facts() {  # sets $facts
+    local line
+    while read -r line; do facts[${line%%=*}]=${line#*=}; done < <(remote "bash -s facts" <"$installer")
+    [ -n "${facts[arch]:-}" ] || exit 90
+    say "$host: ${facts[board]:-${facts[arch]}}, ${facts[system]}, Python ${facts[python]:-none}, $((facts[free_kib] / 1024)) MiB free, cameras: ${facts[cameras]:-none}, groups: ${facts[groups]:-none}"
+}
+
+check_device() {
+    case ${facts[arch]} in
+    aarch64 | x86_64) ;;
+    *) die 92 "$host is ${facts[arch]}; valid are aarch64 and x86_64: a Raspberry Pi needs the 64-bit Raspberry Pi OS" ;;
+    esac
+    local wanted
+    case ${facts[suite]} in
+    bookworm) wanted=3.11 ;;
+    trixie) wanted=3.13 ;;
+    *) die 93 "$host has ${facts[system]:-no system that says its name}; valid are Raspberry Pi OS and Debian, Bookworm or Trixie" ;;
+    esac
+    [ "${facts[python]}" = "$wanted" ] || die 94 "$host: python3 is ${facts[python]:-missing}, ${facts[suite]}'s own is $wanted; make that the first again: sudo apt install python3"
+    [ "${facts[file_system]}" = writable ] || die 96 "$host: the root file system is ${facts[file_system]}; nothing installed would stay: make it writable first (raspi-config, Performance Options, Overlay File System)"
+    [ "${facts[systemd]}" = running ] || die 93 "$host does not run systemd; valid are Raspberry Pi OS and Debian"
+}
+
+python_here() { PYTHONPATH=$root:$root/.venv/backend "$root/.venv/bin/python" -P "$@"; }
+
+make_bundle() {  # sets $bundle
+    local version
+    version=$(python_here -c 'from deploy.packages import project_version; print(project_version()[0])')
+    bundle=$root/dist/cuelens-$version-${facts[suite]}-${facts[arch]}.tar
+    # Without git a version says nothing of what is in it.
+    [ -e "$bundle" ] && [ -e "$root/.git" ] || "$root/deploy/bundle.sh" --suite "${facts[suite]}" --arch "${facts[arch]}" >&2
+}
+
+bundle_version() { tar -xOf "$1" payload.tar 2>/dev/null | tar -xO VERSION 2>/dev/null || :; }
+
+show_progress() {  # BYTES: passes standard input on
+    if [ -t 2 ] && [ -x "$root/.venv/bin/python" ]; then
+        "$root/.venv/bin/python" -m tqdm --bytes --total "$1" --desc "deploy.sh: sending" --leave False
+    else
+        cat
+    fi
+}
+
+upload() {  # FILE: to $inbox there; goes on where a connection broke
+    local name=${1##*/} size have sum
+    size=$(stat -Lc %s -- "$1")
+    if [ -n "${facts[rsync]}" ] && command -v rsync >/dev/null; then
+        local progress=() shell
+        [ ! -t 2 ] || progress=(--info=progress2)
+        printf -v shell ' %q' "${options[@]}"
+        rsync --partial --inplace --copy-links "${progress[@]}" --rsh "ssh$shell" -- "$1" "$host:$inbox/$name" >&2 ||
+            die 90 "$host: rsync could not send ${1##*/} (its words are above); push again, it goes on where it stopped"
+        return
+    fi
+    sum=$(sha256sum <"$1")
+    have=$(remote "stat -c %s $inbox/$name 2>/dev/null || echo 0")
+    while :; do
+        [ "$have" -lt "$size" ] || have=0
+        [ "$have" != 0 ] || remote "rm -f $inbox/$name"
+        tail -c "+$((have + 1))" -- "$1" | show_progress "$((size - have))" | remote "cat >>$inbox/$name" ||
+            die 90 "$host: ${1##*/} could not be sent; push again, it goes on where it stopped"
+        [ "$(remote "sha256sum <$inbox/$name")" != "$sum" ] || return 0
+        [ "$have" != 0 ] || die 90 "$host: ${1##*/} arrived damaged; check the network and the card there, then push again"
+        have=$size  # what was there was of another file
+    done
+}
+
+push() {
+    local bundle="" signers="" settings="" deadline="" size words=()
+    local -A facts
+    while [ $# != 0 ]; do
+        case $1 in
+        --bundle | --signers | --settings | --deadline)
+            [ $# -ge 2 ] || die 2 "$1 needs a value"
+            local "${1#--}=$2"
+            shift
+            ;;
+        *) die 2 "unknown argument '$1'; valid are --bundle, --signers, --settings and --deadline" ;;
+        esac
+        shift
+    done
+    local file
+    for file in "$bundle" "$signers" "$settings"; do [ -z "$file" ] || [ -r "$file" ] || die 2 "$file: no file that can be read"; done
+    read_facts
+    check_device
+    find_root
+    environment .venv device
+    [ -n "$bundle" ] || make_bundle
+    [ -z "$deadline" ] || words+=(--deadline "$deadline")
+    version=$(bundle_version "$bundle")
+    inbox=$(remote 'mkdir -p ~/.cache/cuelens && chmod 700 ~/.cache/cuelens && cd ~/.cache/cuelens && pwd')
+    [[ $inbox =~ ^/[A-Za-z0-9/._-]+$ ]] || die 90 "$host: the home folder is '$inbox'; valid are names of letters, digits, dots and dashes"
+    if [ -n "$settings" ]; then
+        remote "cat >$inbox/cuelens.toml" <"$settings"
+        words+=(--settings "$inbox/cuelens.toml")
+    fi
+    if [ -n "$version" ] && [ "$version" = "${facts[current]}" ] && [ "$version" = "${facts[good]}" ]; then
+        say "$version is there already"
+        if [ -n "$settings" ]; then device apply "${words[@]}"; else device prove "${words[@]}"; fi
+    else
+        size=$(stat -Lc %s -- "$bundle")
+        # Packed and packed: what comes here, and what is made of it there, three to four times as much.
+        [ "${facts[free_kib]}" -ge $((size * 5 / 1024)) ] ||
+            die 95 "$host has $((facts[free_kib] / 1024)) MiB free, $((size * 5 / 1048576)) are needed; free some, then push again"
+        if [ -n "$signers" ]; then
+            remote "cat >$inbox/allowed_signers" <"$signers"
+        elif [ "${facts[signers]}" = no ]; then
+            python_here -c 'from deploy.bundle import default_key, signers_line; print(end=signers_line(default_key()))' | remote "cat >$inbox/allowed_signers"
+        fi
+        [ -z "$signers" ] && [ "${facts[signers]}" != no ] || words+=(--signers "$inbox/allowed_signers")
+        say "sending $version, $((size / 1048576)) MiB"
+        upload "$bundle"
+        device install "$inbox/${bundle##*/}" "${words[@]}"
+    fi
+    remote "rm -rf $inbox; rmdir ~/.cache 2>/dev/null || :"
+}
+
+bench() {  # ARGUMENTS...: what it needs beyond a release is sent along; the service is stopped for so long
+    local there words
+    printf -v words ' %q' "$@"
+    find_root
+    there=$(remote 'mktemp -d')
+    tar -c -C "$root" benchmarks/{__init__,bench,machine,schema}.py | remote "tar -x -C $there"
+    remote "trap '${sudo}systemctl start cuelens.service; rm -rf $there' EXIT
+        ${sudo}systemctl stop cuelens.service && cd $there && PYTHONDONTWRITEBYTECODE=1 /opt/cuelens/current/venv/bin/python -m benchmarks.bench --json$words"
+}
+
+command=${1:-help} host=${2:-}
+case $command in
+push | status | logs | rollback | bench | uninstall) ;;
+*)
+    usage
+    exit 0
+    ;;
+esac
+case $host in
+-h | --help)
+    usage
+    exit 0
+    ;;
+"" | -*) die 2 "$command needs a [USER@]HOST; see ./deploy.sh $command --help" ;;
+esac
+shift 2
+connect
+case $command in
+push) push "$@" ;;
+bench) bench "$@" ;;
+*)
+    find_root
+    case $command in
+    status)
+        device status
+        remote "${sudo}/opt/cuelens/current/venv/bin/cuelens status"
+        ;;
+    logs)
+        [ $# != 0 ] || set -- --lines=100
+        printf -v words ' %q' "$@"
+        remote "${sudo}journalctl --unit=cuelens.service --no-pager$words"
+        ;;
+    rollback) device rollback "$@" ;;
+    uninstall)
+        case ${1:-} in
+        "") device remove --all ;;
+        --keep-settings) device remove ;;
+        *) die 2 "unknown argument '$1'; valid is --keep-settings" ;;
+        esac
+        ;;
+    esac
+    ;;
+esac

@@ -1,0 +1,255 @@
+"""What a running Cuelens says of itself over a local socket: whoever connects is told one JSON object."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import NotRunning, SettingsInvalid, SinkUnwritable
+from edge.files import sink_error
+
+if TYPE_CHECKING:
+    from edge.control import Control
+    from edge.model import ExpressionModel
+
+SERVICE_SOCKET = Path("/run/cuelens/status.sock")  # of the unit: its RuntimeDirectory
+MODE = 0o660  # the service's user and its group: what somebody's face shows is not for every program
+LONGEST = 107  # bytes of a socket's address, unix(7)
+FRESH = 0.25  # seconds for which an answer is given again: whoever asks all the time costs the loop no more than this
+PAUSE = 0.05  # seconds between two answers
+SEND_DEADLINE = 0.5  # seconds in which an asker takes its answer
+ASK_DEADLINE = 3.0  # seconds
+MOST = 1 << 20  # bytes of an answer
+NEWEST = 1800  # measurements that latencies are of: a minute at 30 frames a second
+
+
+class StatusServer:
+    """Answers on a thread of its own, to one asker at a time; what an asker sends is not read."""
+
+    def __init__(self, path: Path, tell: Callable[[], Mapping[str, Any]]) -> None:
+        """Listen at `path`, in the place of a socket that nobody answers at any more.
+
+        Raises SettingsInvalid for a path too long, SinkUnwritable or DiskFull where none can be made.
+        """
+        self.path = path
+        self._tell = tell
+        self._closing = threading.Event()
+        check_address(path)
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _make_way(path)
+            os.fchmod(self._listener.fileno(), 0o600)  # what bind() makes, whatever the umask
+            self._listener.bind(str(path))
+            path.chmod(MODE)
+            self._listener.listen(8)
+            self._made = path.stat().st_ino
+        except OSError as error:
+            self._listener.close()
+            raise error if isinstance(error, SinkUnwritable) else sink_error(path, error) from error
+        self._thread = threading.Thread(target=self._run, name="status", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        answer, told = b"", float("-inf")
+        with self._listener:
+            while not self._closing.is_set():
+                try:
+                    asker, _ = self._listener.accept()
+                except OSError:
+                    if self._closing.wait(PAUSE):  # how close() wakes us
+                        return
+                    continue
+                with asker, contextlib.suppress(OSError):  # one that went away or does not listen
+                    if time.monotonic() - told > FRESH:
+                        answer, told = json.dumps(self._tell()).encode() + b"\n", time.monotonic()
+                    asker.settimeout(SEND_DEADLINE)
+                    asker.sendall(answer)
+                self._closing.wait(PAUSE)
+
+    def close(self) -> None:
+        """Answer no more, and take the socket away; may be called twice."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(SEND_DEADLINE + 1)
+        with contextlib.suppress(OSError):
+            if self.path.stat().st_ino == self._made:  # not that of a run that took our place
+                self.path.unlink()
+
+
+def check_address(path: Path) -> None:
+    """Raise SettingsInvalid for a path that is no socket's address."""
+    length = len(os.fsencode(path))
+    if length > LONGEST:
+        raise SettingsInvalid(f"{path}: {length} bytes; a socket's address holds {LONGEST}: choose a shorter path")
+
+
+def _make_way(path: Path) -> None:
+    """Remove a socket that nobody listens at; raises SinkUnwritable where somebody does, or where it is no socket."""
+    if not os.path.lexists(path):
+        return
+    if not path.is_socket():
+        raise SinkUnwritable(f"{path}: is there, and no socket; choose another path")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asker:
+        asker.settimeout(SEND_DEADLINE)
+        try:
+            asker.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+            return
+        except TimeoutError:
+            pass
+    raise SinkUnwritable(f"{path}: another Cuelens answers there; end it, or choose another path")
+
+
+def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[str, Any]:
+    """Return the run as JSON-ready values: seconds, degrees Celsius, MB of 10^6 bytes; None where nothing is known."""
+    from edge.health import peak_rss_mb, rss_mb, temperature_c, throttled
+
+    now = time.monotonic()
+    health, held_mb = control.health, rss_mb()
+    told: dict[str, Any] = {"version": version, "state": "starting", "expression": None, "reason": None}
+    if health is not None and (cue := health.cue) is not None:
+        told |= {"state": cue.state, "expression": cue.expression, "reason": cue.reason}
+    told |= {
+        "paused": control.paused,
+        "source": plain(control.settings.source),
+        "model": {"name": model.path.name, "sha256": model.contract.sha256},
+        "runtime": model.runtime,
+        "temperature_c": temperature_c(),
+        "throttled": throttled(),
+        "memory_mb": {"now": held_mb and round(held_mb, 1), "peak": round(peak_rss_mb(), 1)},
+    }
+    if health is None:
+        return told | dict.fromkeys(("uptime", "frames", "inferences", "watchdog", "dropped"), 0)
+    return told | {
+        "uptime": round(now - health.begun, 1),
+        "frames": health.frames,
+        "frames_with_face": health.frames_with_face,
+        "inferences": health.inferences,
+        "watchdog": health.watchdog,
+        "dropped": health.dropped,
+        "fps": round(health.fps, 1),
+        "recent_fps": round(health.recent_fps, 1),
+        "last_frame_age": round(now - health.last, 2) if health.frames else None,
+        "latency_ms": health.percentiles(NEWEST),
+        "sinks": {
+            plain(name): {
+                "state": sink.state,
+                "shown": sink.shown,
+                "missed": sink.missed,
+                "failures": sink.failures,
+                "error": sink.error,
+            }
+            for name, sink in tuple(health.sinks.items())
+        },
+        "cues": dict(health.cues),
+        "changes": [[round(t - health.begun, 2), shown] for t, shown in tuple(health.changes)],
+    }
+
+
+def plain(spec: str) -> str:
+    """Return NAME:ARGUMENT without what logs in to an address."""
+    return re.sub(r"//[^/@]*@", "//", spec)
+
+
+def ask(path: Path) -> dict[str, Any]:
+    """Return what the Cuelens that listens at `path` says; raises NotRunning, or SettingsInvalid for no address."""
+    check_address(path)
+    deadline = time.monotonic() + ASK_DEADLINE
+    answer = b""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
+            channel.settimeout(ASK_DEADLINE)
+            channel.connect(str(path))
+            while (left := deadline - time.monotonic()) > 0 and len(answer) < MOST:
+                channel.settimeout(left)
+                piece = channel.recv(1 << 16)
+                if not piece:
+                    break
+                answer += piece
+    except PermissionError as error:
+        raise NotRunning(f"{path}: {error.strerror}; it is the service's: ask as root, with sudo") from error
+    except OSError as error:
+        why = error.strerror or "no answer"
+        raise NotRunning(
+            f"{path}: {why}; no Cuelens answers there: sudo systemctl start cuelens, or cuelens run --status PATH"
+        ) from error
+    try:
+        told = json.loads(answer)
+    except ValueError as error:
+        raise NotRunning(
+            f"{path}: {len(answer)} bytes that are no status; restart: systemctl restart cuelens"
+        ) from error
+    if not isinstance(told, dict):
+        raise NotRunning(f"{path}: what answers is no Cuelens; name its socket with --socket PATH")
+    return told
+
+
+def describe_status(told: Mapping[str, Any]) -> str:
+    """Say a status in lines for a person; a key that another version does not tell is left out."""
+    rows: list[tuple[str, str]] = []
+
+    def row(name: str, text: str, *keys: str) -> None:
+        if all(told.get(key) is not None for key in keys):
+            rows.append((name, text.format_map(_Known(told))))
+
+    row("cuelens", "{version}, running for {uptime} s", "version", "uptime")
+    cue = told.get("expression") or told.get("state")
+    row("cue", f"{cue}" + (f" ({told['reason']})" if told.get("reason") else ""), "state")
+    row("source", "{source}", "source")
+    row("frames", "{frames}, {dropped} dropped; {recent_fps} a second now, {fps} on the whole", "frames", "fps")
+    row("newest frame", "{last_frame_age} s ago", "last_frame_age")
+    row("inferences", "{inferences}", "inferences")
+    row("watchdog", "fed {watchdog} times", "watchdog")
+    for stage, values in (told.get("latency_ms") or {}).items():
+        if stage in ("find", "read", "total"):
+            rows.append((f"{stage}, ms", ", ".join(f"{name} {value:g}" for name, value in values.items())))
+    for name, sink in (told.get("sinks") or {}).items():
+        error = f", {sink['failures']} failures: {sink['error']}" if sink.get("failures") else ""
+        rows.append((f"sink {name}", f"{sink['state']}, {sink['shown']} shown, {sink['missed']} missed{error}"))
+    if model := told.get("model"):
+        rows.append(("model", f"{model['name']} {model['sha256'][:12]}, {told.get('runtime')}"))
+    row("temperature", "{temperature_c:.0f} degrees Celsius", "temperature_c")
+    row("throttled", "{throttled}", "throttled")
+    if memory := told.get("memory_mb"):
+        rows.append(("memory", f"{memory['now']} MB, {memory['peak']} MB at most"))
+    wide = max(len(name) for name, _ in rows) if rows else 0
+    return "\n".join(f"{name:{wide}}  {text}" for name, text in rows)
+
+
+class _Known(dict[str, Any]):
+    """A table in which what is not there is a question mark."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def own_version() -> str:
+    """Return the version of the release that this process was started from, or of the package."""
+    release = Path(sys.prefix).resolve().parent / "VERSION"  # as the installer lays a release out
+    with contextlib.suppress(OSError):
+        return release.read_text(encoding="utf-8").strip()
+    from importlib.metadata import PackageNotFoundError, version  # 5 MB that a release does without
+
+    try:
+        return version("cuelens")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def default_socket() -> Path | None:
+    """Return where systemd wants a service's socket, None where it did not start us."""
+    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # systemd.exec(5)
+    return Path(folder) / "status.sock" if folder else None

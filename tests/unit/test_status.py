@@ -1,0 +1,317 @@
+"""The status socket: what it tells, and that nobody who asks can stop or slow the loop."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge import status
+from edge.config import Settings
+from edge.control import Control
+from edge.errors import CuelensError, NotRunning, SettingsInvalid, SinkUnwritable
+from edge.health import Health, SinkHealth
+from edge.model import ExpressionModel
+from edge.status import StatusServer, ask, describe_status, own_version, plain, tell_status
+from edge.types import Cue, Face
+
+LEAST_KEYS = {
+    *("version", "state", "expression", "reason", "frames", "inferences", "watchdog", "uptime", "fps", "recent_fps"),
+    *("dropped", "latency_ms", "sinks", "source", "model", "runtime", "temperature_c", "throttled", "memory_mb"),
+    *("last_frame_age", "paused"),
+}
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose path leaves room in a socket's address, as pytest's own may not."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def server(folder: Path) -> Iterator[StatusServer]:
+    served = StatusServer(folder / "status.sock", lambda: {"state": "no_face", "frames": 3})
+    yield served
+    served.close()
+
+
+class Running:
+    """`cuelens run` on the demo, with a status socket, until the end of a with."""
+
+    def __init__(self, repository: Path, *words: str, **environment: str) -> None:
+        script = "from edge.cli import main; main()"
+        words = (sys.executable, "-c", script, "run", "--source", "demo", *words)
+        self.process = subprocess.Popen(
+            words,
+            cwd=repository,
+            env=os.environ | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def end(self) -> str:
+        self.process.send_signal(signal.SIGTERM)
+        out, err = self.process.communicate(timeout=30)
+        assert self.process.returncode == 0, err
+        assert "frames," in out
+        return err
+
+
+def ask_until(path: Path, frames: int) -> dict[str, Any]:
+    """Ask until so many frames are told of."""
+    while True:
+        with contextlib.suppress(NotRunning):
+            told = ask(path)
+            if told["frames"] >= frames:
+                return told
+        time.sleep(0.05)
+
+
+def test_a_run_tells_how_it_is_doing_and_takes_its_socket_away_at_the_end(repository: Path, folder: Path) -> None:
+    path = folder / "status.sock"
+    with Running(repository, "--status", str(path)) as running:
+        told = ask_until(path, 40)
+        assert told.keys() >= LEAST_KEYS
+        assert told["state"] in ("expression", "unsure", "no_face")
+        assert told["inferences"] > 1
+        assert told["latency_ms"].keys() == {"capture", "find", "read", "cue", "total"}
+        assert told["sinks"]["terminal"]["state"] == "working"
+        assert told["model"] == {
+            "name": "emotion.tflite",
+            "sha256": json.loads((repository / "models" / "emotion.json").read_text())["sha256"],
+        }
+        assert told["uptime"] > 0
+        assert 0 <= told["last_frame_age"] < told["uptime"]
+        assert told["changes"][0][1] in ("face", "no_face")
+        again = ask_until(path, told["frames"] + 1)
+        assert again["uptime"] > told["uptime"]
+        assert running.end() == ""
+    assert not path.exists()
+    with pytest.raises(NotRunning, match="sudo systemctl start cuelens"):
+        ask(path)
+
+
+def test_the_services_socket_is_in_its_runtime_directory_and_its_watchdog_is_counted(
+    repository: Path, folder: Path
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(folder / "notify"))
+        threading.Thread(target=lambda: [manager.recv(200) for _ in range(20)], daemon=True).start()
+        places = {"RUNTIME_DIRECTORY": f"{folder}:/elsewhere", "NOTIFY_SOCKET": str(folder / "notify")}
+        with Running(repository, **places) as running:
+            told = ask_until(folder / "status.sock", 10)
+            assert told["watchdog"] >= 1
+            running.end()
+
+
+def test_what_is_in_the_way_of_the_services_socket_does_not_stop_the_cue(repository: Path, folder: Path) -> None:
+    (folder / "status.sock").write_text("not a socket")
+    with Running(repository, "--seconds", "0.5", RUNTIME_DIRECTORY=str(folder)) as running:
+        out, err = running.process.communicate(timeout=30)
+    assert running.process.returncode == 0
+    assert "no socket" in err
+    assert "going on without a status" in err
+    assert "frames," in out
+    assert (folder / "status.sock").read_text() == "not a socket"
+
+
+def test_a_socket_that_was_asked_for_and_cannot_be_made_is_an_error(repository: Path, tmp_path: Path) -> None:
+    words = ("--seconds", "0.5", "--status", str(tmp_path / ("x" * 120)))
+    with Running(repository, *words) as running:
+        _, err = running.process.communicate(timeout=30)
+    assert running.process.returncode == SettingsInvalid.exit_code
+    assert "107" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_only_the_services_user_and_group_may_ask(folder: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        server = StatusServer(folder / "status.sock", dict)
+        mode = stat.S_IMODE((folder / "status.sock").stat().st_mode)
+        server.close()
+    finally:
+        os.umask(before)
+    assert mode == 0o660
+
+
+def test_a_socket_left_behind_is_replaced(folder: Path) -> None:
+    path = folder / "status.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
+        left.bind(str(path))
+    assert path.exists()
+    with pytest.raises(NotRunning):
+        ask(path)
+    server = StatusServer(path, lambda: {"frames": 1})
+    assert ask(path) == {"frames": 1}
+    server.close()
+
+
+def test_a_socket_that_somebody_answers_at_is_not_taken(server: StatusServer) -> None:
+    with pytest.raises(SinkUnwritable, match="another Cuelens"):
+        StatusServer(server.path, dict)
+    assert ask(server.path)["frames"] == 3
+
+
+def test_closing_twice_or_after_another_took_the_place_removes_nothing_of_the_others(server: StatusServer) -> None:
+    server.path.unlink()
+    other = StatusServer(server.path, lambda: {"frames": 9})
+    server.close()
+    server.close()
+    assert ask(server.path) == {"frames": 9}
+    other.close()
+
+
+@pytest.mark.parametrize("path", ["/nowhere/status.sock", "/proc/status.sock"])
+def test_a_place_that_cannot_be_written_is_named(path: str) -> None:
+    with pytest.raises(SinkUnwritable, match=path):
+        StatusServer(Path(path), dict)
+
+
+def test_an_address_too_long_is_told_on_both_sides(folder: Path) -> None:
+    long = folder / ("ü" * 50)
+    for attempt in (lambda: ask(long), lambda: StatusServer(long, dict)):
+        with pytest.raises(SettingsInvalid, match=f"{len(os.fsencode(long))} bytes.*107"):
+            attempt()
+
+
+def test_askers_who_say_much_hear_nothing_or_never_go_do_not_stop_the_next(
+    server: StatusServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "SEND_DEADLINE", 0.1)
+    with contextlib.ExitStack() as held:
+        for _ in range(5):
+            hostile = held.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            hostile.setblocking(False)
+            hostile.connect(str(server.path))
+            with contextlib.suppress(OSError):
+                while True:
+                    hostile.send(b"x" * 65536)
+        gone = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        gone.connect(str(server.path))
+        gone.close()
+        assert ask(server.path)["frames"] == 3
+
+
+def test_an_asker_who_does_not_take_a_long_answer_is_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "SEND_DEADLINE", 0.1)
+    path = folder / "status.sock"
+    server = StatusServer(path, lambda: {"long": "x" * 900_000})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hostile:
+        hostile.connect(str(path))
+        assert len(ask(path)["long"]) == 900_000
+    server.close()
+
+
+def test_who_asks_all_the_time_is_told_the_same_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(status, "FRESH", 1000.0)
+    monkeypatch.setattr(status, "PAUSE", 0.001)
+    server = StatusServer(folder / "s", lambda: asked.append(1) or {"frames": len(asked)})
+    assert [ask(folder / "s")["frames"] for _ in range(10)] == [1] * 10
+    server.close()
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xff\xfe", b"{", b"[1]", b"x" * (1 << 21)])
+def test_whatever_else_answers_is_no_running_cuelens(folder: Path, answer: bytes) -> None:
+    path = folder / "other"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as other:
+        other.bind(str(path))
+        other.listen()
+
+        def reply() -> None:
+            asker, _ = other.accept()
+            with asker, contextlib.suppress(OSError):
+                asker.sendall(answer)
+
+        thread = threading.Thread(target=reply)
+        thread.start()
+        with pytest.raises(NotRunning, match=str(path)):
+            ask(path)
+        thread.join()
+
+
+def test_one_that_never_answers_is_not_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "ASK_DEADLINE", 0.2)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as mute:
+        mute.bind(str(folder / "mute"))
+        mute.listen()
+        with pytest.raises(NotRunning):
+            ask(folder / "mute")
+
+
+def test_nobody_running_is_an_exit_code_of_its_own(repository: Path, folder: Path) -> None:
+    words = [sys.executable, "-c", "from edge.cli import main; main()", "status", "--socket", str(folder / "none")]
+    done = subprocess.run(words, cwd=repository, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (64, "")
+    assert "--status PATH" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def model() -> ExpressionModel:
+    return ExpressionModel()
+
+
+def test_before_the_first_frame_it_is_starting(model: ExpressionModel) -> None:
+    told = tell_status(Control(), model, "1")
+    assert (told["state"], told["frames"], told["watchdog"]) == ("starting", 0, 0)
+    assert "starting" in describe_status(told)
+
+
+def test_a_status_for_a_person_names_what_is_wrong_and_leaves_out_what_is_unknown(model: ExpressionModel) -> None:
+    control = Control(Settings(source="file:rtsp://ada:secret@camera/1"))
+    control.health = health = Health("none 0")
+    health.sinks["oled"] = SinkHealth("waiting", 4, 1, 2, "no display")
+    health.count(Cue("unsure", None, 0.2, 0.0, "away"), [Face(1, (0, 0, 9, 9), 0.0)], {"total": 7.0}, health.begun + 1)
+    text = describe_status(tell_status(control, model, "0.1.0+g0123456789ab"))
+    assert "unsure (away)" in text
+    assert "oled" in text
+    assert "no display" in text
+    assert "secret" not in text
+    assert "rtsp://camera/1" in text
+    assert "temperature" not in text or "degrees" in text
+    assert describe_status({"version": "9", "state": "dreaming"}).split() == ["cue", "dreaming"]
+
+
+def test_what_logs_in_to_an_address_is_not_told() -> None:
+    assert plain("file:http://a:b@c/d") == "file:http://c/d"
+    assert plain("v4l2:/dev/video0") == "v4l2:/dev/video0"
+
+
+def test_a_release_says_its_own_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = tmp_path / "releases" / "0.1.0+gabc"
+    (release / "venv").mkdir(parents=True)
+    (tmp_path / "current").symlink_to(release)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "current" / "venv"))
+    assert own_version() != "0.1.0+gabc"  # a folder alone does not say so: the package's own
+    (release / "VERSION").write_text("0.1.0+gabc\n")
+    assert own_version() == "0.1.0+gabc"
+
+
+def test_every_failure_here_is_one_of_ours() -> None:
+    assert issubclass(NotRunning, CuelensError)
+    assert NotRunning.exit_code == 64
