@@ -16,6 +16,8 @@ usage: ./deploy.sh COMMAND [ARGUMENTS]
   host                 set up .venv-host, for training, conversion and benchmarks
   arm64                make .cache/roots/arm64, on which converted models are tried as on a Raspberry Pi
   bundle [ARGUMENTS]   make signed release files for devices, in dist/; see ./deploy.sh bundle --help
+  push USER@HOST       install this checkout's release on a Raspberry Pi over ssh; see ./deploy.sh push --help
+  status USER@HOST     the releases there, and how it runs; also logs, rollback, bench and uninstall
   test [ARGUMENTS]     every check and test; arguments go to pytest
   help                 this text
 
@@ -39,10 +41,11 @@ host)
     ;;
 arm64) exec "$root/deploy/arm64.sh" ;;
 bundle) exec "$root/deploy/bundle.sh" "${@:2}" ;;
+push | status | logs | rollback | bench | uninstall) exec "$root/deploy/push.sh" "$@" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, faces, replay, sinks, host, arm64, bundle, test and help"
+    say "unknown command '$1'; valid are demo, run, faces, replay, sinks, host, arm64, bundle, push, status, logs, rollback, bench, uninstall, test and help"
     exit 2
     ;;
 esac

@@ -64,10 +64,11 @@ die() {  # CODE WORDS...
 
 step() { say "$1"; }  # a power cut may come before any, and anywhere in between
 
-failed_at() {  # WORDS: the end of a step that went wrong
-    [ "$(df --output=avail -- "$base/releases" | tail -n 1)" -gt 1024 ] && [ "$(df --output=iavail -- "$base/releases" | tail -n 1)" != 0 ] ||
-        die 95 "the disk is full; free some space on $base, then start again"
-    die 73 "$1 (the words above say why); nothing was changed"
+failed_at() {  # WORDS: the end of a step that went wrong; its own words are in $work/words
+    sed 's/^/  /' "$work/words" >&2 || :
+    ! grep -qE 'No space left on device|Disk quota exceeded' "$work/words" ||
+        die 95 "$1: the disk is full; free some space on $base, then start again; nothing was changed"
+    die 73 "$1 (its words are above); nothing was changed"
 }
 
 # shellcheck disable=SC2329  # a trap calls it
@@ -399,17 +400,17 @@ unpack() {
     rm -rf -- "$release"
     mkdir -p -- "$release"
     building=$release
-    payload | tar --extract --no-same-owner --directory "$release" || failed_at "the bundle could not be unpacked"
+    payload 2>"$work/words" | tar --extract --no-same-owner --directory "$release" 2>>"$work/words" || failed_at "the bundle could not be unpacked"
 }
 
 check_files() {
-    (cd -- "$release" && sha256sum --check --strict --quiet SHA256SUMS >&2) || failed_at "what was unpacked is not what was packed"
+    (cd -- "$release" && sha256sum --check --strict --quiet SHA256SUMS) >"$work/words" 2>&1 || failed_at "what was unpacked is not what was packed"
 }
 
 make_venv() {
     local options=(--without-pip)
     ! has_picamera || options+=(--system-site-packages)
-    python3 -m venv "${options[@]}" "$release/venv" >&2 || failed_at "python3 could not make a venv"
+    python3 -m venv "${options[@]}" "$release/venv" >"$work/words" 2>&1 || failed_at "python3 could not make a venv"
 }
 
 install_packages() {
@@ -422,7 +423,7 @@ install_packages() {
     # An environment of its own: Raspberry Pi OS' pip.conf names an index.
     env -i PATH="$PATH" HOME="$work" LC_ALL=C.UTF-8 PIP_CONFIG_FILE=/dev/null \
         "$release/venv/bin/python" "${pip[0]}/pip" --quiet --disable-pip-version-check --no-cache-dir install --no-index \
-        --find-links "$release/wheels" --no-deps --require-hashes --only-binary=:all: --no-compile --requirement "$lines" >&2 ||
+        --find-links "$release/wheels" --no-deps --require-hashes --only-binary=:all: --no-compile --requirement "$lines" >"$work/words" 2>&1 ||
         failed_at "pip could not install the packages"
     rm -rf -- "$release/wheels"
 }
@@ -434,12 +435,12 @@ compile() {
 try_out() {  # the program, the model and these settings, without a camera
     local config=${given_settings:-$settings} words=()
     [ ! -e "$config" ] || words=(--config "$config")
-    "$release/venv/bin/cuelens" --version >/dev/null || failed_at "the release does not start"
-    "$release/venv/bin/cuelens" run "${words[@]}" --source demo --sink log:/dev/null --pace fast --seconds 1 >/dev/null ||
+    "$release/venv/bin/cuelens" --version >"$work/words" 2>&1 || failed_at "the release does not start"
+    "$release/venv/bin/cuelens" run "${words[@]}" --source demo --sink log:/dev/null --pace fast --seconds 1 >"$work/words" 2>&1 ||
         failed_at "the release does not run with the settings"
 }
 
-flush() { sync --file-system -- "$base" || failed_at "the disk took not all"; }
+flush() { sync --file-system -- "$base" 2>"$work/words" || failed_at "the disk took not all"; }
 
 make_whole() {
     local number
@@ -472,8 +473,8 @@ try:
         settings = tomllib.load(file)
 except (OSError, ValueError):  # the service will say so itself
     sys.exit()
-sinks = settings.get("sinks", [])
-sinks = {str(sink).partition(":")[0] for sink in sinks if isinstance(sinks, list)}
+sinks = settings.get("sinks")
+sinks = {str(sink).partition(":")[0] for sink in sinks} if isinstance(sinks, list) else set()
 if sinks & {"mqtt", "web"} or "://" in str(settings.get("source", "")):
     print("network")
 if "audio" in sinks:
@@ -530,7 +531,6 @@ install_bundle() {
     [ -n "$bundle" ] || die 2 "install needs a BUNDLE"
     need_tools
     need_writable
-    work=$(mktemp -d)
     lock
     step "checking the signature"
     check_signature
@@ -715,6 +715,7 @@ main() {
     status) show_status ;;
     install | settle | prove | apply | rollback | mark-good | remove)
         need_root "$command"
+        work=$(mktemp -d)
         case $command in
         install) install_bundle "${@:2}" ;;
         settle) settle ;;

@@ -1,4 +1,4 @@
-"""The maker's key, who knows it, and the real bundles."""
+"""The maker's key, who knows it, the real bundles, and a disk that is as fast as memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.machines import make_key
+from tests.deploy.machines import make_key, run
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +55,13 @@ def real_bundle(
 
     yield bundle
     shutil.rmtree(folder)  # up to 0.4 GB, of which pytest would keep three
+
+
+@pytest.fixture(scope="module")
+def memory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder in memory, for roots: an installer has the disk write all again and again."""
+    folder = tmp_path_factory.mktemp("memory")
+    mounted = run("mount", "-t", "tmpfs", "-o", "size=80%,mode=755", "tmpfs", folder)
+    yield folder
+    if mounted.returncode == 0:
+        run("umount", "--lazy", folder)

@@ -1,4 +1,4 @@
-"""Devices and releases for tests: Debian roots, booted or entered, and bundles of a few kilobytes whose program does as told."""
+"""Devices and releases for tests: Debian roots, entered or booted, and small bundles whose program does as told."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import socket
 import subprocess
 import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import pytest
 
@@ -20,7 +18,7 @@ from deploy.packages import TARGETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Answers what the installer asks of a release; BEHAVIOUR is how it runs.
-PROGRAM = '''
+PROGRAM = """
 import json, os, socket, sys, threading, time
 
 VERSION, BEHAVIOUR = {version!r}, {behaviour!r}
@@ -66,7 +64,7 @@ def main():
             told["frames"] += BEHAVIOUR != "blind"
             told["watchdog"] += 1
             notify("WATCHDOG=1")
-'''
+"""
 WHEEL = {
     "METADATA": "Metadata-Version: 2.1\nName: cuelens\nVersion: {version}\n",
     "WHEEL": "Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
@@ -202,9 +200,9 @@ class Machine:
         deadline = time.monotonic() + seconds
         while (done := self.say(command)).returncode:
             ended = self._process is None or self._process.poll() is not None
-            assert not ended and time.monotonic() < deadline, (
-                f"never: {command}: {done.stdout}{done.stderr}{self._console.read_text(errors='replace')[-2000:]}"
-            )
+            if ended or time.monotonic() > deadline:
+                console = self._console.read_text(errors="replace")[-2000:]
+                pytest.fail(f"never: {command}: {done.stdout}{done.stderr}{console}")
             time.sleep(0.2)
 
     def cut_power(self) -> None:

@@ -35,7 +35,9 @@ if [ "$1" = -i ]; then
 fi
 exec /usr/bin/env "$@"
 """
-INSTALL = "bash /files/install.sh install /files/bundle.tar --no-start --signers /files/signers --settings /files/cuelens.toml"
+INSTALL = (
+    "bash /files/install.sh install /files/bundle.tar --signers /files/signers --settings /files/demo.toml --no-start"
+)
 RAW_OUTPUTS = REPOSITORY / "converter" / "raw_outputs.py"
 
 pytestmark = [
@@ -84,7 +86,7 @@ def device(
     shutil.copy(RAW_OUTPUTS, device.files)
     shutil.copy(signers, device.files)
     shutil.copy(real_bundle(device.suite, "aarch64"), device.files / "bundle.tar")
-    (device.files / "cuelens.toml").write_text('source = "demo"\n')
+    (device.files / "demo.toml").write_text('source = "demo"\n')
     done = device.run(INSTALL)
     assert done.returncode == 0, done.stderr
     yield device
@@ -133,7 +135,7 @@ def write_inputs(path: Path) -> None:
 
 
 def outputs_on_x86(suite: str, bundle: Path, folder: Path) -> np.ndarray:
-    """Outputs of folder's emotion.tflite for its inputs.npy on x86-64, by the bundle's runtime on its suite's Python."""
+    """Outputs of a folder's emotion.tflite and inputs.npy on x86-64, by a bundle's runtime and its suite's Python."""
     with tarfile.open(bundle) as outer, tarfile.open(fileobj=outer.extractfile("payload.tar")) as payload:
         for member in payload:
             if member.name.endswith(".whl"):

@@ -5,14 +5,15 @@ from __future__ import annotations
 import io
 import itertools
 import re
+import shlex
 import shutil
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
+from edge.config import Settings, load_settings
 from tests.deploy.machines import copy_root, enter, make_key, pip_wheel, run, small_bundle
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
@@ -25,10 +26,10 @@ ONCE_WHOLE = 'step "putting the settings in place"'
 # Sourced by bash before the installer: kills it, and all that it started, at the KILL_AFTER-th command from KILL_AT on.
 KILLER = r"""
 set -o functrace
+begun="" commands=0
 trap '
-[[ $BASH_COMMAND != "$KILL_AT" ]] || printf . >/tmp/begun
-[ ! -e /tmp/begun ] || printf . >>/tmp/commands
-[ ! -e /tmp/begun ] || [ "$(stat -c %s /tmp/commands)" -le "$KILL_AFTER" ] || kill -KILL $$ $BASHPID
+[[ $BASH_COMMAND != "$KILL_AT" ]] || begun=yes
+[ -z "$begun" ] || [ "$((commands++))" -lt "$KILL_AFTER" ] || kill -KILL $$ $BASHPID
 ' DEBUG
 """
 # What systemd does at boot with the units that are there.
@@ -51,20 +52,19 @@ class Device:
             shutil.copy(path, root / "files")
         (root / "files" / "killer").write_text(KILLER)
         (root / "files" / "boot").write_text(BOOT)
-        self._bundles = {version: path.name for version, path in bundles.items()}
+        self.bundles = {version: path.name for version, path in bundles.items()}
 
     def install(self, bundle: str, *words: str, before: str = "", **environment: str) -> CompletedProcess[str]:
         """Install a bundle by its version, or by its name in /files; `before` is done first, in the same space."""
-        name = self._bundles.get(bundle, bundle)
+        name = self.bundles.get(bundle, bundle)
         script = f'{before}\nbash /files/install.sh install "$@"'
         words = (f"/files/{name}", "--signers", "/files/signers", *words)
         return enter(self.root, "bash", "-c", script, "install", *words, **environment)
 
-    def kill(self, bundle: str, at: str, commands: int = 0) -> CompletedProcess[str]:
+    def kill(self, bundle: str, at: str, *words: str, commands: int = 0) -> CompletedProcess[str]:
         """Install a bundle and be killed before a step, or some commands later."""
-        return self.install(
-            bundle, before=f"export BASH_ENV=/files/killer KILL_AT={at!r} KILL_AFTER={commands}".replace('\\"', '"')
-        )
+        killer = {"KILL_AT": at, "KILL_AFTER": str(commands)}
+        return self.install(bundle, *words, before="export BASH_ENV=/files/killer", **killer)
 
     def boot(self) -> str:
         """Start as after a power cut; returns the version that runs, "none" where none does."""
@@ -94,7 +94,9 @@ class Device:
 
     def save(self, name: str) -> None:
         """Keep what the installer changes, under a name."""
-        run("sh", "-c", 'mkdir "$0.$1" && cd "$0" && cp -a --parents opt/cuelens etc usr/local "$0.$1"', self.root, name)
+        run(
+            "sh", "-c", 'mkdir "$0.$1" && cd "$0" && cp -a --parents opt/cuelens etc usr/local "$0.$1"', self.root, name
+        )
 
     def load(self, name: str) -> None:
         """Go back to what was kept."""
@@ -104,12 +106,11 @@ class Device:
 
 
 @pytest.fixture(scope="module")
-def device(tmp_path_factory: pytest.TempPathFactory, key: Path, signers: Path) -> Device:
-    """A Trixie root with bundles of versions old, new and broken, saved as it was before and with `old` installed."""
-    folder = tmp_path_factory.mktemp("install")
-    root = copy_root("trixie-amd64", folder / "root")
+def device(memory: Path, key: Path, signers: Path) -> Device:
+    """A Trixie root with bundles of versions old, new and broken, saved at three times."""
+    root = copy_root("trixie-amd64", memory / "root")
     bundles = {
-        name: small_bundle(folder, key, pip_wheel(root), version, behaviour)
+        name: small_bundle(memory, key, pip_wheel(root), version, behaviour)
         for name, version, behaviour in (("old", "1.0", "works"), ("new", "2.0", "works"), ("broken", "3.0", "broken"))
     }
     device = Device(root, bundles, signers)
@@ -119,6 +120,8 @@ def device(tmp_path_factory: pytest.TempPathFactory, key: Path, signers: Path) -
     assert done.returncode == 0, done.stderr
     assert device.boot() == "1.0"
     device.save("update")
+    assert device.install("new").returncode == 0
+    device.save("trial")
     return device
 
 
@@ -142,7 +145,7 @@ def test_killed_after_every_step_the_next_boot_runs_old_or_new(
         boots = [known[device.boot()] for _ in range(2)]
         assert device.install("new").returncode == 0
         assert device.boot() == "2.0"
-        table.append((kind, BUILT[number - 1].removeprefix('step ').strip('"') if number else "the start", *boots))
+        table.append((kind, BUILT[number - 1].removeprefix("step ").strip('"') if number else "the start", *boots))
     with capsys.disabled():
         print(f"\n{'killed after':38}{'':15}next boot  the one after, unproven")
         for kind, step, *boots in table:
@@ -155,20 +158,300 @@ def test_killed_after_every_step_the_next_boot_runs_old_or_new(
 
 
 @pytest.mark.parametrize("kind", ["first install", "update"])
-def test_killed_in_every_command_of_the_last_steps_the_next_boot_runs_old_or_new(device: Device, kind: str) -> None:
+def test_killed_in_every_command_of_the_last_steps_the_next_boot_runs_old_or_new_with_its_settings(
+    device: Device, kind: str
+) -> None:
     device.load(kind)
+    (device.root / "files" / "new.toml").write_text('source = "demo"\n')
+    settings = device.root / "etc/cuelens/cuelens.toml"
+    before = settings.read_text() if settings.exists() else ""
     device.kill("new", ONCE_WHOLE)
     shutil.rmtree(f"{device.root}.whole", ignore_errors=True)
     device.save("whole")
-    before = "none" if kind == "first install" else "1.0"
     seen = []
     for commands in itertools.count():
         device.load("whole")
-        killed = device.kill("new", ONCE_WHOLE, commands)
+        killed = device.kill("new", ONCE_WHOLE, "--settings", "/files/new.toml", commands=commands)
         seen.append(device.boot())
+        if kind == "update":
+            assert settings.read_text() == ('source = "demo"\n' if seen[-1] == "2.0" else before), (commands, seen[-1])
         if killed.returncode == 0:
             break
         assert killed.returncode == 137, killed.stderr
-    assert len(seen) > 50
-    assert list(dict.fromkeys(seen)) == [before, "2.0"]  # first the one, from some command on the other
-    assert seen == sorted(seen, reverse=before == "none")
+    assert len(seen) > 80
+    changes = [version for version, _ in itertools.groupby(seen)]
+    assert changes == (["none", "2.0"] if kind == "first install" else ["1.0", "2.0"])
+    if kind == "update":
+        assert device.boot() == "1.0"  # not seen working
+        assert settings.read_text() == before
+
+
+def members(bundle: Path) -> dict[str, tuple[int, int]]:
+    """Offset and size of the content of each member of a bundle, and of its payload's."""
+    found = {}
+    with tarfile.open(bundle) as outer:
+        for member in outer:
+            found[member.name] = (member.offset_data, member.size)
+    base = found["payload.tar"][0]
+    with tarfile.open(bundle) as outer, tarfile.open(fileobj=outer.extractfile("payload.tar")) as inner:
+        for member in inner:
+            found[member.name] = (base + member.offset_data, member.size)
+    return found
+
+
+def refused(device: Device, bundle: str, code: int, words: str, *more: str, before: str = "") -> None:
+    """Hold a refusal to its code and words, and to leaving everything as it was."""
+    files = device.files()
+    done = device.install(bundle, *more, before=before)
+    assert (done.returncode, words in done.stderr) == (code, True), done.stderr
+    assert "Traceback" not in done.stderr
+    assert device.files() == files
+
+
+def test_a_bundle_with_one_other_byte_is_refused_wherever_it_is(device: Device) -> None:
+    device.load("update")
+    good = (device.root / "files" / device.bundles["new"]).read_bytes()
+    places = members(device.root / "files" / device.bundles["new"])
+    assert {"VERSION", "install.sh", "SHA256SUMS", "payload.tar.sig"} <= places.keys()
+    for name, (offset, size) in places.items():
+        damaged = bytearray(good)
+        damaged[offset + size // 2] ^= 1
+        (device.root / "files" / "damaged.tar").write_bytes(damaged)
+        refused(device, "damaged.tar", 97, "not as it was signed")
+        assert name
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.99])
+def test_a_truncated_bundle_is_refused(device: Device, share: float) -> None:
+    device.load("first install")
+    good = (device.root / "files" / device.bundles["new"]).read_bytes()
+    (device.root / "files" / "short.tar").write_bytes(good[: int(share * len(good))])
+    refused(device, "short.tar", 97, "/files/short.tar: no")
+
+
+def test_an_unsigned_bundle_is_refused(device: Device) -> None:
+    device.load("update")
+    with tarfile.open(device.root / "files" / device.bundles["new"]) as bundle:
+        payload = bundle.extractfile("payload.tar").read()
+    entry = tarfile.TarInfo("payload.tar")
+    entry.size = len(payload)
+    with tarfile.open(device.root / "files" / "unsigned.tar", "w") as archive:
+        archive.addfile(entry, io.BytesIO(payload))
+    refused(device, "unsigned.tar", 97, "no signed bundle (in it: payload.tar")
+
+
+def test_a_bundle_of_another_key_is_refused_unless_that_key_is_given(
+    device: Device, memory: Path, tmp_path: Path
+) -> None:
+    device.load("update")
+    other = make_key(tmp_path / "other")
+    bundle = small_bundle(tmp_path, other, pip_wheel(device.root), "2.0")
+    shutil.copy(bundle, device.root / "files" / "other.tar")
+    line = f'cuelens namespaces="cuelens-release" {other.with_suffix(".pub").read_text()}'
+    (device.root / "files" / "other signers").write_text(line)
+    refused(device, "other.tar", 98, "signed by a key that is not in /files/signers")
+    assert device.install("other.tar", "--signers", "/files/other signers").returncode == 0
+    assert (device.root / "etc/cuelens/allowed_signers").read_text().split()[3] == line.split()[3]
+
+
+def test_without_a_known_key_nothing_is_installed(device: Device) -> None:
+    device.load("first install")
+    refused(device, "new", 98, "no key is known here", "--signers", "")
+
+
+@pytest.mark.parametrize(
+    ("suite", "arch", "code", "words"),
+    [
+        ("trixie", "aarch64", 92, "this bundle is for aarch64, this device is x86_64"),
+        ("bookworm", "x86_64", 93, "this bundle is for bookworm, this system is trixie"),
+    ],
+)
+def test_a_bundle_for_another_device_is_refused(
+    device: Device, tmp_path: Path, key: Path, suite: str, arch: str, code: int, words: str
+) -> None:
+    device.load("first install")
+    bundle = small_bundle(tmp_path, key, pip_wheel(device.root), "2.0", suite=suite, arch=arch)
+    shutil.copy(bundle, device.root / "files" / "foreign.tar")
+    refused(device, "foreign.tar", code, words)
+
+
+def test_a_python_that_is_not_the_systems_is_refused(device: Device) -> None:
+    device.load("update")
+    python = '#!/bin/sh\ncase "$*" in *version_info*) echo 3.12 ;; *) exec /usr/bin/python3 "$@" ;; esac\n'
+    before = f"mkdir /tmp/bin; printf %s {shlex.quote(python)} >/tmp/bin/python3; chmod +x /tmp/bin/python3; "
+    refused(device, "new", 94, "for Python 3.13, python3 here is 3.12", before=before + "PATH=/tmp/bin:$PATH")
+
+
+def test_a_disk_that_is_too_small_is_refused_with_numbers(device: Device) -> None:
+    device.load("first install")
+    small = "mount -t tmpfs -o size=8M tmpfs /opt"
+    refused(device, "new", 95, "/opt has 8 MiB free, 23 are needed", before=small)
+
+
+def test_a_disk_that_fills_up_leaves_nothing_half(device: Device) -> None:
+    device.load("first install")
+    done = device.install(
+        "new", before="mount -t tmpfs -o nr_inodes=40 tmpfs /opt; trap 'ls /opt/cuelens/releases' EXIT"
+    )
+    assert (done.returncode, "pip could not install the packages: the disk is full" in done.stderr) == (95, True), (
+        done.stderr
+    )
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "words"),
+    [
+        ("mount --bind /opt /opt; mount -o remount,bind,ro /opt", "the root file system is read-only"),
+        (
+            "cd /tmp; mkdir low up work; mount -t overlay -o lowerdir=low,upperdir=up,workdir=work none /opt; "
+            "echo root=/dev/mmcblk0p2 overlayroot=tmpfs >line; mount --bind line /proc/cmdline",
+            "the root file system is an overlay",
+        ),
+    ],
+)
+def test_a_root_that_keeps_nothing_is_refused(device: Device, before: str, words: str) -> None:
+    device.load("first install")
+    refused(device, "new", 96, words, before=before)
+
+
+def test_a_release_that_does_not_run_is_not_installed(device: Device) -> None:
+    device.load("update")
+    done = device.install("broken")
+    assert (done.returncode, "a broken build" in done.stderr) == (73, True), done.stderr
+    assert device.releases() == ["1.0"]
+    assert device.boot() == "1.0"
+
+
+def test_it_installs_on_a_clock_in_1970(device: Device) -> None:
+    """A Raspberry Pi has no clock: until a network tells the time it may be any, also one that no zip file can have."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
+    if library is None:
+        pytest.skip("no libfaketime on this system; .ci/run installs it")
+    device.load("first install")
+    shutil.copy(library, device.root / "files")
+    clock = "export LD_PRELOAD=/files/libfaketime.so.1 FAKETIME=@1970-01-01\\ 00:00:20; date +%Y"
+    done = device.install("new", before=clock)
+    assert (done.returncode, done.stdout) == (0, "1970\n"), done.stderr
+    assert device.boot() == "2.0"
+
+
+def test_three_releases_are_kept(device: Device, tmp_path: Path, key: Path) -> None:
+    device.load("first install")
+    for number in range(1, 5):
+        bundle = small_bundle(tmp_path, key, pip_wheel(device.root), f"{number}.0")
+        shutil.copy(bundle, device.root / "files" / "next.tar")
+        done = device.install("next.tar")
+        assert done.returncode == 0, done.stderr
+        assert enter(device.root, "bash", "/files/install.sh", "mark-good").returncode == 0
+    assert device.releases() == ["2.0", "3.0", "4.0"]
+    status = enter(device.root, "bash", "/files/install.sh", "status").stdout
+    assert status == "4.0 current, good\n3.0 previous\n2.0 \n"
+
+
+def test_the_second_time_it_changes_nothing(device: Device) -> None:
+    device.load("update")
+    files = device.files()
+    done = device.install("old")
+    assert (done.returncode, device.files()) == (0, files), done.stderr
+
+
+def test_the_makers_settings_stay(device: Device) -> None:
+    device.load("update")
+    settings = device.root / "etc/cuelens/cuelens.toml"
+    assert load_settings(settings) == Settings()
+    settings.write_text("threads = 2\n")
+    assert device.install("new").returncode == 0
+    assert settings.read_text() == "threads = 2\n"
+
+
+@pytest.mark.parametrize(
+    ("settings", "lines"),
+    [
+        ('sinks = ["terminal"]', ["SupplementaryGroups=video render"]),
+        ('sinks = ["web"]', ["SupplementaryGroups=video render", "RestrictAddressFamilies=AF_INET AF_INET6"]),
+        (
+            'source = "file:rtsp://camera/1"',
+            ["SupplementaryGroups=video render", "RestrictAddressFamilies=AF_INET AF_INET6"],
+        ),
+        (
+            'sinks = ["audio:hw:0"]',
+            ["SupplementaryGroups=video render", "SupplementaryGroups=audio", "DeviceAllow=char-alsa rw"],
+        ),
+        ("sinks = 3", ["SupplementaryGroups=video render"]),
+        ("sinks", ["SupplementaryGroups=video render"]),
+    ],
+)
+def test_the_service_reaches_what_its_settings_need_and_no_more(
+    device: Device, settings: str, lines: list[str]
+) -> None:
+    device.load("update")
+    (device.root / "etc/cuelens/cuelens.toml").write_text(settings)
+    assert enter(device.root, "bash", "/files/install.sh", "apply").returncode == 0
+    drop_in = (device.root / "etc/systemd/system/cuelens.service.d/device.conf").read_text().splitlines()
+    assert drop_in[1:] == ["[Service]", *lines]
+
+
+@pytest.mark.parametrize("words", [[], ["--all"]])
+def test_removed_it_leaves_nothing(device: Device, words: list[str]) -> None:
+    device.load("first install")
+    files = device.files()
+    device.load("trial")
+    done = enter(device.root, "bash", "/files/install.sh", "remove", *words)
+    assert done.returncode == 0, done.stderr
+    left = device.files().keys() - files.keys()
+    settings = {"etc/cuelens", "etc/cuelens/allowed_signers", "etc/cuelens/cuelens.toml"}
+    assert left == (set() if words else settings)
+    assert files.keys() - device.files().keys() == {"opt/cuelens"}  # made by this test's device
+
+
+def test_a_release_on_trial_can_be_called_good_or_taken_back_by_hand(device: Device) -> None:
+    for command, version, code in (("mark-good", "2.0", 0), ("rollback", "1.0", 0)):
+        device.load("trial")
+        assert enter(device.root, "bash", "/files/install.sh", command).returncode == code
+        assert [device.boot() for _ in range(2)] == [version, version]
+    done = enter(device.root, "bash", "/files/install.sh", "rollback")
+    assert (done.returncode, "no release before 1.0" in done.stderr) == (99, True)
+
+
+def test_where_nothing_is_installed_that_is_said(device: Device) -> None:
+    device.load("first install")
+    for command in ("rollback", "prove", "apply", "mark-good"):
+        done = enter(device.root, "bash", "/files/install.sh", command)
+        assert (done.returncode, "no release is installed here" in done.stderr) == (99, True), done.stderr
+    assert enter(device.root, "bash", "/files/install.sh", "status").stdout == "no release is installed\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fly"], "unknown command 'fly'"),
+        (["install"], "install needs a BUNDLE"),
+        (["install", "a", "b"], "two bundles"),
+        (["install", "a", "--now"], "unknown option '--now'"),
+        (["install", "a", "--deadline", "soon"], "--deadline is 'soon'"),
+        (["install", "a", "--settings", "/nowhere"], "--settings /nowhere: no file"),
+        (["remove", "--some"], "unknown option '--some'"),
+    ],
+)
+def test_a_wrong_command_line_is_named(words: list[str], said: str) -> None:
+    done = run("bash", INSTALLER, *words)
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_not_root_is_said() -> None:
+    done = run(
+        "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", given=INSTALLER.read_text() + "\n"
+    )
+    assert done.returncode == 0, done.stderr  # the help
+    done = run(
+        "setpriv",
+        "--reuid=65534",
+        "--regid=65534",
+        "--clear-groups",
+        "bash",
+        "-s",
+        "rollback",
+        given=INSTALLER.read_text(),
+    )
+    assert (done.returncode, "rollback needs root; start it with sudo" in done.stderr) == (91, True), done.stderr
