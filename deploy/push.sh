@@ -26,11 +26,13 @@ END
 }
 
 installer=$root/deploy/device/install.sh
+program=/opt/cuelens/current/venv/bin/cuelens
 read -ra options <<<"${CUELENS_SSH:-}"
 exec </dev/null  # ssh would take what is meant for others
 
 connect() {  # one connection for all that follows
-    folder=$(mktemp -d)
+    command -v ssh >/dev/null || die 90 "no ssh on this machine; install it with: sudo apt install openssh-client"
+    folder=$(mktemp -d /tmp/cuelens.XXXXXX)  # a socket's path is short
     options+=(-o "ControlPath=$folder/%C" -o ControlMaster=auto -o ControlPersist=60 -o ConnectTimeout=15 -o ServerAliveInterval=15)
     trap 'ssh "${options[@]}" -O exit "$host" 2>/dev/null || :; rm -rf -- "$folder"' EXIT
 }
@@ -91,6 +93,8 @@ make_bundle() {  # sets $bundle
     [ -e "$bundle" ] && [ -e "$root/.git" ] || "$root/deploy/bundle.sh" --suite "${facts[suite]}" --arch "${facts[arch]}" >&2
 }
 
+empty_inbox() { remote 'rm -rf ~/.cache/cuelens; rmdir ~/.cache 2>/dev/null || :'; }
+
 bundle_version() { tar -xOf "$1" payload.tar 2>/dev/null | tar -xO VERSION 2>/dev/null || :; }
 
 show_progress() {  # BYTES: passes standard input on
@@ -126,7 +130,7 @@ upload() {  # FILE: to $inbox there; goes on where a connection broke
 }
 
 push() {
-    local bundle="" signers="" settings="" deadline="" size words=()
+    local bundle="" signers="" settings="" deadline="" size code=0 words=()
     local -A facts
     while [ $# != 0 ]; do
         case $1 in
@@ -156,12 +160,12 @@ push() {
     fi
     if [ -n "$version" ] && [ "$version" = "${facts[current]}" ] && [ "$version" = "${facts[good]}" ]; then
         say "$version is there already"
-        if [ -n "$settings" ]; then device apply "${words[@]}"; else device prove "${words[@]}"; fi
+        if [ -n "$settings" ]; then device apply "${words[@]}"; else device prove "${words[@]}"; fi || code=$?
     else
         size=$(stat -Lc %s -- "$bundle")
-        # Packed and packed: what comes here, and what is made of it there, three to four times as much.
-        [ "${facts[free_kib]}" -ge $((size * 5 / 1024)) ] ||
-            die 95 "$host has $((facts[free_kib] / 1024)) MiB free, $((size * 5 / 1048576)) are needed; free some, then push again"
+        # What is sent, and what becomes of it there, five times as much; the installer counts it exactly.
+        [ "${facts[free_kib]}" -ge $((size * 6 / 1024)) ] ||
+            die 95 "$host has $((facts[free_kib] / 1024)) MiB free, $((size * 6 / 1048576)) are needed; free some, then push again"
         if [ -n "$signers" ]; then
             remote "cat >$inbox/allowed_signers" <"$signers"
         elif [ "${facts[signers]}" = no ]; then
@@ -170,9 +174,13 @@ push() {
         [ -z "$signers" ] && [ "${facts[signers]}" != no ] || words+=(--signers "$inbox/allowed_signers")
         say "sending $version, $((size / 1048576)) MiB"
         upload "$bundle"
-        device install "$inbox/${bundle##*/}" "${words[@]}"
+        device install "$inbox/${bundle##*/}" "${words[@]}" || code=$?
     fi
-    remote "rm -rf $inbox; rmdir ~/.cache 2>/dev/null || :"
+    empty_inbox
+    if [ "$code" = 0 ]; then  # a camera that is missing, say, or a weak power supply
+        remote "$sudo$program check" | grep -v '^ok' >&2 || :
+    fi
+    return "$code"
 }
 
 bench() {  # ARGUMENTS...: what it needs beyond a release is sent along; the service is stopped for so long
@@ -210,7 +218,7 @@ bench) bench "$@" ;;
     case $command in
     status)
         device status
-        remote "${sudo}/opt/cuelens/current/venv/bin/cuelens status"
+        remote "[ ! -e $program ] || $sudo$program status"
         ;;
     logs)
         [ $# != 0 ] || set -- --lines=100
@@ -219,6 +227,7 @@ bench) bench "$@" ;;
         ;;
     rollback) device rollback "$@" ;;
     uninstall)
+        empty_inbox
         case ${1:-} in
         "") device remove --all ;;
         --keep-settings) device remove ;;

@@ -34,7 +34,7 @@ check "ruff format" $bin/ruff format --check .
 check "ruff check" $bin/ruff check .
 # The host's packages are the same for every Python; OpenCV 4.11's types, of the device on 3.11, are less true.
 check "mypy" $bin/mypy --python-executable .venv-host/bin/python
-check "shellcheck" "$shellcheck" --external-sources deploy.sh deploy/*.sh benchmarks/peers/*.sh training/*.sh tests/deploy/*.sh .ci/run
+check "shellcheck" "$shellcheck" --external-sources deploy.sh deploy/*.sh deploy/device/*.sh benchmarks/peers/*.sh training/*.sh tests/deploy/*.sh .ci/run
 check "pytest, device packages" tests $bin/pytest -m "not host" "$@"
 # What is slow and needs nothing of the host has run in the first.
 check "pytest, host packages" tests .venv-host/bin/pytest -m "host or not slow" "$@"

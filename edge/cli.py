@@ -1,4 +1,4 @@
-"""`cuelens`: run the device's loop, or its demo; settings from a file, overruled by the command line."""
+"""`cuelens`: run the device's loop or its demo, with settings from a file and the command line, and look after it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge.command import command
 from edge.config import SENSITIVITIES, CueSettings, Settings, check, load_settings, with_sensitivity
 from edge.control import Control
-from edge.errors import CuelensError, SettingsInvalid
+from edge.errors import CheckFailed, CuelensError, NotRunning, SettingsInvalid
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sources import SOURCES, open_source
 from edge.status import SERVICE_SOCKET, StatusServer, ask, default_socket, describe_status, own_version, tell_status
 
 if TYPE_CHECKING:
+    from edge.doctor.machine import Line
     from edge.model import ExpressionModel
 
 DEMO_SECONDS = 20.0
@@ -64,10 +65,18 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     again.add_argument("--seconds", type=float, default=math.inf, help="... and lasts; default to the end")
     again.add_argument("--json", action="store_true", help="print the counts as JSON")
     again.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    doctor = commands.add_parser("check", help="say what is right with this device, and what to do about the rest")
+    doctor.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
+    doctor.add_argument("--json", action="store_true", help="one JSON object")
+    doctor.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     status = commands.add_parser("status", help="how the running Cuelens is doing")
     status.add_argument("--socket", type=Path, default=SERVICE_SOCKET, help="of the run; default %(default)s")
     status.add_argument("--json", action="store_true", help="one JSON object")
     status.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    report = commands.add_parser("report", help="write a file that helps to find a fault, and tells nothing personal")
+    report.add_argument("--out", type=Path, default=Path("cuelens-report.tar.gz"), help="default %(default)s")
+    report.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
+    report.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     return _COMMANDS[args.command](args)
 
@@ -128,6 +137,51 @@ def _open_status(path: Path | None, control: Control, model: ExpressionModel) ->
         if path:
             raise
         print(f"cuelens: {error}; going on without a status", file=sys.stderr)
+        return None
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Say what was found, line by line; raises CheckFailed where something must be done."""
+    from edge.doctor import describe, examine
+    from edge.doctor.machine import Machine
+
+    lines = []
+    for line in examine(Machine(status=_running()), args.config):
+        lines.append(line)
+        if not args.json:
+            print("\n".join(describe(line)), flush=True)
+    todo = sum(line.state == "do" for line in lines)
+    if args.json:
+        print(json.dumps({"ok": not todo, "lines": [asdict(line) for line in lines]}))
+    if todo:
+        raise CheckFailed(f"{todo} of {len(lines)} lines say what is to be done")
+    return 0
+
+
+def _report(args: argparse.Namespace) -> int:
+    """Write the report, whole or not at all."""
+    from edge.doctor.machine import Machine
+    from edge.doctor.report import make_report
+    from edge.files import replace_file
+
+    live = sys.stderr.isatty()
+
+    def say(line: Line) -> None:
+        if live:
+            print(f"\r\033[Kchecked: {line.name}", end="", file=sys.stderr, flush=True)
+
+    content = make_report(Machine(status=_running()), args.config, say)
+    replace_file(args.out, content)
+    print("\r\033[K" if live else "", end="", file=sys.stderr)
+    print(f"{args.out}: {len(content) / 1000:.0f} kB; read it before you send it: tar -xzOf {args.out}")
+    return 0
+
+
+def _running() -> dict[str, Any] | None:
+    """Return the service's status, None where it does not answer us."""
+    try:
+        return ask(SERVICE_SOCKET)
+    except NotRunning:
         return None
 
 
@@ -213,4 +267,12 @@ def _settings(args: argparse.Namespace) -> Settings:
     return settings
 
 
-_COMMANDS = {"run": _run, "demo": _run, "faces": _find_faces, "replay": _replay, "status": _status}
+_COMMANDS = {
+    "run": _run,
+    "demo": _run,
+    "faces": _find_faces,
+    "replay": _replay,
+    "status": _status,
+    "check": _check,
+    "report": _report,
+}

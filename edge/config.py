@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -305,6 +304,8 @@ def read_settings(path: Path, settings_type: type[T]) -> T:
 
     Raises SettingsInvalid with file, line, value seen and valid values.
     """
+    import tomllib
+
     try:
         text = path.read_text(encoding="utf-8")
         table = tomllib.loads(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +53,8 @@ class Control:
         """Take what was saved before, if anything was; raises SettingsInvalid where that is damaged, and takes none."""
         if self.saved is None or not self.saved.exists():
             return
+        import tomllib
+
         saved = read_settings(self.saved, Settings)  # checks it; only what the file names is taken
         table = tomllib.loads(self.saved.read_text(encoding="utf-8"))
         for name in LIVE:

@@ -34,7 +34,7 @@ REPEAT = 1.0  # seconds after which sinks are told again that the camera is lost
 STALL = 1.0  # seconds without a frame until the wearer is told
 CLOCK_STEP = 0.002  # seconds by which frames come early
 FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds until a sink that failed is opened again; doubles in between
-TOLD = 10.0  # seconds between the status lines for the service manager
+STATUS_INTERVAL = 10.0  # seconds between the status lines for the service manager
 END = 3.0  # seconds a thread may take to end before it is named and left behind
 
 
@@ -334,7 +334,7 @@ def run(
     def alive() -> None:
         nonlocal told
         state, now = "WATCHDOG=1", time.monotonic()
-        if now - told > TOLD and health.cue is not None:
+        if now - told > STATUS_INTERVAL and health.cue is not None:
             told = now
             state += f"\nSTATUS={health.recent_fps:.1f} fps, {health.cue.shown}"
         health.watchdog += notify(state)

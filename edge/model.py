@@ -302,6 +302,12 @@ class ExpressionModel:
             levels = np.clip(quantised, -128, 127).astype(np.int8)
         self._levels = levels  # what goes in, by pixel value
 
+    @property
+    def delegate(self) -> str:
+        """Who runs the operators: XNNPACK where it took some over, else the runtime's built-in kernels."""
+        nodes = self._interpreter._get_ops_details()  # no public call tells
+        return "XNNPACK" if any(node["op_name"] == "DELEGATE" for node in nodes) else "built-in kernels"
+
     def prepare(self, crop: Gray) -> npt.NDArray[Any]:
         """Turn one upright crop, uint8 (h, w) gray or (h, w, 3) RGB, into the input, of its shape and dtype."""
         return self._levels[self.contract.preprocessing.apply(crop)].reshape(self.contract.input.shape)

@@ -238,9 +238,9 @@ class _Known(dict[str, Any]):
 
 def own_version() -> str:
     """Return the version of the release that this process was started from, or of the package."""
-    release = Path(sys.prefix).resolve().parent / "VERSION"  # as the installer lays a release out
-    with contextlib.suppress(OSError):
-        return release.read_text(encoding="utf-8").strip()
+    release = Path(sys.prefix).resolve().parent  # as the installer lays it out: releases/VERSION/venv
+    if release.parent.name == "releases":
+        return release.name
     from importlib.metadata import PackageNotFoundError, version  # 5 MB that a release does without
 
     try:

@@ -11,7 +11,7 @@
 #
 # A link changes by a rename, after what it names is on the disk; units are links into `current` and `good`. So whatever
 # kills this leaves a whole release to start, or none before the first. At boot `settle` removes what is half; a release on
-# trial gets that one boot to prove itself. Time is the kernel's uptime: a Raspberry Pi's clock is wrong until it has a network.
+# trial gets that one boot to prove itself. Time is the kernel's uptime: a Raspberry Pi's clock is wrong without a network.
 #
 # Exit codes: 2 wrong command line, 73 an installation failed, 91 not root, 92 another architecture, 93 another release of the
 # system, 94 another Python or a missing tool, 95 no space, 96 a system that keeps nothing, 97 a damaged bundle, 98 one that is
@@ -230,8 +230,9 @@ take_back_settings() {  # of releases that are not the current one
 
 restart() {
     systemctl daemon-reload
+    systemctl stop cuelens.service || :  # waited for: the old process must not be taken for the new one
     systemctl reset-failed cuelens.service 2>/dev/null || :
-    systemctl restart --no-block cuelens.service
+    systemctl start --no-block cuelens.service || :  # whether it works is seen then
 }
 
 complaint() {  # VERSION: what is missing for it to work; nothing where it works
@@ -355,8 +356,8 @@ check_signature() {
     [ "$(cat -- "$work/names")" = $'payload.tar.sig\npayload.tar' ] ||
         die 97 "$bundle: no signed bundle (in it: $(tr '\n' ' ' <"$work/names")); give one that ./deploy.sh bundle made"
     tar --extract --to-stdout --file "$bundle" payload.tar.sig >"$signature"
-    payload | ssh-keygen -Y verify -f "$key" -I cuelens -n cuelens-release -s "$signature" >"$work/verdict" 2>&1 && return
-    ! payload | ssh-keygen -Y check-novalidate -n cuelens-release -s "$signature" >/dev/null 2>&1 ||
+    payload 2>/dev/null | ssh-keygen -Y verify -f "$key" -I cuelens -n cuelens-release -s "$signature" >"$work/verdict" 2>&1 && return
+    ! payload 2>/dev/null | ssh-keygen -Y check-novalidate -n cuelens-release -s "$signature" >/dev/null 2>&1 ||
         die 98 "$bundle: signed by a key that is not in $key; a bundle of that key is taken with --signers FILE"
     die 97 "$bundle: not as it was signed ($(tail -n 1 "$work/verdict")); build or copy it again"
 }
@@ -440,7 +441,7 @@ try_out() {  # the program, the model and these settings, without a camera
         failed_at "the release does not run with the settings"
 }
 
-flush() { sync --file-system -- "$base" 2>"$work/words" || failed_at "the disk took not all"; }
+flush() { sync --file-system -- "$base" 2>"$work/words" || failed_at "the disk did not take it all"; }
 
 make_whole() {
     local number
@@ -452,10 +453,8 @@ make_whole() {
 put_settings() {
     if [ -n "$given_settings" ]; then
         ! cmp -s -- "$given_settings" "$settings" || return 0
-        if [ -e "$settings" ]; then
-            replace "$settings.old" <"$settings"
-            [ "$(version_of current)" = "$version" ] || replace "$base/before-$version" <"$settings"
-        fi
+        [ ! -e "$settings" ] || replace "$settings.old" <"$settings"
+        [ "$(version_of current)" = "$version" ] || { cat -- "$settings" 2>/dev/null || :; } | replace "$base/before-$version"
         replace "$settings" <"$given_settings"
         changed=yes
     elif [ ! -e "$settings" ]; then  # with nothing set: a later release has other defaults, perhaps, and settings of another name
@@ -532,6 +531,7 @@ install_bundle() {
     need_tools
     need_writable
     lock
+    work=$(mktemp -d)
     step "checking the signature"
     check_signature
     step "reading the bundle"
@@ -567,7 +567,7 @@ install_bundle() {
     fi
     step "putting the settings in place"
     put_settings
-    replace "$signers" <"$release/allowed_signers"
+    cmp -s -- "$release/allowed_signers" "$signers" || replace "$signers" <"$release/allowed_signers"
     step "putting the units in place"
     put_units
     if [ "$(version_of current)" = "$version" ] && usable current; then
@@ -626,6 +626,8 @@ prove() {
     read_options "$@"
     need_release
     lock
+    write_drop_in
+    [ -z "$changed" ] || restart
     try_current
     remove_old 0
     say "$(version_of current) works"
@@ -635,7 +637,7 @@ apply() {
     read_options "$@"
     need_release
     lock
-    version=$(version_of current) release=$base/current
+    version=$(version_of current) release=$base/current work=$(mktemp -d)
     try_out
     put_settings
     write_drop_in
@@ -715,7 +717,6 @@ main() {
     status) show_status ;;
     install | settle | prove | apply | rollback | mark-good | remove)
         need_root "$command"
-        work=$(mktemp -d)
         case $command in
         install) install_bundle "${@:2}" ;;
         settle) settle ;;

@@ -48,6 +48,8 @@ def main():
         with socket.socket(socket.AF_UNIX) as channel:
             channel.connect(SOCKET)
             print(channel.makefile().read())
+    elif words == ["check"]:
+        print("ok    all\\nnote  nothing")
     elif "--seconds" in words:
         sys.exit("a broken build" if BEHAVIOUR == "broken" else 0)
     elif BEHAVIOUR == "dies":
@@ -138,7 +140,8 @@ def small_bundle(
 def enter(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command inside a root, with processes and a /tmp of its own; all that it started ends with it."""
     script = """
-        mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/tmp" || exit 125
+        mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/tmp" &&
+            mount -t tmpfs tmpfs "$0/dev/shm" || exit 125
         chroot "$0" "$@"
         exit $?  # not by exec: the first process of a space cannot be killed from within
     """
@@ -208,8 +211,10 @@ class Machine:
     def cut_power(self) -> None:
         """End everything in it at once."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        self._process.wait()
+        pid = self._process.pid
+        for first in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(first), signal.SIGKILL)  # with which all others in it end
+        self._process.wait(60)
 
     def restart(self) -> None:
         """Shut it down, and boot it again."""

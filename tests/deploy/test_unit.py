@@ -9,34 +9,40 @@ from pathlib import Path
 
 import pytest
 
-UNIT = Path(__file__).resolve().parents[2] / "deploy" / "cuelens.service"
-PROGRAM = "/opt/cuelens/current/venv/bin/cuelens"
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+UNIT, SETTLE = DEPLOY / "cuelens.service", DEPLOY / "device" / "cuelens-settle.service"
+PROGRAMS = ("/opt/cuelens/current/venv/bin/cuelens", "/opt/cuelens/good/install.sh")
 
 systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this system")
 
 
-@pytest.fixture
-def unit() -> configparser.ConfigParser:
+def read(path: Path) -> configparser.ConfigParser:
     parser = configparser.ConfigParser(strict=False, interpolation=None, delimiters=("=",), allow_no_value=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read(UNIT, encoding="utf-8")
+    parser.read(path, encoding="utf-8")
     return parser
 
 
+@pytest.fixture
+def unit() -> configparser.ConfigParser:
+    return read(UNIT)
+
+
 @systemd
-def test_systemd_accepts_it(tmp_path: Path) -> None:
-    """On a root of its own, where the program is there: verify wants the executable."""
-    program = tmp_path / PROGRAM.lstrip("/")
-    program.parent.mkdir(parents=True)
-    program.write_text("#!/bin/sh\n", encoding="utf-8")
-    program.chmod(0o755)
+@pytest.mark.parametrize("unit", [UNIT, SETTLE], ids=lambda path: path.name)
+def test_systemd_accepts_it(tmp_path: Path, unit: Path) -> None:
+    """On a root of its own, where the programs are there: verify wants the executable."""
+    for program in (tmp_path / name.lstrip("/") for name in PROGRAMS):
+        program.parent.mkdir(parents=True)
+        program.write_text("#!/bin/sh\n", encoding="utf-8")
+        program.chmod(0o755)
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
-    shutil.copy(UNIT, units)
+    shutil.copy(unit, units)
     for target in ("basic", "sysinit", "shutdown"):  # what every service pulls in
         (units / f"{target}.target").write_text("[Unit]\nDescription=stub\nDefaultDependencies=no\n", encoding="utf-8")
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", f"--root={tmp_path}", UNIT.name],
+        ["systemd-analyze", "verify", "--man=no", f"--root={tmp_path}", unit.name],
         capture_output=True,
         text=True,
         timeout=60,
@@ -48,7 +54,7 @@ def test_systemd_accepts_it(tmp_path: Path) -> None:
 @systemd
 def test_it_can_reach_little() -> None:
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=30", "--no-pager", UNIT],
+        ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", UNIT],
         capture_output=True,
         text=True,
         timeout=60,
@@ -64,6 +70,23 @@ def test_it_waits_for_no_network(unit: configparser.ConfigParser) -> None:
 
 def test_it_has_no_network(unit: configparser.ConfigParser) -> None:
     assert "INET" not in unit["Service"]["RestrictAddressFamilies"]
+
+
+def test_it_names_no_group_that_a_system_may_lack_and_no_other_device_than_those_of_cameras_displays_and_pins(
+    unit: configparser.ConfigParser,
+) -> None:
+    assert "SupplementaryGroups" not in unit["Service"]
+    assert unit["Service"]["DevicePolicy"] == "closed"
+    allowed = {line.split("=")[1] for line in UNIT.read_text().splitlines() if line.startswith("DeviceAllow=")}
+    kinds = ("video4linux", "media", "dma_heap", "drm", "i2c", "spi", "gpiochip", "bcm2835-gpiomem")
+    assert allowed == {"/dev/udmabuf rw", *(f"char-{kind} rw" for kind in kinds)}
+
+
+def test_what_a_power_cut_left_is_settled_before_it_starts_by_the_release_that_was_seen_working() -> None:
+    settle = read(SETTLE)
+    assert settle["Unit"]["Before"] == UNIT.name
+    assert settle["Service"]["ExecStart"].startswith("/opt/cuelens/good/")
+    assert settle["Service"]["Type"] == "oneshot"
 
 
 def test_it_writes_no_picture_by_accident(unit: configparser.ConfigParser) -> None:

@@ -1,0 +1,107 @@
+"""What the sinks of the settings need: libraries, displays, buses, players, folders, a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge.config import Settings
+from edge.doctor.machine import Line, Machine
+
+MODULES = {
+    "display": ("pygame",),
+    "oled": ("luma.oled", "PIL"),
+    "web": ("starlette", "uvicorn", "websockets"),
+    "mqtt": ("paho.mqtt",),
+}
+PLAYERS = ("aplay", "paplay")
+NETWORKED = ("web", "mqtt")
+STATE = "/var/lib/cuelens"  # where the service may write
+DROP_IN = (
+    "sudo systemctl edit cuelens, and add below [Service]: RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6"
+)
+
+
+def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
+    """Look at what each sink of the settings needs."""
+    for spec in settings.sinks:
+        name, _, argument = spec.partition(":")
+        absent = [module for module in MODULES.get(name, ()) if not machine.has_module(module)]
+        if absent:
+            todo = "./deploy.sh sinks adds it; a release that is pushed has it"
+            yield Line(f"sink {name}", "do", f"{' and '.join(absent)} not installed", todo)
+        elif name == "display":
+            yield check_display(machine)
+        elif name == "oled" and argument != "dummy":
+            yield check_oled(machine, settings)
+        elif name == "audio":
+            yield check_audio(machine, settings)
+        elif name in ("log", "video", "png") and argument:
+            yield check_folder(machine, name, argument)
+        elif name in NETWORKED and not has_network(machine):
+            yield Line(f"sink {name}", "do", "the service has no network, which it needs", DROP_IN)
+        else:
+            yield Line(f"sink {name}", "ok", "has what it needs")
+
+
+def check_display(machine: Machine) -> Line:
+    """Look for a connector with a display, as the kernel tells."""
+    connectors = {path.parent.name: path for path in machine.paths("/sys/class/drm", "card*-*/status")}
+    states = {name: machine.text(f"/sys/class/drm/{name}/status") or "?" for name in sorted(connectors)}
+    if not states:
+        todo = "set dtoverlay=vc4-kms-v3d in /boot/firmware/config.txt, then restart"
+        return Line("sink display", "do", "the kernel has no display connector", todo)
+    told = ", ".join(f"{name.partition('-')[2]} {state}" for name, state in states.items())
+    if "connected" in states.values():
+        return Line("sink display", "ok", told)
+    return Line("sink display", "do", told, "plug the display in, before the power if it is not seen")
+
+
+def check_oled(machine: Machine, settings: Settings) -> Line:
+    """Ask the display's address on the bus for a byte."""
+    oled = settings.oled
+    name, config = (f"i2c-{oled.port}", "do_i2c") if oled.bus == "i2c" else (f"spidev{oled.port}.0", "do_spi")
+    if not machine.path(f"/dev/{name}").exists():
+        todo = f"sudo raspi-config nonint {config} 0, then restart"
+        return Line("sink oled", "do", f"no /dev/{name}: the bus is off", todo)
+    if oled.bus != "i2c":
+        return Line("sink oled", "ok", f"/dev/{name} is there; a display on SPI does not answer")
+    told = machine.trial("i2c", str(machine.path(f"/dev/{name}")), str(oled.address))
+    where = f"0x{oled.address:02x} on /dev/{name}"
+    if "error" not in told:
+        return Line("sink oled", "ok", f"{where} answers")
+    todo = f"check its four wires, and what answers: i2cdetect -y {oled.port}"
+    if "Permission" in str(told["error"]):
+        todo = "sudo usermod -aG i2c $USER, then log in again"
+    return Line("sink oled", "do", f"{where} does not answer ({told['error']})", todo)
+
+
+def check_audio(machine: Machine, settings: Settings) -> Line:
+    """Look for a player, a card, and a voice if words are wanted."""
+    found = [name for name in PLAYERS if machine.path(f"/usr/bin/{name}").exists()]
+    if not found:
+        return Line("sink audio", "do", "neither aplay nor paplay is there", "sudo apt install alsa-utils")
+    if settings.audio.speech and not machine.path("/usr/bin/espeak-ng").exists():
+        return Line("sink audio", "do", "no espeak-ng for its words", "sudo apt install espeak-ng")
+    cards = machine.text("/proc/asound/cards") or "--- no soundcards ---"
+    if "no soundcards" in cards:
+        todo = "plug one in, or set dtparam=audio=on in /boot/firmware/config.txt"
+        return Line("sink audio", "do", "no sound card", todo)
+    return Line("sink audio", "ok", f"{found[0]} and {sum(' [' in line for line in cards.splitlines())} sound card(s)")
+
+
+def check_folder(machine: Machine, name: str, argument: str) -> Line:
+    """Look whether a sink's folder is there, and one that the service may write."""
+    folder = Path(argument).parent
+    if not machine.path(str(folder)).is_dir():
+        return Line(f"sink {name}", "do", f"{folder} is no folder", f"sudo mkdir -p {folder}, or name another")
+    if machine.installed and not folder.is_relative_to(STATE):
+        todo = f"name a path below {STATE}: all else is read-only for the service"
+        return Line(f"sink {name}", "do", f"{folder} is out of the service's reach", todo)
+    return Line(f"sink {name}", "ok", f"{folder} is there")
+
+
+def has_network(machine: Machine) -> bool:
+    """Return whether the service, if there is one, may open a network's sockets."""
+    families = machine.unit.get("RestrictAddressFamilies", "")
+    return not machine.installed or not families or "AF_INET" in families
