@@ -393,6 +393,9 @@ def main(argv: list[str] | None = None) -> int:
             check(args.verify, args.signers)
         else:
             make((target for target in TARGETS if {args.suite, args.arch} <= {None, *target}), args.out)
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (Failure, OSError) as error:
         if args.debug:
             raise

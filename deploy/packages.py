@@ -132,11 +132,15 @@ def run(
         package = {"ssh-keygen": "openssh-client"}.get(str(words[0]), str(words[0]))
         raise Failure(76, f"no {words[0]} on this machine; install it with: sudo apt install {package}") from error
     with process:
-        if given and process.stdin:
-            given.seek(0)
-            with suppress(BrokenPipeError):  # it has heard enough
-                shutil.copyfileobj(given, process.stdin, CHUNK)
-        out, errors = (text.decode(errors="replace") for text in process.communicate())
+        try:
+            if given and process.stdin:
+                given.seek(0)
+                with suppress(BrokenPipeError):  # it has heard enough
+                    shutil.copyfileobj(given, process.stdin, CHUNK)
+            out, errors = (text.decode(errors="replace") for text in process.communicate())
+        except BaseException:
+            process.kill()
+            raise
     return subprocess.CompletedProcess(words, process.returncode, out, errors)
 
 
@@ -262,7 +266,7 @@ def project_version(root: Path = ROOT) -> tuple[str, int]:
     version = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     if not (root / ".git").exists():
         return version, int(os.environ.get("SOURCE_DATE_EPOCH", EPOCH))
-    commit, seconds = git(root, "log", "-1", "--format=%H %ct").split()
+    commit, seconds = git(root, "-c", "log.showSignature=false", "log", "-1", "--format=%H %ct").split()
     version += f"+g{commit[:12]}"
     status = git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
     if changed := sorted(entry[3:] for entry in status.split("\0") if entry):

@@ -159,6 +159,14 @@ def test_packages_are_taken_from_the_lock_only(checkout: Checkout) -> None:
     assert not [line for line in checkout.called() if "index-url" in line or "find-links" in line]
 
 
+def test_bundle_has_the_locks_build_tools_and_gets_its_arguments(checkout: Checkout) -> None:
+    done = checkout.run("bundle", "--suite", "buster")
+    assert done.returncode == 2
+    assert "invalid choice: 'buster' (choose from" in done.stderr
+    target = f"--target {checkout.root}/.venv/backend -r {checkout.root}/deploy/locks/build.txt"
+    assert sum(line.endswith(target) for line in checkout.called()) == 1
+
+
 def test_sinks_are_added_from_their_lock_and_only_when_asked_for(checkout: Checkout) -> None:
     checkout.run("demo")
     assert not [line for line in checkout.called() if "sinks.txt" in line]
