@@ -67,9 +67,9 @@ if [ "$(cat -- "$target/.stamp" 2>/dev/null)" != "$stamp" ]; then
     rm -rf -- "$staged"
     trap 'rm -rf -- "$staged"' EXIT
     mkdir -p "$staged/opt"
-    # By way of tar the tree is the user's own, without device nodes.
+    # By way of tar the tree is the user's own, without device nodes; what it leaves of the padding at the end is read too.
     mmdebstrap --quiet --variant=extract --architectures=arm64 --include="${debian[*]}" --format=tar bookworm - |
-        tar -x --no-same-owner --exclude=./dev -C "$staged" ||
+        { tar -x --no-same-owner --exclude=./dev -C "$staged" && cat >/dev/null; } ||
         die 75 "mmdebstrap could not get Debian's packages (its words are above); check the network, then start again"
     install_wheels "$staged/opt/tflite-runtime" "$device"
     install_wheels "$staged/opt/ai-edge-litert" "$host"

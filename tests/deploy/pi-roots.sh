@@ -26,12 +26,10 @@ make_pi() {  # SUITE ARCHITECTURE FOLDER
     if [ "$2" = arm64 ]; then
         "$folder/pi-roots.sh" "$1-amd64" >/dev/null
         cp --archive -- "$roots/pi-$1-amd64/." "$3"
-        # shellcheck disable=SC2016  # dpkg-query's own variable
-        list=$(chroot "$3" dpkg-query --show --showformat='${Package},')
-        overlay_arm64 "$1" "${list%,}" "$3"
+        turn_to_arm64 "$1" "$3"
         return
     fi
-    debian minbase "$1" amd64 "$list" | tar -x -C "$3"
+    debian minbase "$1" amd64 "$list" "$3"
     echo "Raspberry Pi reference 2026-06-18" >"$3/etc/rpi-issue"
     echo pi >"$3/etc/hostname"
     printf '127.0.0.1\tlocalhost\n127.0.1.1\tpi\n' >"$3/etc/hosts"
@@ -48,18 +46,10 @@ make_pi() {  # SUITE ARCHITECTURE FOLDER
     printf '[Unit]\nRequiresMountsFor=/boot/firmware\n' >"$3/etc/systemd/system/cloud-init-main.service.d/boot-firmware.conf"
 }
 
-overlay_arm64() {  # SUITE PACKAGES FOLDER: as in roots.sh
-    rm -rf -- "$3"/usr/lib/x86_64-linux-gnu "$3"/usr/lib64 "${3:?}"/lib64
-    debian extract "$1" arm64 "$2" | tar -x -C "$3" --exclude=./dev --exclude=./etc --exclude=./var --keep-directory-symlink
-    sed -i 's/^Architecture: amd64$/Architecture: arm64/' "$3/var/lib/dpkg/status"
-    echo arm64 >"$3/var/lib/dpkg/arch"
-    chroot "$3" /sbin/ldconfig
-}
-
 make_kernel() {  # FOLDER
     local initrd=$1/initrd version module
     mkdir -p "$1/all" "$initrd"/{bin,proc,sys,dev,root,modules}
-    debian extract trixie arm64 linux-image-arm64,busybox-static | tar -x -C "$1/all" --exclude=./dev
+    debian extract trixie arm64 linux-image-arm64,busybox-static "$1/all" --exclude=./dev
     cp "$1"/all/boot/vmlinuz-* "$1/vmlinuz"
     cp "$1/all/usr/bin/busybox" "$initrd/bin/busybox"
     version=$(basename -- "$1"/all/usr/lib/modules/*)

@@ -13,24 +13,30 @@ die() {
     exit 1
 }
 
-debian() {  # VARIANT SUITE ARCHITECTURE PACKAGES: a tar on standard output
-    mmdebstrap --quiet --variant="$1" --architectures="$3" --include="$4" --format=tar "$2" -
+debian() {  # VARIANT SUITE ARCHITECTURE PACKAGES FOLDER [TAR'S OPTIONS...]: unpacked there
+    # What tar leaves of the padding at the end is read too: mmdebstrap hangs up on all of us where its pipe breaks.
+    mmdebstrap --quiet --variant="$1" --architectures="$3" --include="$4" --format=tar "$2" - |
+        { tar -x -C "$5" "${@:6}" && cat >/dev/null; }
 }
 
 make_amd64() {  # SUITE FOLDER
-    debian minbase "$1" amd64 "$packages" | tar -x -C "$2"
+    debian minbase "$1" amd64 "$packages" "$2"
+}
+
+make_arm64() {  # SUITE FOLDER
+    "$0" "$1-amd64" >/dev/null
+    cp --archive -- "$roots/$1-amd64/." "$2"
+    turn_to_arm64 "$1" "$2"
 }
 
 # A root that is configured under emulation takes 4 to 25 minutes. So the other machine's packages are unpacked over a root
 # that was configured here: what configuring leaves (users, units, alternatives) is the same on both.
-make_arm64() {  # SUITE FOLDER
+turn_to_arm64() {  # SUITE FOLDER
     local list
-    "$0" "$1-amd64" >/dev/null
-    cp --archive -- "$roots/$1-amd64/." "$2"
     # shellcheck disable=SC2016  # dpkg-query's own variable
     list=$(chroot "$2" dpkg-query --show --showformat='${Package},')
     rm -rf -- "$2"/usr/lib/x86_64-linux-gnu "$2"/usr/lib64 "${2:?}"/lib64
-    debian extract "$1" arm64 "${list%,}" | tar -x -C "$2" --exclude=./dev --exclude=./etc --exclude=./var --keep-directory-symlink
+    debian extract "$1" arm64 "${list%,}" "$2" --exclude=./dev --exclude=./etc --exclude=./var --keep-directory-symlink
     sed -i 's/^Architecture: amd64$/Architecture: arm64/' "$2/var/lib/dpkg/status"
     echo arm64 >"$2/var/lib/dpkg/arch"
     chroot "$2" /sbin/ldconfig
@@ -46,7 +52,7 @@ for name in "$@"; do
     if [ "$(cat -- "$roots/$name.stamp" 2>/dev/null)" != "$stamp" ]; then
         rm -rf -- "${roots:?}/$name" "$roots/$name.new"
         mkdir -m 755 -- "$roots/$name.new"
-        "make_${name#*-}" "${name%-*}" "$roots/$name.new" || die "$name could not be made (the words above say why)"
+        "make_${name#*-}" "${name%-*}" "$roots/$name.new"
         mv -- "$roots/$name.new" "$roots/$name"
         echo "$stamp" >"$roots/$name.stamp"
     fi
