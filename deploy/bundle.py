@@ -28,6 +28,7 @@ from urllib.parse import quote
 
 from deploy.packages import (
     ARCHES,
+    CLEAR,
     EPOCH,
     FULL,
     ROOT,
@@ -78,8 +79,7 @@ class Meter:
         percent = min(100, 100 * self.done // max(self.total, 1))
         if percent != self.shown and sys.stderr.isatty():
             self.shown = percent
-            end = "\n" if percent == 100 else ""
-            print(f"\rdeploy.sh: {self.words}: {percent} %", end=end, file=sys.stderr, flush=True)
+            print(f"{CLEAR}deploy.sh: {self.words}: {percent} %", end="", file=sys.stderr, flush=True)
 
 
 class Counted(io.RawIOBase):
@@ -289,8 +289,8 @@ def verify(path: Path, signers: bytes | None = None) -> Contents:
             if not signature or not payload:
                 raise ValueError("its members are no files")
             with tarfile.open(fileobj=payload, mode="r:") as inner:
-                own = read_member(inner, "allowed_signers")
-                signer = check_signature(path, payload, signature.read(), signers or own)
+                signers = signers or read_member(inner, "allowed_signers")
+                signer = check_signature(path, payload, signature.read(), signers)
                 sizes = check_files(path, inner)
                 version, target = (read_member(inner, name).decode().strip() for name in ("VERSION", "TARGET"))
     except (tarfile.TarError, KeyError, ValueError, EOFError) as error:
@@ -348,6 +348,7 @@ def make(targets: Iterable[Target], out: Path) -> None:
         for target in targets:
             wheels = fetch(locked(target), target, ROOT / ".cache" / "wheels")
             bundle = build(version, target, [*wheels, project], files, key, out, epoch=epoch)
+            print(CLEAR * sys.stderr.isatty(), end="", file=sys.stderr, flush=True)
             print(f"{sha256_of(bundle)}  {bundle}", flush=True)
 
 

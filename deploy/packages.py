@@ -7,6 +7,7 @@ A `Failure` has deploy.sh's exit code: 76 a missing tool, 77 the key, 78 a downl
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -28,11 +29,13 @@ from typing import IO, NamedTuple
 from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("device", "sinks", "pip")
 EPOCH = 1580601600  # seconds: 2020-02-02, hatchling's own choice, where no commit says when
 CHUNK = 1 << 20  # bytes
+CLEAR = "\r\033[K"  # the line of a terminal
 FULL = "the disk is full; free some space: a bundle takes up to 0.4 GB while it is made"
 
 
@@ -112,8 +115,8 @@ class Wheel(NamedTuple):
 
 
 def say(words: str) -> None:
-    """Tell the maker, as deploy.sh does."""
-    print(f"deploy.sh: {words}", file=sys.stderr, flush=True)
+    """Tell the maker, as deploy.sh does, in the place of a meter that stands there."""
+    print(f"{CLEAR if sys.stderr.isatty() else ''}deploy.sh: {words}", file=sys.stderr, flush=True)
 
 
 def run(
@@ -191,12 +194,17 @@ def fetch(pins: Iterable[Pin], target: Target, cache: Path) -> list[Path]:
     text = "".join(f"{pin}\n" for pin in pins)
     digest = hashlib.sha256("\n".join((text, *target.platforms)).encode()).hexdigest()
     folder = cache / f"{target.suite}-{target.arch}-{digest[:16]}"
-    if not is_whole(folder, pins):
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache, prefix=".new-") as staged:
-            download(text, target, Path(staged) / "wheels")
-            shutil.rmtree(folder, ignore_errors=True)
-            (Path(staged) / "wheels").rename(folder)
+    cache.mkdir(parents=True, exist_ok=True)
+    lock = os.open(cache, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another start may be at it
+        if not is_whole(folder, pins):
+            with tempfile.TemporaryDirectory(dir=cache, prefix=".new-") as staged:
+                download(text, target, Path(staged) / "wheels")
+                shutil.rmtree(folder, ignore_errors=True)
+                (Path(staged) / "wheels").rename(folder)
+    finally:
+        os.close(lock)
     return sorted(folder.iterdir())
 
 
@@ -265,7 +273,7 @@ def project_version(root: Path = ROOT) -> tuple[str, int]:
     """
     version = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
     if not (root / ".git").exists():
-        return version, int(os.environ.get("SOURCE_DATE_EPOCH", EPOCH))
+        return str(Version(version)), EPOCH
     commit, seconds = git(root, "-c", "log.showSignature=false", "log", "-1", "--format=%H %ct").split()
     version += f"+g{commit[:12]}"
     status = git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
@@ -275,7 +283,7 @@ def project_version(root: Path = ROOT) -> tuple[str, int]:
             path = root / name
             digest.update(f"{name}\0{sha256_of(path) if path.is_file() else None}\n".encode())
         version += f".d{digest.hexdigest()[:8]}"
-    return version, int(seconds)
+    return str(Version(version)), int(seconds)  # as the wheel will have it
 
 
 def build_project(version: str, epoch: int, folder: Path, root: Path = ROOT) -> Path:

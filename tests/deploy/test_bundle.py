@@ -592,6 +592,14 @@ def test_a_second_build_needs_no_index(checkout: Checkout) -> None:
     assert (second.returncode, second.stdout, second.stderr) == (0, first.stdout, "")
 
 
+def test_two_starts_at_once_do_not_get_in_each_others_way(checkout: Checkout) -> None:
+    starts = [checkout.start("--suite", "trixie") for _ in range(2)]
+    ends = [start.communicate(timeout=120) for start in starts]
+    assert [start.returncode for start in starts] == [0, 0], ends
+    assert ends[0][0] == ends[1][0]
+    assert "".join(errors for _, errors in ends).count("getting the packages") == 2, "each target's once"
+
+
 def test_the_version_tells_what_was_changed(checkout: Checkout) -> None:
     checkout.commit()
     clean, seconds = packages.project_version(checkout.root)
