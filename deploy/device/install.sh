@@ -408,10 +408,8 @@ check_files() {
     (cd -- "$release" && sha256sum --check --strict --quiet SHA256SUMS) >"$work/words" 2>&1 || failed_at "what was unpacked is not what was packed"
 }
 
-make_venv() {
-    local options=(--without-pip)
-    ! has_picamera || options+=(--system-site-packages)
-    python3 -m venv "${options[@]}" "$release/venv" >"$work/words" 2>&1 || failed_at "python3 could not make a venv"
+make_venv() {  # it sees the system's packages: picamera2 is one of them, or may come later
+    python3 -m venv --without-pip --system-site-packages "$release/venv" >"$work/words" 2>&1 || failed_at "python3 could not make a venv"
 }
 
 install_packages() {
@@ -423,7 +421,7 @@ install_packages() {
     fi
     # An environment of its own: Raspberry Pi OS' pip.conf names an index.
     env -i PATH="$PATH" HOME="$work" LC_ALL=C.UTF-8 PIP_CONFIG_FILE=/dev/null \
-        "$release/venv/bin/python" "${pip[0]}/pip" --quiet --disable-pip-version-check --no-cache-dir install --no-index \
+        "$release/venv/bin/python" "${pip[0]}/pip" --quiet --disable-pip-version-check --no-cache-dir install --ignore-installed --no-index \
         --find-links "$release/wheels" --no-deps --require-hashes --only-binary=:all: --no-compile --requirement "$lines" >"$work/words" 2>&1 ||
         failed_at "pip could not install the packages"
     rm -rf -- "$release/wheels"

@@ -62,7 +62,7 @@ def _check_picamera(machine: Machine, number: int) -> Iterator[Line]:
 def _import_line(machine: Machine, error: str) -> Line:
     """Say why picamera2 does not start: not there, not seen, or not of one mind with numpy."""
     if "No module named" not in error:
-        todo = "numpy must be the system's where picamera2 is: push again"
+        todo = "numpy must be the system's where picamera2 is: uninstall --keep-settings, then push again"
         if "no answer" in error:
             todo = "power off and check the ribbon cable; if it stays so: sudo apt full-upgrade"
         return Line("libcamera", "do", f"picamera2 does not work: {error}", todo)
