@@ -144,11 +144,12 @@ def test_killed_after_every_step_the_next_boot_runs_old_or_new(
         boots = [known[device.boot()] for _ in range(2)]
         assert device.install("new").returncode == 0
         assert device.boot() == "2.0"
-        table.append((kind, BUILT[number - 1].removeprefix("step ").strip('"') if number else "the start", *boots))
+        after = BUILT[number - 1].removeprefix("step ").strip('"') if number else "the start"
+        table.append((kind, after, *boots))
     with capsys.disabled():
         print(f"\n{'killed after':38}{'':15}next boot  the one after, unproven")
         for kind, step, *boots in table:
-            print(f"{step:38}{kind:15}{boots[0]:11}{boots[1]}")
+            print(f"{step.replace('$version', 'it'):38}{kind:15}{boots[0]:11}{boots[1]}")
     flips = [step for kind, step, first, _ in table if kind == "update" and first == "new"]
     assert flips == ["making it the release that starts"]
     assert all(second == "old" for kind, _, _, second in table if kind == "update")

@@ -66,6 +66,22 @@ class Device:
         """A property of the service."""
         return self.machine.ask(f"systemctl show cuelens --property={name} --value")
 
+    def cut(self, step: str, bundle: Path) -> None:
+        """Install a bundle, cut the power before a step of that, and start again."""
+        files = self.machine.root / "root"
+        shutil.copy(bundle, files / "new.tar")
+        shutil.copy(REPOSITORY / "deploy" / "device" / "install.sh", files)
+        line = f'cuelens namespaces="cuelens-release" {self._key.with_suffix(".pub").read_text()}'
+        (files / "signers").write_text(line)
+        (files / "halt").write_text(HALT)
+        install = "bash /root/install.sh install /root/new.tar --signers /root/signers"
+        (files / "install").write_text(f"export BASH_ENV=/root/halt KILL_AT='{step}'\n{install}")
+        self.machine.ask("sudo systemd-run --quiet bash /root/install")
+        self.machine.wait_for("[ -e /reached ]")
+        self.machine.cut_power()
+        (self.machine.root / "reached").unlink()
+        self.machine.start()
+
     def link(self, name: str) -> str:
         """The version that a link names, "" where it is not there."""
         path = self.machine.root / "opt/cuelens" / name
@@ -272,18 +288,7 @@ def test_the_power_is_cut_before_a_step_and_the_next_boot_runs_old_or_new_and_pr
     pushed: Device, step: str, runs: str
 ) -> None:
     machine, old, new = pushed.machine, pushed.link("good"), f"7.{CUTS.index((step, runs))}"
-    files = machine.root / "root"
-    shutil.copy(pushed.small(new), files / "new.tar")
-    shutil.copy(REPOSITORY / "deploy" / "device" / "install.sh", files)
-    (files / "halt").write_text(HALT)
-    (machine.root / "reached").unlink(missing_ok=True)
-    (files / "install").write_text(
-        f"export BASH_ENV=/root/halt KILL_AT='{step}'\nbash /root/install.sh install /root/new.tar"
-    )
-    machine.ask("sudo systemd-run --quiet bash /root/install")
-    machine.wait_for("[ -e /reached ]")
-    machine.cut_power()
-    machine.start()
+    pushed.cut(step, pushed.small(new))
     expected = {"old": old, "new": new}[runs]
     machine.wait_for(f'{WORKS} && [ "$(readlink /opt/cuelens/good)" = releases/{expected} ]')
     assert pushed.link("current") == expected
@@ -331,7 +336,6 @@ def test_the_readmes_chapter_works_word_by_word(pushed: Device, tmp_path: Path) 
 
 
 def test_uninstalled_it_leaves_nothing(pushed: Device) -> None:
-    (pushed.machine.root / "reached").unlink(missing_ok=True)
     done = pushed.deploy("uninstall")
     assert done.returncode == 0, done.stderr
     assert set(pushed.files()) - set(pushed.before) == set()
@@ -354,6 +358,15 @@ def test_a_first_release_that_does_not_work_is_said_and_goes_on_trying(device: D
         "etc/cuelens/cuelens.toml",
         *(f"var/lib/{name}" for name in ("cuelens", "private/cuelens")),
     ]
+
+
+@only_trixie
+@pytest.mark.parametrize("step", ['step "starting it"', 'step "waiting for its first frame"'])
+def test_the_power_is_cut_in_a_first_installation_and_the_next_boot_runs_it(device: Device, step: str) -> None:
+    device.cut(step, device.small("4.0"))
+    device.machine.wait_for(WORKS)
+    assert (device.link("current"), device.link("good")) == ("4.0", "4.0")
+    assert device.deploy("uninstall").returncode == 0
 
 
 @only_trixie
