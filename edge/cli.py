@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.command import command
-from edge.config import SENSITIVITIES, CueSettings, Settings, check, load_settings, with_sensitivity
+from edge.config import (
+    SENSITIVITIES,
+    CueSettings,
+    Settings,
+    check,
+    load_settings,
+    load_settings_safely,
+    with_sensitivity,
+)
 from edge.control import Control
 from edge.errors import CheckFailed, CuelensError, NotRunning, SettingsInvalid
 from edge.quiet import tame_opencv
@@ -285,8 +293,11 @@ def _settings_by_systemd() -> Path | None:
 
 
 def _settings(args: argparse.Namespace) -> Settings:
-    config = args.config or _settings_by_systemd() if args.command == "run" else None
-    settings = load_settings(config) if config else Settings()
+    settings = load_settings(args.config) if getattr(args, "config", None) else Settings()
+    if args.command == "run" and not args.config and (service := _settings_by_systemd()):
+        settings, mistakes = load_settings_safely(service)
+        for mistake in mistakes:
+            print(f"cuelens: {mistake}; going on with what stands there else, and the defaults", file=sys.stderr)
     if args.command == "demo":
         settings = replace(settings, source=f"demo:{args.seed}")
         args.seconds = DEMO_SECONDS if args.seconds is None else args.seconds

@@ -305,6 +305,18 @@ def load_settings(path: Path) -> Settings:
     return read_settings(path, Settings)
 
 
+def load_settings_safely(path: Path) -> tuple[Settings, list[str]]:
+    """Read the device's TOML file with the default in the place of whatever is wrong; returns also what that was.
+
+    A device that starts by itself has nobody to tell: a typing error must not leave its wearer without a cue.
+    """
+    mistakes: list[str] = []
+    try:
+        return read_settings(path, Settings, mistakes), mistakes
+    except SettingsInvalid as error:
+        return Settings(), [str(error)]
+
+
 def with_sensitivity(settings: CueSettings, sensitivity: str) -> CueSettings:
     """Return the settings with what the sensitivity moves at its value for that one."""
     normal = {key: getattr(CueSettings(), key) for values in SENSITIVITIES.values() for key in values}
@@ -317,10 +329,11 @@ def with_settings(settings: T, values: Mapping[str, Any]) -> T:
     return changed
 
 
-def read_settings(path: Path, settings_type: type[T]) -> T:
+def read_settings(path: Path, settings_type: type[T], mistakes: list[str] | None = None) -> T:
     """Read a TOML file into a dataclass whose fields say what is valid, its tables into dataclasses of its own.
 
-    Raises SettingsInvalid with file, line, value seen and valid values.
+    Raises SettingsInvalid with file, line, value seen and valid values. With a list of `mistakes`, what is wrong with a
+    single setting is added there instead, and its default taken.
     """
     import tomllib
 
@@ -331,7 +344,7 @@ def read_settings(path: Path, settings_type: type[T]) -> T:
         raise SettingsInvalid(f"{path}: {error.strerror}; give a settings file that can be read") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsInvalid(f"{path}: not TOML: {error}") from error
-    settings: T = _build(settings_type, table, path, text, "")
+    settings: T = _build(settings_type, table, path, text, "", mistakes)
     return settings
 
 
@@ -366,18 +379,25 @@ def check_setting(settings_type: type, key: str, value: object, full: str) -> An
     return converted
 
 
-def _build(settings_type: type[Any], table: dict[str, Any], path: Path, text: str, section: str) -> Any:
+def _build(
+    settings_type: type[Any], table: dict[str, Any], path: Path, text: str, section: str, mistakes: list[str] | None
+) -> Any:
     hints = get_type_hints(settings_type)
     values: dict[str, Any] = {}
     for key, value in table.items():
         full = f"{path}:{_line_of(text, section, key)}: {section}.{key}".replace(": .", ": ")
         kind = hints.get(key)
-        if isinstance(kind, type) and is_dataclass(kind):
-            if not isinstance(value, dict):
-                raise SettingsInvalid(f"{full} is {value!r}; it must be a table: [{key}]")
-            values[key] = _build(kind, value, path, text, f"{section}.{key}".lstrip("."))
-        else:
-            values[key] = check_setting(settings_type, key, value, full)
+        try:
+            if isinstance(kind, type) and is_dataclass(kind):
+                if not isinstance(value, dict):
+                    raise SettingsInvalid(f"{full} is {value!r}; it must be a table: [{key}]")
+                values[key] = _build(kind, value, path, text, f"{section}.{key}".lstrip("."), mistakes)
+            else:
+                values[key] = check_setting(settings_type, key, value, full)
+        except SettingsInvalid as error:
+            if mistakes is None:
+                raise
+            mistakes.append(str(error))
     if settings_type is CueSettings:
         return with_settings(with_sensitivity(CueSettings(), values.get("sensitivity", "normal")), values)
     return settings_type(**values)

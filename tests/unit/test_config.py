@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import CueSettings, Settings, load_settings, with_sensitivity
+from edge.config import CueSettings, Settings, load_settings, load_settings_safely, with_sensitivity
 from edge.errors import SettingsInvalid
 
 
@@ -71,3 +71,25 @@ def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:
 def test_a_missing_file_is_a_settings_error(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid, match="No such file"):
         load_settings(tmp_path / "none.toml")
+
+
+def test_read_safely_only_what_is_wrong_is_at_its_default_and_each_mistake_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, 'sinks = ["oled"]\nthreads = 99\nlook = 3\n[cue]\nholt = 1.0\nhold = 2.0\n[zebra]\nx = 1\n')
+    settings, mistakes = load_settings_safely(path)
+    assert settings == replace(Settings(), sinks=("oled",), cue=CueSettings(hold=2.0))
+    assert [line.removeprefix(f"{path}:").split(":")[0] for line in mistakes] == ["2", "3", "5", "7"]
+    assert "did you mean 'hold'" in mistakes[2]
+
+
+@pytest.mark.parametrize("content", [b"source = = 1", b"\xff\xfe", b"sinks = [", b"a" * 100_000])
+def test_read_safely_a_file_that_is_not_toml_is_the_defaults(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cuelens.toml"
+    path.write_bytes(content)
+    settings, mistakes = load_settings_safely(path)
+    assert settings == Settings()
+    assert len(mistakes) == 1
+    assert "not TOML" in mistakes[0]
+
+
+def test_read_safely_a_file_that_is_right_has_no_mistakes(tmp_path: Path) -> None:
+    assert load_settings_safely(write(tmp_path, "threads = 2")) == (Settings(threads=2), [])

@@ -78,3 +78,25 @@ def test_the_services_settings_are_read_where_systemd_says_but_need_not_be_there
     (tmp_path / "cuelens.toml").write_text('source = "demo"\nsinks = ["log"]')
     done = run()
     assert done.stdout.count('"seq"') > 10, done.stderr
+
+
+def test_a_mistake_in_the_services_settings_is_told_and_the_rest_counts(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "cuelens.toml").write_text(
+        'source = "demo"\npace = "fast"\nthreads = 99\nsinks = ["terminal", "log"]\n'
+    )
+    environment = os.environ | {"CONFIGURATION_DIRECTORY": str(tmp_path)}
+    words = [sys.executable, "-c", "from edge.cli import main; main()", "run", "--seconds", "1"]
+    done = subprocess.run(
+        words, cwd=repository, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "cuelens.toml:3: threads is 99; valid are 1 to 8; going on" in done.stderr
+    assert '"state"' in done.stdout, "the log that the settings name is written"
+    by_hand = subprocess.run(
+        [*words, "--config", str(tmp_path / "cuelens.toml")],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert by_hand.returncode == 50, "whoever names a file wants to be told"
