@@ -105,6 +105,7 @@ class Health:
         self.unread = 0  # faces left for a later frame to read, summed over frames
         self.most_behind = 0.0  # seconds that any part of the upright scan for new faces has waited
         self.dropped = 0
+        self.camera_losses = 0
         self.sinks: dict[str, SinkHealth] = {}
         self.cues: Counter[str] = Counter()  # how often each came up
         self.first: float | None = None  # monotonic, of the first cue
@@ -181,6 +182,8 @@ class Health:
             lines.append(
                 f"new faces were looked for every {self.most_behind:.1f} s or oftener, {self.unread} readings put off"
             )
+        if self.camera_losses:
+            lines.append(f"the camera was lost {self.camera_losses} times")
         for name, sink in self.sinks.items():
             if sink.missed:
                 lines.append(f"sink {name} was too slow for {sink.missed} updates")

@@ -5,7 +5,9 @@ source thread -> newest-frame slot -> this loop -> each sink's own one-place mai
 
 from __future__ import annotations
 
+import contextlib
 import math
+import random
 import sys
 import threading
 import time
@@ -19,7 +21,7 @@ import numpy as np
 from edge.config import FaceSettings
 from edge.control import Control
 from edge.cue import CuePolicy
-from edge.errors import CameraLost, CuelensError, LoopStuck, SinkFailed
+from edge.errors import CameraLost, CameraMissing, CuelensError, LoopStuck, SinkFailed
 from edge.faces import FaceFinder, crop_face
 from edge.health import Health, SinkHealth
 from edge.model import ExpressionModel
@@ -38,7 +40,9 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds until a sink that failed is op
 STATUS_INTERVAL = 10.0  # seconds between the status lines for the service manager
 END = 3.0  # seconds a thread may take to end before it is named and left behind
 REOPENING = 3.0  # seconds that a camera may take to open after a pause: libcamera takes one on a Raspberry Pi
+FIRST_LOOK, LAST_LOOK = 0.5, 4.0  # seconds until a lost camera is looked for; doubles in between, a fifth more or less
 HOPELESS = 30.0  # seconds without a frame from a live source, whose own deadlines are shorter, until it is given up
+CAMERA_FAULTS = (CameraLost, CameraMissing)
 
 
 class Slot(Generic[Item]):
@@ -106,6 +110,7 @@ class _Capture:
     def __init__(self, source: Source, health: Health, resume: Resume | None) -> None:
         self.slot: Slot[Frame] = Slot(lossless=not source.live)
         self.failure: CuelensError | None = None
+        self.lost: CuelensError | None = None  # why the camera was, until it gives frames again
         self._source = source
         self._health = health
         self._resume = resume
@@ -124,13 +129,24 @@ class _Capture:
                         self._source.close()
                     self._go.wait()
                     if self._resume is not None and not self.slot.closed:
-                        frames = self._open_again(self._resume)
+                        try:
+                            frames = self._open_again(self._resume)
+                        except CAMERA_FAULTS as error:
+                            frames = self._find_again(error, self._resume)
                         first = taken
                     continue
                 begun = time.thread_time()
-                frame = next(frames, None)
+                try:
+                    frame = next(frames, None)
+                except CAMERA_FAULTS as error:
+                    if self._resume is None:
+                        raise
+                    frames = self._find_again(error, self._resume)
+                    first = taken
+                    continue
                 if frame is None:
                     break
+                self.lost = None
                 self._health.record("capture", 1000 * (time.thread_time() - begun))
                 if first:
                     frame = replace(frame, seq=first + frame.seq)
@@ -143,6 +159,23 @@ class _Capture:
             self.failure.__cause__ = error
         finally:
             self.slot.close()
+
+    def _find_again(self, error: CuelensError, resume: Resume) -> Iterator[Frame]:
+        """Open a camera that was lost, until that works or the run ends."""
+        if self.lost is None:
+            self._health.camera_losses += 1
+        self.lost = error
+        self._source.close()
+        delay = FIRST_LOOK
+        # Not in step with whatever else tries to get hold of the same bus.
+        while not self.slot.wait_closed(delay * random.uniform(0.8, 1.2)):
+            self._go.wait()
+            if self.slot.closed:
+                break
+            with contextlib.suppress(*CAMERA_FAULTS):
+                return self._open_again(resume)
+            delay = min(2 * delay, LAST_LOOK)
+        return iter(())
 
     def _open_again(self, resume: Resume) -> Iterator[Frame]:
         self._source = source = resume()
@@ -390,18 +423,22 @@ def run(
                     if capture.failure:
                         publish_cue(policy.lose_camera(now_of_frames(now)))
                     break
-                if now - heard > STALL and source.live and not paused:
+                lost = capture.lost
+                if lost is not None and not lost_camera and not paused:
+                    say(f"{lost}; looking for it again")
+                if (lost is not None or now - heard > STALL) and source.live and not paused:
                     lost_camera = True
                     if now - heard > HOPELESS:
-                        failures.append(
-                            CameraLost(f"no frame for {HOPELESS:.0f} s; check the camera, then start again")
-                        )
+                        why = f"no frame for {HOPELESS:.0f} s; check the camera, then start again"
+                        failures.append(lost or CameraLost(why))
                         say(str(failures[-1]))
                         break
                 if (lost_camera or paused) and now - repeated > REPEAT:  # a window that hears nothing looks hung
                     publish_cue(policy.pause(now_of_frames(now)) if paused else policy.lose_camera(now))
                 alive()  # waiting with a deadline is a healthy wait
                 continue
+            if lost_camera:
+                say(f"the camera gives frames again, after {time.monotonic() - heard:.1f} s")
             heard, lost_camera = time.monotonic(), False
             # As many digits as the log has: a replay of it then decides alike.
             clock = round(frame.t, 6)

@@ -132,7 +132,7 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
         "memory_mb": {"now": held_mb and round(held_mb, 1), "peak": round(peak_rss_mb(), 1)},
     }
     if health is None:
-        return told | dict.fromkeys(("uptime", "frames", "inferences", "watchdog", "dropped"), 0)
+        return told | dict.fromkeys(("uptime", "frames", "inferences", "watchdog", "dropped", "camera_losses"), 0)
     return told | {
         "uptime": round(now - health.begun, 1),
         "frames": health.frames,
@@ -140,6 +140,7 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
         "inferences": health.inferences,
         "watchdog": health.watchdog,
         "dropped": health.dropped,
+        "camera_losses": health.camera_losses,
         "fps": round(health.fps, 1),
         "recent_fps": round(health.recent_fps, 1),
         "last_frame_age": round(now - health.last, 2) if health.frames else None,
@@ -210,6 +211,8 @@ def describe_status(told: Mapping[str, Any]) -> str:
     row("cue", f"{cue}" + (f" ({told['reason']})" if told.get("reason") else ""), "state")
     row("source", "{source}", "source")
     row("frames", "{frames}, {dropped} dropped; {recent_fps} a second now, {fps} on the whole", "frames", "fps")
+    if told.get("camera_losses"):
+        row("camera", "lost {camera_losses} times", "camera_losses")
     row("newest frame", "{last_frame_age} s ago", "last_frame_age")
     row("inferences", "{inferences}", "inferences")
     row("watchdog", "fed {watchdog} times", "watchdog")

@@ -29,7 +29,8 @@ class Camera:
     def __init__(self, argument, *, live):
         self.closing, self.fault = threading.Event(), argument
         self.note("open")
-        if self.fault == "missing":
+        if self.fault == "missing" or Path("unplugged").exists():
+            self.note("refuse")
             raise CameraMissing("no camera")
 
     def note(self, what):
@@ -42,7 +43,8 @@ class Camera:
             if self.closing.wait(0.03):
                 return
             self.note("frame")
-            if seq == 20 and self.fault == "lost":
+            if seq == 20 and self.fault in ("lost", "back") and not Path("was").exists():
+                Path("unplugged" if self.fault == "lost" else "was").touch()
                 raise CameraLost("unplugged")
             if seq == 20 and self.fault == "bug":
                 raise ZeroDivisionError
@@ -55,6 +57,8 @@ class Camera:
         self.closing.set()
 
 sources.SOURCES["v4l2"] = "__main__:Camera"
+from edge import loop
+loop.HOPELESS = 2.0
 from edge.cli import main
 main()
 """
@@ -141,6 +145,20 @@ def test_a_camera_or_a_loop_that_fails_leaves_it_dark(tmp_path: Path, fault: str
     assert not failed.lit()
     assert failed.count("frame") >= frames
     assert all(lit for _, lit in failed.events())
+
+
+def test_a_camera_that_comes_back_is_found_again_with_its_light_off_in_between(tmp_path: Path) -> None:
+    started = Run(tmp_path, fault="back")
+    started.wait_for(lambda: started.count("open") == 2 and started.count("frame") > 30)
+    started.send(signal.SIGTERM)
+    code, errors = started.end()
+    assert code == 0
+    assert "unplugged; looking for it again" in errors
+    assert "the camera gives frames again" in errors
+    assert all(lit for _, lit in started.events())
+    states = [cue["state"] for cue in started.cues()]
+    assert "no_camera" in states
+    assert states[-1] == "no_face"
 
 
 def test_a_light_that_goes_dark_ends_the_run(tmp_path: Path) -> None:

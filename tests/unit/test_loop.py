@@ -322,14 +322,83 @@ def test_a_pause_closes_a_camera_that_can_be_opened_again_and_its_frames_are_cou
     assert len(numbers) > 10
 
 
-def test_a_camera_that_is_gone_after_a_pause_ends_the_run(model: ExpressionModel) -> None:
+def test_a_camera_that_is_gone_after_a_pause_is_looked_for_and_then_ends_the_run(
+    model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "FIRST_LOOK", 0.02)
+    monkeypatch.setattr(loop, "REOPENING", 0.2)
+    monkeypatch.setattr(loop, "HOPELESS", 1.0)
+    looks = []
+
     def resume() -> Camera:
+        looks.append(time.monotonic())
         raise CameraMissing("taken by another")
 
     control = Control()
     sinks = [("pauser", Pauser(control))]
     outcome = run(control, Camera(0), model, sinks, threading.Event(), say=lambda line: None, resume=resume)
     assert [type(failure) for failure in outcome.failures] == [CameraMissing]
+    assert outcome.health.camera_losses == 1
+    waits = [after - before for before, after in pairwise(looks)]
+    assert len(waits) > 2
+    assert waits[-1] > waits[0], "it is looked for less and less often"
+
+
+class Unplugged(Camera):
+    """A camera of which the cable is drawn after its ten frames."""
+
+    def frames(self) -> Iterator[Frame]:
+        yield from super().frames()
+        raise CameraLost("unplugged")
+
+
+def test_a_camera_that_comes_back_goes_on_where_it_was(model: ExpressionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "FIRST_LOOK", 0.3)
+    cameras: list[Camera] = [Unplugged(0)]
+    refusals = iter((True, True, False))
+    said: list[str] = []
+
+    def resume() -> Camera:
+        assert cameras[-1].closed.is_set(), "the lost one is closed before another is opened"
+        if next(refusals):
+            raise CameraMissing("none")
+        cameras.append(Camera(1))
+        return cameras[-1]
+
+    sink = Kept()
+    outcome = run(
+        control := Control(), cameras[0], model, [("kept", sink)], threading.Event(), say=said.append, resume=resume
+    )
+    assert control.health is outcome.health
+    assert outcome.failures == ()
+    assert outcome.health.camera_losses == 1
+    states = [update.cue.state for update in sink.updates]
+    assert states.count("no_camera") >= 1, "it is said at once, not after a stall"
+    assert states[-1] == "no_face"
+    numbers = [update.frame.seq for update in sink.updates if update.frame]
+    assert numbers == sorted(set(numbers))
+    assert max(numbers) == 19
+    assert said[0] == "unplugged; looking for it again"
+    assert said[1].startswith("the camera gives frames again, after")
+
+
+def test_a_camera_that_was_lost_is_not_opened_by_a_run_that_ends(model: ExpressionModel) -> None:
+    stop = threading.Event()
+
+    def resume() -> Camera:
+        pytest.fail("opened")
+
+    class Stopper(Kept):
+        def show(self, update: Update) -> None:
+            super().show(update)
+            if update.cue.state == "no_camera":
+                stop.set()
+
+    sinks = [("stopper", Stopper())]
+    begun = time.monotonic()
+    outcome = run(Control(), Unplugged(0), model, sinks, stop, say=lambda line: None, resume=resume)
+    assert outcome.failures == ()
+    assert time.monotonic() - begun < loop.END
 
 
 def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_given_up_and_named(
