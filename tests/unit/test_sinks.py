@@ -98,22 +98,23 @@ def test_a_log_on_a_full_disk_says_so() -> None:
     sink.close()
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_files() -> Iterator[None]:
-    """Let no file grow over 20 kB: to the writer a disk that is full."""
+    """Let no file grow over 20 kB: to the writer a disk that is full; of pytest's own output too, so not for long."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     kept = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    signal.signal(signal.SIGXFSZ, kept)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, kept)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_log_that_fills_the_disk_ends_with_a_whole_line(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     sink = LogSink(str(path), Control())
-    with pytest.raises(DiskFull):
+    with small_files(), pytest.raises(DiskFull):
         for seq in range(1000):
             sink.show(update(seq))
     sink.close()
@@ -123,11 +124,10 @@ def test_a_log_that_fills_the_disk_ends_with_a_whole_line(tmp_path: Path) -> Non
     assert text.count("\n") > 10
 
 
-@pytest.mark.usefixtures("small_files")
 @pytest.mark.parametrize("name", ["out.mp4", "out.avi", "out.mkv"])
 def test_a_video_that_fills_the_disk_leaves_nothing_behind(tmp_path: Path, name: str) -> None:
     sink = VideoSink(str(tmp_path / name), Control())
-    with pytest.raises(DiskFull, match="frames reached the disk"):
+    with small_files(), pytest.raises(DiskFull, match="frames reached the disk"):
         for seq in range(60):
             sink.show(update(seq))
         sink.close()
