@@ -112,6 +112,18 @@ def test_the_arms_count_is_that_of_the_report() -> None:
     assert f"a frame takes {count['stages']['whole']['mean']:.1f} million instructions" in measured
 
 
+def test_the_figures_at_a_cameras_pace_are_those_of_the_reports() -> None:
+    folder = README.parent / "benchmarks" / "reference" / "live"
+    e2e, idle = (json.loads((folder / f"{name}.json").read_text()) for name in ("e2e", "idle"))
+    measured = " ".join(README.read_text().split("## Measured")[1].split("##")[0].split())
+    assert f"a cue is shown {e2e['latency_ms']['p95']:.1f} ms after" in measured
+    assert f"(p95, the demo at {e2e['fps']:.1f} a second)" in measured
+    assert (
+        f"takes {idle['busy_share']:.1%} of a core, with nobody there {idle['idle_share']:.1%}".replace("%", " %")
+        in measured
+    )
+
+
 def test_the_cues_figures_are_those_of_the_reports() -> None:
     folder = README.parent / "benchmarks" / "reference" / "cue"
     reports = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
