@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.live import growth
 from benchmarks.schema import complaints
 from edge import errors
 from edge.config import SENSITIVITIES, CueSettings, with_sensitivity
@@ -114,7 +115,7 @@ def test_the_arms_count_is_that_of_the_report() -> None:
 
 def test_the_figures_at_a_cameras_pace_are_those_of_the_reports() -> None:
     folder = README.parent / "benchmarks" / "reference" / "live"
-    e2e, idle = (json.loads((folder / f"{name}.json").read_text()) for name in ("e2e", "idle"))
+    e2e, idle, soak = (json.loads((folder / f"{name}.json").read_text()) for name in ("e2e", "idle", "soak"))
     measured = " ".join(README.read_text().split("## Measured")[1].split("##")[0].split())
     assert f"a cue is shown {e2e['latency_ms']['p95']:.1f} ms after" in measured
     assert f"(p95, the demo at {e2e['fps']:.1f} a second)" in measured
