@@ -123,6 +123,8 @@ def test_the_figures_at_a_cameras_pace_are_those_of_the_reports() -> None:
         f"takes {idle['busy_share']:.1%} of a core, with nobody there {idle['idle_share']:.1%}".replace("%", " %")
         in measured
     )
+    assert (soak["seconds"], soak["dropped"], growth(soak)) == (1800, 0, [])
+    assert f"memory grew by {soak['slope_mb_per_hour']:.1f} MB an hour" in measured
 
 
 def test_the_cues_figures_are_those_of_the_reports() -> None:
