@@ -23,7 +23,7 @@ from edge.command import command
 from edge.config import Settings
 from edge.control import Control
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
-from edge.health import peak_rss_mb, percentiles, rss_mb
+from edge.health import Health, peak_rss_mb, percentiles, rss_mb
 from edge.model import ExpressionModel
 from edge.quiet import tame_opencv
 from edge.sources import SOURCES, open_source
@@ -46,8 +46,9 @@ DEFINITIONS = {
     "upper bound in ms",
     "fps": "shown frames a second",
     "dropped": "frames that a newer one replaced before the loop took them",
-    "cpu_share": "of one core: CPU time of the whole process by elapsed time, the drawing of the demo included",
-    "drawing_share": "of one core: CPU time of the source's thread",
+    "cpu_share": "of one core: CPU time of the whole process by elapsed time, after the warm-up",
+    "drawing_share": "of one core: CPU time of the source's thread, which draws the demo; busy and idle are without it",
+    "minutes": "the last sample of each",
     "rss_mb": "resident memory in MB of 10^6 bytes",
     "slope_mb_per_hour": f"least squares over the samples after the first {SETTLED:g} s, when all that is kept for "
     "the status is full; error: the standard error of that",
@@ -101,49 +102,38 @@ class Still(DemoSource):
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A frame that reached the sink: its number, and when it was captured and shown, on time.monotonic()."""
+    """A frame that reached the sink: its number, and when it was captured and shown, on time.monotonic().
+
+    `cpu_s` is what the process has taken of the processor by then, `drawing_s` the source's thread of that.
+    """
 
     number: int
     captured: float
     at: float
+    cpu_s: float
+    drawing_s: float
 
 
 class Watcher:
-    """The sink: notes each frame's number and time, and every `every` seconds calls `look` with time and count."""
+    """The sink: hands each shown frame to `take`."""
 
     capabilities = Capabilities(reopens=False)
 
-    def __init__(
-        self, source: Numbered, every: float = math.inf, look: Callable[[float, int], None] | None = None
-    ) -> None:
-        self.shown: list[Shown] = []
-        self.count = 0
+    def __init__(self, source: Numbered, take: Callable[[Shown], None]) -> None:
         self._source = source
-        self._every, self._look = every, look
-        self._keep = look is None  # hours of them would be the leak
-        self._begun = self._looked = time.monotonic()
-        self.bar: Any = None
+        self._take = take
 
     def show(self, update: Update) -> None:
-        """Note it."""
-        now = time.monotonic()
+        """Read the frame's number back, and hand it on."""
         if update.frame is None:
             return
-        number = read_number(update.frame.gray)
-        captured = self._source.captured.pop(number)
-        for older in [other for other in self._source.captured if other < number]:
-            del self._source.captured[older]
-        self.count += 1
-        if self.bar is not None:
-            self.bar.update(int(now - self._begun) - self.bar.n)
-        if self._keep:
-            self.shown.append(Shown(number, captured, now))
-        if self._look is not None and now - self._looked >= self._every:
-            self._looked = now
-            self._look(now - self._begun, self.count)
+        number, captured = read_number(update.frame.gray), self._source.captured
+        for older in [other for other in captured if other < number]:
+            del captured[older]
+        self._take(Shown(number, captured.pop(number), time.monotonic(), time.process_time(), self._source.cpu_s))
 
     def close(self) -> None:
-        """Keep what was noted."""
+        """Nothing was opened."""
 
 
 @command
@@ -169,43 +159,53 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     tame_opencv()
     before = state()
     result = {"e2e": _e2e, "idle": _idle, "memory": _endure, "soak": _endure}[args.task](args)
-    print(table([{key: value for key, value in result.items() if not isinstance(value, (list, dict))}]))
+    print(table([{key: value for key, value in result.items() if key not in ("minutes", "runs", "jitter_histogram")}]))
     if args.out:
         write_result(args.out / f"{args.task}.json", result, DEFINITIONS, state={"before": before, "after": state()})
     if args.task == "soak" and (grown := growth(result)):
         raise BenchFailed(f"soak of {args.seconds:g} s: {'; '.join(grown)}")
 
 
-def play(source: Source, seconds: float, watcher_of: Callable[[Numbered], Watcher]) -> tuple[Any, Watcher, Numbered]:
-    """Run the loop on a live source for so long; returns its health, the watcher and the source.
+def play(source: Source, seconds: float, take: Callable[[Shown], None]) -> Health:
+    """Run the loop on a live source for so long, and hand each frame that is shown to `take`.
 
     Raises what the loop raises, SourceEmpty where nothing came.
     """
     from edge.loop import run
 
-    numbered = Numbered(source)
-    watcher = watcher_of(numbered)
-    model = ExpressionModel()
-    sinks: list[tuple[str, Sink]] = [("watcher", watcher)]
-    with progress_bar(round(seconds), "s") as watcher.bar:
+    numbered, model = Numbered(source), ExpressionModel()
+    begun = time.monotonic()
+    with progress_bar(round(seconds), "s") as bar:
+
+        def taken(frame: Shown) -> None:
+            bar.update(int(frame.at - begun) - bar.n)
+            take(frame)
+
+        sinks: list[tuple[str, Sink]] = [("watcher", Watcher(numbered, taken))]
         outcome = run(Control(Settings(sinks=())), numbered, model, sinks, threading.Event(), seconds, lambda _: None)
     if outcome.failures:
         raise outcome.failures[0]
-    if not watcher.count:
+    if not outcome.health.frames:
         raise SourceEmpty("no frame came; give a source that has some")
-    return outcome.health, watcher, numbered
+    return outcome.health
 
 
-def _e2e(args: argparse.Namespace) -> dict[str, Any]:
-    health, watcher, _ = play(open_source(args.source, live=True), args.seconds, Watcher)
-    return {"source": args.source, "dropped": health.dropped, **timing(watcher.shown)}
-
-
-def timing(shown: Sequence[Shown]) -> dict[str, Any]:
-    """Return latency, jitter and rate of shown frames after the warm-up; raises SourceEmpty for fewer than three."""
+def after_warmup(shown: Sequence[Shown]) -> list[Shown]:
+    """Return the frames that count; raises SourceEmpty for fewer than three."""
     counted = [frame for frame in shown if frame.at - shown[0].at >= WARMUP]
     if len(counted) < 3:
         raise SourceEmpty(f"{len(counted)} frames came after the warm-up of {WARMUP:g} s; measure longer")
+    return counted
+
+
+def _e2e(args: argparse.Namespace) -> dict[str, Any]:
+    shown: list[Shown] = []
+    health = play(open_source(args.source, live=True), args.seconds, shown.append)
+    return {"source": args.source, "dropped": health.dropped, **timing(after_warmup(shown))}
+
+
+def timing(counted: Sequence[Shown]) -> dict[str, Any]:
+    """Return latency, jitter and rate of shown frames."""
     latency_ms = [1000 * (frame.at - frame.captured) for frame in counted]
     jitter_ms = [
         1000 * abs((after.at - before.at) - (after.captured - before.captured))
@@ -221,37 +221,42 @@ def timing(shown: Sequence[Shown]) -> dict[str, Any]:
         "fps": round((len(counted) - 1) / (counted[-1].at - counted[0].at), 2),
         "missed": counted[-1].number - counted[0].number + 1 - len(counted),
         "latency_ms": percentiles(latency_ms),
-        "latency_p95_ms": percentiles(latency_ms)["p95"],
         "jitter_ms": percentiles(jitter_ms),
-        "jitter_p95_ms": percentiles(jitter_ms)["p95"],
         "jitter_histogram": histogram,
     }
 
 
 def _idle(args: argparse.Namespace) -> dict[str, Any]:
-    shares = {}
+    runs = {}
     for name, source in (("busy", DemoSource("1", live=True)), ("idle", Still("1", live=True))):
-        begun, cpu_s = time.monotonic(), time.process_time()
-        health, _, numbered = play(source, args.seconds, Watcher)
-        elapsed = time.monotonic() - begun
-        shares[name] = {
-            "cpu_share": round((time.process_time() - cpu_s) / elapsed, 4),
-            "drawing_share": round(numbered.cpu_s / elapsed, 4),
-            "fps": round(health.fps, 2),
-            "frames_with_face": health.frames_with_face,
-        }
-    own = {name: share["cpu_share"] - share["drawing_share"] for name, share in shares.items()}
+        shown: list[Shown] = []
+        health = play(source, args.seconds, shown.append)
+        runs[name] = shares(after_warmup(shown)) | {"frames_with_face": health.frames_with_face}
+    busy, idle = (run["cpu_share"] - run["drawing_share"] for run in runs.values())
+    return {"busy_share": round(busy, 4), "idle_share": round(idle, 4), "ratio": round(idle / busy, 3), "runs": runs}
+
+
+def shares(counted: Sequence[Shown]) -> dict[str, float]:
+    """Return what the process took of a core between the first and the last of these frames, and the source of that."""
+    first, last = counted[0], counted[-1]
+    elapsed = last.at - first.at
     return {
-        **{f"{name}_share": round(value, 4) for name, value in own.items()},
-        "ratio": round(own["idle"] / own["busy"], 3),
-        "runs": shares,
+        "cpu_share": round((last.cpu_s - first.cpu_s) / elapsed, 4),
+        "drawing_share": round((last.drawing_s - first.drawing_s) / elapsed, 4),
     }
 
 
 def _endure(args: argparse.Namespace) -> dict[str, Any]:
     samples: list[dict[str, float]] = []
+    frames = 0
+    begun = time.monotonic()
 
-    def look(t: float, frames: int) -> None:
+    def take(frame: Shown) -> None:
+        nonlocal frames
+        frames += 1
+        t = frame.at - begun
+        if t < SAMPLE * (len(samples) + 1):
+            return
         samples.append(
             {
                 "t": round(t, 2),
@@ -262,7 +267,7 @@ def _endure(args: argparse.Namespace) -> dict[str, Any]:
             }
         )
 
-    health, _, _ = play(open_source(args.source, live=True), args.seconds, lambda source: Watcher(source, SAMPLE, look))
+    health = play(open_source(args.source, live=True), args.seconds, take)
     return {"source": args.source, "seconds": args.seconds, "dropped": health.dropped, **endurance(samples)}
 
 
@@ -298,14 +303,14 @@ def endurance(samples: Sequence[dict[str, float]]) -> dict[str, Any]:
         "fps_least": round(min(rates), 2),
         "threads_more": int(later[-1]["threads"] - later[0]["threads"]),
         "descriptors_more": int(later[-1]["descriptors"] - later[0]["descriptors"]),
-        "samples": list(samples),
+        "minutes": [inside[-1] for inside in minutes.values()],
     }
 
 
 def growth(result: dict[str, Any]) -> list[str]:
     """Say what grew that should not, or fell; empty where nothing did."""
     grown = []
-    if result["slope_mb_per_hour"] - 2 * result["slope_error"] > MOST_SLOPE:
+    if result["slope_mb_per_hour"] > MOST_SLOPE:
         grown.append(f"memory grows by {result['slope_mb_per_hour']:.2f} MB an hour, of at most {MOST_SLOPE:g}")
     if result["fps_least"] < (1 - MOST_UNSTEADY) * result["fps_median"]:
         grown.append(f"a minute had {result['fps_least']:.1f} frames a second, the median {result['fps_median']:.1f}")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import live
-from benchmarks.live import Shown, Still, endurance, growth, read_number, timing, write_number
+from benchmarks.live import Shown, Still, after_warmup, endurance, growth, read_number, shares, timing, write_number
 from edge.config import FaceSettings
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
 from edge.faces import FaceFinder
@@ -26,11 +26,14 @@ def test_a_number_comes_back_from_the_pixels(number: int) -> None:
 
 def film(frames: int, late: dict[int, float]) -> list[Shown]:
     """Frames of 20 a second, shown 0.01 s after their capture, some later."""
-    return [Shown(number, number / 20, number / 20 + 0.01 + late.get(number, 0.0)) for number in range(frames)]
+    return [
+        Shown(number, number / 20, number / 20 + 0.01 + late.get(number, 0.0), 5.0 + number / 100, number / 200)
+        for number in range(frames)
+    ]
 
 
 def test_latency_is_from_capture_to_shown() -> None:
-    told = timing(film(200, {}))
+    told = timing(after_warmup(film(200, {})))
     assert told["latency_ms"] == {"p50": 10.0, "p95": 10.0, "p99": 10.0}
     assert told["jitter_ms"]["p99"] == pytest.approx(0.0, abs=1e-6)
     assert (told["fps"], told["missed"]) == (20.0, 0)
@@ -38,23 +41,27 @@ def test_latency_is_from_capture_to_shown() -> None:
 
 
 def test_the_warm_up_is_not_counted() -> None:
-    assert timing(film(200, {5: 0.4, 6: 0.4}))["latency_ms"]["p99"] == 10.0
+    assert timing(after_warmup(film(200, {5: 0.4, 6: 0.4})))["latency_ms"]["p99"] == 10.0
 
 
 def test_a_late_frame_is_jitter_before_and_after_it() -> None:
-    told = timing(film(200, {150: 0.03}))
+    told = timing(after_warmup(film(200, {150: 0.03})))
     assert told["jitter_histogram"]["50"] == 2
     assert sum(told["jitter_histogram"].values()) == told["frames"] - 1
 
 
 def test_frames_that_were_never_shown_are_missed() -> None:
     shown = [frame for frame in film(200, {}) if frame.number not in (120, 121, 130)]
-    assert timing(shown)["missed"] == 3
+    assert timing(after_warmup(shown))["missed"] == 3
 
 
 def test_too_few_frames_are_refused() -> None:
     with pytest.raises(SourceEmpty, match="measure longer"):
-        timing(film(61, {}))
+        after_warmup(film(61, {}))
+
+
+def test_a_share_of_the_core_is_of_the_time_between_frames_without_what_the_start_took() -> None:
+    assert shares(after_warmup(film(200, {}))) == {"cpu_share": 0.2, "drawing_share": 0.1}
 
 
 def samples(slope_mb_per_hour: float = 0.0, fps: float = 30.0, **last: float) -> list[dict[str, float]]:
@@ -83,7 +90,7 @@ def test_what_settles_in_the_beginning_is_no_leak() -> None:
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (samples(slope_mb_per_hour=3.0), "memory grows by 3.00 MB an hour"),
+        (samples(slope_mb_per_hour=1.1), "memory grows by 1.10 MB an hour"),
         (samples(threads=6), "1 more threads"),
         (samples(descriptors=22), "2 more descriptors"),
     ],
