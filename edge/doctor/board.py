@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from edge.config import Settings
 from edge.doctor.machine import Line, Machine
+from edge.health import throttled
 
 LEAST_DISK_MB = 100.0  # a log of hours, a journal that is not in RAM
 LEAST_MEMORY_MB = 150.0  # the budget of a run
@@ -141,12 +142,8 @@ def _throttling_bits(machine: Machine) -> tuple[int | None, str]:
     told = re.search(r"throttled=0x([0-9a-fA-F]+)", machine.command("vcgencmd", "get_throttled") or "")
     if told:
         return int(told[1], 16), "vcgencmd"
-    for path in machine.paths("/sys/devices/platform", "soc*/soc*:firmware/get_throttled"):
-        try:
-            return int(path.read_text(), 16), "the kernel"
-        except (OSError, ValueError):
-            continue
-    return None, ""
+    bits = throttled(machine.path("/sys/devices/platform"))
+    return (int(bits, 16), "the kernel") if bits else (None, "")
 
 
 def check_clock(machine: Machine, settings: Settings) -> Iterator[Line]:

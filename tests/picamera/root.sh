@@ -5,16 +5,17 @@ set -euo pipefail
 here=$(cd -- "$(dirname -- "$(readlink -f -- "$0")")" && pwd -P)
 repository=$(cd -- "$here/../.." && pwd -P)
 root=$repository/.cache/roots/picamera
-mirror=http://deb.debian.org/debian
 
 inside() {
     chroot "$root.new" /usr/bin/env -u TMPDIR "$@" >&2
 }
 
 make() {
-    mmdebstrap --quiet --variant=minbase \
-        --include=ca-certificates,python3-venv,python3-prctl,python3-libcamera/trixie-backports \
-        trixie "$root.new" "deb $mirror trixie main" "deb $mirror trixie-backports main" >&2
+    # The backports lie where mmdebstrap finds the rest.
+    # shellcheck disable=SC2016  # the hook's own
+    mmdebstrap --quiet --variant=minbase --components=main \
+        --setup-hook='sed -n "s/ trixie main/ trixie-backports main/p" "$1/etc/apt/sources.list" >"$1/etc/apt/sources.list.d/backports.list"' \
+        --include=ca-certificates,python3-venv,python3-prctl,python3-libcamera/trixie-backports trixie "$root.new" >&2
     local file
     for file in etc/resolv.conf etc/hosts etc/pip.conf etc/ssl/certs/ca-certificates.crt; do
         [ ! -e "/$file" ] || cp -- "/$file" "$root.new/$file"
