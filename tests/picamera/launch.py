@@ -35,9 +35,9 @@ class VirtualPicamera2(picamera2.Picamera2):
 
 
 def freeze_after(count: int) -> None:
-    """Let `count` requests through to libcamera."""
-    queue, numbers = libcamera.Camera.queue_request, itertools.count(1)
-    libcamera.Camera.queue_request = lambda *words: queue(*words) if next(numbers) <= count else None
+    """Let `count` requests through to libcamera; it would hold the others too until they are complete."""
+    queue, numbers, held = libcamera.Camera.queue_request, itertools.count(1), []
+    libcamera.Camera.queue_request = lambda *words: queue(*words) if next(numbers) <= count else held.append(words)
 
 
 picamera2.Picamera2 = VirtualPicamera2
