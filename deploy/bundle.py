@@ -28,7 +28,6 @@ from urllib.parse import quote
 
 from deploy.packages import (
     ARCHES,
-    CLEAR,
     EPOCH,
     FULL,
     ROOT,
@@ -39,10 +38,12 @@ from deploy.packages import (
     Target,
     Wheel,
     build_project,
+    counted,
     fetch,
     full_disk,
     last_line,
     locked,
+    progress_bar,
     project_version,
     read_wheel,
     run,
@@ -66,32 +67,6 @@ class Contents(NamedTuple):
     target: str
     signer: str
     sizes: dict[str, int]
-
-
-class Meter:
-    """How much of a long work is done, shown on a terminal alone."""
-
-    def __init__(self, words: str, total: int) -> None:
-        self.words, self.total, self.done, self.shown = words, total, 0, -1
-
-    def add(self, size: int) -> None:
-        self.done += size
-        percent = min(100, 100 * self.done // max(self.total, 1))
-        if percent != self.shown and sys.stderr.isatty():
-            self.shown = percent
-            print(f"{CLEAR}deploy.sh: {self.words}: {percent} %", end="", file=sys.stderr, flush=True)
-
-
-class Counted(io.RawIOBase):
-    """A file that tells a meter what is read of it."""
-
-    def __init__(self, file: IO[bytes], meter: Meter) -> None:
-        self.file, self.meter = file, meter
-
-    def read(self, size: int = -1, /) -> bytes:
-        chunk = self.file.read(size)
-        self.meter.add(len(chunk))
-        return chunk
 
 
 def default_key() -> Path:
@@ -207,7 +182,7 @@ def bill_of_materials(version: str, target: Target, wheels: list[Wheel], epoch: 
     return f"{json.dumps(bill, indent=1, sort_keys=True)}\n".encode()
 
 
-def add(archive: tarfile.TarFile, name: str, content: bytes | Path, epoch: int, meter: Meter | None = None) -> None:
+def add(archive: tarfile.TarFile, name: str, content: bytes | Path, epoch: int, bar: Any = None) -> None:
     """Add a file to a tar as root's, of that time, whoever has it and since when."""
     entry = tarfile.TarInfo(name)
     entry.uname = entry.gname = "root"
@@ -219,7 +194,7 @@ def add(archive: tarfile.TarFile, name: str, content: bytes | Path, epoch: int, 
         return
     with content.open("rb") as file:
         entry.size = content.stat().st_size
-        archive.addfile(entry, Counted(file, meter) if meter else file)
+        archive.addfile(entry, file if bar is None else counted(file, bar))
 
 
 def build(
@@ -257,15 +232,17 @@ def build(
     bundle = out / f"cuelens-{version}-{target.suite}-{target.arch}.tar"
     out.mkdir(parents=True, exist_ok=True)
     total = sum(wheel.path.stat().st_size for wheel in found)
-    meter = Meter(f"packing {target}", 2 * total)
-    with tempfile.TemporaryDirectory(dir=out, prefix=f".{bundle.name}-") as folder:
+    with (
+        tempfile.TemporaryDirectory(dir=out, prefix=f".{bundle.name}-") as folder,
+        progress_bar(f"packing {target}", 2 * total) as bar,
+    ):
         payload, whole = Path(folder) / "payload.tar", Path(folder) / bundle.name
         with tarfile.open(payload, "w") as archive:
             for name in sorted(contents):
-                add(archive, name, contents[name], epoch, meter)
+                add(archive, name, contents[name], epoch, bar)
         with tarfile.open(whole, "w") as archive:
             add(archive, "payload.tar.sig", sign(key, payload), epoch)
-            add(archive, "payload.tar", payload, epoch, meter)
+            add(archive, "payload.tar", payload, epoch, bar)
         verify(whole)
         whole.replace(bundle)
     return bundle
@@ -348,7 +325,6 @@ def make(targets: Iterable[Target], out: Path) -> None:
         for target in targets:
             wheels = fetch(locked(target), target, ROOT / ".cache" / "wheels")
             bundle = build(version, target, [*wheels, project], files, key, out, epoch=epoch)
-            print(CLEAR * sys.stderr.isatty(), end="", file=sys.stderr, flush=True)
             print(f"{sha256_of(bundle)}  {bundle}", flush=True)
 
 

@@ -24,7 +24,7 @@ from contextlib import suppress
 from email.message import Message
 from email.parser import BytesHeaderParser
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
@@ -35,7 +35,6 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("device", "sinks", "pip")
 EPOCH = 1580601600  # seconds: 2020-02-02, hatchling's own choice, where no commit says when
 CHUNK = 1 << 20  # bytes
-CLEAR = "\r\033[K"  # the line of a terminal
 FULL = "the disk is full; free some space: a bundle takes up to 0.4 GB while it is made"
 
 
@@ -115,8 +114,23 @@ class Wheel(NamedTuple):
 
 
 def say(words: str) -> None:
-    """Tell the maker, as deploy.sh does, in the place of a meter that stands there."""
-    print(f"{CLEAR if sys.stderr.isatty() else ''}deploy.sh: {words}", file=sys.stderr, flush=True)
+    """Tell the maker, as deploy.sh does."""
+    print(f"deploy.sh: {words}", file=sys.stderr, flush=True)
+
+
+def progress_bar(words: str, total: int) -> Any:
+    """Return a bar of `total` bytes, of nothing where nobody watches."""
+    from tqdm import tqdm
+
+    shown = sys.stderr.isatty()
+    return tqdm(total=total, desc=f"deploy.sh: {words}", unit="B", unit_scale=True, leave=False, disable=not shown)
+
+
+def counted(file: IO[bytes], bar: Any) -> Any:
+    """Return the file as one that moves the bar by what is read of it."""
+    from tqdm.utils import CallbackIOWrapper
+
+    return CallbackIOWrapper(bar.update, file, "read")
 
 
 def run(

@@ -15,13 +15,12 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO
 
-from deploy.bundle import Counted, Meter, default_key, ensure_key, make, signers_line, verify
+from deploy.bundle import default_key, ensure_key, make, signers_line, verify
 from deploy.flash.disk import Disk, device_number, find_disk
 from deploy.flash.image import Boot, Root, System, identify, read_partitions
 from deploy.flash.seed import FOLDER, Wifi, Wishes, seed_files, wpa_key
-from deploy.packages import CHUNK, ROOT, TARGETS, Failure, project_version, say
+from deploy.packages import CHUNK, ROOT, TARGETS, Failure, counted, progress_bar, project_version, say
 from edge.config import Settings, load_settings
 from edge.errors import CuelensError
 
@@ -203,22 +202,21 @@ def told_digest(image: Path) -> str:
 
 def check_digest(image: Path, digest: str) -> None:
     """Hold the image to its sha256; raises Failure."""
-    meter = Meter(f"checking {image.name}", image.stat().st_size)
     found = hashlib.sha256()
-    with image.open("rb") as file:
+    with image.open("rb") as file, progress_bar(f"checking {image.name}", image.stat().st_size) as bar:
         while chunk := file.read(CHUNK):
             found.update(chunk)
-            meter.add(len(chunk))
+            bar.update(len(chunk))
     if found.hexdigest() != digest:
         raise Failure(102, f"{image.name} has sha256 {found.hexdigest()}, not {digest}; download it again")
 
 
 def copy_image(image: Path, copy: Path) -> None:
     """Copy an image, unpacked, with holes where it is empty; raises Failure where it is cut short or damaged."""
-    meter = Meter(f"unpacking {image.name}", image.stat().st_size)
     with ExitStack() as stack:
+        bar = stack.enter_context(progress_bar(f"unpacking {image.name}", image.stat().st_size))
         file, out = stack.enter_context(image.open("rb")), stack.enter_context(copy.open("wb"))
-        source: IO[bytes] = Counted(file, meter)  # type: ignore[assignment]
+        source = counted(file, bar)
         if file.peek(6).startswith(b"\xfd7zXZ\0"):
             source = stack.enter_context(lzma.open(source))
         try:

@@ -15,8 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.bundle import Meter
-from deploy.packages import Failure, say
+from deploy.packages import Failure, progress_bar, say
 
 LARGEST = 256_000_000_000  # bytes; the largest card that makers use, and below most built-in disks
 CHUNK = 4 << 20
@@ -97,7 +96,6 @@ def write_disk(device: Path, image: Path, large: bool = False) -> None:
     disk, size = find_disk(device_number(device), large=large), image.stat().st_size
     if size > disk.size:
         raise Failure(107, f"the image has {size / 1e9:.1f} GB, {device} only {disk.size / 1e9:.1f} GB: take another")
-    meter = Meter(f"writing {device} and reading it back", 2 * size)
     written, seen = hashlib.sha256(), hashlib.sha256()
     try:
         # Of a block device, O_EXCL fails where the kernel itself uses it: mounted meanwhile, say.
@@ -107,21 +105,21 @@ def write_disk(device: Path, image: Path, large: bool = False) -> None:
             107, f"{device} cannot be opened: {error.strerror}; write as root, with nothing mounted"
         ) from error
     try:
-        with image.open("rb") as source:
+        with image.open("rb") as source, progress_bar(f"writing {device} and reading it back", 2 * size) as bar:
             while chunk := source.read(CHUNK):
                 written.update(chunk)
                 view = memoryview(chunk)
                 while view:
                     view = view[os.write(target, view) :]
-                meter.add(len(chunk))
-        os.fsync(target)
-        fcntl.ioctl(target, BLKFLSBUF)
-        os.lseek(target, 0, os.SEEK_SET)
-        left = size
-        while left and (chunk := os.read(target, min(CHUNK, left))):
-            seen.update(chunk)
-            left -= len(chunk)
-            meter.add(len(chunk))
+                bar.update(len(chunk))
+            os.fsync(target)
+            fcntl.ioctl(target, BLKFLSBUF)
+            os.lseek(target, 0, os.SEEK_SET)
+            left = size
+            while left and (chunk := os.read(target, min(CHUNK, left))):
+                seen.update(chunk)
+                left -= len(chunk)
+                bar.update(len(chunk))
     except OSError as error:
         raise Failure(107, f"{device}: {error.strerror}; it is half written: try another card or reader") from error
     finally:
