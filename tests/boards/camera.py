@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
-import ai_edge_litert.interpreter  # noqa: F401  # what a run imports is there before it is forked
+import ai_edge_litert.interpreter  # noqa: F401  # like some of edge's: for the runs
 import cv2
 
 import edge.button
@@ -97,7 +97,7 @@ def picture(fourcc: str) -> tuple[str, Gray | None]:
 
 
 class Run:
-    """A `cuelens run` in a process of its own, on a camera and into a log."""
+    """A `cuelens run` on a camera and into a log, in a process of its own: forked, for the imports take seconds here."""
 
     def __init__(self, source: str) -> None:
         for name in ("/tmp/log", "/tmp/said", "/tmp/status"):
