@@ -97,7 +97,7 @@ def picture(fourcc: str) -> tuple[str, Gray | None]:
 
 
 class Run:
-    """A `cuelens run` on a camera and into a log, in a process of its own: forked, for the imports take seconds here."""
+    """A `cuelens run` on a camera and into a log, in a process of its own: forked, since importing takes seconds."""
 
     def __init__(self, source: str) -> None:
         for name in ("/tmp/log", "/tmp/said", "/tmp/status"):
