@@ -112,16 +112,19 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     from edge.button import open_button
     from edge.light import open_light
     from edge.loop import run
+    from edge.memory import lock_memory
     from edge.model import ExpressionModel
+    from edge.pace import Pace
 
     settings = control.settings
+    lock_memory()
     tame_opencv()
     model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
     if status := _open_status(args.status, control, model):
         ends.callback(status.close)
     if light := open_light(settings.pins):
         ends.callback(light.close)
-    if button := open_button(settings.pins, control, lambda line: print(line, file=sys.stderr, flush=True)):
+    if button := open_button(settings.pins, control, _say):
         ends.callback(button.close)
 
     def open_again() -> Source:
@@ -133,6 +136,11 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     except BaseException:
         source.close()
         raise
+    pace = None
+    if source.live:
+        pace = Pace(settings.slow, _say)
+        ends.callback(pace.close)
+        pace.start()
     truth = None
     if args.command == "demo":
         from edge.sinks.truth import TruthSink
@@ -150,6 +158,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         args.seconds,
         reopen=lambda spec: open_sink(spec, control),
         resume=open_again if is_camera(settings.source) else None,
+        pace=pace,
     )
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
@@ -159,6 +168,10 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     if outcome.failures and args.debug:
         raise outcome.failures[0]  # with the traceback of the thread it came from
     return outcome.failures[0].exit_code if outcome.failures else 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _open_status(path: Path | None, control: Control, model: ExpressionModel) -> StatusServer | None:
