@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from edge.config import (
     with_sensitivity,
 )
 from edge.control import Control
-from edge.errors import CheckFailed, CuelensError, NotRunning, SettingsInvalid
+from edge.errors import CameraMissing, CheckFailed, CuelensError, NotRunning, SettingsInvalid
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sources import SOURCES, is_camera, open_source
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from edge.doctor.machine import Line
     from edge.model import ExpressionModel
     from edge.types import Source
+    from edge.verifier import FaceVerifier
 
 DEMO_SECONDS = 20.0
 
@@ -95,11 +97,14 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     """Run the loop, or its demo, and say how it went."""
-    control = Control(_settings(args), args.saved or _saved_by_systemd())
+    settings, mistakes = _settings(args)
+    control = Control(settings, args.saved or _saved_by_systemd())
+    for mistake in mistakes:
+        _go_on(control, mistake, "going on with what stands there else, and the defaults")
     try:
         control.load()
     except SettingsInvalid as error:
-        print(f"cuelens: {error}; going on without what was saved", file=sys.stderr)
+        _go_on(control, str(error), "going on without what was saved")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # before a camera opens: what ends us puts its light out
         signal.signal(number, lambda *_: stop.set())
@@ -113,13 +118,12 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     from edge.light import open_light
     from edge.loop import run
     from edge.memory import lock_memory
-    from edge.model import ExpressionModel
     from edge.pace import Pace
 
     settings = control.settings
     lock_memory()
     tame_opencv()
-    model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
+    model, verifier = _choose_models(args, control)
     if status := _open_status(args.status, control, model):
         ends.callback(status.close)
     if light := open_light(settings.pins):
@@ -130,7 +134,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     def open_again() -> Source:
         return open_source(settings.source, live=settings.pace == "live", light=light)
 
-    source = open_again()
+    source = _open_camera(open_again) if is_camera(settings.source) else open_again()
     try:
         sinks = open_sinks(settings.sinks, control)
     except BaseException:
@@ -159,6 +163,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         reopen=lambda spec: open_sink(spec, control),
         resume=open_again if is_camera(settings.source) else None,
         pace=pace,
+        verifier=verifier,
     )
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
@@ -168,6 +173,49 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     if outcome.failures and args.debug:
         raise outcome.failures[0]  # with the traceback of the thread it came from
     return outcome.failures[0].exit_code if outcome.failures else 0
+
+
+def _choose_models(args: argparse.Namespace, control: Control) -> tuple[ExpressionModel, Callable[[], FaceVerifier]]:
+    """Open the settings' network, or the shipped one, and say how to open the verifier.
+
+    A service goes on with the next where one is refused, also with those of the releases before it.
+    """
+    from edge.model import ExpressionModel, former_folders, models_folder, open_first
+    from edge.verifier import FaceVerifier
+
+    settings = control.settings
+    by_hand = bool(args.model or getattr(args, "config", None))
+    folders = [models_folder(), *(() if by_hand else former_folders())]
+    paths = [Path(settings.model)] if settings.model else []
+    if not (paths and by_hand):
+        paths += [folder / "emotion.tflite" for folder in folders]
+
+    def refused(error: CuelensError) -> None:
+        if not by_hand:
+            _go_on(control, str(error), "trying the next")
+
+    def open_verifier() -> FaceVerifier:
+        return open_first(FaceVerifier, (folder / "face.tflite" for folder in folders), refused)
+
+    return open_first(lambda path: ExpressionModel(path, settings.threads), paths, refused), open_verifier
+
+
+def _open_camera(open_it: Callable[[], Source]) -> Source:
+    """Open the camera; for a service, one that is not there is looked for by the loop, as one that was lost."""
+    try:
+        return open_it()
+    except CameraMissing as error:
+        if "NOTIFY_SOCKET" not in os.environ:
+            raise
+        from edge.sources.missing import MissingCamera
+
+        return MissingCamera(error)
+
+
+def _go_on(control: Control, problem: str, how: str) -> None:
+    """Say what is wrong, and that it runs in spite of it."""
+    control.problems.append(problem)
+    _say(f"cuelens: {problem}; {how}")
 
 
 def _say(line: str) -> None:
@@ -305,12 +353,12 @@ def _settings_by_systemd() -> Path | None:
     return path if path and path.exists() else None  # a device whose settings were lost still shows cues
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def _settings(args: argparse.Namespace) -> tuple[Settings, list[str]]:
+    """Return the settings, and what was wrong with the service's file."""
     settings = load_settings(args.config) if getattr(args, "config", None) else Settings()
+    mistakes: list[str] = []
     if args.command == "run" and not args.config and (service := _settings_by_systemd()):
         settings, mistakes = load_settings_safely(service)
-        for mistake in mistakes:
-            print(f"cuelens: {mistake}; going on with what stands there else, and the defaults", file=sys.stderr)
     if args.command == "demo":
         settings = replace(settings, source=f"demo:{args.seed}")
         args.seconds = DEMO_SECONDS if args.seconds is None else args.seconds
@@ -327,7 +375,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise SettingsInvalid(f"--threads is {settings.threads}; {complaint}")
     if args.seconds is not None and not args.seconds > 0:
         raise SettingsInvalid(f"--seconds is {args.seconds}; it must be more than 0")
-    return settings
+    return settings, mistakes
 
 
 _COMMANDS = {

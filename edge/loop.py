@@ -350,17 +350,16 @@ def run(
     reopen: Reopen | None = None,
     resume: Resume | None = None,
     pace: Pace | None = None,
-    verifier: FaceVerifier | None = None,
+    verifier: Callable[[], FaceVerifier] = FaceVerifier,
 ) -> Outcome:
     """Run until the source ends, `stop` is set or `seconds` have passed, and close source and sinks.
 
     A pause closes the source where `resume` opens it again; without that it stays open, and no frame is taken from it.
     A sink that fails is reported through `say`, and opened again by `reopen` or left out; the run ends with the last
-    one that is left out. `pace` says which frames are left out, None for none; `verifier` judges faces, the shipped one
-    where None.
+    one that is left out. `pace` says which frames are left out, None for none; `verifier` opens the judge of faces.
     """
     settings = control.settings
-    finder = FaceFinder(settings.faces, verifier)
+    finder = FaceFinder(settings.faces, verifier())
     turns = Turns(settings.faces)
     readings: dict[int, Reading] = {}
     labels = model.contract.labels

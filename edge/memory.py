@@ -16,4 +16,4 @@ def lock_memory() -> bool:
     # With a limit, what goes beyond it later would be refused, not swapped.
     if resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] != resource.RLIM_INFINITY:
         return False
-    return ctypes.CDLL(None).mlockall(_CURRENT | _FUTURE | _ON_FAULT) == 0
+    return bool(ctypes.CDLL(None).mlockall(_CURRENT | _FUTURE | _ON_FAULT) == 0)

@@ -124,6 +124,7 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
         told |= {"state": cue.state, "expression": cue.expression, "reason": cue.reason}
     told |= {
         "paused": control.paused,
+        "problems": list(control.problems),
         "source": plain(control.settings.source),
         "model": {"name": model.path.name, "sha256": model.contract.sha256},
         "runtime": model.runtime,
@@ -210,6 +211,7 @@ def describe_status(told: Mapping[str, Any]) -> str:
     row("cuelens", "{version}, running for {uptime} s", "version", "uptime")
     cue = told.get("expression") or told.get("state")
     row("cue", f"{cue}" + (f" ({told['reason']})" if told.get("reason") else ""), "state")
+    rows.extend(("problem", problem) for problem in told.get("problems") or ())
     row("source", "{source}", "source")
     row("frames", "{frames}, {dropped} dropped; {recent_fps} a second now, {fps} on the whole", "frames", "fps")
     if pace := told.get("pace"):
