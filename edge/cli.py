@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,12 +91,27 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     dark = commands.add_parser("dark", help="put the camera's light out that a killed run left on")
     dark.add_argument("--config", type=Path, help="settings file (TOML), of which [pins] counts")
     dark.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    safe = commands.add_parser("safe", help="say on the displays that the service stopped, and why")
+    safe.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
+    safe.add_argument("--seconds", type=float, help="end after this long")
+    safe.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     return _COMMANDS[args.command](args)
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Run the loop, or its demo, and say how it went."""
+    """Run the loop, or its demo, and say how it went; keep of a service why it ends in error."""
+    from edge.safe import forget_failure, keep_failure
+
+    forget_failure()
+    try:
+        return _run_once(args)
+    except Exception as error:
+        keep_failure(error)
+        raise
+
+
+def _run_once(args: argparse.Namespace) -> int:
     settings, mistakes = _settings(args)
     control = Control(settings, args.saved or _saved_by_systemd())
     for mistake in mistakes:
@@ -105,9 +120,7 @@ def _run(args: argparse.Namespace) -> int:
         control.load()
     except SettingsInvalid as error:
         _go_on(control, str(error), "going on without what was saved")
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):  # before a camera opens: what ends us puts its light out
-        signal.signal(number, lambda *_: stop.set())
+    stop = _stop_by_signal()  # before a camera opens: what ends us puts its light out
     with ExitStack() as ends:
         return _loop(args, control, stop, ends)
 
@@ -119,6 +132,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     from edge.loop import run
     from edge.memory import lock_memory
     from edge.pace import Pace
+    from edge.safe import keep_failure
 
     settings = control.settings
     lock_memory()
@@ -170,6 +184,8 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     print(outcome.health.summary(), file=out)
     if truth is not None:
         print(truth.summary(), file=out)
+    if outcome.failures:
+        keep_failure(outcome.failures[0])
     if outcome.failures and args.debug:
         raise outcome.failures[0]  # with the traceback of the thread it came from
     return outcome.failures[0].exit_code if outcome.failures else 0
@@ -289,10 +305,34 @@ def _status(args: argparse.Namespace) -> int:
     return 0
 
 
-def _put_out(args: argparse.Namespace) -> int:
-    """Put the light out; a Raspberry Pi's pin may keep the level that a process which was killed gave it."""
-    from edge.light import open_light
+def _show_failure(args: argparse.Namespace) -> int:
+    """Show why the service stopped, with its settings as far as they are valid."""
+    from edge.safe import read_failure, show_failure
 
+    config = args.config or _settings_by_systemd()
+    control = Control(load_settings_safely(config)[0] if config else Settings(), _saved_by_systemd())
+    with suppress(SettingsInvalid):
+        control.load()
+    show_failure(control, read_failure(), _stop_by_signal(), args.seconds)
+    return 0
+
+
+def _stop_by_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _put_out(args: argparse.Namespace) -> int:
+    """Put the light out; a Raspberry Pi's pin may keep the level that a process which was killed gave it.
+
+    The service does it at each end, and keeps then why that came, if it was not meant to.
+    """
+    from edge.light import open_light
+    from edge.safe import keep_result
+
+    keep_result()
     config = args.config or _settings_by_systemd()
     light = open_light((load_settings(config) if config else Settings()).pins)
     if light is not None:
@@ -387,4 +427,5 @@ _COMMANDS = {
     "check": _check,
     "report": _report,
     "dark": _put_out,
+    "safe": _show_failure,
 }

@@ -106,6 +106,7 @@ GLYPHS: dict[str, tuple[Part, ...]] = {
         Line(((64, 45), (36, 73))),
     ),
     "paused": _both((29, 16), (37, 16), (37, 84), (29, 84), (29, 16)),
+    "stopped": (Line(((50, 8), (94, 90), (6, 90), (50, 8))), Line(((50, 44), (50, 58))), Disc(50, 73, 5)),
     "other": (Arc(50, 50, 43, 43), *(Disc(x, 50, 8) for x in (27, 50, 73))),
 }
 NOTICE = "notice"  # text in the place of a glyph

@@ -29,6 +29,7 @@ VERSION = "1.2+g0123456789ab"
 FILES = {
     "install.sh": b"#!/bin/sh\n",
     "cuelens.service": b"[Service]\n",
+    "cuelens-safe.service": b"[Service]\n",
     "cuelens-settle.service": b"[Service]\n",
     "cuelens.toml": b"",
 }
