@@ -109,24 +109,28 @@ class Shown:
         if self._hangs:
             time.sleep(60)
         self._plans.append(plan_cue(update.cue, self.control.settings.look, self.control.notice(time.monotonic())))
+        if len({plan.text for plan in self._plans}) == len(pages(FAILURE)):
+            SEEN.set()
 
     def close(self) -> None:
         pass
 
 
 SHOWN: list[list[Plan]] = []
+SEEN = threading.Event()  # all pages
 
 
 def test_it_shows_its_pages_in_turns_on_every_display_whatever_another_one_does(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     SHOWN.clear()
+    SEEN.clear()
     monkeypatch.setattr("edge.safe.PAGE", 0.1)
     monkeypatch.setattr("edge.safe.REPEAT", 0.02)
     monkeypatch.setattr("edge.safe.END", 0.1)
     monkeypatch.setitem(SINKS, "display", f"{__name__}:Shown")
     sinks = ("display:hangs", "display", "web", "terminal", "mqtt", "oled:what")
-    show_failure(Control(Settings(sinks=sinks)), FAILURE, threading.Event(), 1.5)
+    show_failure(Control(Settings(sinks=sinks)), FAILURE, SEEN, 30)
     assert len(SHOWN) == 2, "neither web nor mqtt is opened"
     assert SHOWN[0] == []
     texts = [plan.text for plan in SHOWN[1]]
@@ -139,10 +143,12 @@ def test_it_shows_its_pages_in_turns_on_every_display_whatever_another_one_does(
 
 def test_a_display_that_is_not_there_is_opened_when_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     SHOWN.clear()
+    SEEN.clear()
     monkeypatch.setattr("edge.loop.FIRST_DELAY", 0.05)
     monkeypatch.setattr("edge.safe.REPEAT", 0.02)
     monkeypatch.setitem(SINKS, "display", f"{__name__}:Shown")
-    show_failure(Control(Settings(sinks=("display:missing",))), "it hung", threading.Event(), 1.0)
+    monkeypatch.setattr("edge.safe.PAGE", 0.05)
+    show_failure(Control(Settings(sinks=("display:missing",))), FAILURE, SEEN, 30)
     assert SHOWN[1]
 
 
@@ -190,7 +196,7 @@ def test_a_run_that_fails_leaves_its_line_and_safe_mode_draws_it_without_a_camer
     last = run.stderr.splitlines()[-1].removeprefix("-c: ")
     assert (tmp_path / FILE).read_text().strip() == last
     assert not picture.exists()
-    done = service(repository, tmp_path, "safe", "--seconds", "0.5")
+    done = service(repository, tmp_path, "safe", "--seconds", "0.1")
     assert (done.returncode, f"stopped: {last}" in done.stderr) == (0, True), done.stderr
     drawn = cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
     look = Settings().look
