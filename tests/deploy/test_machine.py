@@ -303,6 +303,22 @@ def test_what_ends_again_and_again_is_given_up_its_display_says_why_and_later_it
 
 
 @only_trixie
+def test_what_hangs_is_given_up_too_and_stopped_by_hand_safe_mode_starts_nothing(pushed: Device) -> None:
+    machine = pushed.machine
+    quick = drop_in("quick", "[Unit]", "StartLimitBurst=1", "[Service]", "WatchdogSec=2", "TimeoutStopSec=1")
+    machine.ask(f"{quick}; sudo systemctl reset-failed cuelens; sudo systemctl restart cuelens")
+    machine.ask("sudo kill -STOP $(systemctl show cuelens -P MainPID)")
+    machine.wait_for("sudo journalctl --unit cuelens-safe --output cat | grep -q 'stopped: it hung'")
+    machine.ask("sudo systemctl stop cuelens-safe")
+    assert [machine.ask(f"systemctl is-active {unit} || :") for unit in ("cuelens-safe", "cuelens")] == [
+        "inactive",
+        "failed",
+    ]
+    machine.ask("sudo rm -r /run/systemd/system/cuelens.service.d; sudo systemctl daemon-reload")
+    machine.ask("sudo systemctl reset-failed cuelens; sudo systemctl start cuelens")
+
+
+@only_trixie
 def test_bench_brings_its_report_back_and_leaves_the_service_running(pushed: Device) -> None:
     done = pushed.deploy("bench", "--frames", "20", "--warmup", "5")
     assert done.returncode == 0, done.stderr

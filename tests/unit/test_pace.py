@@ -129,7 +129,7 @@ def test_the_steps_do_less_each_detection_first_then_reading_then_frames() -> No
 
 def test_the_readme_publishes_the_steps(repository: Path) -> None:
     text = (repository / "README.md").read_text()
-    rows = re.findall(r"^\| (\d) \| (\d+) % \| ([\d.]+) s \| (\S+) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| step (\d) \| (\d+) % \| ([\d.]+) s \| (\S+) \|", text, re.MULTILINE)
     published = {
         int(row): Step(
             float(scan) / 100, float(interval) * (float(interval) > 0.05), math.inf if fps == "all" else float(fps)
