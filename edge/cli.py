@@ -207,11 +207,10 @@ def _choose_models(args: argparse.Namespace, control: Control) -> tuple[Expressi
         paths += [folder / "emotion.tflite" for folder in folders]
 
     def refused(error: CuelensError) -> None:
-        if not by_hand:
-            _go_on(control, str(error), "trying the next")
+        _go_on(control, str(error), "trying the next")
 
     def open_verifier() -> FaceVerifier:
-        return open_first(FaceVerifier, (folder / "face.tflite" for folder in folders), refused)
+        return open_first(FaceVerifier, [folder / "face.tflite" for folder in folders], refused)
 
     return open_first(lambda path: ExpressionModel(path, settings.threads), paths, refused), open_verifier
 

@@ -11,7 +11,7 @@ import io
 import json
 import sys
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import zip_longest
@@ -103,10 +103,11 @@ def former_folders() -> list[Path]:
     return [folder for other in others if other != release for folder in other.glob(within)]
 
 
-def open_first(kind: Callable[[Path], Model], paths: Iterable[Path], refused: Callable[[CuelensError], None]) -> Model:
+def open_first(kind: Callable[[Path], Model], paths: Sequence[Path], refused: Callable[[CuelensError], None]) -> Model:
     """Open the first of several models that is as it should be, and name to `refused` each that is not.
 
-    Raises why the first was refused where all are, and RuntimeMissing, which is no model's fault.
+    Of a single one that is only raised. Raises why the first was refused where all are, and RuntimeMissing, which is no
+    model's fault, at once.
     """
     first: CuelensError | None = None
     for path in paths:
@@ -116,7 +117,8 @@ def open_first(kind: Callable[[Path], Model], paths: Iterable[Path], refused: Ca
             raise
         except CuelensError as error:
             first = first or error
-            refused(error)
+            if len(paths) > 1:
+                refused(error)
     assert first is not None
     raise first
 

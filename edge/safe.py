@@ -18,6 +18,7 @@ from pathlib import Path
 from edge.control import Control
 from edge.errors import CuelensError, SinkFailed
 from edge.files import replace_file
+from edge.status import plain
 
 FILE = "failure"  # in the state folder
 PAGE = 5.0  # seconds for which each page is shown
@@ -52,7 +53,7 @@ def keep_failure(error: BaseException) -> None:
     if path := _file(os.environ):
         words = str(error) if isinstance(error, CuelensError) else f"{type(error).__name__}: {error}"
         with contextlib.suppress(CuelensError):
-            replace_file(path, f"{words}\n".encode())
+            replace_file(path, f"{plain(words)}\n".encode())
 
 
 def keep_result(environment: Mapping[str, str] = os.environ) -> None:

@@ -37,6 +37,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_failure_is_kept_until_the_next_run(state: Path) -> None:
     keep_failure(CuelensError(FAILURE))
     assert read_failure() == FAILURE
+    keep_failure(CuelensError("file:rtsp://me:secret@camera/1: no answer"))
+    assert read_failure() == "file:rtsp://camera/1: no answer"
     keep_failure(KeyError("x"))
     assert read_failure() == "KeyError: 'x'"
     forget_failure()
