@@ -488,7 +488,7 @@ class Checkout:
             shutil.copytree(repository / name, self.root / name, ignore=skip)
         for name in ("pyproject.toml", "LICENSE", ".gitignore"):
             shutil.copy(repository / name, self.root)
-        for name in ("install.sh", "cuelens-settle.service"):
+        for name in ("install.sh", "cuelens-safe.service", "cuelens-settle.service"):
             self.write(f"deploy/device/{name}", "# of the device\n")
         for lock, name in {"device": "some", "sinks": "other", "pip": "pip"}.items():
             wheel = write_wheel(self.index, name)
