@@ -31,6 +31,7 @@ from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sources import SOURCES, is_camera, open_source
 from edge.status import SERVICE_SOCKET, StatusServer, ask, default_socket, describe_status, own_version, tell_status
+from edge.systemd import is_service
 
 if TYPE_CHECKING:
     from edge.doctor.machine import Line
@@ -100,18 +101,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Run the loop, or its demo, and say how it went; keep of a service why it ends in error."""
-    from edge.safe import forget_failure, keep_failure
-
-    forget_failure()
-    try:
-        return _run_once(args)
-    except Exception as error:
-        keep_failure(error)
-        raise
-
-
-def _run_once(args: argparse.Namespace) -> int:
+    """Run the loop, or its demo, and say how it went."""
     settings, mistakes = _settings(args)
     control = Control(settings, args.saved or _saved_by_systemd())
     for mistake in mistakes:
@@ -120,9 +110,23 @@ def _run_once(args: argparse.Namespace) -> int:
         control.load()
     except SettingsInvalid as error:
         _go_on(control, str(error), "going on without what was saved")
-    stop = _stop_by_signal()  # before a camera opens: what ends us puts its light out
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # before a camera opens: what ends us puts its light out
+        signal.signal(number, lambda *_: stop.set())
     with ExitStack() as ends:
         return _loop(args, control, stop, ends)
+
+
+def _run_and_keep(args: argparse.Namespace) -> int:
+    """Run, and keep of a service why it ends in error, for its safe mode."""
+    from edge.safe import forget_failure, keep_failure
+
+    forget_failure()
+    try:
+        return _run(args)
+    except Exception as error:
+        keep_failure(error)
+        raise
 
 
 def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, ends: ExitStack) -> int:
@@ -148,7 +152,14 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     def open_again() -> Source:
         return open_source(settings.source, live=settings.pace == "live", light=light)
 
-    source = _open_camera(open_again) if is_camera(settings.source) else open_again()
+    try:
+        source = open_again()
+    except CameraMissing as error:
+        if not is_service():
+            raise
+        from edge.sources.missing import MissingCamera
+
+        source = MissingCamera(error)  # whoever wears it is told, and it may come yet
     try:
         sinks = open_sinks(settings.sinks, control)
     except BaseException:
@@ -213,18 +224,6 @@ def _choose_models(args: argparse.Namespace, control: Control) -> tuple[Expressi
         return open_first(FaceVerifier, [folder / "face.tflite" for folder in folders], refused)
 
     return open_first(lambda path: ExpressionModel(path, settings.threads), paths, refused), open_verifier
-
-
-def _open_camera(open_it: Callable[[], Source]) -> Source:
-    """Open the camera; for a service, one that is not there is looked for by the loop, as one that was lost."""
-    try:
-        return open_it()
-    except CameraMissing as error:
-        if "NOTIFY_SOCKET" not in os.environ:
-            raise
-        from edge.sources.missing import MissingCamera
-
-        return MissingCamera(error)
 
 
 def _go_on(control: Control, problem: str, how: str) -> None:
@@ -312,15 +311,11 @@ def _show_failure(args: argparse.Namespace) -> int:
     control = Control(load_settings_safely(config)[0] if config else Settings(), _saved_by_systemd())
     with suppress(SettingsInvalid):
         control.load()
-    show_failure(control, read_failure(), _stop_by_signal(), args.seconds)
-    return 0
-
-
-def _stop_by_signal() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    return stop
+    show_failure(control, read_failure(), stop, args.seconds)
+    return 0
 
 
 def _put_out(args: argparse.Namespace) -> int:
@@ -418,8 +413,8 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, list[str]]:
 
 
 _COMMANDS = {
-    "run": _run,
-    "demo": _run,
+    "run": _run_and_keep,
+    "demo": _run_and_keep,
     "faces": _find_faces,
     "replay": _replay,
     "status": _status,

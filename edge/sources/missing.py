@@ -1,4 +1,4 @@
-"""Stands for a camera that is not there now."""
+"""Stands for a camera that is not there now: a service starts without it, says so, and looks for it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from edge.errors import CameraMissing
 from edge.types import Frame
 
 
-class MissingCamera:
-    """Says so at the first frame, and is then looked for as any camera that was lost."""
+class MissingCamera(Iterator[Frame]):
+    """Is lost from the beginning: its own frames, of which there is none."""
 
     live = True
     announced: int | None = None
@@ -19,8 +19,10 @@ class MissingCamera:
         self._failure = failure
 
     def frames(self) -> Iterator[Frame]:
-        """Raise why the camera could not be opened."""
-        yield from ()
+        """Return what raises, when a frame is asked for, why the camera could not be opened."""
+        return self
+
+    def __next__(self) -> Frame:
         raise self._failure
 
     def close(self) -> None:
