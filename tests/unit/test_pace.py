@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from edge.config import CueSettings, FaceSettings, PaceSettings, Settings
 from edge.control import Control
 from edge.faces import FaceFinder
+from edge.health import Health
 from edge.loop import Turns, run
 from edge.model import ExpressionModel
 from edge.pace import (
@@ -37,6 +38,7 @@ from edge.pace import (
 )
 from edge.sinks.truth import TruthSink
 from edge.sources.demo import DemoSource
+from edge.status import describe_status, tell_status
 from edge.types import Frame
 
 FINE = Load(45.0, 0, 400.0, 0.0, 80.0)
@@ -167,6 +169,25 @@ def test_changes_are_said_with_their_reason_and_counted() -> None:
     told = board.pace.tell()
     assert (told["step"], told["why"], told["slowest"], told["skipped"]) == (0, [], 2, 0)
     assert SLOWER_AFTER < told["slow_for"] < 2 * SLOWER_AFTER + 2 * FASTER_AFTER + 2 * LOOK
+
+
+def test_status_and_summary_say_the_step_and_why() -> None:
+    board, control, network = Board(), Control(Settings()), ExpressionModel()
+    control.health = Health(network.runtime)
+    control.health.pace = board.pace
+    board.pass_by(LOOK)
+    assert re.search(r"^pace +full$", describe_status(tell_status(control, network, "1.0")), re.MULTILINE)
+    assert "slower" not in control.health.summary()
+    board.load = replace(HOT, throttled=1)
+    board.pass_by(SLOWER_AFTER)
+    told = tell_status(control, network, "1.0")
+    assert told["pace"] == {
+        **{"step": 1, "steps": 6, "slowest": 1, "skipped": 0, "slow_for": SLOWER_AFTER - LOOK},
+        "why": ["under-voltage", "84 degrees Celsius"],
+    }
+    expected = r"^pace +step 1 of 6: under-voltage, 84 degrees Celsius$"
+    assert re.search(expected, describe_status(told), re.MULTILINE)
+    assert f"slower for {SLOWER_AFTER - LOOK:.0f} s, down to step 1" in control.health.summary()
 
 
 @pytest.mark.parametrize("camera", [30.0, 25.0, 24.0, 60.0, 15.0, 7.5])
