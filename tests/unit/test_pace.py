@@ -182,7 +182,11 @@ def test_status_and_summary_say_the_step_and_why() -> None:
     board.pass_by(SLOWER_AFTER)
     told = tell_status(control, network, "1.0")
     assert told["pace"] == {
-        **{"step": 1, "steps": 6, "slowest": 1, "skipped": 0, "slow_for": SLOWER_AFTER - LOOK},
+        "step": 1,
+        "steps": 6,
+        "slowest": 1,
+        "skipped": 0,
+        "slow_for": SLOWER_AFTER - LOOK,
         "why": ["under-voltage", "84 degrees Celsius"],
     }
     expected = r"^pace +step 1 of 6: under-voltage, 84 degrees Celsius$"
