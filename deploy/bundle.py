@@ -52,6 +52,7 @@ from deploy.packages import (
 )
 
 FILES = {  # a bundle's, and where the checkout has them
+    "cuelens-safe.service": "deploy/device/cuelens-safe.service",
     "cuelens-settle.service": "deploy/device/cuelens-settle.service",
     "cuelens.service": "deploy/cuelens.service",
     "cuelens.toml": "deploy/cuelens.toml",

@@ -9,7 +9,8 @@ import os
 import signal
 import sys
 import threading
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,16 +26,18 @@ from edge.config import (
     with_sensitivity,
 )
 from edge.control import Control
-from edge.errors import CheckFailed, CuelensError, NotRunning, SettingsInvalid
+from edge.errors import CameraMissing, CheckFailed, CuelensError, NotRunning, SettingsInvalid
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sources import SOURCES, is_camera, open_source
 from edge.status import SERVICE_SOCKET, StatusServer, ask, default_socket, describe_status, own_version, tell_status
+from edge.systemd import is_service
 
 if TYPE_CHECKING:
     from edge.doctor.machine import Line
     from edge.model import ExpressionModel
     from edge.types import Source
+    from edge.verifier import FaceVerifier
 
 DEMO_SECONDS = 20.0
 
@@ -89,17 +92,24 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     dark = commands.add_parser("dark", help="put the camera's light out that a killed run left on")
     dark.add_argument("--config", type=Path, help="settings file (TOML), of which [pins] counts")
     dark.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    safe = commands.add_parser("safe", help="say on the displays that the service stopped, and why")
+    safe.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
+    safe.add_argument("--seconds", type=float, help="end after this long")
+    safe.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     return _COMMANDS[args.command](args)
 
 
 def _run(args: argparse.Namespace) -> int:
     """Run the loop, or its demo, and say how it went."""
-    control = Control(_settings(args), args.saved or _saved_by_systemd())
+    settings, mistakes = _settings(args)
+    control = Control(settings, args.saved or _saved_by_systemd())
+    for mistake in mistakes:
+        _go_on(control, mistake, "going on with what stands there else, and the defaults")
     try:
         control.load()
     except SettingsInvalid as error:
-        print(f"cuelens: {error}; going on without what was saved", file=sys.stderr)
+        _go_on(control, str(error), "going on without what was saved")
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):  # before a camera opens: what ends us puts its light out
         signal.signal(number, lambda *_: stop.set())
@@ -107,32 +117,59 @@ def _run(args: argparse.Namespace) -> int:
         return _loop(args, control, stop, ends)
 
 
+def _run_and_keep(args: argparse.Namespace) -> int:
+    """Run, and keep of a service why it ends in error, for its safe mode."""
+    from edge.safe import forget_failure, keep_failure
+
+    forget_failure()
+    try:
+        return _run(args)
+    except Exception as error:
+        keep_failure(error)
+        raise
+
+
 def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, ends: ExitStack) -> int:
     """Run the loop with what the settings name, and leave to `ends` what is to be let go of after it."""
     from edge.button import open_button
     from edge.light import open_light
     from edge.loop import run
-    from edge.model import ExpressionModel
+    from edge.memory import lock_memory
+    from edge.pace import Pace
+    from edge.safe import keep_failure
 
     settings = control.settings
+    lock_memory()
     tame_opencv()
-    model = ExpressionModel(Path(settings.model) if settings.model else None, settings.threads)
+    model, verifier = _choose_models(args, control)
     if status := _open_status(args.status, control, model):
         ends.callback(status.close)
     if light := open_light(settings.pins):
         ends.callback(light.close)
-    if button := open_button(settings.pins, control, lambda line: print(line, file=sys.stderr, flush=True)):
+    if button := open_button(settings.pins, control, _say):
         ends.callback(button.close)
 
     def open_again() -> Source:
         return open_source(settings.source, live=settings.pace == "live", light=light)
 
-    source = open_again()
+    try:
+        source = open_again()
+    except CameraMissing as error:
+        if not is_service():
+            raise
+        from edge.sources.missing import MissingCamera
+
+        source = MissingCamera(error)  # whoever wears it is told, and it may come yet
     try:
         sinks = open_sinks(settings.sinks, control)
     except BaseException:
         source.close()
         raise
+    pace = None
+    if source.live:
+        pace = Pace(settings.slow, _say)
+        ends.callback(pace.close)
+        pace.start()
     truth = None
     if args.command == "demo":
         from edge.sinks.truth import TruthSink
@@ -150,15 +187,53 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         args.seconds,
         reopen=lambda spec: open_sink(spec, control),
         resume=open_again if is_camera(settings.source) else None,
+        pace=pace,
+        verifier=verifier,
     )
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
     print(outcome.health.summary(), file=out)
     if truth is not None:
         print(truth.summary(), file=out)
+    if outcome.failures:
+        keep_failure(outcome.failures[0])
     if outcome.failures and args.debug:
         raise outcome.failures[0]  # with the traceback of the thread it came from
     return outcome.failures[0].exit_code if outcome.failures else 0
+
+
+def _choose_models(args: argparse.Namespace, control: Control) -> tuple[ExpressionModel, Callable[[], FaceVerifier]]:
+    """Open the settings' network, or the shipped one, and say how to open the verifier.
+
+    A service goes on with the next where one is refused, also with those of the releases before it.
+    """
+    from edge.model import ExpressionModel, former_folders, models_folder, open_first
+    from edge.verifier import FaceVerifier
+
+    settings = control.settings
+    by_hand = bool(args.model or getattr(args, "config", None))
+    folders = [models_folder(), *(() if by_hand else former_folders())]
+    paths = [Path(settings.model)] if settings.model else []
+    if not (paths and by_hand):
+        paths += [folder / "emotion.tflite" for folder in folders]
+
+    def refused(error: CuelensError) -> None:
+        _go_on(control, str(error), "trying the next")
+
+    def open_verifier() -> FaceVerifier:
+        return open_first(FaceVerifier, [folder / "face.tflite" for folder in folders], refused)
+
+    return open_first(lambda path: ExpressionModel(path, settings.threads), paths, refused), open_verifier
+
+
+def _go_on(control: Control, problem: str, how: str) -> None:
+    """Say what is wrong, and that it runs in spite of it."""
+    control.problems.append(problem)
+    _say(f"cuelens: {problem}; {how}")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _open_status(path: Path | None, control: Control, model: ExpressionModel) -> StatusServer | None:
@@ -228,10 +303,30 @@ def _status(args: argparse.Namespace) -> int:
     return 0
 
 
-def _put_out(args: argparse.Namespace) -> int:
-    """Put the light out; a Raspberry Pi's pin may keep the level that a process which was killed gave it."""
-    from edge.light import open_light
+def _show_failure(args: argparse.Namespace) -> int:
+    """Show why the service stopped, with its settings as far as they are valid."""
+    from edge.safe import read_failure, show_failure
 
+    config = args.config or _settings_by_systemd()
+    control = Control(load_settings_safely(config)[0] if config else Settings(), _saved_by_systemd())
+    with suppress(SettingsInvalid):
+        control.load()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    show_failure(control, read_failure(), stop, args.seconds)
+    return 0
+
+
+def _put_out(args: argparse.Namespace) -> int:
+    """Put the light out; a Raspberry Pi's pin may keep the level that a process which was killed gave it.
+
+    The service does it at each end, and keeps then why that came, if it was not meant to.
+    """
+    from edge.light import open_light
+    from edge.safe import keep_result
+
+    keep_result()
     config = args.config or _settings_by_systemd()
     light = open_light((load_settings(config) if config else Settings()).pins)
     if light is not None:
@@ -292,12 +387,12 @@ def _settings_by_systemd() -> Path | None:
     return path if path and path.exists() else None  # a device whose settings were lost still shows cues
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def _settings(args: argparse.Namespace) -> tuple[Settings, list[str]]:
+    """Return the settings, and what was wrong with the service's file."""
     settings = load_settings(args.config) if getattr(args, "config", None) else Settings()
+    mistakes: list[str] = []
     if args.command == "run" and not args.config and (service := _settings_by_systemd()):
         settings, mistakes = load_settings_safely(service)
-        for mistake in mistakes:
-            print(f"cuelens: {mistake}; going on with what stands there else, and the defaults", file=sys.stderr)
     if args.command == "demo":
         settings = replace(settings, source=f"demo:{args.seed}")
         args.seconds = DEMO_SECONDS if args.seconds is None else args.seconds
@@ -314,16 +409,17 @@ def _settings(args: argparse.Namespace) -> Settings:
         raise SettingsInvalid(f"--threads is {settings.threads}; {complaint}")
     if args.seconds is not None and not args.seconds > 0:
         raise SettingsInvalid(f"--seconds is {args.seconds}; it must be more than 0")
-    return settings
+    return settings, mistakes
 
 
 _COMMANDS = {
-    "run": _run,
-    "demo": _run,
+    "run": _run_and_keep,
+    "demo": _run_and_keep,
     "faces": _find_faces,
     "replay": _replay,
     "status": _status,
     "check": _check,
     "report": _report,
     "dark": _put_out,
+    "safe": _show_failure,
 }

@@ -264,6 +264,23 @@ class MqttSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PaceSettings:
+    """When a live run slows down, step by step, before heat, power or memory stop it."""
+
+    slowest: int = field(default=6, metadata={"range": (0, 6)})
+    """Step of edge.pace to which it may slow down; 0: it never does."""
+
+    hot_c: float = field(default=80.0, metadata={"range": (30.0, 120.0)})
+    """Degrees Celsius from which it does: from 80 on, a Raspberry Pi's firmware slows the processor down."""
+
+    low_memory_mb: float = field(default=50.0, metadata={"range": (0.0, 10_000.0)})
+    """MB (10^6 bytes) that are left for programs, below which it does."""
+
+    low_battery: float = field(default=15.0, metadata={"range": (0.0, 100.0)})
+    """Per cent of a battery that the kernel knows, below which it does while that is being emptied."""
+
+
+@dataclass(frozen=True, slots=True)
 class PinSettings:
     """Lines of the GPIO header by their (BCM) numbers, -1 for none; these are not changed while it runs."""
 
@@ -297,6 +314,7 @@ class Settings:
     audio: AudioSettings = field(default_factory=AudioSettings)
     web: WebSettings = field(default_factory=WebSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
+    slow: PaceSettings = field(default_factory=PaceSettings)
     pins: PinSettings = field(default_factory=PinSettings)
 
 

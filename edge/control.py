@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from edge.health import Health
 
 LIVE = ("cue", "look", "audio")  # tables that may be changed while it runs
+END = "# end"  # the last line of what was saved: a file that lacks it was cut short
+NOTICE = 5.0  # seconds for which each problem is shown at the start
 
 
 class Control:
@@ -27,6 +30,8 @@ class Control:
         self._lock = threading.Lock()
         self._changed: dict[tuple[str, str], Any] = {}
         self.saved = saved
+        self.problems: list[str] = []  # that the run goes on in spite of: a line each
+        self._told: float | None = None  # when the first of them was first shown
         self.paused = False
         self.health: Health | None = None  # of the run, once it has begun
 
@@ -49,6 +54,15 @@ class Control:
             self._settings = with_settings(self._settings, {table: with_settings(before, checked)})
             self._changed |= {(table, key): value for key, value in checked.items()}
 
+    def notice(self, now: float) -> str:
+        """Return the problem to show at `now` (monotonic), each for NOTICE seconds from the first call on, or ""."""
+        if not self.problems:
+            return ""
+        self._told = now if self._told is None else self._told
+        number = int((now - self._told) / NOTICE)
+        problem = self.problems[number] if 0 <= number < len(self.problems) else ""
+        return re.sub(r"(?<!\S)/\S*/", "", problem)  # a small display has no room for folders
+
     def load(self) -> None:
         """Take what was saved before, if anything was; raises SettingsInvalid where that is damaged, and takes none."""
         if self.saved is None or not self.saved.exists():
@@ -56,7 +70,10 @@ class Control:
         import tomllib
 
         saved = read_settings(self.saved, Settings)  # checks it; only what the file names is taken
-        table = tomllib.loads(self.saved.read_text(encoding="utf-8"))
+        text = self.saved.read_text(encoding="utf-8")
+        if text.rstrip().rpartition("\n")[2] != END:
+            raise SettingsInvalid(f"{self.saved}: cut short, its last line is not {END!r}; save again, or delete it")
+        table = tomllib.loads(text)
         for name in LIVE:
             if name in table:
                 self.change(name, {key: getattr(getattr(saved, name), key) for key in table[name]})
@@ -75,5 +92,5 @@ class Control:
             keys = {key: value for (table, key), value in changed.items() if table == name}
             if keys:  # of these tables' values, JSON is TOML
                 lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
-        replace_file(self.saved, ("\n".join(lines) + "\n").encode())
+        replace_file(self.saved, "\n".join([*lines, "", END, ""]).encode())
         return self.saved

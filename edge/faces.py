@@ -107,12 +107,13 @@ def describe_face(pyramid: Pyramid, spot: Spot, number: int, score: float, fov_d
 class FaceFinder:
     """Find and track faces frame by frame; pure on arrays and capture-clock instants."""
 
-    def __init__(self, settings: FaceSettings) -> None:
-        """Load what proposes and what verifies, once for all frames; raises what they raise."""
+    def __init__(self, settings: FaceSettings, verifier: FaceVerifier | None = None) -> None:
+        """Load what proposes and what verifies (the shipped one where None), once for all; raises what they raise."""
         self.work = Work()
+        self.share = 1.0  # of the budget that a frame gets
         self._settings = settings
         self._finder: Finder = open_finder(settings.finder)
-        self._verifier = FaceVerifier()
+        self._verifier = verifier or FaceVerifier()
         self._tracks: list[Track] = []
         self._ids = itertools.count(1)
         self._level_deg = 0.0  # the angle that upright faces have: the wearer's own tilt, turned round
@@ -217,7 +218,7 @@ class FaceFinder:
         """Search the most urgent slices that the budget allows; returns the windows tried."""
         settings = self._settings
         known = any(track.present and track.confirmed for track in self._tracks)
-        budget = settings.budget * (BUSY_SHARE if known else 1.0)
+        budget = self.share * settings.budget * (BUSY_SHARE if known else 1.0)
         self._credit = min(self._credit + budget, max(settings.burst, budget))
         off_deg = np.abs(self._rolls_deg - self._level_deg)
         chance = self._chances * np.maximum(np.exp(-((off_deg / ROLL_SPREAD_DEG) ** 2) / 2), LEAST_CHANCE)

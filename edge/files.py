@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -19,7 +20,7 @@ def sink_error(path: Path, error: OSError) -> CuelensError:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write `content` to `path` so that a crash leaves the old file or the new one.
+    """Write `content` to `path` so that a crash or a power cut leaves the old file or the new one.
 
     Raises SinkUnwritable or DiskFull; then the old file is untouched and nothing else is left.
     """
@@ -33,3 +34,15 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         staged.unlink(missing_ok=True)
         raise sink_error(path, error) from error
+    with contextlib.suppress(
+        OSError
+    ):  # whole it is; a folder that cannot be synced may have the old one after a power cut
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

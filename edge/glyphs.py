@@ -106,8 +106,10 @@ GLYPHS: dict[str, tuple[Part, ...]] = {
         Line(((64, 45), (36, 73))),
     ),
     "paused": _both((29, 16), (37, 16), (37, 84), (29, 84), (29, 16)),
+    "stopped": (Line(((50, 8), (94, 90), (6, 90), (50, 8))), Line(((50, 44), (50, 58))), Disc(50, 73, 5)),
     "other": (Arc(50, 50, 43, 43), *(Disc(x, 50, 8) for x in (27, 50, 73))),
 }
+NOTICE = "notice"  # text in the place of a glyph
 FACE = "face"  # that somebody is there: an outline, between corners that tell how near
 _FACE_RADIUS: dict[Band | None, float] = {"near": 38.0, "middle": 26.0, "far": 13.0, None: 40.0}
 _ARROW: dict[Side, Line] = {
@@ -145,7 +147,7 @@ COLOURS: dict[str, Colour] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a cue's picture depends on besides its size: equal plans are equal pictures. No glyph is dark."""
+    """All that a picture depends on besides its size: equal plans are equal pictures. No glyph is dark."""
 
     glyph: str | None
     band: Band | None = None
@@ -153,6 +155,7 @@ class Plan:
     arrow: Side | None = None  # the room for it is kept in `arrows`
     arrows: bool = False
     words: bool = False
+    text: str = ""  # in the place of all that
 
 
 def glyph_name(cue: Cue, look: LookSettings) -> str | None:
@@ -169,8 +172,13 @@ def cue_colour(cue: Cue) -> Colour:
     return COLOURS.get(EXPRESSION_GLYPHS.get(cue.expression or "", cue.expression or cue.state), WHITE)
 
 
-def plan_cue(cue: Cue, look: LookSettings) -> Plan:
-    """Return what is drawn for a cue; its confidence and age are not part of it, so that nothing flickers with them."""
+def plan_cue(cue: Cue, look: LookSettings, notice: str = "") -> Plan:
+    """Return what is drawn for a cue, or for a notice in its place.
+
+    Confidence and age are not part of it, so that nothing flickers with them.
+    """
+    if notice:
+        return Plan(NOTICE, text=notice)
     glyph = glyph_name(cue, look)
     if glyph is None:
         return Plan(None)
@@ -194,6 +202,9 @@ def draw_cue(cue: Cue, width: int, height: int, look: LookSettings, colours: Col
 
 def draw_plan(plan: Plan, width: int, height: int, colours: Colours) -> Canvas:
     """Draw a plan: uint8 (height, width), or RGB (height, width, 3)."""
+    if plan.text:
+        page = _draw_page(plan.text, width, height, crisp=colours == "mono")
+        return _shades(WHITE)[page] if colours == "rgb" else page
     glyph: Mask = np.zeros((height, width), np.uint8)
     rest = np.zeros((height, width), np.uint8)
     if plan.glyph is not None:
@@ -347,6 +358,43 @@ def _draw_word(text: str, width: int, height: int, *, crisp: bool) -> Mask:
                 _stroke(fine, up, scale, ((left + end) // 2, line), stroke)
         x += _advance(base) * scale
     return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _draw_page(text: str, width: int, height: int, *, crisp: bool) -> Mask:
+    """Draw text in lines on uint8 (height, width), as large as all of it fits; what never does is cut."""
+    lines: list[str] = []
+    high = height
+    for count in range(1, max(1, height // LEAST_LINE) + 1):
+        high = height // count
+        lines = _wrap(text, 0.96 * width * (_CAPITAL + _TAIL + _LETTER_STROKE) / high)  # as _draw_word has it
+        if len(lines) <= count:
+            break
+    else:
+        lines = lines[: height // high]
+    page: Mask = np.zeros((height, width), np.uint8)
+    top = (height - len(lines) * high) // 2
+    for number, line in enumerate(lines):
+        page[top + number * high : top + (number + 1) * high] = _draw_word(line, width, high, crisp=crisp)
+    return page
+
+
+def _wrap(text: str, units: float) -> list[str]:
+    """Break text into lines of so many of the font's units, between words where they are not too long for that."""
+    lines = [""]
+    for rest in text.split():
+        if lines[-1] and _wide(f"{lines[-1]} {rest}") <= units:
+            lines[-1] += f" {rest}"
+            continue
+        lines += [""] if lines[-1] else []
+        for letter in rest:
+            if lines[-1] and _wide(lines[-1] + letter) > units:
+                lines.append("")
+            lines[-1] += letter
+    return lines
+
+
+def _wide(text: str) -> float:
+    return sum(_advance(base) for base, _ in _letters(text))
 
 
 def _letters(text: str) -> list[tuple[str, str]]:

@@ -9,9 +9,12 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge.types import Cue, Face, Work
+
+if TYPE_CHECKING:
+    from edge.pace import Pace
 
 RECENT = 60  # frames that the present rate is of
 KEPT = 9_000  # latencies a stage: five minutes at 30 fps, 0.3 MB
@@ -20,6 +23,8 @@ _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
 _PLATFORM = Path("/sys/devices/platform")
 NO_WORK = Work()
 _STATUS = Path("/proc/self/status")
+# https://www.raspberrypi.com/documentation/computers/os.html#get_throttled; 16 bits higher: since the start
+THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -49,6 +54,11 @@ def rss_mb() -> float | None:
     return _memory_mb("VmRSS:")
 
 
+def swapped_mb() -> float | None:
+    """Return the memory of this process that is swapped out, in MB of 10^6 bytes; None where nobody tells."""
+    return _memory_mb("VmSwap:")
+
+
 def _memory_mb(key: str) -> float | None:
     try:
         kib = int(_STATUS.read_text(encoding="ascii", errors="replace").partition(key)[2].split()[0])
@@ -57,10 +67,10 @@ def _memory_mb(key: str) -> float | None:
     return kib * 1024 / 1e6
 
 
-def temperature_c() -> float | None:
+def temperature_c(path: Path | None = None) -> float | None:
     """Return the processor's temperature in degrees Celsius, None where the board does not tell."""
     try:
-        return int(_THERMAL.read_text()) / 1000
+        return int((path or _THERMAL).read_text()) / 1000
     except (OSError, ValueError):
         return None
 
@@ -105,6 +115,7 @@ class Health:
         self.unread = 0  # faces left for a later frame to read, summed over frames
         self.most_behind = 0.0  # seconds that any part of the upright scan for new faces has waited
         self.dropped = 0
+        self.pace: Pace | None = None  # where it is not always the full one
         self.camera_losses = 0
         self.sinks: dict[str, SinkHealth] = {}
         self.cues: Counter[str] = Counter()  # how often each came up
@@ -182,6 +193,8 @@ class Health:
             lines.append(
                 f"new faces were looked for every {self.most_behind:.1f} s or oftener, {self.unread} readings put off"
             )
+        if self.pace is not None and self.pace.slowest:
+            lines.append(f"slower for {self.pace.slow_for:.0f} s, down to step {self.pace.slowest} of the pace")
         if self.camera_losses:
             lines.append(f"the camera was lost {self.camera_losses} times")
         for name, sink in self.sinks.items():

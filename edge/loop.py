@@ -25,8 +25,10 @@ from edge.errors import CameraLost, CameraMissing, CuelensError, LoopStuck, Sink
 from edge.faces import FaceFinder, crop_face
 from edge.health import Health, SinkHealth
 from edge.model import ExpressionModel
+from edge.pace import Pace
 from edge.systemd import notify
 from edge.types import Cue, Face, Frame, Reading, Sink, Source, Update
+from edge.verifier import FaceVerifier
 
 Item = TypeVar("Item")
 Reopen = Callable[[str], Sink]
@@ -309,6 +311,7 @@ class Turns:
 
     def __init__(self, settings: FaceSettings) -> None:
         self._settings = settings
+        self.interval = 0.0  # seconds between readings of a face, where the setting is not longer
         self.left = 0  # faces that were due and had to wait
         self._read: dict[int, float] = {}  # when each present face was, on the capture clock
 
@@ -319,7 +322,8 @@ class Turns:
         def waited(face: Face) -> float:
             return t - self._read.get(face.id, -math.inf)
 
-        due = [face for face in faces if waited(face) >= self._settings.read_interval - CLOCK_STEP]
+        interval = max(self._settings.read_interval, self.interval)
+        due = [face for face in faces if waited(face) >= interval - CLOCK_STEP]
         due.sort(key=lambda face: (face.id == partner, waited(face)), reverse=True)
         chosen = due[: self._settings.reads]
         self.left = len(due) - len(chosen)
@@ -345,20 +349,23 @@ def run(
     say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
     reopen: Reopen | None = None,
     resume: Resume | None = None,
+    pace: Pace | None = None,
+    verifier: Callable[[], FaceVerifier] = FaceVerifier,
 ) -> Outcome:
     """Run until the source ends, `stop` is set or `seconds` have passed, and close source and sinks.
 
     A pause closes the source where `resume` opens it again; without that it stays open, and no frame is taken from it.
     A sink that fails is reported through `say`, and opened again by `reopen` or left out; the run ends with the last
-    one that is left out.
+    one that is left out. `pace` says which frames are left out, None for none; `verifier` opens the judge of faces.
     """
     settings = control.settings
-    finder = FaceFinder(settings.faces)
+    finder = FaceFinder(settings.faces, verifier())
     turns = Turns(settings.faces)
     readings: dict[int, Reading] = {}
     labels = model.contract.labels
     policy = CuePolicy(settings.cue, labels)
     control.health = health = Health(model.runtime)
+    health.pace = pace
     working: list[_Outlet] = []
     for spec, sink in sinks:
         health.sinks[spec] = SinkHealth()
@@ -440,6 +447,8 @@ def run(
             if lost_camera:
                 say(f"the camera gives frames again, after {time.monotonic() - heard:.1f} s")
             heard, lost_camera = time.monotonic(), False
+            if pace is not None and not pace.take(frame.t, finder, turns):
+                continue
             # As many digits as the log has: a replay of it then decides alike.
             clock = round(frame.t, 6)
             faces = finder.find(frame.gray, clock)

@@ -9,20 +9,32 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import sys
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import ContractMismatch, ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable, RuntimeMissing
+from edge.errors import (
+    ContractMismatch,
+    ContractUnreadable,
+    CuelensError,
+    ModelMissing,
+    ModelShape,
+    ModelUnreadable,
+    RuntimeMissing,
+)
 from edge.preprocessing import Preprocessing
 from edge.quiet import quiet
 from edge.types import Gray
+
+Model = TypeVar("Model")
 
 LABELS_FILE, PREPROCESSING_FILE = "labels.txt", "preprocessing.json"  # in the zip; the first is TFLite's own convention
 GIVES = ("probabilities", "logits")
@@ -78,6 +90,37 @@ def models_folder() -> Path:
 def shipped_model() -> Path:
     """Return the path of the expression model that came with this installation or checkout."""
     return models_folder() / "emotion.tflite"
+
+
+def former_folders() -> list[Path]:
+    """Return the models' folders of the releases before this one, as the installer keeps them, the newest first."""
+    release = Path(sys.prefix).resolve().parent
+    if release.parent.name != "releases":
+        return []
+    links = (release.parent.parent / name for name in ("good", "previous"))
+    others = dict.fromkeys(link.resolve() for link in links if link.is_symlink())
+    within = "venv/lib/python3*/site-packages/edge/model"  # as _PACKAGED
+    return [folder for other in others if other != release for folder in other.glob(within)]
+
+
+def open_first(kind: Callable[[Path], Model], paths: Sequence[Path], refused: Callable[[CuelensError], None]) -> Model:
+    """Open the first of several models that is as it should be, and name to `refused` each that is not.
+
+    Of a single one that is only raised. Raises why the first was refused where all are, and RuntimeMissing, which is no
+    model's fault, at once.
+    """
+    first: CuelensError | None = None
+    for path in paths:
+        try:
+            return kind(path)
+        except RuntimeMissing:
+            raise
+        except CuelensError as error:
+            first = first or error
+            if len(paths) > 1:
+                refused(error)
+    assert first is not None
+    raise first
 
 
 def read_contract(path: Path) -> Contract:

@@ -115,7 +115,7 @@ def _make_way(path: Path) -> None:
 
 def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[str, Any]:
     """Return the run as JSON-ready values: seconds, degrees Celsius, MB of 10^6 bytes; None where nothing is known."""
-    from edge.health import peak_rss_mb, rss_mb, temperature_c, throttled
+    from edge.health import peak_rss_mb, rss_mb, swapped_mb, temperature_c, throttled
 
     now = time.monotonic()
     health, held_mb = control.health, rss_mb()
@@ -124,12 +124,13 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
         told |= {"state": cue.state, "expression": cue.expression, "reason": cue.reason}
     told |= {
         "paused": control.paused,
+        "problems": list(control.problems),
         "source": plain(control.settings.source),
         "model": {"name": model.path.name, "sha256": model.contract.sha256},
         "runtime": model.runtime,
         "temperature_c": temperature_c(),
         "throttled": throttled(),
-        "memory_mb": {"now": held_mb and round(held_mb, 1), "peak": round(peak_rss_mb(), 1)},
+        "memory_mb": {"now": held_mb and round(held_mb, 1), "peak": round(peak_rss_mb(), 1), "swapped": swapped_mb()},
     }
     if health is None:
         return told | dict.fromkeys(("uptime", "frames", "inferences", "watchdog", "dropped", "camera_losses"), 0)
@@ -141,6 +142,7 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
         "watchdog": health.watchdog,
         "dropped": health.dropped,
         "camera_losses": health.camera_losses,
+        "pace": health.pace.tell() if health.pace is not None else None,
         "fps": round(health.fps, 1),
         "recent_fps": round(health.recent_fps, 1),
         "last_frame_age": round(now - health.last, 2) if health.frames else None,
@@ -209,8 +211,12 @@ def describe_status(told: Mapping[str, Any]) -> str:
     row("cuelens", "{version}, running for {uptime} s", "version", "uptime")
     cue = told.get("expression") or told.get("state")
     row("cue", f"{cue}" + (f" ({told['reason']})" if told.get("reason") else ""), "state")
+    rows.extend(("problem", problem) for problem in told.get("problems") or ())
     row("source", "{source}", "source")
     row("frames", "{frames}, {dropped} dropped; {recent_fps} a second now, {fps} on the whole", "frames", "fps")
+    if pace := told.get("pace"):
+        why = f": {', '.join(pace['why'])}" if pace["why"] else ""
+        rows.append(("pace", f"step {pace['step']} of {pace['steps']}{why}" if pace["step"] else "full"))
     if told.get("camera_losses"):
         row("camera", "lost {camera_losses} times", "camera_losses")
     row("newest frame", "{last_frame_age} s ago", "last_frame_age")
@@ -227,7 +233,8 @@ def describe_status(told: Mapping[str, Any]) -> str:
     row("temperature", "{temperature_c:.0f} degrees Celsius", "temperature_c")
     row("throttled", "{throttled}", "throttled")
     if memory := told.get("memory_mb"):
-        rows.append(("memory", f"{memory['now']} MB, {memory['peak']} MB at most"))
+        swapped = f", {memory['swapped']:.1f} MB of it swapped out" if memory.get("swapped") else ""
+        rows.append(("memory", f"{memory['now']} MB, {memory['peak']} MB at most{swapped}"))
     wide = max(len(name) for name, _ in rows) if rows else 0
     return "\n".join(f"{name:{wide}}  {text}" for name, text in rows)
 

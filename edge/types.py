@@ -14,7 +14,7 @@ from edge.config import CueSettings
 Gray = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the frame
 
-State = Literal["no_camera", "no_face", "unsure", "expression", "paused"]
+State = Literal["no_camera", "no_face", "unsure", "expression", "paused", "stopped"]
 Reason = Literal["new", "away", "poor", "faint", "torn"]
 Band = Literal["near", "middle", "far"]
 Side = Literal["left", "ahead", "right"]

@@ -26,6 +26,7 @@ signers=$at/etc/cuelens/allowed_signers
 units=$at/usr/local/lib/systemd/system  # not /etc: `systemctl disable` would take a link there away for good
 wants=$at/etc/systemd/system/multi-user.target.wants
 drop_in=$at/etc/systemd/system/cuelens.service.d/device.conf
+safe_drop_in=$at/etc/systemd/system/cuelens-safe.service.d/device.conf
 journal=$at/etc/systemd/journald.conf.d/cuelens.conf
 groups=(video render gpio i2c spi)
 keep=3  # releases
@@ -485,12 +486,17 @@ write_drop_in() {
     text="# Written by install.sh, from this system's groups and $settings; after a change: install.sh apply
 [Service]
 SupplementaryGroups=$(existing_groups "${groups[@]}")"
-    [[ $need != *network* ]] || text+="
-RestrictAddressFamilies=AF_INET AF_INET6"
     [[ $need != *audio* ]] || text+="
 SupplementaryGroups=$(existing_groups audio)
 DeviceAllow=char-alsa rw"
-    [ "$text" = "$(cat -- "$drop_in" 2>/dev/null)" ] || { replace "$drop_in" <<<"$text"; changed=yes; }
+    put_drop_in "$safe_drop_in" "$text"
+    [[ $need != *network* ]] || text+="
+RestrictAddressFamilies=AF_INET AF_INET6"
+    put_drop_in "$drop_in" "$text"
+}
+
+put_drop_in() {  # FILE TEXT
+    [ "$2" = "$(cat -- "$1" 2>/dev/null)" ] || { replace "$1" <<<"$2"; changed=yes; }
 }
 
 put_units() {
@@ -498,7 +504,7 @@ put_units() {
     mkdir -p -- "$units" "$wants"
     write_drop_in
     ln -sfn -- /opt/cuelens/current/cuelens.service "$units/cuelens.service"
-    ln -sfn -- /opt/cuelens/good/cuelens-settle.service "$units/cuelens-settle.service"
+    for unit in cuelens-settle cuelens-safe; do ln -sfn -- "/opt/cuelens/good/$unit.service" "$units/$unit.service"; done
     usable good || for unit in cuelens cuelens-settle; do  # later it is the maker's choice
         ln -sfn -- "/usr/local/lib/systemd/system/$unit.service" "$wants/$unit.service"
     done
@@ -688,13 +694,13 @@ remove_all() {  # [--all]
     local name
     case ${1:-} in "" | --all) ;; *) die 2 "unknown option '$1'; valid is --all" ;; esac
     lock
-    ! booted || systemctl stop cuelens-prove.service cuelens.service cuelens-settle.service 2>/dev/null || :
-    rm -f -- "$drop_in" "$journal"
-    for name in cuelens cuelens-settle; do rm -f -- "$wants/$name.service" "$units/$name.service"; done
+    ! booted || systemctl stop cuelens-prove.service cuelens.service cuelens-safe.service cuelens-settle.service 2>/dev/null || :
+    rm -f -- "$drop_in" "$safe_drop_in" "$journal"
+    for name in cuelens cuelens-safe cuelens-settle; do rm -f -- "$wants/$name.service" "$units/$name.service"; done
     if [ "${1:-}" = --all ]; then
-        rm -rf -- "$(dirname -- "$drop_in")" "$at/etc/cuelens" "$at/var/lib/cuelens" "$at/var/lib/private/cuelens"
+        rm -rf -- "$(dirname -- "$drop_in")" "$(dirname -- "$safe_drop_in")" "$at/etc/cuelens" "$at/var/lib/cuelens" "$at/var/lib/private/cuelens"
     fi
-    rmdir -- "$(dirname -- "$drop_in")" "$(dirname -- "$journal")" "$units" "$(dirname -- "$units")" 2>/dev/null || :
+    rmdir -- "$(dirname -- "$drop_in")" "$(dirname -- "$safe_drop_in")" "$(dirname -- "$journal")" "$units" "$(dirname -- "$units")" 2>/dev/null || :
     rm -rf -- "${base:?}"
     if booted; then
         systemctl daemon-reload

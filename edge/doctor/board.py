@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from edge.config import Settings
 from edge.doctor.machine import Line, Machine
-from edge.health import throttled
+from edge.health import THROTTLING, throttled
 
 LEAST_DISK_MB = 100.0  # a log of hours, a journal that is not in RAM
 LEAST_MEMORY_MB = 150.0  # the budget of a run
@@ -17,9 +17,7 @@ WARM_C, HOT_C = 70.0, 80.0  # from 80 degrees on the firmware slows a Raspberry 
 FOLDERS = ("/", "/var/lib/cuelens")
 FIRST_YEAR = 2026  # of Cuelens: an earlier clock is wrong
 
-# https://www.raspberrypi.com/documentation/computers/os.html#get_throttled; 16 bits higher: since the start
-THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-SINCE = 16
+SINCE = 16  # bits by which those since the start are higher
 _POWER = "use the power supply made for this board, and a short cable"
 _HEAT = "give it air or a heat sink"
 

@@ -87,7 +87,12 @@ def check_unit(machine: Machine, settings: Settings) -> Iterator[Line]:
     restarts = int(unit["NRestarts"]) if unit.get("NRestarts", "").isdecimal() else 0
     if unit.get("ActiveState") not in ("active", "activating", "reloading"):
         why = f", {unit.get('Result')}" if unit.get("Result") not in ("success", None) else ""
-        yield Line("service", "do", f"{state}{why}", f"{JOURNAL} says why; then sudo systemctl restart cuelens")
+        yield Line(
+            "service",
+            "do",
+            f"{state}{why}",
+            f"{JOURNAL} says why; then sudo systemctl reset-failed cuelens && sudo systemctl start cuelens",
+        )
     elif unit.get("SubState") == "auto-restart":
         yield Line("service", "do", f"{state}: it ends again and again, {restarts} times", f"{JOURNAL} says why")
     elif not unit.get("WantedBy"):

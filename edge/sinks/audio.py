@@ -57,6 +57,7 @@ TONES: dict[str, tuple[Note, ...]] = {
     "sad": ((659.3, 349.2, 0.22),),
     "no_camera": _steps(0.075, 349.2, 349.2, 349.2),
     "paused": _steps(0.1, 440.0, 440.0),
+    "stopped": _steps(0.075, 523.3, 349.2, 349.2),
 }
 
 # The first that is there: a service has no desktop's sound server, and Raspberry Pi OS has aplay with and without one.

@@ -64,7 +64,7 @@ class DisplaySink:
             if self._screen is None:
                 self._open()
             self._look_around()
-            plan = plan_cue(update.cue, self._control.settings.look)
+            plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(time.monotonic()))
             if plan != self._shown:
                 self._draw(plan)
                 self._shown = plan

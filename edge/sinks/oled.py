@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from importlib import import_module
 from typing import Any
 
@@ -77,7 +78,7 @@ class OledSink:
 
     def show(self, update: Update) -> None:
         """Send the cue if its picture is another one; raises SinkFailed when the display does not answer any more."""
-        plan = plan_cue(update.cue, self._control.settings.look)
+        plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(time.monotonic()))
         if plan == self._shown:
             return
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 import cv2
@@ -52,7 +53,7 @@ class PngSink:
 
     def show(self, update: Update) -> None:
         """Write the picture if it is another one; raises DiskFull or SinkUnwritable."""
-        plan = plan_cue(update.cue, self._control.settings.look)
+        plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(time.monotonic()))
         if plan == self._shown:
             return
         picture = cv2.cvtColor(draw_plan(plan, *self._size, "rgb"), cv2.COLOR_RGB2BGR)

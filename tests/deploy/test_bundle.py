@@ -29,6 +29,7 @@ VERSION = "1.2+g0123456789ab"
 FILES = {
     "install.sh": b"#!/bin/sh\n",
     "cuelens.service": b"[Service]\n",
+    "cuelens-safe.service": b"[Service]\n",
     "cuelens-settle.service": b"[Service]\n",
     "cuelens.toml": b"",
 }
@@ -487,7 +488,7 @@ class Checkout:
             shutil.copytree(repository / name, self.root / name, ignore=skip)
         for name in ("pyproject.toml", "LICENSE", ".gitignore"):
             shutil.copy(repository / name, self.root)
-        for name in ("install.sh", "cuelens-settle.service"):
+        for name in ("install.sh", "cuelens-safe.service", "cuelens-settle.service"):
             self.write(f"deploy/device/{name}", "# of the device\n")
         for lock, name in {"device": "some", "sinks": "other", "pip": "pip"}.items():
             wheel = write_wheel(self.index, name)

@@ -394,8 +394,9 @@ def test_the_service_reaches_what_its_settings_need_and_no_more(
     device.load("update")
     (device.root / "etc/cuelens/cuelens.toml").write_text(settings)
     assert enter(device.root, "bash", "/files/install.sh", "apply").returncode == 0
-    drop_in = (device.root / "etc/systemd/system/cuelens.service.d/device.conf").read_text().splitlines()
-    assert drop_in[1:] == ["[Service]", *lines]
+    for unit, expected in (("cuelens", lines), ("cuelens-safe", [line for line in lines if "INET" not in line])):
+        drop_in = (device.root / f"etc/systemd/system/{unit}.service.d/device.conf").read_text().splitlines()
+        assert drop_in[1:] == ["[Service]", *expected]
 
 
 @pytest.mark.parametrize("words", [[], ["--all"]])

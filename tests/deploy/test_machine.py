@@ -207,6 +207,114 @@ def test_hung_it_is_ended_by_the_watchdog_and_started_again(pushed: Device) -> N
     assert "Watchdog timeout" in pushed.machine.ask("sudo journalctl --unit cuelens --output cat")
 
 
+# Tried inside the service's own sandbox: what of this works there?
+PROBE = r"""
+import ctypes, json, os, socket, subprocess, sys, time
+
+def tried(name, attempt):
+    child = os.fork()  # of its own: some calls are answered with SIGSYS
+    if not child:
+        try:
+            attempt()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return [name] if os.waitpid(child, 0)[1] == 0 else []
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+def call(function, *words):
+    if function(*words):
+        raise OSError(ctypes.get_errno(), "refused")
+
+worked = [
+    *(tried(f"a socket {name}", lambda name=name: socket.socket(getattr(socket, name), socket.SOCK_DGRAM))
+      for name in ("AF_INET", "AF_INET6", "AF_PACKET", "AF_BLUETOOTH", "AF_VSOCK")),
+    *(tried(f"writing {path}", lambda path=path: open(path, "a"))
+      for path in ("/etc/cuelens/cuelens.toml", "/etc/passwd", "/opt/cuelens/x", "/usr/x", "/root/x", "/home/maker/x",
+                   "/proc/sys/kernel/core_pattern", "/sys/kernel/x", "/var/lib/x")),
+    *(tried(f"reading {path}", lambda path=path: open(path).read(1) if os.path.isfile(path) else os.listdir(path))
+      for path in ("/home/maker", "/root", "/etc/shadow", "/proc/1/environ")),
+    *(tried(f"opening {path}", lambda path=path: os.open(path, os.O_RDWR))
+      for path in ("/dev/mem", "/dev/kmsg", "/dev/console")),
+    tried("mounting", lambda: call(libc.mount, b"/", b"/mnt", b"", 4096, None) or call(libc.umount, b"/mnt")),
+    tried("a space of its own", lambda: call(libc.unshare, 0x10000000)),
+    tried("setting the clock", lambda: time.clock_settime(time.CLOCK_REALTIME, time.time())),
+    tried("tracing", lambda: call(libc.ptrace, 0, 0, 0, 0)),
+    tried("becoming root", lambda: subprocess.run(["sudo", "-n", "true"], check=True)),
+    tried("a setuid file", lambda: os.chmod(open(os.environ["STATE_DIRECTORY"] + "/probe", "w").name, 0o4755)),
+]
+allowed = tried("a local socket", lambda: socket.socket(socket.AF_UNIX)) + tried(
+    "its state folder", lambda: open(os.environ["STATE_DIRECTORY"] + "/probe", "w"))
+print("PROBE", json.dumps({"worked": sum(worked, []), "allowed": allowed}), flush=True)
+"""
+
+
+@only_trixie
+def test_its_sandbox_refuses_what_it_is_said_to(pushed: Device) -> None:
+    machine = pushed.machine
+    (machine.root / "usr/local/share/probe.py").write_text(PROBE)
+    machine.ask(drop_in("probe", "[Service]", "ExecStartPre=/usr/bin/python3 /usr/local/share/probe.py"))
+    machine.ask("sudo systemctl restart cuelens")
+    machine.wait_for("sudo journalctl --unit cuelens --output cat --grep ^PROBE")
+    said = machine.ask("sudo journalctl --unit cuelens --output cat --grep ^PROBE")
+    machine.ask("sudo rm -r /run/systemd/system/cuelens.service.d/probe.conf /usr/local/share/probe.py")
+    machine.ask("sudo rm /var/lib/private/cuelens/probe; sudo systemctl daemon-reload; sudo systemctl restart cuelens")
+    told = json.loads(said.splitlines()[-1].removeprefix("PROBE"))
+    assert told == {"worked": [], "allowed": ["a local socket", "its state folder"]}
+    # Outside, most of it works: what refuses is the sandbox.
+    (machine.root / "root/probe.py").write_text(PROBE)
+    outside = machine.ask("sudo STATE_DIRECTORY=/tmp python3 /root/probe.py")
+    machine.ask("sudo rm /root/probe.py /root/x /home/maker/x /opt/cuelens/x /usr/x /var/lib/x")
+    assert len(json.loads(outside.removeprefix("PROBE"))["worked"]) > 15
+
+
+def drop_in(name: str, *lines: str, unit: str = "cuelens") -> str:
+    """The command that gives a unit further lines until the next boot."""
+    folder = f"/run/systemd/system/{unit}.service.d"
+    text = "\\n".join(lines)
+    return (
+        f"sudo mkdir -p {folder} && printf '{text}\\n' | sudo tee {folder}/{name}.conf && sudo systemctl daemon-reload"
+    )
+
+
+BROKEN = 'source = "file:/nowhere.mp4"\nsinks = ["png:/var/lib/cuelens/cue.png"]\n'
+
+
+def test_what_ends_again_and_again_is_given_up_its_display_says_why_and_later_it_is_tried_again(pushed: Device) -> None:
+    machine, settings = pushed.machine, pushed.machine.root / "etc/cuelens/cuelens.toml"
+    before = settings.read_text()
+    machine.ask(drop_in("quick", "[Unit]", "StartLimitBurst=3", "[Service]", "RestartSec=100ms"))
+    machine.ask(drop_in("quick", "[Service]", "RuntimeMaxSec=4", unit="cuelens-safe"))
+    settings.write_text(BROKEN)
+    machine.ask("sudo systemctl reset-failed cuelens; sudo systemctl restart --no-block cuelens")
+    machine.wait_for("systemctl is-active cuelens-safe")
+    assert pushed.show("ActiveState") == "failed"
+    machine.wait_for("sudo test -s /var/lib/private/cuelens/cue.png")
+    said = machine.ask("sudo journalctl --unit cuelens-safe --output cat")
+    assert "stopped: --source file:/nowhere.mp4: no such file" in said
+    settings.write_text(before)
+    machine.wait_for(WORKS)
+    machine.wait_for("! systemctl is-active cuelens-safe && sudo test ! -e /var/lib/private/cuelens/failure")
+    machine.ask("sudo rm -r /run/systemd/system/cuelens*.service.d; sudo systemctl daemon-reload")
+
+
+@only_trixie
+def test_what_hangs_is_given_up_too_and_stopped_by_hand_safe_mode_starts_nothing(pushed: Device) -> None:
+    machine = pushed.machine
+    quick = drop_in("quick", "[Unit]", "StartLimitBurst=1", "[Service]", "WatchdogSec=2", "TimeoutStopSec=1")
+    machine.ask(f"{quick}; sudo systemctl reset-failed cuelens; sudo systemctl restart cuelens")
+    machine.ask("sudo kill -STOP $(systemctl show cuelens -P MainPID)")
+    machine.wait_for("sudo journalctl --unit cuelens-safe --output cat | grep -q 'stopped: it hung'")
+    machine.ask("sudo systemctl stop cuelens-safe")
+    assert [machine.ask(f"systemctl is-active {unit} || :") for unit in ("cuelens-safe", "cuelens")] == [
+        "inactive",
+        "failed",
+    ]
+    machine.ask("sudo rm -r /run/systemd/system/cuelens.service.d; sudo systemctl daemon-reload")
+    machine.ask("sudo systemctl reset-failed cuelens; sudo systemctl start cuelens")
+
+
 @only_trixie
 def test_bench_brings_its_report_back_and_leaves_the_service_running(pushed: Device) -> None:
     done = pushed.deploy("bench", "--frames", "20", "--warmup", "5")

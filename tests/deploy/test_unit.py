@@ -9,9 +9,19 @@ from pathlib import Path
 
 import pytest
 
+from edge.loop import HOPELESS
+
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
-UNIT, SETTLE = DEPLOY / "cuelens.service", DEPLOY / "device" / "cuelens-settle.service"
-PROGRAMS = ("/opt/cuelens/current/venv/bin/cuelens", "/opt/cuelens/good/install.sh")
+UNIT, SETTLE, SAFE = (
+    DEPLOY / "cuelens.service",
+    *(DEPLOY / "device" / f"cuelens-{n}.service" for n in ("settle", "safe")),
+)
+PROGRAMS = (
+    *(f"/opt/cuelens/{link}/venv/bin/cuelens" for link in ("current", "good")),
+    "/opt/cuelens/good/install.sh",
+    "/bin/sh",
+)
+START = 8  # seconds, at most, that a start takes on any board but for its camera
 
 systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze on this system")
 
@@ -29,16 +39,17 @@ def unit() -> configparser.ConfigParser:
 
 
 @systemd
-@pytest.mark.parametrize("unit", [UNIT, SETTLE], ids=lambda path: path.name)
+@pytest.mark.parametrize("unit", [UNIT, SETTLE, SAFE], ids=lambda path: path.name)
 def test_systemd_accepts_it(tmp_path: Path, unit: Path) -> None:
     """On a root of its own, where the programs are there: verify wants the executable."""
     for program in (tmp_path / name.lstrip("/") for name in PROGRAMS):
-        program.parent.mkdir(parents=True)
+        program.parent.mkdir(parents=True, exist_ok=True)
         program.write_text("#!/bin/sh\n", encoding="utf-8")
         program.chmod(0o755)
     units = tmp_path / "etc/systemd/system"
     units.mkdir(parents=True)
-    shutil.copy(unit, units)
+    for path in (UNIT, SETTLE, SAFE):
+        shutil.copy(path, units)
     for target in ("basic", "sysinit", "shutdown"):  # what every service pulls in
         (units / f"{target}.target").write_text("[Unit]\nDescription=stub\nDefaultDependencies=no\n", encoding="utf-8")
     done = subprocess.run(
@@ -52,9 +63,10 @@ def test_systemd_accepts_it(tmp_path: Path, unit: Path) -> None:
 
 
 @systemd
-def test_it_can_reach_little() -> None:
+@pytest.mark.parametrize("unit", [UNIT, SAFE], ids=lambda path: path.name)
+def test_it_can_reach_little(unit: Path) -> None:
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", UNIT],
+        ["systemd-analyze", "security", "--offline=true", "--threshold=25", "--no-pager", unit],
         capture_output=True,
         text=True,
         timeout=60,
@@ -94,9 +106,28 @@ def test_it_writes_no_picture_by_accident(unit: configparser.ConfigParser) -> No
     assert (service["LimitCORE"], service["MemorySwapMax"], service["ProtectSystem"]) == ("0", "0", "strict")
 
 
-def test_a_hang_is_restarted_for_ever(unit: configparser.ConfigParser) -> None:
-    """Each try lasts the watchdog's time and the pause: fewer fit in the interval than the limit allows."""
+def test_what_ends_at_once_or_hangs_is_given_up_and_a_camera_that_is_missing_never(
+    unit: configparser.ConfigParser,
+) -> None:
     service, limits = unit["Service"], unit["Unit"]
-    tries = int(limits["StartLimitIntervalSec"]) / (int(service["WatchdogSec"]) + int(service["RestartSec"]))
-    assert tries < int(limits["StartLimitBurst"])
     assert (service["Type"], service["Restart"]) == ("notify", "always")
+    tries, within = int(limits["StartLimitBurst"]), int(limits["StartLimitIntervalSec"])
+    pause, watchdog = int(service["RestartSec"]), int(service["WatchdogSec"])
+    assert tries * (pause + START) <= 120  # to the display's word, in seconds
+    assert tries * (pause + START + watchdog) <= within
+    assert tries * (pause + HOPELESS) > within
+    assert limits["OnFailure"] == SAFE.name
+
+
+def test_safe_mode_ends_when_it_is_started_again_holds_no_camera_and_tries_again_itself() -> None:
+    safe, main = read(SAFE), read(UNIT)
+    assert safe["Unit"]["Conflicts"] == safe["Unit"]["After"] == UNIT.name
+    allowed = {line for line in SAFE.read_text().splitlines() if line.startswith("DeviceAllow=")}
+    assert allowed == {f"DeviceAllow=char-{kind} rw" for kind in ("drm", "i2c", "spi", "gpiochip")}
+    assert "INET" not in safe["Service"]["RestrictAddressFamilies"]
+    assert safe["Service"]["RuntimeMaxSec"] == "180"
+    assert "systemctl start --no-block cuelens.service" in safe["Service"]["ExecStopPost"]
+    # What is kept and where settings are: the same places and the same user.
+    for key in ("DynamicUser", "User", "StateDirectory", "ConfigurationDirectory", "LimitCORE", "MemorySwapMax"):
+        assert safe["Service"][key] == main["Service"][key]
+    assert "WantedBy" not in SAFE.read_text()

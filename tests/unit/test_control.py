@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge.config import SENSITIVITIES, CueSettings, Settings, with_sensitivity
-from edge.control import Control
+from edge.control import NOTICE, Control
 from edge.errors import SettingsInvalid, SinkUnwritable
 
 
@@ -86,21 +84,39 @@ def test_a_sensitivity_is_saved_as_such_and_undoes_what_was_set_before_it(tmp_pa
     assert again.settings.cue.vanish == 0.4
 
 
-def test_a_saved_file_cut_at_any_byte_is_refused_or_read_as_far_as_it_is_whole(tmp_path: Path) -> None:
+def test_a_saved_file_cut_at_any_byte_is_refused_and_the_defaults_are_used(tmp_path: Path) -> None:
     path = tmp_path / "saved.toml"
     control = Control(saved=path)
     control.change("look", {"language": "fr", "words": False})
+    control.change("cue", {"sensitivity": "calm", "hold": 3.0})
     control.save()
     content = path.read_bytes()
-    for end in range(len(content)):
+    for end in range(len(content) - 1):
         path.write_bytes(content[:end])
-        control = Control(saved=path)
-        whole = control.settings
-        with contextlib.suppress(SettingsInvalid):
-            control.load()
-            whole = replace(whole, look=control.settings.look)
-        assert control.settings == whole
-        assert control.settings.look.language in ("en", "fr")
+        cut = Control(saved=path)
+        with pytest.raises(SettingsInvalid, match=r"cut short|not TOML"):
+            cut.load()
+        assert cut.settings == Settings()
+    path.write_bytes(content[:-1])  # whole, but for the line's end
+    whole = Control(saved=path)
+    whole.load()
+    assert whole.settings == control.settings
+
+
+def test_a_saved_file_may_be_changed_by_hand(tmp_path: Path) -> None:
+    path = tmp_path / "saved.toml"
+    path.write_text('[look]\nlanguage = "de"\n\n# end  \n\n')
+    control = Control(saved=path)
+    control.load()
+    assert control.settings.look.language == "de"
+
+
+def test_each_problem_is_shown_for_a_while_from_the_first_look_on_and_then_no_more() -> None:
+    control = Control()
+    assert control.notice(5.0) == ""
+    control.problems += ["/etc/cuelens/cuelens.toml:3: threads is 99; valid are 1 to 8", "another"]
+    shown = [control.notice(100.0 + NOTICE * n / 2) for n in range(6)]
+    assert shown == [*["cuelens.toml:3: threads is 99; valid are 1 to 8"] * 2, *["another"] * 2, "", ""]
 
 
 def test_without_a_file_or_the_right_to_write_it_saving_is_refused_in_a_line(tmp_path: Path) -> None:

@@ -430,7 +430,7 @@ TABLE: list[Row] = [
     ("no systemd", "pi 4", edit(commands={"systemctl": ""}), service.check_unit, DEFAULT, "note", "does not tell"),
     ("failed", "pi 4", unit(ActiveState="failed", SubState="failed", Result="watchdog"),
      service.check_unit, DEFAULT, "do", "failed (failed), watchdog"),
-    ("stopped", "pi 4", unit(ActiveState="inactive", SubState="dead"), service.check_unit, DEFAULT, "do", "restart"),
+    ("stopped", "pi 4", unit(ActiveState="inactive", SubState="dead"), service.check_unit, DEFAULT, "do", "reset"),
     ("dying again and again", "pi 4", unit(ActiveState="activating", SubState="auto-restart", NRestarts="7"),
      service.check_unit, DEFAULT, "do", "7 times"),
     ("not on boot", "pi 4", unit(WantedBy=""), service.check_unit, DEFAULT, "do", "systemctl enable"),

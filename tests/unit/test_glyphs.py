@@ -34,7 +34,7 @@ Bits = npt.NDArray[np.bool_]
 Named = tuple[str, Band | None]
 
 SEVEN = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-STATES: tuple[Named, ...] = tuple((name, None) for name in ("unsure", "no_camera", "paused", "other", FACE))
+STATES: tuple[Named, ...] = tuple((name, None) for name in ("unsure", "no_camera", "paused", "stopped", "other", FACE))
 BANDS: tuple[Named, ...] = ((FACE, "near"), (FACE, "middle"), (FACE, "far"))
 SMILE = Cue("expression", "smile", 0.8, 1.0)
 DISPLAYS: tuple[tuple[int, int, Colours], ...] = (
@@ -262,7 +262,7 @@ def arc(
 
 
 def test_every_state_and_reason_has_a_picture_or_is_dark() -> None:
-    states: tuple[State, ...] = ("no_camera", "no_face", "unsure", "paused")
+    states: tuple[State, ...] = ("no_camera", "no_face", "unsure", "paused", "stopped")
     reasons: tuple[Reason | None, ...] = (None, "new", "away", "poor", "faint", "torn")
     for state, reason in itertools.product(states, reasons):
         cue = Cue(state, None, 0.1, 0.0, reason if state == "unsure" else None)

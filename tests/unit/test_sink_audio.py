@@ -106,6 +106,7 @@ def test_no_two_tones_have_the_same_contour() -> None:
         "sad": "\\",
         "no_camera": "==",
         "paused": "=",
+        "stopped": "-=",
     }
     assert len(set(contours.values())) == len(DISTINCT)
 
