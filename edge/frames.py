@@ -57,6 +57,7 @@ class FrameWatch:
     def __init__(self, *, live: bool, camera: bool) -> None:
         """`live` frames are stamped by the clock that they arrive by; a `camera` never gives one picture twice."""
         self.black = False  # whether all frames have been, for BLACK seconds
+        self.fresh = -math.inf  # when the newest frame came in which there was something new to see
         self._live, self._camera = live, camera
         self._newest = -math.inf  # `t` of the newest frame
         self.begin(-math.inf)
@@ -85,6 +86,8 @@ class FrameWatch:
         gray = frame.gray if frame.gray.flags.c_contiguous else np.ascontiguousarray(frame.gray)
         if self._camera:
             self._watch(gray, now)
+        else:
+            self.fresh = now
         t = frame.t
         if self._live:
             t = t if now - OLDEST_STAMP <= t <= now else now  # false of NaN, too
@@ -103,6 +106,7 @@ class FrameWatch:
             self._dark = now if self._dark is None else self._dark
         else:
             self._dark = None
+            self.fresh = now if self._changed == now else self.fresh
         self.black = self._dark is not None and now - self._dark > BLACK
 
 
