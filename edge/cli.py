@@ -6,7 +6,6 @@ import argparse
 import json
 import math
 import os
-import signal
 import sys
 import threading
 from contextlib import ExitStack
@@ -25,11 +24,13 @@ from edge.config import (
     with_sensitivity,
 )
 from edge.control import Control
-from edge.errors import CheckFailed, CuelensError, NotRunning, SettingsInvalid
+from edge.ending import ended_by_signals
+from edge.errors import CameraMissing, CheckFailed, CuelensError, NotRunning, SettingsInvalid
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sources import SOURCES, is_camera, open_source
 from edge.status import SERVICE_SOCKET, StatusServer, ask, default_socket, describe_status, own_version, tell_status
+from edge.systemd import is_service
 
 if TYPE_CHECKING:
     from edge.doctor.machine import Line
@@ -101,9 +102,8 @@ def _run(args: argparse.Namespace) -> int:
     except SettingsInvalid as error:
         print(f"cuelens: {error}; going on without what was saved", file=sys.stderr)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):  # before a camera opens: what ends us puts its light out
-        signal.signal(number, lambda *_: stop.set())
-    with ExitStack() as ends:
+    # Signals first: what ends us after a camera was opened puts its light out.
+    with ended_by_signals(stop), ExitStack() as ends:
         return _loop(args, control, stop, ends)
 
 
@@ -127,7 +127,14 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     def open_again() -> Source:
         return open_source(settings.source, live=settings.pace == "live", light=light)
 
-    source = open_again()
+    try:
+        source = open_again()
+    except CameraMissing as error:
+        if not is_service():
+            raise
+        from edge.sources.missing import MissingCamera
+
+        source = MissingCamera(error)  # whoever wears it is told, and it may come yet
     try:
         sinks = open_sinks(settings.sinks, control)
     except BaseException:

@@ -7,6 +7,11 @@ import os
 import socket
 
 
+def is_service() -> bool:
+    """Return whether a service manager started this process and waits to hear of it."""
+    return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
 def notify(state: str) -> bool:
     """Tell systemd `state`; returns whether a service manager took it."""
     address = os.environ.get("NOTIFY_SOCKET")
