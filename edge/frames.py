@@ -60,6 +60,7 @@ class FrameWatch:
         self.fresh = -math.inf  # when the newest frame came in which there was something new to see
         self._live, self._camera = live, camera
         self._newest = -math.inf  # `t` of the newest frame
+        self._frozen: Gray | None = None  # what it stood still at: opened again, it may do so again
         self.begin(-math.inf)
 
     def begin(self, now: float) -> None:
@@ -86,6 +87,8 @@ class FrameWatch:
         gray = frame.gray if frame.gray.flags.c_contiguous else np.ascontiguousarray(frame.gray)
         if self._camera:
             self._watch(gray, now)
+            if self._frozen is not None:
+                return None
         else:
             self.fresh = now
         t = frame.t
@@ -98,15 +101,18 @@ class FrameWatch:
         """See whether a camera's picture stands still, which a sensor's noise forbids, or is black."""
         before, self._before = self._before, gray
         few = gray[::EVERY, ::EVERY]
+        if self._frozen is not None and not _equal(self._frozen, gray):
+            self._frozen = None
         if before is None or not _equal(before[::EVERY, ::EVERY], few) or not _equal(before, gray):
             self._changed = now
         elif now - self._changed > FROZEN and int(few.max()) - int(few.min()) > STRUCTURE:
+            self._frozen = gray
             raise Fault("frozen", f"the same picture for {now - self._changed:.0f} s")
         if is_black(gray):
             self._dark = now if self._dark is None else self._dark
         else:
             self._dark = None
-            self.fresh = now if self._changed == now else self.fresh
+            self.fresh = now if self._changed == now and self._frozen is None else self.fresh
         self.black = self._dark is not None and now - self._dark > BLACK
 
 
