@@ -310,8 +310,12 @@ class _Capture:
     def stop(self) -> None:
         self.slot.close()
         self._go.set()
-        self._closer = threading.Thread(target=self._taker.source.close, name=self.name, daemon=True)
-        self._closer.start()
+        closer = threading.Thread(target=self._taker.source.close, name=self.name, daemon=True)
+        try:
+            closer.start()
+            self._closer = closer
+        except RuntimeError:  # there is no memory for a thread
+            self._taker.source.close()
 
     def join(self, deadline: float) -> bool:
         if self._taker.given_up:  # that it hangs was said
