@@ -21,7 +21,7 @@ import edge.finders.haar
 import edge.loop
 import edge.sinks.log
 import edge.sinks.png
-import edge.sinks.video  # noqa: F401  (imported before the forks)
+import edge.sinks.video
 from edge import sinks, sources
 from edge.cli import main
 from edge.errors import CameraLost, CameraMissing
@@ -32,7 +32,7 @@ from edge.types import Capabilities, Frame, Update
 MODE = Path("mode")
 DEMO = DemoSource("1")
 NOBODY = DEMO.render(SCENE_FRAMES - WALK_FRAMES - 10)
-SMILING = [DEMO.render(number) for number in range(232, 288, 8)]
+SMILING = [DEMO.render(number) for number in (*range(232, 288, 8), *range(272, 232, -8))]  # there and back
 
 
 def mode() -> str:

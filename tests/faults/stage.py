@@ -220,8 +220,8 @@ class Stage:
 class Row:
     """A fault, what it must look like and how it must end.
 
-    `shows` is seen within `within` seconds of the fault; TRUE means that the cue goes on as if nothing had happened, with
-    no longer than `within` between two updates; nothing is awaited where it is empty.
+    `shows` is seen within `within` seconds of the fault; TRUE means that the cue goes on as if nothing had happened,
+    with no longer than `within` between two updates; nothing is awaited where it is empty.
     `back` are the seconds within which the cue is true again after the fault is gone, or after it came where it stays;
     None where the run ends, with `code`.
     """

@@ -1,6 +1,6 @@
 """The fault table: whatever the camera, the network, a sink or the system does, what is shown, how soon, and what then.
 
-The rows of one thread pool are played side by side on the real loop with its real deadlines, finder, network and policy.
+The rows are played side by side, on the real loop with its real deadlines, finder, network and policy.
 """
 
 from __future__ import annotations
@@ -18,9 +18,20 @@ import pytest
 
 from edge.errors import CameraLost
 from edge.types import Frame
+from tests.faults.processes import (
+    DISKS,
+    FAKETIME,
+    SIGNALS,
+    Nursery,
+    Signal,
+    play_clock,
+    play_disk,
+    play_memory,
+    play_signal,
+)
 from tests.faults.stage import RESULTS, TRUE, Result, Row, Stage, failing, judge, pictures, resized
 
-SIDE_BY_SIDE = 7
+SIDE_BY_SIDE = 9
 
 pytestmark = pytest.mark.slow
 
@@ -245,17 +256,48 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Result]]]:
-    film = pictures()
+    """Begin with all rows, by their names; those that take longest first."""
+    film, nursery = pictures(), Nursery()
 
-    def play(row: Row) -> Result:
-        return judge(row, Stage(tmp_path_factory.mktemp("stage"), film))
+    def folder() -> Path:
+        return tmp_path_factory.mktemp("row")
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        yield {row.fault: pool.submit(play, row) for row in ROWS}
+        plays = {row.fault: pool.submit(judge, row, Stage(folder(), film)) for row in ROWS[:4]}
+        plays |= {row.fault: pool.submit(play_signal, row, nursery, folder()) for row in SIGNALS}
+        plays |= {kind: pool.submit(play_disk, kind, nursery, folder()) for kind in DISKS}
+        plays["memory"] = pool.submit(play_memory, nursery, folder())
+        if FAKETIME is not None:
+            plays["clock"] = pool.submit(play_clock, folder())
+        plays |= {row.fault: pool.submit(judge, row, Stage(folder(), film)) for row in ROWS[4:]}
+        yield plays
+    nursery.close()
+
+
+def hold(result: Result) -> None:
+    RESULTS.append(result)
+    assert result.wrong == []
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fault)
 def test_when(row: Row, played: dict[str, Future[Result]]) -> None:
-    result = played[row.fault].result()
-    RESULTS.append(result)
-    assert result.wrong == []
+    hold(played[row.fault].result())
+
+
+@pytest.mark.parametrize("row", SIGNALS, ids=lambda row: row.fault)
+def test_a_run_ends_by(row: Signal, played: dict[str, Future[Result]]) -> None:
+    hold(played[row.fault].result())
+
+
+@pytest.mark.parametrize("kind", DISKS)
+def test_a_full_disk_costs_the_sink_alone(kind: str, played: dict[str, Future[Result]]) -> None:
+    hold(played[kind].result())
+
+
+def test_memory_that_is_used_up_ends_the_run_with_a_line(played: dict[str, Future[Result]]) -> None:
+    hold(played["memory"].result())
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime: apt install faketime")
+def test_a_wall_clock_that_jumps_changes_nothing(played: dict[str, Future[Result]]) -> None:
+    hold(played["clock"].result())
