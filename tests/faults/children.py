@@ -26,9 +26,11 @@ from edge import sinks, sources
 from edge.cli import main
 from edge.errors import CameraLost, CameraMissing
 from edge.model import ExpressionModel
+from edge.quiet import tame_opencv
 from edge.sources.demo import SCENE_FRAMES, WALK_FRAMES, DemoSource
 from edge.types import Capabilities, Frame, Update
 
+tame_opencv()  # no threads of its own before the forks: they would not be there after them
 MODE = Path("mode")
 DEMO = DemoSource("1")
 NOBODY = DEMO.render(SCENE_FRAMES - WALK_FRAMES - 10)
@@ -64,6 +66,7 @@ class Camera:
             else:
                 gray = gray + noise.integers(0, 2, gray.shape, np.uint8)
             now = time.monotonic()
+            Path("wall").write_text(str(time.time()))
             yield Frame(gray, now, seq, now)
 
     def close(self) -> None:

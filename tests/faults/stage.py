@@ -6,7 +6,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -145,15 +145,21 @@ class StageModel(ExpressionModel):
 class Stage:
     """A run of the real loop in a thread of its own, with the device's camera and the watcher as its display."""
 
-    def __init__(self, folder: Path, film: list[Gray], sinks: list[tuple[str, Sink]] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        film: list[Gray],
+        sinks: Sequence[tuple[str, Sink]] = (),
+        control: Control | None = None,
+        reopen: Callable[[str], Sink] | None = None,
+    ) -> None:
         self.model_path = folder / "emotion.tflite"
         for suffix in (".tflite", ".json"):
             shutil.copy(shipped_model().with_suffix(suffix), self.model_path.with_suffix(suffix))
-        self.device, self.watcher, self.control = Device(film), Watcher(), Control()
+        self.device, self.watcher, self.control = Device(film), Watcher(), control or Control()
         self.model = StageModel(self.model_path)
         self.network = self.model.hinder()
-        self.sinks = sinks or []
-        self.reopen: Callable[[str], Sink] | None = None
+        self._sinks, self._reopen = sinks, reopen
         self.said: list[str] = []
         self.stop = threading.Event()
         self.outcome: Outcome | None = None
@@ -165,7 +171,7 @@ class Stage:
             source = self.device.open()
         except CameraMissing as error:
             source = MissingCamera(error)
-        named: list[tuple[str, Sink]] = [("watcher", self.watcher), *self.sinks]
+        named: list[tuple[str, Sink]] = [("watcher", self.watcher), *self._sinks]
         try:
             self.outcome = run(
                 self.control,
@@ -174,7 +180,7 @@ class Stage:
                 named,
                 self.stop,
                 say=self.said.append,
-                reopen=self.reopen,
+                reopen=self._reopen,
                 resume=self.device.open,
             )
         except BaseException as error:
@@ -353,25 +359,6 @@ def failing(error: Exception, times: int = 1_000_000) -> Callable[[], None]:
             raise error
 
     return fail
-
-
-class Troubled:
-    """A real sink with something in the way of it."""
-
-    def __init__(self, sink: Sink, fault: Callable[[], None]) -> None:
-        self.capabilities = sink.capabilities
-        self.sink = sink
-        self.fault = fault
-        self.shown = 0
-
-    def show(self, update: Update) -> None:
-        self.sink.show(update)
-        self.shown += 1
-        if self.shown > 10:
-            self.fault()
-
-    def close(self) -> None:
-        self.sink.close()
 
 
 def wait_until(what: Callable[[], bool], seconds: float = PATIENCE) -> None:

@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 from edge.errors import CameraLost
+from edge.sinks import SINKS
 from edge.types import Frame
+from tests.faults.outlets import FAULTS, play_sinks
 from tests.faults.processes import (
     DISKS,
     FAKETIME,
@@ -255,23 +257,28 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Result]]]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
     """Begin with all rows, by their names; those that take longest first."""
     film, nursery = pictures(), Nursery()
+    monkey = pytest.MonkeyPatch()
+    monkey.setenv("SDL_VIDEODRIVER", "dummy")
 
     def folder() -> Path:
         return tmp_path_factory.mktemp("row")
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         plays = {row.fault: pool.submit(judge, row, Stage(folder(), film)) for row in ROWS[:4]}
+        outlets = pool.submit(play_sinks, folder(), film)
         plays |= {row.fault: pool.submit(play_signal, row, nursery, folder()) for row in SIGNALS}
         plays |= {kind: pool.submit(play_disk, kind, nursery, folder()) for kind in DISKS}
         plays["memory"] = pool.submit(play_memory, nursery, folder())
         if FAKETIME is not None:
             plays["clock"] = pool.submit(play_clock, folder())
         plays |= {row.fault: pool.submit(judge, row, Stage(folder(), film)) for row in ROWS[4:]}
+        plays["sinks"] = outlets
         yield plays
     nursery.close()
+    monkey.undo()
 
 
 def hold(result: Result) -> None:
@@ -280,24 +287,33 @@ def hold(result: Result) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.fault)
-def test_when(row: Row, played: dict[str, Future[Result]]) -> None:
+def test_when(row: Row, played: dict[str, Future[Any]]) -> None:
     hold(played[row.fault].result())
 
 
 @pytest.mark.parametrize("row", SIGNALS, ids=lambda row: row.fault)
-def test_a_run_ends_by(row: Signal, played: dict[str, Future[Result]]) -> None:
+def test_a_run_ends_by(row: Signal, played: dict[str, Future[Any]]) -> None:
     hold(played[row.fault].result())
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("kind", SINKS)
+def test_a_sink(kind: str, fault: str, played: dict[str, Future[Any]]) -> None:
+    result = played["sinks"].result()[kind, fault]
+    if not result.fault:
+        pytest.skip(result.wrong[0])
+    hold(result)
+
+
 @pytest.mark.parametrize("kind", DISKS)
-def test_a_full_disk_costs_the_sink_alone(kind: str, played: dict[str, Future[Result]]) -> None:
+def test_a_full_disk_costs_the_sink_alone(kind: str, played: dict[str, Future[Any]]) -> None:
     hold(played[kind].result())
 
 
-def test_memory_that_is_used_up_ends_the_run_with_a_line(played: dict[str, Future[Result]]) -> None:
+def test_memory_that_is_used_up_ends_the_run_with_a_line(played: dict[str, Future[Any]]) -> None:
     hold(played["memory"].result())
 
 
 @pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime: apt install faketime")
-def test_a_wall_clock_that_jumps_changes_nothing(played: dict[str, Future[Result]]) -> None:
+def test_a_wall_clock_that_jumps_changes_nothing(played: dict[str, Future[Any]]) -> None:
     hold(played["clock"].result())
