@@ -49,7 +49,7 @@ HOPELESS = 30.0  # seconds without a frame from a live source, whose own deadlin
 CAMERA_FAULTS = (CameraLost, CameraMissing)
 # Seconds that a camera's call may take, whose own deadlines are shorter. Opening tries several devices.
 CALL_DEADLINES = {"open": 12.0, "read": 6.0, "close": 6.0}
-MOST_GIVEN_UP = 3  # threads left in a call that does not return, each with its camera's memory
+MOST_GIVEN_UP = 3  # threads at a time that are left in a call which does not return, each with its camera's memory
 
 
 class Slot(Generic[Item]):
@@ -165,7 +165,7 @@ class _Capture:
         self._go = threading.Event()
         self._go.set()
         self._taken = 0  # frames
-        self._given_up = 0  # threads
+        self._given_up: list[_Taker] = []
         self._closer: threading.Thread | None = None
         self._taker = _Taker(source)
         self._taker.start(self._run)
@@ -291,8 +291,8 @@ class _Capture:
     def _give_up(self, what: str, why: str) -> None:
         """Go on without a thread that is stuck in `read`; end where it is stuck in what a new one would have to do."""
         self._taker.given_up = True
-        self._given_up += 1
-        if what == "read" and self._given_up <= MOST_GIVEN_UP:
+        self._given_up = [*(taker for taker in self._given_up if not taker.join(0.0)), self._taker]
+        if what == "read" and len(self._given_up) <= MOST_GIVEN_UP:
             self.lost = "stuck", CameraLost(f"camera: {why}")
             self._taker = _Taker(self._taker.source)
             self._taker.start(self._run)

@@ -23,7 +23,7 @@ from edge.sources.demo import DemoSource
 from edge.sources.missing import MissingCamera
 from edge.types import Capabilities, Frame, Gray, Sink, Update
 
-FPS = 10
+FPS = 10.0
 SMILING = range(232, 288, 4)  # frames of demo:1
 TRUE = "smile"
 PATIENCE = 60.0  # seconds after which a row hangs
@@ -48,7 +48,8 @@ class Device:
         self.release = threading.Event()  # lets them
         self.opened = 0
         self.shot = 0
-        self.late = 0  # frames that were taken from a handle that was given up
+        self.clock = time.monotonic  # that frames are stamped by
+        self.fps = FPS
 
     def open(self) -> Handle:
         if "open" in self.hangs:
@@ -76,7 +77,7 @@ class Handle:
     def frames(self) -> Iterator[Frame]:
         device, begun = self.device, time.monotonic()
         for number in range(1_000_000):
-            if self.closed.wait(max(0.0, begun + number / FPS - time.monotonic())):
+            if self.closed.wait(max(0.0, begun + number / device.fps - time.monotonic())):
                 return
             if "read" in device.hangs:
                 device.hangs = device.hangs.replace("read", "")  # this handle alone
@@ -86,7 +87,7 @@ class Handle:
                 error, device.raises = device.raises, None
                 raise error
             device.shot += 1
-            now = time.monotonic()
+            now = device.clock()
             yield device.alters(Frame(device.film[device.shot % len(device.film)], now, number, now))
 
     def close(self) -> None:
