@@ -8,8 +8,8 @@ from edge.errors import CameraMissing
 from edge.types import Frame
 
 
-class MissingCamera:
-    """Is lost from the beginning."""
+class MissingCamera(Iterator[Frame]):
+    """Is lost from the beginning: its own frames, of which there is none."""
 
     live = True
     announced: int | None = None
@@ -19,7 +19,10 @@ class MissingCamera:
         self._failure = failure
 
     def frames(self) -> Iterator[Frame]:
-        """Raise why the camera could not be opened."""
+        """Return what raises, when a frame is asked for, why the camera could not be opened."""
+        return self
+
+    def __next__(self) -> Frame:
         raise self._failure
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -47,7 +48,10 @@ class Nursery:
             self._process.stdin.flush()
         return Child(folder)
 
-    def close(self) -> None:
+    def __enter__(self) -> Nursery:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(PATIENCE)
@@ -270,31 +274,46 @@ def play_clock(folder: Path) -> Result:
     result = Result("the wall clock jumps a year ahead and two back")
     clock = folder / "clock"
     clock.write_text("+0")
-    nursery = Nursery(
-        LD_PRELOAD=str(FAKETIME),
-        FAKETIME_TIMESTAMP_FILE=str(clock),
-        FAKETIME_NO_CACHE="1",
-        FAKETIME_DONT_FAKE_MONOTONIC="1",
-        DONT_FAKE_MONOTONIC="1",
-    )
-    # libfaketime refuses the sleeps of the button's stand-in.
-    child = begin(nursery, folder, button=False)
-    child.wait_for(lambda: child.shown() == TRUE)
-    before = len(child.cues())
-    for shift in ("+365d", "-365d"):
-        clock.write_text(shift)
-        time.sleep(1.5)
-        if abs(float(child.read("wall")) - time.time()) < 300 * 86400:
-            result.wrong.append("the clock did not jump")
-    child.send(signal.SIGTERM)
-    code = child.end()
-    nursery.close()
+    fake = {"LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(clock), "FAKETIME_NO_CACHE": "1"}
+    fake |= {"FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1"}
+    with Nursery(**fake) as nursery:
+        # libfaketime refuses the sleeps of the button's stand-in.
+        child = begin(nursery, folder, button=False)
+        child.wait_for(lambda: child.shown() == TRUE)
+        before = len(child.cues())
+        for shift in ("+365d", "-365d"):
+            clock.write_text(shift)
+            time.sleep(1.5)
+            if abs(float(child.read("wall")) - time.time()) < 300 * 86400:
+                result.wrong.append("the clock did not jump")
+        child.send(signal.SIGTERM)
+        code = child.end()
     cues = child.cues()[before:]
     result.shown = ", ".join(sorted({str(cue["expression"] or cue["state"]) for cue in cues}))
     result.to_show = max(after["t"] - before["t"] for before, after in pairwise(cues))
     result.ended = f"exit {code}"
     if result.shown != TRUE or code != 0 or len(cues) < 10 or result.to_show > 3:
         result.wrong.append(f"{result.shown}, {len(cues)} cues, {child.read('errors')}")
+    return result
+
+
+def play_start(folder: Path) -> Result:
+    """Start a service without its camera, which comes later."""
+    result = Result("the camera is not there when the service starts")
+    notify = folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, Nursery(NOTIFY_SOCKET=str(notify)) as nursery:
+        manager.bind(str(notify))
+        (folder / "mode").write_text("gone")
+        child = begin(nursery, folder)
+        child.wait_for(lambda: child.shown() == "no_camera")
+        result.shown, plugged = child.shown(), time.monotonic()
+        child.set_mode("")
+        child.wait_for(lambda: child.shown() == TRUE)
+        result.to_recover = time.monotonic() - plugged
+        child.send(signal.SIGTERM)
+        if (code := child.end()) != 0 or manager.recv(100) != b"READY=1":
+            result.wrong.append(f"ended with {code}: {child.read('errors')}")
+        result.logged = child.read("errors").splitlines()[0]
     return result
 
 

@@ -30,6 +30,7 @@ from tests.faults.processes import (
     play_disk,
     play_memory,
     play_signal,
+    play_start,
 )
 from tests.faults.stage import RESULTS, TRUE, Result, Row, Stage, failing, judge, pictures, resized
 
@@ -259,26 +260,24 @@ ROWS = [
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Future[Any]]]:
     """Begin with all rows, by their names; those that take longest first."""
-    film, nursery = pictures(), Nursery()
-    monkey = pytest.MonkeyPatch()
-    monkey.setenv("SDL_VIDEODRIVER", "dummy")
+    film = pictures()
 
     def folder() -> Path:
         return tmp_path_factory.mktemp("row")
 
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    with pytest.MonkeyPatch.context() as monkey, Nursery() as nursery, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        monkey.setenv("SDL_VIDEODRIVER", "dummy")
         plays = {row.fault: pool.submit(judge, row, Stage(folder(), film)) for row in ROWS[:4]}
         outlets = pool.submit(play_sinks, folder(), film)
         plays |= {row.fault: pool.submit(play_signal, row, nursery, folder()) for row in SIGNALS}
         plays |= {kind: pool.submit(play_disk, kind, nursery, folder()) for kind in DISKS}
         plays["memory"] = pool.submit(play_memory, nursery, folder())
+        plays["start"] = pool.submit(play_start, folder())
         if FAKETIME is not None:
             plays["clock"] = pool.submit(play_clock, folder())
         plays |= {row.fault: pool.submit(judge, row, Stage(folder(), film)) for row in ROWS[4:]}
         plays["sinks"] = outlets
         yield plays
-    nursery.close()
-    monkey.undo()
 
 
 def hold(result: Result) -> None:
@@ -312,6 +311,10 @@ def test_a_full_disk_costs_the_sink_alone(kind: str, played: dict[str, Future[An
 
 def test_memory_that_is_used_up_ends_the_run_with_a_line(played: dict[str, Future[Any]]) -> None:
     hold(played["memory"].result())
+
+
+def test_a_service_starts_without_its_camera_says_so_and_finds_it(played: dict[str, Future[Any]]) -> None:
+    hold(played["start"].result())
 
 
 @pytest.mark.skipif(FAKETIME is None, reason="needs libfaketime: apt install faketime")
