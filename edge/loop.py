@@ -165,6 +165,7 @@ class _Capture:
         self._go = threading.Event()
         self._go.set()
         self._taken = 0  # frames
+        self._first = 0  # of them, when it was opened last
         self._given_up: list[_Taker] = []
         self._closer: threading.Thread | None = None
         self._taker = _Taker(source)
@@ -282,8 +283,8 @@ class _Capture:
             what, since = busy
             if time.monotonic() - since > CALL_DEADLINES[what]:
                 self._give_up(what, f"a call to {what} has not returned for {CALL_DEADLINES[what]:g} s")
-        if self.lost is not None:
-            return self.lost[0], f"{self.lost[1]}; looking for it again"
+        if (lost := self.lost) is not None:  # the other thread changes it
+            return lost[0], f"{lost[1]}; looking for it again"
         if self.watch.black:
             return "dark", "the camera sees nothing but black; uncover it, or turn on a light"
         return ("silent", f"the camera has given no frame for {STALL:g} s") if silent > STALL else None
@@ -610,7 +611,8 @@ def run(
                         heard = now  # it gives frames
                     elif now - heard > HOPELESS:
                         why = f"no frame for {HOPELESS:.0f} s; check the camera, then start again"
-                        failures.append(capture.lost[1] if capture.lost else CameraLost(why))
+                        lost = capture.lost
+                        failures.append(lost[1] if lost else CameraLost(why))
                         say(str(failures[-1]))
                         break
                 if (trouble or paused) and now - repeated > REPEAT:  # a window that hears nothing looks hung
