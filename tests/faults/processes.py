@@ -183,6 +183,7 @@ def play_signal(row: Signal, nursery: Nursery, folder: Path) -> Result:
     if row.state in ENDS and not killed and not re.search("left behind|ended by force", result.logged):
         result.wrong.append(f"nothing said of what hung: {said}")
     if killed:
+        left = parts(folder)
         child.set_mode("")
         before = time.monotonic()
         again = begin(nursery, folder, "--seconds", "60")
@@ -191,9 +192,7 @@ def play_signal(row: Signal, nursery: Nursery, folder: Path) -> Result:
         again.send(signal.SIGTERM)
         if (code := again.end()) != 0:
             result.wrong.append(f"the next start ended with {code}: {again.read('errors')}")
-        left = {path.name for path in folder.iterdir() if ".part" in path.name}
-        if len(left) > 1:
-            result.wrong.append(f"left over: {left}")
+        result.wrong += [f"left over: {name}" for name in parts(folder) - left]
     return result
 
 
@@ -217,9 +216,12 @@ def half(folder: Path, *, killed: bool) -> list[str]:
         video.release()
     elif not killed:
         wrong.append("no video")
-    if not killed and (rest := [path.name for path in folder.iterdir() if ".part" in path.name]):
-        wrong.append(f"left over: {rest}")
-    return wrong
+    return wrong if killed else [*wrong, *(f"left over: {name}" for name in parts(folder))]
+
+
+def parts(folder: Path) -> set[str]:
+    """Return the names of files that say that they are not whole."""
+    return {path.name for path in folder.iterdir() if ".part" in path.name}
 
 
 DISKS = {"log": ("log:part.jsonl", 12_000), "png": ("png:part.png", 500), "video": ("video:part.avi", 60_000)}
