@@ -6,7 +6,6 @@ import argparse
 import json
 import math
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -26,6 +25,7 @@ from edge.config import (
     with_sensitivity,
 )
 from edge.control import Control
+from edge.ending import ended_by_signals
 from edge.errors import CameraMissing, CheckFailed, CuelensError, NotRunning, SettingsInvalid
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
@@ -111,9 +111,8 @@ def _run(args: argparse.Namespace) -> int:
     except SettingsInvalid as error:
         _go_on(control, str(error), "going on without what was saved")
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):  # before a camera opens: what ends us puts its light out
-        signal.signal(number, lambda *_: stop.set())
-    with ExitStack() as ends:
+    # Signals first: what ends us after a camera was opened puts its light out.
+    with ended_by_signals(stop), ExitStack() as ends:
         return _loop(args, control, stop, ends)
 
 

@@ -1,8 +1,8 @@
 """Every failure a user can meet: one root, one class per cause, one exit code each.
 
 Each class is also the builtin that a caller would expect, so `except FileNotFoundError` works too.
-Codes: 10s the source, 20s the model, 30s a data set, 40s a sink, 50s settings, 60s the environment and its pins, 80s
-what is wrong with a conversion where that could be told, 120s benchmarks.
+Codes: 10s the source, 20s the model, 30s a data set, 40s a sink and what breaks while it runs, 50s settings, 60s the
+environment and its pins, 80s what is wrong with a conversion where that could be told, 120s benchmarks.
 """
 
 from __future__ import annotations
@@ -189,6 +189,18 @@ class SinkFailed(CuelensError, OSError):
     """A sink broke while running."""
 
     exit_code = 43
+
+
+class CameraStuck(CuelensError, TimeoutError):
+    """A call of the camera's driver does not return, and holds the camera as long as this process lives."""
+
+    exit_code = 44
+
+
+class ModelFailed(CuelensError, RuntimeError):
+    """The finder or the network fails again and again, also built anew."""
+
+    exit_code = 45
 
 
 class SettingsInvalid(CuelensError, ValueError):

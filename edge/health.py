@@ -117,6 +117,12 @@ class Health:
         self.dropped = 0
         self.pace: Pace | None = None  # where it is not always the full one
         self.camera_losses = 0
+        self.camera_causes: Counter[str] = Counter()  # of the losses: one may have several, one after the other
+        self.camera_trouble: str | None = None  # the cause of one that lasts
+        self.slowest_notice = 0.0  # seconds from the last good frame until `no_camera` was shown
+        self.slowest_return = 0.0  # ... until there was one again
+        self.faults: Counter[str] = Counter()  # calls that raised, of finder and network
+        self.stalls = 0  # times that the loop stood still for so long that its cue was too old to be shown
         self.sinks: dict[str, SinkHealth] = {}
         self.cues: Counter[str] = Counter()  # how often each came up
         self.first: float | None = None  # monotonic, of the first cue
@@ -153,6 +159,17 @@ class Health:
             self.cues[cue.expression or cue.state] += 1
         if before is None or cue.shown != before.shown:
             self.changes.append((now, cue.shown))
+
+    def miss_camera(self, cause: str) -> None:
+        """Take that the camera gives nothing, or for another cause than before."""
+        self.camera_losses += self.camera_trouble is None
+        self.camera_causes[cause] += 1
+        self.camera_trouble = cause
+
+    def find_camera(self, seconds: float) -> None:
+        """Take that it gives frames again, `seconds` after the last good one."""
+        self.camera_trouble = None
+        self.slowest_return = max(self.slowest_return, seconds)
 
     def measurements(self) -> dict[str, list[float]]:
         """Return the last KEPT measurements of each stage, oldest first, in milliseconds."""
@@ -196,7 +213,15 @@ class Health:
         if self.pace is not None and self.pace.slowest:
             lines.append(f"slower for {self.pace.slow_for:.0f} s, down to step {self.pace.slowest} of the pace")
         if self.camera_losses:
-            lines.append(f"the camera was lost {self.camera_losses} times")
+            causes = ", ".join(f"{cause} {times}x" for cause, times in self.camera_causes.most_common())
+            lines.append(
+                f"the camera was lost {self.camera_losses} times ({causes}), which was shown after "
+                f"{self.slowest_notice:.1f} s at most and over after {self.slowest_return:.1f} s"
+            )
+        if self.faults:
+            lines.append("failed: " + ", ".join(f"{name} {times}x" for name, times in self.faults.items()))
+        if self.stalls:
+            lines.append(f"the loop stood still {self.stalls} times")
         for name, sink in self.sinks.items():
             if sink.missed:
                 lines.append(f"sink {name} was too slow for {sink.missed} updates")

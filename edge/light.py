@@ -117,6 +117,11 @@ class LitCamera:
         finally:
             self.close()
 
+    @property
+    def stuck(self) -> bool:
+        """Whether close() gave up: the driver hangs, and the light is still on."""
+        return self._camera.stuck
+
     def close(self) -> None:
         """Close the camera, then put the light out, unless the driver hangs with the camera open."""
         with self._changing:  # two threads close: none puts the light out while the other still closes the camera

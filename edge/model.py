@@ -313,6 +313,7 @@ class ExpressionModel:
         Raises ModelMissing, ModelUnreadable, ModelShape, ContractMismatch, ContractUnreadable, RuntimeMissing.
         """
         self.path = shipped_model() if path is None else path
+        self._threads = threads
         content = read_model(self.path)
         self.contract = contract = read_contract(self.path.with_suffix(".json"))
         check_content(self.path, content, contract.size, contract.sha256)
@@ -344,6 +345,13 @@ class ExpressionModel:
             quantised = np.round(np.arange(256) / contract.input.scale) + contract.input.zero_point
             levels = np.clip(quantised, -128, 127).astype(np.int8)
         self._levels = levels  # what goes in, by pixel value
+
+    def rebuild(self) -> None:
+        """Build the interpreter anew from the file; raises what loading does, ContractMismatch for another model."""
+        again = ExpressionModel(self.path, self._threads)
+        if again.contract != self.contract:
+            raise ContractMismatch(f"{self.path}: was replaced by another model; start again")
+        vars(self).update(vars(again))
 
     @property
     def delegate(self) -> str:

@@ -99,6 +99,8 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
 
     stopped = _Stopped(control.settings)
     stopped.shown = tuple(pages(failure))
+    begun = time.monotonic()
+    update = Update(None, (), (), (), Cue("stopped", None, 0.0, begun), {}, 0)
     outlets: list[_Outlet] = []
     for spec in control.settings.sinks:
         if spec.partition(":")[0] not in SHOWING:
@@ -111,10 +113,17 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
         except CuelensError as error:
             _say(f"{error}; left out")
             continue
-        outlets.append(_Outlet(spec, sink, SinkHealth(), live=True, reopen=lambda again: open_sink(again, stopped)))
+        outlets.append(
+            _Outlet(
+                spec,
+                sink,
+                SinkHealth(),
+                live=True,
+                reopen=lambda again: open_sink(again, stopped),
+                unknown=lambda: update,
+            )
+        )
     _say(f"stopped: {failure}; {MORE}")
-    begun = time.monotonic()
-    update = Update(None, (), (), (), Cue("stopped", None, 0.0, begun), {}, 0)
     while not stop.is_set() and (seconds is None or time.monotonic() - begun < seconds):
         for outlet in outlets:
             outlet.put(update)

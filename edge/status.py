@@ -143,6 +143,14 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
         "dropped": health.dropped,
         "camera_losses": health.camera_losses,
         "pace": health.pace.tell() if health.pace is not None else None,
+        "camera": {
+            "trouble": health.camera_trouble,
+            "causes": dict(health.camera_causes),
+            "slowest_notice": round(health.slowest_notice, 2),
+            "slowest_return": round(health.slowest_return, 2),
+        },
+        "faults": dict(health.faults),
+        "stalls": health.stalls,
         "fps": round(health.fps, 1),
         "recent_fps": round(health.recent_fps, 1),
         "last_frame_age": round(now - health.last, 2) if health.frames else None,
@@ -218,7 +226,14 @@ def describe_status(told: Mapping[str, Any]) -> str:
         why = f": {', '.join(pace['why'])}" if pace["why"] else ""
         rows.append(("pace", f"step {pace['step']} of {pace['steps']}{why}" if pace["step"] else "full"))
     if told.get("camera_losses"):
-        row("camera", "lost {camera_losses} times", "camera_losses")
+        camera = told.get("camera") or {}
+        causes = ", ".join(f"{cause} {times}x" for cause, times in (camera.get("causes") or {}).items())
+        now = f"; now: {camera['trouble']}" if camera.get("trouble") else ""
+        row("camera", "lost {camera_losses} times" + (f" ({causes})" if causes else "") + now, "camera_losses")
+    if faults := told.get("faults"):
+        rows.append(("failed", ", ".join(f"{name} {times}x" for name, times in faults.items())))
+    if told.get("stalls"):
+        row("stood still", "{stalls} times", "stalls")
     row("newest frame", "{last_frame_age} s ago", "last_frame_age")
     row("inferences", "{inferences}", "inferences")
     row("watchdog", "fed {watchdog} times", "watchdog")

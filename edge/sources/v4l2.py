@@ -19,12 +19,21 @@ FAILED_READS = 5  # in a row; a single damaged JPEG is no reason to stop
 READ_DEADLINE = 3.0  # seconds without a frame
 OLDEST_STAMP = 1.0  # seconds: a buffer's timestamp further back is of another clock
 
+SYSFS = Path("/sys/class/video4linux")  # the kernel's: video0/name, video0/index, video0/device
+Identity = tuple[str, ...]  # of a camera, whatever its number
+
 _MODE = re.compile(r"(\d{2,4})x(\d{2,4})(?:@(\d{1,3}))?")
+
+
+# What an argument was opened as last: after a reset of the bus, the same camera may have another number, and its own
+# may be another's.
+_opened_as: dict[str, Identity] = {}
 
 
 class V4l2Source:
     """A V4L2 camera: `N` or `/dev/videoN`, empty for the first that works, and `,WIDTHxHEIGHT@FPS`.
 
+    Opened again in the same process, it is the same camera, whatever its number is by then, as long as that is there.
     640x480 at 30 fps unless said; the camera may settle on what it has. Always live.
     Raises SettingsInvalid or CameraMissing on opening; CameraLost from frames().
     """
@@ -44,10 +53,15 @@ class V4l2Source:
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
         known = cameras()
         wanted = [f"/dev/video{device}" if device.isdecimal() else device] if device else known
+        if (same := _opened_as.get(device)) is not None:
+            found = [path for path in (*wanted, *known) if identify(path) == same]
+            wanted = list(dict.fromkeys([*found, *wanted]))
         reasons = []
         for path in wanted:
             reason = self._open(path)
             if reason is None:
+                if (identity := identify(path)) is not None:
+                    _opened_as[device] = identity
                 return
             reasons.append(f"{path} {reason}")
         if not known:
@@ -131,6 +145,28 @@ def cameras() -> list[str]:
     """List the video devices of this machine, in the order of their numbers."""
     paths = [str(path) for path in Path("/dev").glob("video*") if path.name[5:].isdecimal()]
     return sorted(paths, key=lambda path: int(path[10:]))
+
+
+def identify(path: str) -> Identity | None:
+    """Return what tells a camera from others by whatever number: name, place among its nodes, USB's ids and serial.
+
+    None where the kernel says nothing of it.
+    """
+    node = SYSFS / Path(path).resolve().name
+
+    def read(file: Path) -> str:
+        try:
+            return file.read_text(errors="replace").strip()
+        except OSError:
+            return ""
+
+    device = (node / "device").resolve().parent  # of a USB camera, whose interface the node's device is
+    identity = (
+        read(node / "name"),
+        read(node / "index"),
+        *(read(device / key) for key in ("idVendor", "idProduct", "serial")),
+    )
+    return identity if identity[0] else None
 
 
 def luma(raw: Gray, width: int, height: int) -> Gray | None:

@@ -48,9 +48,10 @@ class Camera:
                 raise CameraLost("unplugged")
             if seq == 20 and self.fault == "bug":
                 raise ZeroDivisionError
-            gray = None if seq == 20 and self.fault == "frame" else np.full((120, 160), 100, np.uint8)
+            if seq == 20 and self.fault == "loop":
+                loop.Turns.choose = None
             now = time.monotonic()
-            yield Frame(gray, now, seq, now)
+            yield Frame(np.full((120, 160), 100, np.uint8), now, seq, now)
 
     def close(self):
         self.note("close")
@@ -137,7 +138,7 @@ def test_a_signal_leaves_it_dark_and_after_a_kill_the_next_command_does(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "frames"), [("lost", 15, 21), ("bug", 1, 21), ("frame", 1, 21), ("missing", 14, 0)]
+    ("fault", "code", "frames"), [("lost", 15, 21), ("bug", 1, 21), ("loop", 1, 21), ("missing", 14, 0)]
 )
 def test_a_camera_or_a_loop_that_fails_leaves_it_dark(tmp_path: Path, fault: str, code: int, frames: int) -> None:
     failed = Run(tmp_path, fault=fault)

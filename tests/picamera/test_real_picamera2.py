@@ -41,6 +41,22 @@ from edge.sources import open_source
 frames = list(islice(open_source("picamera", live=True).frames(), 40))
 np.savez("taken", gray=[frame.gray for frame in frames], late=[frame.t_arrived - frame.t for frame in frames])
 """
+TWICE = """
+import sys
+from edge.errors import CameraMissing
+from edge.sources import open_source
+
+first = open_source("picamera", live=True)
+frames = first.frames()
+next(frames)
+try:
+    open_source("picamera", live=True)
+except CameraMissing as error:
+    print(error, file=sys.stderr)
+first.close()
+next(open_source("picamera", live=True).frames())
+print("opened again", file=sys.stderr)
+"""
 
 pytestmark = [
     pytest.mark.root,
@@ -173,3 +189,11 @@ def test_without_a_camera_that_is_said(glasses: Glasses) -> None:
     code, errors = glasses.run(*RUN)
     assert code == 14, errors
     assert "picamera: no camera 0; found: none" in errors
+
+
+def test_a_camera_is_opened_again_only_after_it_was_closed(glasses: Glasses) -> None:
+    """Why a run ends where its driver hangs: nothing else lets go of the camera."""
+    code, errors = glasses.run(LAUNCH, "-c", TWICE)
+    assert code == 0, errors
+    assert "camera 0 does not start" in errors
+    assert errors.rstrip().endswith("opened again")

@@ -115,6 +115,27 @@ def test_summary_says_when_no_face_was_seen() -> None:
     assert "no face was seen" not in measured.summary()
 
 
+def test_summary_counts_losses_of_the_camera_by_cause_and_says_how_slow_they_were() -> None:
+    measured = Health("none 0")
+    assert "camera" not in measured.summary()
+    for causes in (("silent", "stuck"), ("frozen",), ("silent",)):
+        for cause in causes:
+            measured.miss_camera(cause)
+        measured.slowest_notice = 1.1
+        measured.find_camera(len(causes) * 3.25)
+    measured.faults["network"] += 2
+    measured.stalls = 1
+    assert measured.camera_losses == 3
+    assert measured.camera_trouble is None
+    summary = measured.summary()
+    assert (
+        "the camera was lost 3 times (silent 2x, stuck 1x, frozen 1x), which was shown after 1.1 s at most and over "
+        "after 6.5 s" in summary
+    )
+    assert "failed: network 2x" in summary
+    assert "the loop stood still 1 times" in summary
+
+
 @pytest.mark.parametrize(("text", "expected"), [("48312\n", 48.312), ("-3000\n", -3.0), ("", None), ("hot", None)])
 def test_temperature_is_read_or_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: float | None

@@ -255,3 +255,14 @@ def test_without_a_light_there_is_none_and_a_sense_alone_is_a_mistake() -> None:
     assert open_light(PinSettings()) is None
     with pytest.raises(SettingsInvalid, match=r"pins\.light_sense is 5, of no light; set pins\.light too"):
         open_light(PinSettings(light_sense=5))
+
+
+def test_a_camera_that_hangs_says_so_and_its_light_stays_on() -> None:
+    wire, events = Wire(), list[str]()
+    camera = Camera(events)
+    lit = LitCamera(Light(wire), lambda: camera)
+    assert not lit.stuck
+    camera.stuck = True
+    lit.close()
+    assert lit.stuck
+    assert wire.level

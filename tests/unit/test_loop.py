@@ -13,11 +13,11 @@ import pytest
 from edge import loop
 from edge.config import CueSettings, FaceSettings, Settings
 from edge.control import Control
-from edge.errors import CameraLost, CameraMissing, CuelensError, DiskFull, LoopStuck, SinkFailed
+from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError, DiskFull, LoopStuck, SinkFailed
 from edge.loop import Slot, Turns, run
 from edge.model import ExpressionModel
 from edge.sources.demo import DemoSource
-from edge.types import Capabilities, Face, Frame, Update
+from edge.types import Capabilities, Face, Frame, Gray, Update
 
 
 def frame(seq: int, t: float | None = None) -> Frame:
@@ -498,3 +498,141 @@ def test_without_an_interval_everybody_may_be_read_in_every_frame() -> None:
     hasty = Turns(FaceSettings())
     hasty.choose(faces, 2, 0.0)
     assert hasty.left == 2
+
+
+class Hanging(Camera):
+    """A camera whose driver does not come back from the read after its tenth frame until it is let go."""
+
+    def __init__(self, number: int, go: threading.Event, *, stuck: bool = False) -> None:
+        super().__init__(number)
+        self.go = go
+        self.stuck = stuck
+        self.left = threading.Event()
+
+    def frames(self) -> Iterator[Frame]:
+        yield from super().frames()
+        self.go.wait(20)
+        self.left.set()
+        yield frame(99)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STALL", "REOPENING", "FIRST_LOOK", "REPEAT"):
+        monkeypatch.setattr(loop, name, 0.05)
+    monkeypatch.setattr(loop, "CALL_DEADLINES", dict.fromkeys(("open", "read", "close"), 0.3))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_thread_whose_read_never_returns_is_given_up_and_what_it_brings_later_is_dropped(
+    model: ExpressionModel,
+) -> None:
+    go, cameras = threading.Event(), list[Camera]()
+
+    def resume() -> Camera:
+        cameras.append(Camera(1))
+        threading.Timer(0.1, go.set).start()
+        return cameras[-1]
+
+    stuck, sink = Hanging(0, go), Kept()
+    outcome = run(Control(), stuck, model, [("kept", sink)], threading.Event(), say=lambda line: None, resume=resume)
+    assert outcome.failures == ()
+    assert stuck.left.wait(5)
+    assert stuck.closed.is_set()
+    numbers = [update.frame.seq for update in sink.updates if update.frame]
+    assert numbers == sorted(set(numbers))
+    assert max(numbers) == 19, "ten of each, and none of the thread that was given up"
+    assert outcome.health.camera_losses == 1
+    assert set(outcome.health.camera_causes) == {"silent", "stuck"}
+
+
+@pytest.mark.usefixtures("hasty")
+def test_threads_that_hang_are_left_behind_up_to_a_number(model: ExpressionModel) -> None:
+    go, opened = threading.Event(), list[Camera]()
+
+    def resume() -> Camera:
+        opened.append(Hanging(1, go))
+        return opened[-1]
+
+    sinks = [("kept", Kept())]
+    outcome = run(Control(), Hanging(0, go), model, sinks, threading.Event(), say=lambda line: None, resume=resume)
+    go.set()
+    assert [type(failure) for failure in outcome.failures] == [CameraStuck]
+    assert len(opened) == loop.MOST_GIVEN_UP
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_camera_that_cannot_be_closed_for_a_pause_stays_unread_and_ends_the_run_after_it(
+    model: ExpressionModel,
+) -> None:
+    class Late(Pauser):
+        def show(self, update: Update) -> None:
+            Kept.show(self, update)
+            paused = [update.cue.state for update in self.updates].count("paused")
+            self.control.paused = len(self.updates) >= self.paused_at and paused < 5
+
+    control = Control()
+    camera, sink = Camera(0), Late(control)
+    camera.stuck = True  # type: ignore[attr-defined]
+    outcome = run(
+        control, camera, model, [("late", sink)], threading.Event(), say=lambda line: None, resume=lambda: Camera(1)
+    )
+    assert [type(failure) for failure in outcome.failures] == [CameraStuck]
+    states = [update.cue.state for update in sink.updates]
+    assert states.count("paused") >= 5
+    assert states[-1] == "no_camera"
+
+
+def test_a_sink_that_hangs_while_it_is_opened_again_is_named(
+    model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(loop, "OPENING", 0.1)
+    monkeypatch.setattr(Display, "capabilities", Capabilities(deadline=0.1))
+    monkeypatch.setattr(loop, "END", 0.2)
+    lines: list[str] = []
+    opened = threading.Event()
+
+    def reopen(spec: str) -> Display:
+        opened.wait(20)
+        return Display()
+
+    sinks = [("display", Display(3, SinkFailed("unplugged"))), ("kept", Kept())]
+    outcome = run(Control(), Ticking(60), model, sinks, threading.Event(), say=lines.append, reopen=reopen)
+    opened.set()
+    assert "sink display: opening it again takes over 0.1 s; going on without it" in lines
+    assert outcome.health.frames + outcome.health.dropped == 60
+    assert [type(failure) for failure in outcome.failures] == [LoopStuck]
+
+
+def test_a_loop_that_stands_still_leaves_no_label_on_a_display_and_forgets_what_it_saw(
+    model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "STALE", 0.3)
+    sink, read, stalled = Kept(), model.read, list[float]()
+
+    class Smiling(DemoSource):
+        def frames(self) -> Iterator[Frame]:
+            for each in super().frames():
+                yield Frame(self.render(240 + each.seq % 40), each.t, each.seq, each.t_arrived)
+
+    def stall(crop: Gray) -> tuple[float, ...]:
+        if not stalled and sink.updates and sink.updates[-1].cue.expression:
+            stalled.append(time.monotonic())
+            time.sleep(1.5)
+            stalled.append(time.monotonic())
+        return read(crop)
+
+    monkeypatch.setattr(model, "read", stall)
+    said: list[str] = []
+    outcome = run(Control(), Smiling("1", live=True), model, [("kept", sink)], threading.Event(), 4.0, say=said.append)
+    dark = [update.cue.since for update in sink.updates if update.cue.state == "no_camera"]
+    assert [stalled[0] < since < stalled[1] for since in dark] == [True, False], (
+        "by the sink's own thread, and then ours"
+    )
+    states = [update.cue.state for update in sink.updates]
+    back = len(states) - 1 - states[::-1].index("no_camera")
+    assert states[back + 1] == "unsure", "what was seen before the stall is not gone on with"
+    assert states[-1] == "expression"
+    assert outcome.health.stalls == 1
+    assert said[0].startswith("the loop stood still for 1.")

@@ -68,7 +68,9 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     monkeypatch.setattr(FakeCapture, "reads", staticmethod(forever), raising=False)
     monkeypatch.setattr(FakeCapture, "made", [], raising=False)
     monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
-    monkeypatch.setattr(v4l2, "cameras", lambda: paths)
+    monkeypatch.setattr(v4l2, "cameras", lambda: [path for path in paths if Path(path).exists()])
+    monkeypatch.setattr(v4l2, "SYSFS", tmp_path / "sys")
+    monkeypatch.setattr(v4l2, "_opened_as", {})
     return paths
 
 
@@ -83,6 +85,60 @@ def test_without_a_name_the_first_device_that_gives_pictures_is_taken(machine: l
     assert frame.gray.flags.c_contiguous
     source.close()
     assert FakeCapture.made[1].released
+
+
+def describe(machine: list[str], number: int, name: str, serial: str = "", index: str = "0") -> None:
+    """Let the kernel tell of a device what it tells of a USB camera."""
+    node = v4l2.SYSFS / Path(machine[number]).name
+    interface = v4l2.SYSFS.parent / "devices" / f"usb{name}{serial}" / "1.0"
+    interface.mkdir(parents=True, exist_ok=True)
+    (interface.parent / "serial").write_text(serial + "\n")
+    node.mkdir(parents=True, exist_ok=True)
+    (node / "name").write_text(name + "\n")
+    (node / "index").write_text(index + "\n")
+    (node / "device").unlink(missing_ok=True)
+    (node / "device").symlink_to(interface)
+
+
+def named(path: str) -> str:
+    """Return a device of the test's as --source takes it."""
+    return f"/dev/..{path}"
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_a_camera_that_comes_back_under_another_number_is_found_again(
+    given: bool, machine: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeCapture, "opens", (*machine, *map(named, machine)))
+    argument = named(machine[0]) if given else ""
+    describe(machine, 0, "Webcam", serial="A7")
+    Path(machine[1]).unlink()
+    V4l2Source(argument).close()
+    Path(machine[1]).touch()
+    describe(machine, 0, "Capture card")  # took the number that became free
+    describe(machine, 1, "Webcam", serial="A7")
+    V4l2Source(argument).close()
+    assert [made.path.removeprefix("/dev/..") for made in FakeCapture.made] == machine
+    Path(machine[1]).unlink()
+    (v4l2.SYSFS / "video1" / "name").unlink()
+    V4l2Source(argument).close()
+    assert FakeCapture.made[-1].path.endswith(machine[0]), "what was asked for, where the camera that it was is gone"
+
+
+def test_of_two_alike_the_one_that_was_asked_for_and_not_its_other_node_is_opened(
+    machine: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = named(machine[1])
+    monkeypatch.setattr(FakeCapture, "opens", (*machine, second))
+    for number in (0, 1):
+        describe(machine, number, "Webcam")
+    for _ in range(2):
+        V4l2Source(second).close()
+    assert {made.path for made in FakeCapture.made} == {second}
+    describe(machine, 0, "Webcam", index="1")  # where a camera gives its metadata
+    Path(machine[1]).unlink()
+    with pytest.raises(CameraMissing, match="video1 does not exist"):
+        V4l2Source(second)
 
 
 def test_vga_raw_and_one_buffer_unless_said_otherwise(machine: list[str]) -> None:

@@ -298,6 +298,28 @@ def test_a_status_for_a_person_names_what_is_wrong_and_leaves_out_what_is_unknow
     assert describe_status({"version": "9", "state": "dreaming"}).split() == ["cue", "dreaming"]
 
 
+def test_a_status_tells_what_is_wrong_with_the_camera_now_and_was_before(model: ExpressionModel) -> None:
+    control = Control()
+    control.health = health = Health("none 0")
+    health.miss_camera("frozen")
+    health.find_camera(3.0)
+    health.miss_camera("dark")
+    health.faults["finder"] += 1
+    health.stalls = 2
+    told = tell_status(control, model, "1")
+    assert told["camera_losses"] == 2
+    assert told["camera"] == {
+        "trouble": "dark",
+        "causes": {"frozen": 1, "dark": 1},
+        "slowest_notice": 0.0,
+        "slowest_return": 3.0,
+    }
+    text = describe_status(told)
+    assert "lost 2 times (frozen 1x, dark 1x); now: dark" in text
+    assert "finder 1x" in text
+    assert "2 times" in text.split("stood still")[1]
+
+
 def test_what_logs_in_to_an_address_is_not_told() -> None:
     assert plain("file:http://a:b@c/d") == "file:http://c/d"
     assert plain("v4l2:/dev/video0") == "v4l2:/dev/video0"

@@ -1,0 +1,47 @@
+"""Signals that end a run: heard while the loop is stuck in native code too, and then obeyed all the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+from edge.errors import LoopStuck
+
+PATIENCE = 4.5  # seconds from a signal to a forced end: sinks have 3 to finish, and systemd kills after 5
+_OVER = b"\0"  # no signal's number
+
+
+@contextlib.contextmanager
+def ended_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Set `stop` on SIGINT and SIGTERM; a process that still lives PATIENCE seconds after one is ended by force."""
+    # A handler in Python waits until the main thread is back from what it is in; this descriptor is written to at once.
+    heard, said = os.pipe()
+    os.set_blocking(said, False)
+
+    def obey() -> None:
+        number = os.read(heard, 1)
+        os.close(heard)
+        if number == _OVER:
+            return
+        stop.set()
+        time.sleep(PATIENCE)
+        # What else this could do needs what may hang: systemd's ExecStopPost puts the light out.
+        print(f"cuelens: did not end within {PATIENCE:g} s of a signal; ended by force", file=sys.stderr, flush=True)
+        os._exit(LoopStuck.exit_code)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    signal.set_wakeup_fd(said)
+    threading.Thread(target=obey, name="signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(-1)
+        with contextlib.suppress(BrokenPipeError):  # a signal came
+            os.write(said, _OVER)
+        os.close(said)

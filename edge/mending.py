@@ -1,0 +1,55 @@
+"""Calls of the loop into native libraries: one that fails is passed over, and what goes on failing is built anew."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from edge.errors import ModelFailed
+from edge.health import Health
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+IN_A_ROW = 3  # failures until it is built anew, and as many after that until there is no more hope
+TELL_EVERY = 10.0  # seconds between lines about what fails now and then
+
+
+class Mended:
+    """Makes calls of one kind, and counts those that fail."""
+
+    def __init__(self, name: str, rebuild: Callable[[], None], health: Health, say: Callable[[str], None]) -> None:
+        self._name = name
+        self._rebuild = rebuild
+        self._health = health
+        self._say = say
+        self._failed = 0  # in a row
+        self._told = -math.inf
+
+    def __call__(self, call: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result | None:
+        """Return what the call returns, None where it fails; raises ModelFailed when nothing helps."""
+        try:
+            result = call(*args, **kwargs)
+        except Exception as error:  # OpenCV, numpy and the interpreters have their own, and MemoryError
+            self._fail(error)
+            return None
+        self._failed = 0
+        return result
+
+    def _fail(self, error: Exception) -> None:
+        self._failed += 1
+        self._health.faults[self._name] += 1
+        what = f"{self._name}: {type(error).__name__}: {error}"
+        if self._failed == 2 * IN_A_ROW:
+            raise ModelFailed(f"{what}; {IN_A_ROW} times in a row after it was built anew; start again") from error
+        if (now := time.monotonic()) - self._told > TELL_EVERY:
+            self._told = now
+            self._say(f"{what}; left out")
+        if self._failed == IN_A_ROW:
+            self._say(f"{self._name}: failed {IN_A_ROW} times in a row; building it anew")
+            try:
+                self._rebuild()
+            except Exception as failure:
+                raise ModelFailed(f"{what}; and it cannot be built anew: {failure}; start again") from failure

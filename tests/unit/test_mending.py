@@ -1,0 +1,85 @@
+"""Calls that fail: passed over, built anew, given up."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.errors import ModelFailed, ModelUnreadable
+from edge.health import Health
+from edge.mending import IN_A_ROW, Mended
+
+
+class Network:
+    """Fails as often as it is told to, and is whole after it was built anew unless `broken`."""
+
+    def __init__(self) -> None:
+        self.failures = self.built = 0
+        self.broken = False
+        self.health, self.said = Health("none"), list[str]()
+        self.call = Mended("network", self.build, self.health, self.said.append)
+
+    def build(self) -> None:
+        self.built += 1
+        if not self.broken:
+            self.failures = 0
+
+    def read(self, value: int) -> int:
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("odd")
+        return value
+
+
+def test_what_works_is_passed_on() -> None:
+    network = Network()
+    assert network.call(network.read, 3) == 3
+    assert (network.said, network.health.faults) == ([], {})
+
+
+def test_a_call_that_fails_once_is_left_out_said_and_counted() -> None:
+    network = Network()
+    network.failures = 1
+    assert [network.call(network.read, value) for value in (1, 2)] == [None, 2]
+    assert network.said == ["network: RuntimeError: odd; left out"]
+    assert network.health.faults == {"network": 1}
+    assert network.built == 0
+
+
+def test_one_that_fails_every_other_time_fills_no_journal() -> None:
+    network = Network()
+    for value in range(100):
+        network.failures = value % 2
+        network.call(network.read, value)
+    assert network.health.faults == {"network": 50}
+    assert len(network.said) == 1
+    assert network.built == 0
+
+
+def test_what_goes_on_failing_is_built_anew() -> None:
+    network = Network()
+    network.failures = 1000
+    assert [network.call(network.read, value) for value in range(5)] == [None] * IN_A_ROW + [3, 4]
+    assert network.built == 1
+    assert network.said[-1] == "network: failed 3 times in a row; building it anew"
+
+
+def test_where_that_is_no_help_it_ends_with_the_reason() -> None:
+    network = Network()
+    network.failures, network.broken = 1000, True
+    with pytest.raises(ModelFailed, match="network: RuntimeError: odd; 3 times in a row after it was built anew"):
+        for value in range(10):
+            assert network.call(network.read, value) is None
+    assert network.health.faults == {"network": 2 * IN_A_ROW}
+
+
+def test_what_cannot_be_built_anew_ends_with_both_reasons() -> None:
+    network = Network()
+    network.failures = 1000
+
+    def refuse() -> None:
+        raise ModelUnreadable("cut short")
+
+    call = Mended("network", refuse, network.health, network.said.append)
+    with pytest.raises(ModelFailed, match="odd; and it cannot be built anew: cut short; start again"):
+        for value in range(10):
+            call(network.read, value)
