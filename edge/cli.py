@@ -311,9 +311,8 @@ def _show_failure(args: argparse.Namespace) -> int:
     with suppress(SettingsInvalid):
         control.load()
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    show_failure(control, read_failure(), stop, args.seconds)
+    with ended_by_signals(stop):
+        show_failure(control, read_failure(), stop, args.seconds)
     return 0
 
 

@@ -92,7 +92,7 @@ class _Stopped(Control):
 def show_failure(control: Control, failure: str, stop: threading.Event, seconds: float | None = None) -> None:
     """Show on the settings' sinks that it stopped, and why, until `stop` is set or `seconds` have passed."""
     from edge.health import SinkHealth
-    from edge.loop import _Outlet
+    from edge.outlet import Outlet
     from edge.sinks import open_sink
     from edge.sinks.missing import MissingSink
     from edge.types import Cue, Sink, Update
@@ -101,7 +101,7 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
     stopped.shown = tuple(pages(failure))
     begun = time.monotonic()
     update = Update(None, (), (), (), Cue("stopped", None, 0.0, begun), {}, 0)
-    outlets: list[_Outlet] = []
+    outlets: list[Outlet] = []
     for spec in control.settings.sinks:
         if spec.partition(":")[0] not in SHOWING:
             continue
@@ -114,7 +114,7 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
             _say(f"{error}; left out")
             continue
         outlets.append(
-            _Outlet(
+            Outlet(
                 spec,
                 sink,
                 SinkHealth(),

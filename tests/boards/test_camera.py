@@ -195,3 +195,12 @@ def test_a_run_ends_on_a_signal_while_its_camera_gives_nothing(board: CameraBoar
     board.value("switch('Percentage of Dropped Buffers', 100)")
     board.wait("(None, 'no_camera') in run.lines()[line:]")  # a second after the last frame: it is still in the read
     board.end()
+
+
+def test_a_run_ends_on_a_signal_while_it_opens_a_camera_that_gives_nothing(board: CameraBoard) -> None:
+    board.start("v4l2:,320x180@10")
+    board.value("switch('Percentage of Dropped Buffers', 100)")
+    board.wait_lost()
+    board.wait("not run.opens()")
+    board.wait("run.opens()")  # it waits for the first frame
+    board.end()

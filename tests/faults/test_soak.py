@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import loop, mending
+from edge import capture, loop, mending, outlet
 from edge.errors import CameraLost, SinkFailed
 from edge.sources.demo import SCENE_FRAMES, WALK_FRAMES, DemoSource
 from edge.types import Capabilities, Frame, Sink, Update
@@ -27,7 +27,11 @@ PACE = 20.0
 HOUR = 3600.0
 LEAP = 0.6  # seconds between two frames while nobody is there: less than a stall
 QUIET = 50.0  # seconds of each minute
-WAITS = ("WAIT", "FIRST_DELAY", "LONGEST_DELAY", "FIRST_LOOK", "LAST_LOOK")
+WAITS = {
+    loop: ("WAIT",),
+    capture: ("FIRST_LOOK", "LAST_LOOK"),
+    outlet: ("WAIT", "FIRST_DELAY", "LONGEST_DELAY"),
+}
 
 
 class FastClock:
@@ -64,10 +68,11 @@ class Flaky:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FastClock:
     fast = FastClock()
-    for module in (loop, mending):
+    for module in (*WAITS, mending):
         monkeypatch.setattr(module, "time", fast)
-    for name in WAITS:
-        monkeypatch.setattr(loop, name, getattr(loop, name) / PACE)
+    for module, names in WAITS.items():
+        for name in names:
+            monkeypatch.setattr(module, name, getattr(module, name) / PACE)
     return fast
 
 

@@ -1,0 +1,247 @@
+"""Frames from the source into the loop's slot, whatever the driver does.
+
+A lost camera is opened again; a thread is given up where a call of the driver does not return, and a new one goes on.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+
+from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError
+from edge.frames import Fault, FrameWatch
+from edge.health import Health
+from edge.slot import Slot
+from edge.types import Frame, Source
+
+Resume = Callable[[], Source]
+
+STALL = 1.0  # seconds without a frame until the wearer is told
+FIRST_LOOK, LAST_LOOK = 0.5, 4.0  # seconds until a lost camera is looked for; doubles in between, a fifth more or less
+CAMERA_FAULTS = (CameraLost, CameraMissing)
+# Seconds that a camera's call may take, whose own deadlines are shorter. Opening tries several devices.
+CALL_DEADLINES = {"open": 12.0, "read": 6.0, "close": 6.0}
+MOST_GIVEN_UP = 3  # threads at a time that are left in a call which does not return, each with its camera's memory
+
+
+class _Taker:
+    """A thread that takes frames; it is given up where a call of the driver does not return."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.busy: tuple[str, float] | None = None  # the driver's call that it is in, and since when
+        self.given_up = False
+
+    def start(self, work: Callable[[_Taker], None]) -> None:
+        self._thread = threading.Thread(target=work, args=(self,), name=Capture.name, daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def calling(self, what: str) -> Iterator[None]:
+        self.busy = what, time.monotonic()
+        try:
+            yield
+        finally:
+            self.busy = None
+
+    def close_source(self) -> None:
+        """Close it; raises CameraStuck where its driver hangs with the camera open."""
+        with self.calling("close"):
+            self.source.close()
+        if getattr(self.source, "stuck", False):
+            raise _stuck("it cannot be closed")
+
+    def join(self, deadline: float) -> bool:
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()
+
+
+def _stuck(why: str) -> CameraStuck:
+    # V4L2 gives a second handle EBUSY while another one holds the buffers, and so does libcamera's acquire(); only the
+    # end of the process lets go of a handle that a thread is stuck with.
+    return CameraStuck(
+        f"the camera's driver hangs: {why}; no process can open a camera twice, so this one ends; "
+        "start again (the service does), or unplug the camera"
+    )
+
+
+class Capture:
+    """Takes frames from the source, opens a lost camera again, and gives up a thread whose driver hangs."""
+
+    name = "capture"
+
+    def __init__(self, source: Source, health: Health, resume: Resume | None) -> None:
+        self.slot: Slot[Frame] = Slot(lossless=not source.live)
+        self.failure: CuelensError | None = None
+        self.lost: tuple[str, CuelensError] | None = None  # why the camera is, until it gives frames again
+        self.watch = FrameWatch(live=source.live, camera=resume is not None)
+        self._health = health
+        self._resume = resume
+        self._go = threading.Event()
+        self._go.set()
+        self._taken = 0  # frames
+        self._first = 0  # of them, when it was opened last
+        self._given_up: list[_Taker] = []
+        self._closer: threading.Thread | None = None
+        self._taker = _Taker(source)
+        self._taker.start(self._run)
+
+    def _run(self, taker: _Taker) -> None:
+        try:
+            self._take(taker)
+        except CuelensError as error:
+            self._fail(taker, error)
+        except Exception as error:  # a driver may raise anything; a thread that dies silently is a frozen label
+            failure = CuelensError(f"source: {type(error).__name__}: {error}; run again with --debug")
+            failure.__cause__ = error
+            self._fail(taker, failure)
+        finally:
+            if taker.given_up:
+                taker.source.close()  # its driver came back after all
+            else:
+                self.slot.close()
+
+    def _fail(self, taker: _Taker, error: CuelensError) -> None:
+        if not taker.given_up:
+            self.failure = error
+
+    def _over(self, taker: _Taker) -> bool:
+        return taker.given_up or self.slot.closed
+
+    def _take(self, taker: _Taker) -> None:
+        # A thread that begins with a lost camera took the place of one that was given up.
+        frames = self._begin(taker) if self.lost is None else self._find_again(taker)
+        while not self._over(taker):
+            if not self._go.is_set():
+                frames = self._wait(taker, frames)
+                continue
+            begun = time.thread_time()
+            try:
+                with taker.calling("read"):
+                    item = next(frames, self)
+                if item is self or taker.given_up:
+                    break
+                frame = self.watch.check(item, time.monotonic())
+            except (*CAMERA_FAULTS, Fault) as error:
+                if taker.given_up:
+                    break
+                self.lost = (
+                    (error.cause, CameraLost(f"camera: {error}")) if isinstance(error, Fault) else ("lost", error)
+                )
+                if self._resume is None:
+                    raise self.lost[1] from error
+                frames = self._find_again(taker)
+                continue
+            if frame is None:
+                self.slot.wait_closed(0.01)  # whatever gives damaged frames at once is not hammered
+                continue
+            self.lost = None
+            self._health.record("capture", 1000 * (time.thread_time() - begun))
+            frame = replace(frame, seq=self._first + frame.seq) if self._first else frame
+            self._taken = frame.seq + 1
+            if not self.watch.black:
+                self.slot.put(frame)
+
+    def _begin(self, taker: _Taker) -> Iterator[Frame]:
+        self._first = self._taken
+        self.watch.begin(time.monotonic())
+        return taker.source.frames()
+
+    def _wait(self, taker: _Taker, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """Wait for the end of a pause, with the source closed where it can be opened again."""
+        if self._resume is None:
+            self._go.wait()
+            return frames
+        with suppress(CameraStuck):  # said when it is to be opened: until then nothing is read, as is wanted
+            taker.close_source()
+        self._go.wait()
+        if self._over(taker):
+            return iter(())
+        taker.close_source()
+        try:
+            return self._open_again(taker, self._resume)
+        except CAMERA_FAULTS as error:
+            self.lost = "lost", error
+            return self._find_again(taker)
+
+    def _find_again(self, taker: _Taker) -> Iterator[Frame]:
+        """Open a camera that was lost, until that works or the run ends; raises CameraStuck."""
+        assert self._resume is not None
+        taker.close_source()
+        delay = FIRST_LOOK
+        # Not in step with whatever else tries to get hold of the same bus.
+        while not self.slot.wait_closed(delay * random.uniform(0.8, 1.2)):
+            self._go.wait()
+            if self._over(taker):
+                break
+            with suppress(*CAMERA_FAULTS):
+                return self._open_again(taker, self._resume)
+            delay = min(2 * delay, LAST_LOOK)
+        return iter(())
+
+    def _open_again(self, taker: _Taker, resume: Resume) -> Iterator[Frame]:
+        with taker.calling("open"):
+            source = resume()
+        taker.source = source
+        if self._over(taker):  # stop() came while it opened, and closed the one before
+            source.close()
+            return iter(())
+        return self._begin(taker)
+
+    def trouble(self, silent: float) -> tuple[str, str] | None:
+        """Return why nothing is seen, by name and in words, None where it is; no frame has come for `silent` seconds.
+
+        Gives up a thread whose driver hangs.
+        """
+        busy = self._taker.busy
+        if busy is not None and self._resume is not None and self._go.is_set():
+            what, since = busy
+            if time.monotonic() - since > CALL_DEADLINES[what]:
+                self._give_up(what, f"a call to {what} has not returned for {CALL_DEADLINES[what]:g} s")
+        if (lost := self.lost) is not None:  # the other thread changes it
+            return lost[0], f"{lost[1]}; looking for it again"
+        if self.watch.black:
+            return "dark", "the camera sees nothing but black; uncover it, or turn on a light"
+        return ("silent", f"the camera has given no frame for {STALL:g} s") if silent > STALL else None
+
+    def _give_up(self, what: str, why: str) -> None:
+        """Go on without a thread that is stuck in `read`; end where it is stuck in what a new one would have to do."""
+        self._taker.given_up = True
+        self._given_up = [*(taker for taker in self._given_up if not taker.join(0.0)), self._taker]
+        if what == "read" and len(self._given_up) <= MOST_GIVEN_UP:
+            self.lost = "stuck", CameraLost(f"camera: {why}")
+            self._taker = _Taker(self._taker.source)
+            self._taker.start(self._run)
+        else:
+            self.failure = _stuck(why)
+            self.slot.close()
+
+    def pause(self, paused: bool) -> None:
+        """Take no further frame while paused, and close a source that can be opened again."""
+        if paused:
+            self._go.clear()
+        else:
+            self._go.set()
+
+    def stop(self) -> None:
+        self.slot.close()
+        self._go.set()
+        closer = threading.Thread(target=self._taker.source.close, name=self.name, daemon=True)
+        try:
+            closer.start()
+            self._closer = closer
+        except RuntimeError:  # there is no memory for a thread
+            self._taker.source.close()
+
+    def join(self, deadline: float) -> bool:
+        if self._taker.given_up:  # that it hangs was said
+            return True
+        if self._closer is not None:
+            self._closer.join(max(0.0, deadline - time.monotonic()))
+        # It may take longer to open than a run may to end; the process lets go of it.
+        opening = self._taker.busy is not None and self._taker.busy[0] == "open"
+        return (self._taker.join(deadline) or opening) and not (self._closer and self._closer.is_alive())

@@ -1,0 +1,150 @@
+"""A sink behind a mailbox of one place and a thread of its own: whatever it does costs the loop nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from edge.errors import CuelensError, SinkFailed
+from edge.health import SinkHealth
+from edge.slot import Slot
+from edge.types import Sink, Update
+
+Reopen = Callable[[str], Sink]
+
+WAIT = 0.1  # seconds between looks at what may have changed meanwhile
+STALE = 1.5  # seconds without an update, which a wait repeats, until a sink shows by itself that nothing is known
+FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds until a sink that failed is opened again; doubles in between
+OPENING = 10.0  # seconds that this may take; a display's driver and a broker's name take some
+
+
+class Outlet:
+    """A sink with its own mailbox and thread: one that is slow or breaks costs the loop nothing.
+
+    A sink that failed and may be opened again is, after a while that doubles each time. Where the loop gives a live
+    one no update for STALE seconds, it shows `unknown` by itself: the last cue would be a frozen label.
+    """
+
+    def __init__(
+        self,
+        spec: str,
+        sink: Sink,
+        health: SinkHealth,
+        *,
+        live: bool,
+        reopen: Reopen | None,
+        unknown: Callable[[], Update],
+    ) -> None:
+        self.name = f"sink {spec}"
+        self.failure: CuelensError | None = None  # of one that is not opened again
+        self.health = health
+        self.slot: Slot[Update] = Slot(lossless=sink.capabilities.every_frame and not live)
+        self._spec = spec
+        self._live = live
+        self._reopen = reopen if sink.capabilities.reopens else None
+        self._news: deque[str] = deque(maxlen=10)
+        self._unknown = unknown
+        self._heard: float | None = None  # when the newest update came; None before one, and once it was too old
+        self._begun: float | None = None  # of the update that is being shown, or of opening it again
+        self._deadline = sink.capabilities.deadline
+        self._thread = threading.Thread(target=self._run, args=(sink,), name=self.name, daemon=True)
+        self._thread.start()
+
+    def _run(self, sink: Sink) -> None:
+        delay = FIRST_DELAY
+        while True:
+            shown = self.health.shown
+            failure = self._serve(sink)
+            if failure is None:
+                self.health.state = "ended"
+                return
+            self.health.failures += 1
+            self.health.error = str(failure)
+            if self._reopen is None or self.slot.closed:
+                self.health.state = "failed"
+                self.failure = failure
+                self.slot.close()
+                return
+            if self.health.shown > shown:
+                delay = FIRST_DELAY  # it worked in between
+            self.health.state = "waiting"
+            self._news.append(f"{failure}; trying again in {delay:.0f} s")
+            again = self._open_again(delay)
+            if again is None:
+                self.failure = failure
+                return
+            delay = min(2 * delay, LONGEST_DELAY)
+            sink = again
+
+    def _serve(self, sink: Sink) -> CuelensError | None:
+        """Show what comes until the mailbox is closed; returns what went wrong, None where nothing did."""
+        try:
+            try:
+                while not self.slot.ended:
+                    update = self.slot.get(WAIT) or self._overdue()
+                    if update is None:
+                        continue
+                    self._begun = begun = time.monotonic()
+                    sink.show(update)
+                    self._begun = None
+                    self.health.state = "working"
+                    self.health.shown += 1
+                    if self._live:
+                        self.slot.wait_closed(begun + sink.capabilities.least_interval - time.monotonic())
+            finally:
+                self._begun = None
+                sink.close()
+        except CuelensError as error:
+            return error
+        except Exception as error:
+            failure = SinkFailed(f"{self.name}: {type(error).__name__}: {error}; run again with --debug")
+            failure.__cause__ = error
+            return failure
+        return None
+
+    def _overdue(self) -> Update | None:
+        heard = self._heard
+        if not self._live or heard is None or time.monotonic() - heard < STALE or self.slot.closed:
+            return None
+        self._heard = None
+        return self._unknown()
+
+    def _open_again(self, delay: float) -> Sink | None:
+        """Wait, and open the sink again until that works; None when the run ended before."""
+        assert self._reopen is not None
+        while not self.slot.wait_closed(delay):
+            self._begun = time.monotonic()
+            try:
+                return self._reopen(self._spec)
+            except CuelensError as error:
+                delay = min(2 * delay, LONGEST_DELAY)
+                self.health.failures += 1
+                self.health.error = str(error)
+            finally:
+                self._begun = None
+        return None
+
+    def put(self, update: Update) -> None:
+        """Leave an update; one that it replaces while the sink is at work, and does not wait by itself, is missed."""
+        before = self.slot.dropped
+        self._heard = time.monotonic()
+        self.slot.put(update)
+        if self._begun is not None:
+            self.health.missed += self.slot.dropped - before
+
+    def news(self, now: float) -> list[str]:
+        """Return what the user should be told since the last call, and see whether the sink is stuck."""
+        begun = self._begun
+        opening = self.health.state == "waiting"
+        deadline = max(self._deadline, OPENING) if opening else self._deadline
+        if begun is not None and now - begun > deadline and self.health.state in ("working", "waiting"):
+            self.health.state = "stuck"
+            what = "opening it again takes" if opening else "an update takes it"
+            self._news.append(f"{self.name}: {what} over {deadline:.1f} s; going on without it")
+        return [self._news.popleft() for _ in range(len(self._news))]
+
+    def join(self, deadline: float) -> bool:
+        self._thread.join(max(0.0, deadline - time.monotonic()))
+        return not self._thread.is_alive()

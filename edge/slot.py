@@ -1,0 +1,67 @@
+"""One place between two threads: from the camera to the loop, and from the loop to each sink."""
+
+from __future__ import annotations
+
+import threading
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+END = 3.0  # seconds a thread may take to end, or to take an item, before it is named and left behind
+
+
+class Slot(Generic[Item]):
+    """One place between two threads: the newest item wins, or, lossless, the giver waits up to END seconds."""
+
+    def __init__(self, *, lossless: bool) -> None:
+        self.dropped = 0
+        self._lossless = lossless
+        self._items: list[Item] = []
+        self._closed = False
+        self._change = threading.Condition()
+
+    def put(self, item: Item) -> bool:
+        """Leave an item; False when the slot is closed."""
+        with self._change:
+            if self._lossless:
+                self._change.wait_for(lambda: self._closed or not self._items, END)
+            if self._closed:
+                return False
+            self.dropped += len(self._items)
+            self._items = [item]
+            self._change.notify_all()
+            return True
+
+    def get(self, timeout: float) -> Item | None:
+        """Take the item; None when none came in `timeout` seconds or the slot is closed and empty."""
+        with self._change:
+            if not self._items and not self._closed:
+                self._change.wait(timeout)
+            if not self._items:
+                return None
+            item = self._items.pop()
+            self._change.notify_all()
+            return item
+
+    def close(self) -> None:
+        """Let nothing more in, and nobody wait; what is inside can still be taken."""
+        with self._change:
+            self._closed = True
+            self._change.notify_all()
+
+    def wait_closed(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds for it to be closed, and say whether it is."""
+        with self._change:
+            return self._change.wait_for(lambda: self._closed, max(0.0, timeout))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+        with self._change:
+            return self._closed
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is closed and empty."""
+        with self._change:
+            return self._closed and not self._items
