@@ -57,6 +57,7 @@ FILES = {  # a bundle's, and where the checkout has them
     "cuelens.toml": "deploy/cuelens.toml",
     "install.sh": "deploy/device/install.sh",
 }
+LARGEST_TEXT, LARGEST_MEMBER = 1 << 20, 1 << 28  # bytes of what is read to judge it, and of a wheel
 SIGNER, NAMESPACE = "cuelens", "cuelens-release"
 
 
@@ -256,30 +257,51 @@ def verify(path: Path, signers: bytes | None = None) -> Contents:
     """
     try:
         with tarfile.open(path, "r:") as outer:
-            members = outer.getmembers()
+            members = members_of(outer)
             names = [member.name for member in members]
             if names != ["payload.tar.sig", "payload.tar"]:
                 raise Failure(
-                    89, f"{path}: not a bundle (it has {', '.join(names) or 'nothing'}); build or copy it again"
+                    89, f"{path}: not a bundle (it has {plain(', '.join(names)) or 'nothing'}); build or copy it again"
                 )
             signature, payload = (outer.extractfile(member) for member in members)
-            if not signature or not payload:
-                raise ValueError("its members are no files")
+            if not signature or not payload or members[0].size > LARGEST_TEXT:
+                raise ValueError("its members are no files of theirs")
             with tarfile.open(fileobj=payload, mode="r:") as inner:
+                members_of(inner)
                 signers = signers or read_member(inner, "allowed_signers")
                 signer = check_signature(path, payload, signature.read(), signers)
                 sizes = check_files(path, inner)
                 version, target = (read_member(inner, name).decode().strip() for name in ("VERSION", "TARGET"))
-    except (tarfile.TarError, KeyError, ValueError, EOFError) as error:
-        raise Failure(89, f"{path}: not a whole bundle ({error}); build or copy it again") from error
+    except (tarfile.TarError, KeyError, ValueError, EOFError, OverflowError, RecursionError) as error:
+        raise Failure(89, f"{path}: not a whole bundle ({plain(str(error))}); build or copy it again") from error
     return Contents(version, target, signer, sizes)
 
 
-def read_member(archive: tarfile.TarFile, name: str) -> bytes:
-    """A file of a tar; raises KeyError where it is not there."""
-    file = archive.extractfile(name)
+def plain(name: str) -> str:
+    """A name that somebody else chose, as a terminal may show it."""
+    return f"{name if name.isprintable() else ascii(name):.200}"
+
+
+def members_of(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """A tar's members; raises ValueError for one that is no plain file, or that does not lie behind the one before."""
+    members: list[tarfile.TarInfo] = []
+    while member := archive.next():  # a size below 0 makes tarfile go round for ever
+        if member.size < 0 or (members and member.offset <= members[-1].offset):
+            raise ValueError("a member lies before the one before it")
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):  # a sparse one of a terabyte takes a block
+            raise ValueError(f"{plain(member.name)} is no plain file")
+        members.append(member)
+    return members
+
+
+def read_member(archive: tarfile.TarFile, name: str, most: int = LARGEST_TEXT) -> bytes:
+    """A file of a tar whose members were looked at; raises KeyError where it is not there, ValueError for over `most`."""
+    member = archive.getmember(name)
+    file = archive.extractfile(member)
     if file is None:
         raise KeyError(f"{name} is no file")
+    if member.size > most:
+        raise ValueError(f"{name} has {member.size} bytes, more than {most}")
     return file.read()
 
 
@@ -298,16 +320,14 @@ def check_signature(path: Path, payload: IO[bytes], signature: bytes, signers: b
 def check_files(path: Path, archive: tarfile.TarFile) -> dict[str, int]:
     """Hold a payload's files to SHA256SUMS, which must list them all; returns their sizes."""
     members = archive.getmembers()
-    if odd := [member.name for member in members if not member.isreg()]:
-        raise Failure(89, f"{path}: {odd[0]} is no plain file; build or copy it again")
     lines = (line.split("  ", 1) for line in read_member(archive, "SHA256SUMS").decode().splitlines())
     sums = {name: digest for digest, name in lines}
     names = [member.name for member in members]
     if sorted(names) != sorted((*sums, "SHA256SUMS")):
         raise Failure(89, f"{path}: SHA256SUMS is not the list of its files; build or copy it again")
     for name, digest in sums.items():
-        if hashlib.sha256(read_member(archive, name)).hexdigest() != digest:
-            raise Failure(89, f"{path}: {name} has another sha256 than SHA256SUMS says; build or copy it again")
+        if hashlib.sha256(read_member(archive, name, LARGEST_MEMBER)).hexdigest() != digest:
+            raise Failure(89, f"{path}: {plain(name)} has another sha256 than SHA256SUMS says; build or copy it again")
     return {member.name: member.size for member in members}
 
 

@@ -1,9 +1,10 @@
-"""Files that are old or new, never half: written beside, synced, then renamed."""
+"""Files that are old or new, never half: written beside, synced, then renamed; and read no further than is wanted."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 from edge.errors import CuelensError, DiskFull, SinkFailed, SinkUnwritable
@@ -16,6 +17,19 @@ def sink_error(path: Path, error: OSError) -> CuelensError:
     if error.errno == errno.EPIPE:
         return SinkFailed(f"{path}: {error.strerror}; what read it has ended")
     return SinkUnwritable(f"{path}: {error.strerror}; choose a path that you may write")
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return a file's bytes; raises OSError, also for what is no file (a pipe would be waited for) or has over `most`."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is no plain file", str(path))
+        content = file.read(most + 1) if found.st_size <= most else b""
+        if found.st_size > most or len(content) > most:
+            size = max(found.st_size, len(content))
+            raise OSError(errno.EFBIG, f"has {size} bytes, more than {most}", str(path))
+        return content
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -133,7 +133,7 @@ def installed(status: str) -> frozenset[str]:
     names = set()
     for paragraph in status.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line)
-        if fields.get("Status", "").endswith(" installed"):
+        if fields.get("Status", "").endswith(" installed") and "Package" in fields:
             names.add(fields["Package"])
     return frozenset(names)
 
@@ -147,6 +147,8 @@ class Boot:
             file.seek(partition.start)
             sector, sectors = struct.unpack_from("<HB", file.read(SECTOR), 11)
         self._cluster: int = sector * sectors
+        if not self._cluster:
+            raise Failure(100, f"{image.name} has a boot partition without clusters; download it again")
 
     def _tool(self, tool: str, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         # mtools knows how many sectors a track has to have; no disk of this century has such tracks.

@@ -81,7 +81,7 @@ def test_read_safely_only_what_is_wrong_is_at_its_default_and_each_mistake_is_to
     assert "did you mean 'hold'" in mistakes[2]
 
 
-@pytest.mark.parametrize("content", [b"source = = 1", b"\xff\xfe", b"sinks = [", b"a" * 100_000])
+@pytest.mark.parametrize("content", [b"source = = 1", b"\xff\xfe", b"sinks = [", b"a" * 1000])
 def test_read_safely_a_file_that_is_not_toml_is_the_defaults(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cuelens.toml"
     path.write_bytes(content)
