@@ -43,6 +43,7 @@ from deploy.packages import (
     full_disk,
     last_line,
     locked,
+    plain,
     progress_bar,
     project_version,
     read_wheel,
@@ -57,7 +58,7 @@ FILES = {  # a bundle's, and where the checkout has them
     "cuelens.toml": "deploy/cuelens.toml",
     "install.sh": "deploy/device/install.sh",
 }
-LARGEST_TEXT, LARGEST_MEMBER = 1 << 20, 1 << 28  # bytes of what is read to judge it, and of a wheel
+LARGEST_SIGNATURE, LARGEST_MEMBER = 1 << 16, 1 << 28  # bytes; a member is read whole
 SIGNER, NAMESPACE = "cuelens", "cuelens-release"
 
 
@@ -264,7 +265,7 @@ def verify(path: Path, signers: bytes | None = None) -> Contents:
                     89, f"{path}: not a bundle (it has {plain(', '.join(names)) or 'nothing'}); build or copy it again"
                 )
             signature, payload = (outer.extractfile(member) for member in members)
-            if not signature or not payload or members[0].size > LARGEST_TEXT:
+            if not signature or not payload or members[0].size > LARGEST_SIGNATURE:
                 raise ValueError("its members are no files of theirs")
             with tarfile.open(fileobj=payload, mode="r:") as inner:
                 members_of(inner)
@@ -275,11 +276,6 @@ def verify(path: Path, signers: bytes | None = None) -> Contents:
     except (tarfile.TarError, KeyError, ValueError, EOFError, OverflowError, RecursionError) as error:
         raise Failure(89, f"{path}: not a whole bundle ({plain(str(error))}); build or copy it again") from error
     return Contents(version, target, signer, sizes)
-
-
-def plain(name: str) -> str:
-    """A name that somebody else chose, as a terminal may show it."""
-    return f"{name if name.isprintable() else ascii(name):.200}"
 
 
 def members_of(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
@@ -294,14 +290,14 @@ def members_of(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
     return members
 
 
-def read_member(archive: tarfile.TarFile, name: str, most: int = LARGEST_TEXT) -> bytes:
-    """A file of a tar whose members were looked at; raises KeyError where it is not there, ValueError for over `most`."""
+def read_member(archive: tarfile.TarFile, name: str) -> bytes:
+    """A file of a tar whose members were looked at; raises KeyError where there is none, ValueError where too large."""
     member = archive.getmember(name)
     file = archive.extractfile(member)
     if file is None:
         raise KeyError(f"{name} is no file")
-    if member.size > most:
-        raise ValueError(f"{name} has {member.size} bytes, more than {most}")
+    if member.size > LARGEST_MEMBER:
+        raise ValueError(f"{plain(name)} has {member.size} bytes, more than {LARGEST_MEMBER}")
     return file.read()
 
 
@@ -326,7 +322,7 @@ def check_files(path: Path, archive: tarfile.TarFile) -> dict[str, int]:
     if sorted(names) != sorted((*sums, "SHA256SUMS")):
         raise Failure(89, f"{path}: SHA256SUMS is not the list of its files; build or copy it again")
     for name, digest in sums.items():
-        if hashlib.sha256(read_member(archive, name, LARGEST_MEMBER)).hexdigest() != digest:
+        if hashlib.sha256(read_member(archive, name)).hexdigest() != digest:
             raise Failure(89, f"{path}: {plain(name)} has another sha256 than SHA256SUMS says; build or copy it again")
     return {member.name: member.size for member in members}
 

@@ -367,7 +367,7 @@ def check(settings_type: type, name: str, value: object) -> str | None:
         low, high = rule["range"]
         return f"valid are {low} to {high}"
     if "choices" in rule and value not in rule["choices"]:
-        return f"valid are {', '.join(rule['choices'])}"
+        return f"valid are {', '.join(map(str, rule['choices']))}"
     return None
 
 

@@ -20,7 +20,7 @@ def sink_error(path: Path, error: OSError) -> CuelensError:
 
 
 def read_file(path: Path, most: int) -> bytes:
-    """Return a file's bytes; raises OSError, also for what is no file (a pipe would be waited for) or has over `most`."""
+    """Return a file's bytes; raises OSError, also for what is no file (a pipe may never end) or has over `most`."""
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):

@@ -225,14 +225,14 @@ def load_picture(path: Path) -> Gray:
     gray = decode(np.frombuffer(content, np.uint8)) if is_whole(content) else None
     if gray is None:
         raise SourceUnreadable(
-            f"{path}: a damaged picture, or one of more than {MOST_PIXELS / 1e6:.0f} million pixels; copy it again or take "
-            "it out of the folder"
+            f"{path}: a damaged picture, or one of more than {MOST_PIXELS / 1e6:.0f} million pixels; copy it again or "
+            "take it out of the folder"
         )
     return gray
 
 
 def decode(content: Gray) -> Gray | None:
-    """Decode a picture's bytes, uint8 (n,) or (1, n), to luma, uint8 (height, width); None where that is not possible."""
+    """Decode a picture's bytes, uint8 (n,) or (1, n), to luma, uint8 (height, width); None where it is none."""
     try:
         gray = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
     except cv2.error:  # how OpenCV takes a picture that says it is too large

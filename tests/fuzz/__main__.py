@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz MINUTES [TARGET ...]`: every target for that long, guided by coverage where atheris is installed.
+"""`python -m tests.fuzz MINUTES [TARGET ...]`: every target for that long, by coverage where atheris is installed.
 
 Each runs in a process of its own, so that a library that dies, hangs or fills the memory is a finding too. What was
 found is in .cache/fuzz/TARGET, as `crash-*`, `timeout-*` or `oom-*`; give such a file as TARGET=FILE to see it again.
@@ -41,9 +41,9 @@ def guided(name: str, seconds: int) -> None:
     (kept / "words").write_text("".join(f'"{word}"\n' for word in quoted))
     atheris.Setup(
         [
-            name, f"-max_total_time={seconds}", f"-dict={kept / 'words'}", f"-artifact_prefix={kept}/", "-max_len=65536",
-            f"-timeout={MOST_SECONDS}", f"-rss_limit_mb={MOST_MB}", "-print_final_stats=1", "-verbosity=0",
-            str(kept / "corpus"),
+            name, f"-max_total_time={seconds}", f"-dict={kept / 'words'}", f"-artifact_prefix={kept}/",
+            "-max_len=65536", f"-timeout={MOST_SECONDS}", f"-rss_limit_mb={MOST_MB}", "-print_final_stats=1",
+            "-verbosity=0", str(kept / "corpus"),
         ],
         lambda data: one(target, data, folder),
     )  # fmt: skip

@@ -164,10 +164,11 @@ def _log(data: bytes, folder: Path) -> None:
 
 
 def _log_seeds() -> list[bytes]:
+    from dataclasses import asdict
+
     from edge.config import CueSettings
     from edge.sinks.log import log_record
     from edge.types import Cue, Face, Frame, Reading, Update
-    from dataclasses import asdict
 
     labels = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
     lines = []
