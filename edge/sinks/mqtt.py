@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from edge.config import MqttSettings
@@ -54,6 +53,8 @@ class MqttSink:
         """
         try:
             from paho.mqtt.enums import CallbackAPIVersion
+
+            publisher = _publisher()
         except ImportError as error:
             raise RuntimeMissing("mqtt sink: paho-mqtt is not installed; ./deploy.sh sinks adds it") from error
         settings = control.settings.mqtt
@@ -68,7 +69,7 @@ class MqttSink:
         self._failure: str | None = None  # written by the network thread, once
         self._said: tuple[object, ...] | None = None
         self._sending: tuple[MQTTMessageInfo, float] | None = None
-        client = _publisher()(CallbackAPIVersion.VERSION2, CLIENT_ID, reconnect_on_failure=False)
+        client = publisher(CallbackAPIVersion.VERSION2, CLIENT_ID, reconnect_on_failure=False)
         self._client: Client | None = client
         client.connect_timeout = ANSWER
         client.on_connect = self._on_connect
@@ -175,7 +176,6 @@ class MqttSink:
         leaving.join(max(0.1, end - time.monotonic()))
 
 
-@cache
 def _publisher() -> type[Client]:
     """Return paho's client, as one that leaves a broker with a packet of over LARGEST_ANSWER: it would hold 256 MB."""
     from paho.mqtt.client import Client
