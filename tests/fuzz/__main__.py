@@ -41,7 +41,8 @@ def guided(name: str, seconds: int) -> None:
     (kept / "words").write_text("".join(f'"{word}"\n' for word in quoted))
     atheris.Setup(
         [
-            name, f"-max_total_time={seconds}", f"-dict={kept / 'words'}", f"-artifact_prefix={kept}/",
+            name, *([f"-dict={kept / 'words'}"] if target.words else []),
+            f"-max_total_time={seconds}", f"-artifact_prefix={kept}/",
             "-max_len=65536", f"-timeout={MOST_SECONDS}", f"-rss_limit_mb={MOST_MB}", "-print_final_stats=1",
             "-verbosity=0", str(kept / "corpus"),
         ],
