@@ -84,6 +84,22 @@ def test_an_error_is_one_plain_line_whatever_it_quotes() -> None:
     assert long.endswith("; copy it again")
 
 
+def test_a_device_does_not_unpack_a_signature_of_a_terabyte(tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "bundle.tar").write_bytes(_tars()[1])
+    (tmp_path / "signers").write_text("cuelens ssh-ed25519 AAAA\n")
+    words = ["bash", repository / "deploy/device/install.sh", "install", "--signers", tmp_path / "signers"]
+    done = subprocess.run(
+        [*words, tmp_path / "bundle.tar"],
+        env={**os.environ, "CUELENS_ROOT": str(tmp_path / "root")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 97, done.stderr
+    assert "its files are larger than it is" in done.stderr
+
+
 def png(width: int, height: int) -> bytes:
     """A PNG of white that takes a thousandth of its pixels."""
 
