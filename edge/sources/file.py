@@ -122,14 +122,7 @@ class FileSource:
             raise SourceUnreadable(
                 f"{path}: {kind} (begins {bytes(head[:8])!r}); give a video such as .mp4 or .mkv, or a picture"
             )
-        width, height = (self._capture.get(name) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        if width * height > MOST_PIXELS:
-            self._capture.close()
-            raise SourceUnreadable(
-                f"{path}: frames of {width:.0f}x{height:.0f}; valid are up to {MOST_PIXELS / 1e6:.0f} million pixels"
-            )
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.announced = int(count) if 0 < count < 1e8 else None
+        self._read_header(self._capture)
 
     def _open_stream(self, url: str) -> None:
         wait = int(NETWORK_DEADLINE * 1000)
@@ -139,10 +132,20 @@ class FileSource:
             raise SourceUnreadable(
                 f"{url}: no video stream opens there within {NETWORK_DEADLINE:g} s; check the address and the network"
             )
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.announced = int(count) if 0 < count < 1e8 else None
+        self._read_header(self._capture)
         self._endless = self.announced is None
         self.live = self.live or self._endless
+
+    def _read_header(self, capture: Capture) -> None:
+        width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if width * height > MOST_PIXELS:
+            capture.close()
+            raise SourceUnreadable(
+                f"{self._name}: frames of {width:.0f}x{height:.0f}; "
+                f"valid are up to {MOST_PIXELS / 1e6:.0f} million pixels"
+            )
+        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.announced = int(count) if 0 < count < 1e8 else None
 
     def frames(self) -> Iterator[Frame]:
         """Yield every frame once, in order.

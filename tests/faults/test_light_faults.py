@@ -18,6 +18,8 @@ from edge.model import ExpressionModel
 from edge.types import Capabilities, Frame, Update
 from tests.faults.test_light_run import SETTINGS, Run
 
+pytestmark = pytest.mark.slow  # all of it together
+
 # A camera that is none and misbehaves after its twentieth frame; it notes each read before it answers one.
 SCRIPT = """
 import os, sys, threading, time

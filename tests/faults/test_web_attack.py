@@ -25,6 +25,8 @@ from tests.unit.test_sink_web import NOBODY, TOKEN, Page, next_news, serve, upda
 
 __all__ = ["serve"]  # a fixture
 
+pytestmark = pytest.mark.slow  # all of it together
+
 # 200 connections at once, each doing one of the things that hurt, and coming again when it is cut off.
 ATTACK = """
 import selectors, socket, sys, time

@@ -170,6 +170,7 @@ def run_watched(sinks: list[tuple[str, Sink]], control: Control) -> tuple[set[st
     return Watched.seen_by, source.most_held
 
 
+@pytest.mark.slow
 def test_in_a_run_with_every_sink_only_video_looks_into_a_frame(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +196,7 @@ def test_in_a_run_with_every_sink_only_video_looks_into_a_frame(
     assert run_watched([(video, open_sink(video, control))], control)[0] == {"edge.loop", "edge.sinks.video"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "take",
     [
@@ -220,6 +222,7 @@ def test_a_sink_that_looks_into_a_frame_is_found_however_it_does(take: Any) -> N
     assert seen - ALLOWED_IN_A_RUN
 
 
+@pytest.mark.slow
 def test_a_sink_that_keeps_frames_is_found() -> None:
     kept = []
 

@@ -21,7 +21,10 @@ from edge.sources.demo import DemoSource
 from edge.sources.file import FileSource
 
 STRACE = shutil.which("strace")
-pytestmark = pytest.mark.skipif(STRACE is None, reason="needs strace: apt install strace")
+pytestmark = [
+    pytest.mark.slow,  # all of it together
+    pytest.mark.skipif(STRACE is None, reason="needs strace: apt install strace"),
+]
 
 OPENS = ("open", "openat", "openat2", "creat", "memfd_create")
 CHANGES = ("mkdir", "mkdirat", "mknod", "mknodat", "rename", "renameat", "renameat2", "link", "linkat", "symlink")

@@ -29,6 +29,8 @@ from tests.unit.test_sink_mqtt import (
 
 __all__ = ["peer"]  # a fixture
 
+pytestmark = pytest.mark.slow  # all of it together
+
 HOSTILE = {
     "an answer of the wrong length": b"\x20\x01\x00",
     "an empty answer": b"\x20\x00",
