@@ -413,8 +413,9 @@ def _tars() -> tuple[bytes, ...]:
     block[148:156] = b"%06o\0 " % tarfile.calc_chksums(bytes(block))[0]
     negative = io.BytesIO()
     with tarfile.open(fileobj=negative, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        entry = tarfile.TarInfo("payload.tar.sig")
-        entry.pax_headers = {"size": "-1024"}
+        archive.addfile(tarfile.TarInfo("payload.tar.sig"))
+        entry = tarfile.TarInfo("payload.tar")
+        entry.pax_headers = {"size": "-1536"}  # it ends where it begins
         archive.addfile(entry)
     return outer.getvalue(), bytes(block) + outer.getvalue()[1024:], negative.getvalue()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -63,6 +64,11 @@ def test_an_undocumented_error_and_a_line_that_a_terminal_obeys_are_findings(tmp
     ):
         with pytest.raises((type(error), AssertionError)):
             one(raising(error), b"", tmp_path)
+
+
+def test_the_table_of_the_long_run_has_every_target(repository: Path) -> None:
+    table = (repository / "tests" / "fuzz" / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(TARGETS)
 
 
 def test_the_long_run_tells_what_it_did(repository: Path) -> None:
