@@ -11,13 +11,11 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import socket
 import struct
 import subprocess
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -365,8 +363,6 @@ def _web(data: bytes, _: Path) -> None:
     for app in (asked.app, asked.open):
         status = asked.ask(app, method.decode("latin-1").upper(), path.decode("utf-8", "replace"), headers, body)
         assert 200 <= status < 500, status
-    if status == 200 and path == b"/login" and app is asked.app:
-        raise AssertionError("unreachable")
 
 
 def _web_seeds() -> list[bytes]:
@@ -525,7 +521,4 @@ TARGETS = {
 
 def one(target: Target, data: bytes, folder: Path) -> None:
     """Run one input, in `folder`."""
-    begun = time.monotonic()
     target.run(data, folder)
-    spent = time.monotonic() - begun
-    assert spent < float(os.environ.get("CUELENS_FUZZ_SECONDS", "inf")), f"{spent:.1f} s for {len(data)} bytes"

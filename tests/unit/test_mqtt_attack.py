@@ -5,15 +5,20 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 import pytest
 
 pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed; ./deploy.sh sinks adds it")
 
 from edge.errors import SinkFailed
+from edge.loop import run
+from edge.model import ExpressionModel
 from edge.sinks import mqtt
 from edge.sinks.mqtt import MqttSink
+from edge.sources.demo import DemoSource
+from edge.types import Frame
 from tests.unit.test_sink_mqtt import (
     ACCEPTED,
     SMILE,
@@ -77,6 +82,34 @@ def test_a_hostile_broker_is_left_in_a_line_or_borne(
     assert largest < 4096
     broker.go_on.set()
     sink.close()
+    wait_until(lambda: threads() == [])
+
+
+def test_a_loop_beside_a_hostile_broker_misses_no_frame(peer: MakePeer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mqtt, "ANSWER", 0.4)
+
+    def script(broker: Peer, connection: socket.socket) -> None:
+        broker.read(connection)
+        connection.sendall(HOSTILE["a quarter of a gigabyte announced"])
+
+    settings = control(peer(script).port)
+    lines: list[str] = []
+
+    class Frames(DemoSource):
+        def frames(self) -> Iterator[Frame]:
+            return islice(super().frames(), 60)
+
+    outcome = run(
+        settings,
+        Frames("1"),
+        ExpressionModel(),
+        [("mqtt", MqttSink("", settings))],
+        threading.Event(),
+        say=lines.append,
+        reopen=lambda _: MqttSink("", settings),
+    )
+    assert outcome.health.frames == 60
+    assert any("mqtt sink" in line for line in lines), lines
     wait_until(lambda: threads() == [])
 
 
