@@ -405,6 +405,8 @@ def _build(
         line = lines.get((f"{section}.{key}".lstrip("."), ""), lines.get((section, key), 1))
         full = f"{path}:{line}: {section}.{key}".replace(": .", ": ")
         kind = hints.get(key)
+        if kind is None and mistakes is not None and len(mistakes) > MOST_MISTAKES:
+            continue  # what was meant costs a look at every name there is
         try:
             if isinstance(kind, type) and is_dataclass(kind):
                 if not isinstance(value, dict):
@@ -415,9 +417,7 @@ def _build(
         except SettingsInvalid as error:
             if mistakes is None:
                 raise
-            if len(mistakes) == MOST_MISTAKES:
-                raise SettingsInvalid(f"{path}: over {MOST_MISTAKES} mistakes, so none of it is taken") from error
-            mistakes.append(str(error))
+            mistakes.append(str(error) if len(mistakes) < MOST_MISTAKES else f"{path}: and more mistakes than these")
     if settings_type is CueSettings:
         return with_settings(with_sensitivity(CueSettings(), values.get("sensitivity", "normal")), values)
     return settings_type(**values)
