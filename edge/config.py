@@ -417,7 +417,9 @@ def _build(
         except SettingsInvalid as error:
             if mistakes is None:
                 raise
-            mistakes.append(str(error) if len(mistakes) < MOST_MISTAKES else f"{path}: and more mistakes than these")
+            if len(mistakes) <= MOST_MISTAKES:
+                more = f"{path}: and more mistakes than these"
+                mistakes.append(str(error) if len(mistakes) < MOST_MISTAKES else more)
     if settings_type is CueSettings:
         return with_settings(with_sensitivity(CueSettings(), values.get("sensitivity", "normal")), values)
     return settings_type(**values)

@@ -25,11 +25,9 @@ def read_file(path: Path, most: int) -> bytes:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is no plain file", str(path))
-        content = file.read(most + 1) if found.st_size <= most else b""
-        if found.st_size > most or len(content) > most:
-            size = max(found.st_size, len(content))
-            raise OSError(errno.EFBIG, f"has {size} bytes, more than {most}", str(path))
-        return content
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"has {found.st_size} bytes, more than {most}", str(path))
+        return file.read(found.st_size)
 
 
 def replace_file(path: Path, content: bytes) -> None:
