@@ -43,6 +43,7 @@ from deploy.packages import (
     full_disk,
     last_line,
     locked,
+    plain,
     progress_bar,
     project_version,
     read_wheel,
@@ -58,6 +59,7 @@ FILES = {  # a bundle's, and where the checkout has them
     "cuelens.toml": "deploy/cuelens.toml",
     "install.sh": "deploy/device/install.sh",
 }
+LARGEST_SIGNATURE, LARGEST_MEMBER = 1 << 16, 1 << 28  # bytes; a member is read whole
 SIGNER, NAMESPACE = "cuelens", "cuelens-release"
 
 
@@ -257,30 +259,46 @@ def verify(path: Path, signers: bytes | None = None) -> Contents:
     """
     try:
         with tarfile.open(path, "r:") as outer:
-            members = outer.getmembers()
+            members = members_of(outer)
             names = [member.name for member in members]
             if names != ["payload.tar.sig", "payload.tar"]:
                 raise Failure(
-                    89, f"{path}: not a bundle (it has {', '.join(names) or 'nothing'}); build or copy it again"
+                    89, f"{path}: not a bundle (it has {plain(', '.join(names)) or 'nothing'}); build or copy it again"
                 )
             signature, payload = (outer.extractfile(member) for member in members)
-            if not signature or not payload:
-                raise ValueError("its members are no files")
+            if not signature or not payload or members[0].size > LARGEST_SIGNATURE:
+                raise ValueError("its members are no files of theirs")
             with tarfile.open(fileobj=payload, mode="r:") as inner:
+                members_of(inner)
                 signers = signers or read_member(inner, "allowed_signers")
                 signer = check_signature(path, payload, signature.read(), signers)
                 sizes = check_files(path, inner)
                 version, target = (read_member(inner, name).decode().strip() for name in ("VERSION", "TARGET"))
-    except (tarfile.TarError, KeyError, ValueError, EOFError) as error:
-        raise Failure(89, f"{path}: not a whole bundle ({error}); build or copy it again") from error
+    except (tarfile.TarError, KeyError, ValueError, EOFError, OverflowError, RecursionError) as error:
+        raise Failure(89, f"{path}: not a whole bundle ({plain(str(error))}); build or copy it again") from error
     return Contents(version, target, signer, sizes)
 
 
+def members_of(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """A tar's members; raises ValueError for one that is no plain file, or that does not lie behind the one before."""
+    members: list[tarfile.TarInfo] = []
+    while member := archive.next():  # a size below 0 makes tarfile go round for ever
+        if member.size < 0 or (members and member.offset <= members[-1].offset):
+            raise ValueError("a member lies before the one before it")
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):  # a sparse one of a terabyte takes a block
+            raise ValueError(f"{plain(member.name)} is no plain file")
+        members.append(member)
+    return members
+
+
 def read_member(archive: tarfile.TarFile, name: str) -> bytes:
-    """A file of a tar; raises KeyError where it is not there."""
-    file = archive.extractfile(name)
+    """A file of a tar whose members were looked at; raises KeyError where there is none, ValueError where too large."""
+    member = archive.getmember(name)
+    file = archive.extractfile(member)
     if file is None:
         raise KeyError(f"{name} is no file")
+    if member.size > LARGEST_MEMBER:
+        raise ValueError(f"{plain(name)} has {member.size} bytes, more than {LARGEST_MEMBER}")
     return file.read()
 
 
@@ -299,8 +317,6 @@ def check_signature(path: Path, payload: IO[bytes], signature: bytes, signers: b
 def check_files(path: Path, archive: tarfile.TarFile) -> dict[str, int]:
     """Hold a payload's files to SHA256SUMS, which must list them all; returns their sizes."""
     members = archive.getmembers()
-    if odd := [member.name for member in members if not member.isreg()]:
-        raise Failure(89, f"{path}: {odd[0]} is no plain file; build or copy it again")
     lines = (line.split("  ", 1) for line in read_member(archive, "SHA256SUMS").decode().splitlines())
     sums = {name: digest for digest, name in lines}
     names = [member.name for member in members]
@@ -308,7 +324,7 @@ def check_files(path: Path, archive: tarfile.TarFile) -> dict[str, int]:
         raise Failure(89, f"{path}: SHA256SUMS is not the list of its files; build or copy it again")
     for name, digest in sums.items():
         if hashlib.sha256(read_member(archive, name)).hexdigest() != digest:
-            raise Failure(89, f"{path}: {name} has another sha256 than SHA256SUMS says; build or copy it again")
+            raise Failure(89, f"{path}: {plain(name)} has another sha256 than SHA256SUMS says; build or copy it again")
     return {member.name: member.size for member in members}
 
 

@@ -46,6 +46,11 @@ class Failure(Exception):
         self.exit_code = exit_code
 
 
+def plain(name: str) -> str:
+    """A name that somebody else chose, as a terminal may show it."""
+    return f"{name if name.isprintable() else ascii(name):.200}"
+
+
 class Target(NamedTuple):
     """What a bundle is for: a Debian or Raspberry Pi OS and a machine; Python and glibc (2.N) come with the first."""
 

@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from edge.errors import SettingsInvalid
+from edge.files import read_file
 
 T = TypeVar("T")
+
+LARGEST_FILE = 65_536  # bytes: ten times what deploy/cuelens.toml has, with all its comments
+LONGEST_LINE = 1000  # characters: tomllib takes seconds for a key of ten thousand parts
+MOST_MISTAKES = 20  # that are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,13 +361,20 @@ def read_settings(path: Path, settings_type: type[T], mistakes: list[str] | None
     import tomllib
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_file(path, LARGEST_FILE).decode()
+        for number, line in enumerate(text.splitlines(), 1):
+            if len(line) > LONGEST_LINE:
+                raise SettingsInvalid(f"{path}:{number}: {len(line)} characters; a line may have {LONGEST_LINE}")
         table = tomllib.loads(text)
+    except SettingsInvalid:
+        raise
     except OSError as error:
         raise SettingsInvalid(f"{path}: {error.strerror}; give a settings file that can be read") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise SettingsInvalid(f"{path}: brackets in too many brackets; settings are tables of plain values") from error
+    except ValueError as error:  # also of an integer with thousands of digits
         raise SettingsInvalid(f"{path}: not TOML: {error}") from error
-    settings: T = _build(settings_type, table, path, text, "", mistakes)
+    settings: T = _build(settings_type, table, path, _lines(text), "", mistakes)
     return settings
 
 
@@ -373,7 +385,7 @@ def check(settings_type: type, name: str, value: object) -> str | None:
         low, high = rule["range"]
         return f"valid are {low} to {high}"
     if "choices" in rule and value not in rule["choices"]:
-        return f"valid are {', '.join(rule['choices'])}"
+        return f"valid are {', '.join(map(str, rule['choices']))}"
     return None
 
 
@@ -388,34 +400,44 @@ def check_setting(settings_type: type, key: str, value: object, full: str) -> An
 
         near = difflib.get_close_matches(key, hints, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(sorted(hints))}"
-        where, _, name = full.rpartition(" ")
-        raise SettingsInvalid(f"{where} unknown setting {name!r}; {hint}".lstrip())
+        where, _, table = full.removesuffix(key).rpartition(" ")
+        raise SettingsInvalid(f"{where} unknown setting {_seen(table + key)}; {hint}".lstrip())
     converted = _convert(hints[key], value, full)
     complaint = check(settings_type, key, converted)
     if complaint:
-        raise SettingsInvalid(f"{full} is {value!r}; {complaint}")
+        raise SettingsInvalid(f"{full} is {_seen(value)}; {complaint}")
     return converted
 
 
 def _build(
-    settings_type: type[Any], table: dict[str, Any], path: Path, text: str, section: str, mistakes: list[str] | None
+    settings_type: type[Any],
+    table: dict[str, Any],
+    path: Path,
+    lines: dict[tuple[str, str], int],
+    section: str,
+    mistakes: list[str] | None,
 ) -> Any:
     hints = get_type_hints(settings_type)
     values: dict[str, Any] = {}
     for key, value in table.items():
-        full = f"{path}:{_line_of(text, section, key)}: {section}.{key}".replace(": .", ": ")
+        line = lines.get((f"{section}.{key}".lstrip("."), ""), lines.get((section, key), 1))
+        full = f"{path}:{line}: {section}.{key}".replace(": .", ": ")
         kind = hints.get(key)
+        if kind is None and mistakes is not None and len(mistakes) > MOST_MISTAKES:
+            continue  # what was meant costs a look at every name there is
         try:
             if isinstance(kind, type) and is_dataclass(kind):
                 if not isinstance(value, dict):
-                    raise SettingsInvalid(f"{full} is {value!r}; it must be a table: [{key}]")
-                values[key] = _build(kind, value, path, text, f"{section}.{key}".lstrip("."), mistakes)
+                    raise SettingsInvalid(f"{full} is {_seen(value)}; it must be a table: [{key}]")
+                values[key] = _build(kind, value, path, lines, f"{section}.{key}".lstrip("."), mistakes)
             else:
                 values[key] = check_setting(settings_type, key, value, full)
         except SettingsInvalid as error:
             if mistakes is None:
                 raise
-            mistakes.append(str(error))
+            if len(mistakes) <= MOST_MISTAKES:
+                more = f"{path}: and more mistakes than these"
+                mistakes.append(str(error) if len(mistakes) < MOST_MISTAKES else more)
     if settings_type is CueSettings:
         return with_settings(with_sensitivity(CueSettings(), values.get("sensitivity", "normal")), values)
     return settings_type(**values)
@@ -423,23 +445,36 @@ def _build(
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
     if kind is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise SettingsInvalid(f"{where} is {_seen(value)}; it must be a number of 300 digits or less") from error
     if kind == tuple[str, ...]:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
-        raise SettingsInvalid(f"{where} is {value!r}; it must be a list of strings")
+        raise SettingsInvalid(f"{where} is {_seen(value)}; it must be a list of strings")
     if type(value) is not kind:
-        raise SettingsInvalid(f"{where} is {value!r}; it must be of type {kind.__name__}")
+        raise SettingsInvalid(f"{where} is {_seen(value)}; it must be of type {kind.__name__}")
     return value
 
 
-def _line_of(text: str, section: str, key: str) -> int:
-    current = ""
+def _seen(value: object) -> str:
+    """Say a value in a few words: a file may hold one of any length, depth or alphabet."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, tables in tables
+        return f"a large {type(value).__name__}"
+    return text if len(text) <= 100 else f"{text[:100]}…"
+
+
+def _lines(text: str) -> dict[tuple[str, str], int]:
+    """Return the line of each section, under (section, ""), and of each key, under (section, key)."""
+    found: dict[tuple[str, str], int] = {}
+    section = ""
     for number, line in enumerate(text.splitlines(), 1):
         if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-            current = header[1].strip()
-            if current == (f"{section}.{key}" if section else key):
-                return number
-        elif current == section and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[=.]", line):
-            return number
-    return 1
+            section = header[1].strip()
+            found.setdefault((section, ""), number)
+        elif key := re.match(r"\s*[\"']?([^\"'=.\s]+)[\"']?\s*[=.]", line):
+            found.setdefault((section, key[1]), number)
+    return found

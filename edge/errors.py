@@ -7,11 +7,20 @@ environment and its pins, 80s what is wrong with a conversion where that could b
 
 from __future__ import annotations
 
+LONGEST = 1000  # characters of a line
+
 
 class CuelensError(Exception):
-    """A failure with one line for the user."""
+    """A failure with one line for the user, whatever the file, name or answer that it quotes has in it."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the line: what a terminal would obey is spelt out, what is long is cut in its middle."""
+        line = super().__str__()
+        if not line.isprintable():
+            line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+        return line if len(line) <= LONGEST else f"{line[: LONGEST - 301]}…{line[-300:]}"
 
 
 class SourceMissing(CuelensError, FileNotFoundError):

@@ -1,10 +1,11 @@
-"""Files that are old or new, never half: written beside, synced, then renamed."""
+"""Files that are old or new, never half: written beside, synced, then renamed; and read no further than is wanted."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import stat
 from pathlib import Path
 
 from edge.errors import CuelensError, DiskFull, SinkFailed, SinkUnwritable
@@ -17,6 +18,17 @@ def sink_error(path: Path, error: OSError) -> CuelensError:
     if error.errno == errno.EPIPE:
         return SinkFailed(f"{path}: {error.strerror}; what read it has ended")
     return SinkUnwritable(f"{path}: {error.strerror}; choose a path that you may write")
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """Return a file's bytes; raises OSError, also for what is no file (a pipe may never end) or has over `most`."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is no plain file", str(path))
+        if found.st_size > most:
+            raise OSError(errno.EFBIG, f"has {found.st_size} bytes, more than {most}", str(path))
+        return file.read(found.st_size)
 
 
 def replace_file(path: Path, content: bytes) -> None:

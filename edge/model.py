@@ -30,6 +30,7 @@ from edge.errors import (
     ModelUnreadable,
     RuntimeMissing,
 )
+from edge.files import read_file
 from edge.preprocessing import Preprocessing
 from edge.quiet import quiet
 from edge.types import Gray
@@ -43,6 +44,7 @@ _RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert"
 _PACKAGED = Path(__file__).parent / "model"
 _CHECKOUT = Path(__file__).parent.parent / "models"
 CONTRACT_FORMAT = 3  # 3: the output says what it gives, the file carries labels and pre-processing too
+LARGEST_MODEL, LARGEST_CONTRACT = 1 << 27, 1 << 20  # bytes of their files
 _MOST_CARRIED = 64 * 1024  # bytes of labels.txt, and of preprocessing.json
 _MOST_ZIP = 256 * 1024  # bytes at a file's end among which its zip is looked for
 
@@ -126,7 +128,7 @@ def open_first(kind: Callable[[Path], Model], paths: Sequence[Path], refused: Ca
 def read_contract(path: Path) -> Contract:
     """Read a model's contract; raises ModelMissing or ContractUnreadable."""
     try:
-        table = json.loads(path.read_bytes())
+        table = json.loads(read_file(path, LARGEST_CONTRACT))
     except FileNotFoundError as error:
         raise ModelMissing(f"{path}: no such file; a model's contract, by cuelens-convert, lies beside it") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -186,7 +188,7 @@ def read_tensor(details: dict[str, Any]) -> Tensor:
 def read_model(path: Path) -> bytes:
     """Read a .tflite file, whole or not; raises ModelMissing or ModelUnreadable."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, LARGEST_MODEL)
     except FileNotFoundError as error:
         raise ModelMissing(f"{path}: no such file; give the path of a .tflite model") from error
     except OSError as error:

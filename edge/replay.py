@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from edge.config import CueSettings, check_setting
 from edge.cue import CuePolicy
 from edge.errors import SourceEmpty, SourceMissing, SourceUnreadable
 from edge.sinks.log import cue_record
-from edge.types import Cue, Face, Quality, Reading
+from edge.types import Cue, Face, Quality, Reading, State
 
+LATEST = 1e9  # seconds of a capture clock: thirty years after the boot
 LONGEST_LINE = 1_000_000  # bytes: a line of the log has some hundred for each face
 
 
@@ -78,7 +79,12 @@ def replay(path: Path, settings: CueSettings | None = None) -> Iterator[Decision
             if policy is None:
                 raise KeyError("run")
             t = float(record["t"])
-            logged = Cue(record["state"], record["expression"], 0.0, 0.0, record["reason"]).shown
+            if not 0 <= t < LATEST:
+                raise ValueError(f"t is {t}; valid are 0 to {LATEST:g} s")
+            state, expression = record["state"], record["expression"]
+            if state not in get_args(State) or not isinstance(expression, str | None):
+                raise ValueError(f"state is {state!r}, expression {expression!r}")
+            logged = Cue(state, expression, 0.0, 0.0, record["reason"]).shown
             cue, words = _decide(policy, labels, record, t)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else str(error)

@@ -199,7 +199,7 @@ def ask(path: Path) -> dict[str, Any]:
         ) from error
     try:
         told = json.loads(answer)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotRunning(
             f"{path}: {len(answer)} bytes that are no status; restart: systemctl restart cuelens"
         ) from error
@@ -209,7 +209,19 @@ def ask(path: Path) -> dict[str, Any]:
 
 
 def describe_status(told: Mapping[str, Any]) -> str:
-    """Say a status in lines for a person; a key that another version does not tell is left out."""
+    """Say a status in lines for a person; a key that another version does not tell is left out.
+
+    Raises NotRunning where it is not what any version tells.
+    """
+    try:
+        return _describe(told)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise NotRunning(
+            "what answers there is no Cuelens, or of another time; see what it says with --json"
+        ) from error
+
+
+def _describe(told: Mapping[str, Any]) -> str:
     rows: list[tuple[str, str]] = []
 
     def row(name: str, text: str, *keys: str) -> None:

@@ -108,7 +108,7 @@ def _blocks(span: Sequence[Decision], labels: Sequence[str], top: float, x: Call
         fill, ink = ("#000", "#999") if label in DARK else (_colour(label), "#000")
         parts.append(
             f'<rect x="{left:.1f}" y="{top}" width="{max(right - left, 0.5):.1f}" height="{BAND}" fill="{fill}" '
-            f'stroke="#555" stroke-width="0.5"><title>{label} {span[begin].t - span[0].t:.2f} s</title></rect>'
+            f'stroke="#555" stroke-width="0.5"><title>{escape(label)} {span[begin].t - span[0].t:.2f} s</title></rect>'
         )
         word = label.replace("_", " ")
         if right - left > LETTER * len(word) + 4:
@@ -119,7 +119,7 @@ def _blocks(span: Sequence[Decision], labels: Sequence[str], top: float, x: Call
 
 
 def _ticks(first: float, last: float, height: float, scale: float) -> list[str]:
-    step = next((step for step in STEPS if step * scale >= 60), STEPS[-1])
+    step = next((step for step in STEPS if step * scale >= 60), max(STEPS[-1], last - first))
     parts = []
     for number in range(math.ceil(first / step), math.floor(last / step) + 1):
         at = LEFT + (number * step - first) * scale

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from edge.errors import ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable
+from edge.files import read_file
 from edge.model import (
+    LARGEST_CONTRACT,
     Tensor,
     check_content,
     check_tensor,
@@ -54,7 +56,7 @@ class Look:
 def read_contract(path: Path) -> Contract:
     """Read a verifier's contract; raises ModelMissing or ContractUnreadable."""
     try:
-        table = json.loads(path.read_bytes())
+        table = json.loads(read_file(path, LARGEST_CONTRACT))
         if table["format"] != CONTRACT_FORMAT:
             raise ContractUnreadable(f"{path}: format {table['format']!r}; this version reads {CONTRACT_FORMAT}")
         turn_deg, right, down, log_size = (float(unit) for unit in table["units"])

@@ -356,6 +356,9 @@ check_signature() {
     tar --list --file "$bundle" >"$work/names" 2>"$work/words" || die 97 "$bundle: not whole ($(head -n 1 "$work/words")); copy it again"
     [ "$(cat -- "$work/names")" = $'payload.tar.sig\npayload.tar' ] ||
         die 97 "$bundle: no signed bundle (in it: $(tr '\n' ' ' <"$work/names")); give one that ./deploy.sh bundle made"
+    # A sparse file of a terabyte takes a block of a tar.
+    tar --list --verbose --file "$bundle" | awk -v most="$(stat --format=%s -- "$bundle")" '!/^-/ || $3 + 0 > most { odd = 1 } END { exit odd }' ||
+        die 97 "$bundle: its files are larger than it is, or none; copy it again"
     tar --extract --to-stdout --file "$bundle" payload.tar.sig >"$signature"
     payload 2>/dev/null | ssh-keygen -Y verify -f "$key" -I cuelens -n cuelens-release -s "$signature" >"$work/verdict" 2>&1 && return
     ! payload 2>/dev/null | ssh-keygen -Y check-novalidate -n cuelens-release -s "$signature" >/dev/null 2>&1 ||

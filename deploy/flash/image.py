@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from deploy.packages import Failure
+from deploy.packages import Failure, plain
 
 SECTOR = 512  # bytes
 FAT32, LINUX, GPT = 0x0C, 0x83, 0xEE  # types of partitions
@@ -98,16 +98,16 @@ def identify(root: Root) -> System:
     """Say which system this is; raises Failure where it is not served, or its first boot would lack something."""
     lines = (line.partition("=") for line in root.text("/usr/lib/os-release").splitlines())
     release = {key: value.strip('"') for key, _, value in lines}
-    issue = root.text("/etc/rpi-issue").partition("\n")[0]
+    issue = plain(root.text("/etc/rpi-issue").partition("\n")[0])
     if release.get("ID") not in ("debian", "raspbian") or not issue.startswith("Raspberry Pi"):
         name = release.get("PRETTY_NAME", "a system that does not say its name")
-        raise Failure(103, f"the image holds {name}, not Raspberry Pi OS; take Raspberry Pi OS Lite (64-bit)")
+        raise Failure(103, f"the image holds {plain(name)}, not Raspberry Pi OS; take Raspberry Pi OS Lite (64-bit)")
     program = root.read("/usr/bin/dpkg")[:20]
     if program[:5] != b"\x7fELF\x02" or program[18:] != struct.pack("<H", AARCH64):
         raise Failure(105, f"the image ({issue}) is not a 64-bit one; take Raspberry Pi OS Lite (64-bit)")
     suite = release.get("VERSION_CODENAME", "unknown")
     if suite not in NEEDED:
-        raise Failure(104, f"the image ({issue}) is {suite}; served are {' and '.join(NEEDED)}")
+        raise Failure(104, f"the image ({issue}) is {plain(suite)}; served are {' and '.join(NEEDED)}")
     packages = installed(root.text("/var/lib/dpkg/status"))
     missing = [name for name in ("python3", "openssh-server", "sudo", *NEEDED[suite]) if name not in packages]
     if missing:
@@ -133,7 +133,7 @@ def installed(status: str) -> frozenset[str]:
     names = set()
     for paragraph in status.split("\n\n"):
         fields = dict(line.split(": ", 1) for line in paragraph.splitlines() if ": " in line)
-        if fields.get("Status", "").endswith(" installed"):
+        if fields.get("Status", "").endswith(" installed") and "Package" in fields:
             names.add(fields["Package"])
     return frozenset(names)
 
@@ -147,6 +147,8 @@ class Boot:
             file.seek(partition.start)
             sector, sectors = struct.unpack_from("<HB", file.read(SECTOR), 11)
         self._cluster: int = sector * sectors
+        if not self._cluster:
+            raise Failure(100, f"{image.name} has a boot partition without clusters; download it again")
 
     def _tool(self, tool: str, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         # mtools knows how many sectors a track has to have; no disk of this century has such tracks.

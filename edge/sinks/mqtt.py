@@ -29,6 +29,7 @@ KEEPALIVE = 10  # whole seconds without a word after which the broker and we ask
 LEAST_INTERVAL = 0.2  # seconds between two messages: faster changes of distance or side serve nobody
 FAREWELL = 0.5  # seconds to take leave of the broker
 LONGEST_TOPIC = 200  # bytes
+LARGEST_ANSWER = 1024  # bytes of a packet of the broker's: to who only publishes it has a few to say
 
 # One for the process: a connection opened again then takes the place of the lost one, whose last will the broker
 # publishes before, and not after, we are said to be online again.
@@ -51,8 +52,9 @@ class MqttSink:
         Raises RuntimeMissing without paho-mqtt, SettingsInvalid, or SinkFailed where there is no network at all.
         """
         try:
-            from paho.mqtt.client import Client
             from paho.mqtt.enums import CallbackAPIVersion
+
+            publisher = _publisher()
         except ImportError as error:
             raise RuntimeMissing("mqtt sink: paho-mqtt is not installed; ./deploy.sh sinks adds it") from error
         settings = control.settings.mqtt
@@ -67,7 +69,7 @@ class MqttSink:
         self._failure: str | None = None  # written by the network thread, once
         self._said: tuple[object, ...] | None = None
         self._sending: tuple[MQTTMessageInfo, float] | None = None
-        client = Client(CallbackAPIVersion.VERSION2, CLIENT_ID, reconnect_on_failure=False)
+        client = publisher(CallbackAPIVersion.VERSION2, CLIENT_ID, reconnect_on_failure=False)
         self._client: Client | None = client
         client.connect_timeout = ANSWER
         client.on_connect = self._on_connect
@@ -172,6 +174,19 @@ class MqttSink:
         leaving = threading.Thread(target=client.loop_stop, name="mqtt leaves", daemon=True)
         leaving.start()
         leaving.join(max(0.1, end - time.monotonic()))
+
+
+def _publisher() -> type[Client]:
+    """Return paho's client, as one that leaves a broker with a packet of over LARGEST_ANSWER: it would hold 256 MB."""
+    from paho.mqtt.client import Client
+
+    class Publisher(Client):
+        def _sock_recv(self, bufsize: int) -> bytes:
+            if bufsize > LARGEST_ANSWER:
+                raise ConnectionError(f"a packet of {bufsize} bytes")
+            return super()._sock_recv(bufsize)
+
+    return Publisher
 
 
 def _check(settings: MqttSettings) -> None:

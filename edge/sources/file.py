@@ -11,7 +11,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from edge import MOST_PIXELS
 from edge.errors import CameraLost, SourceEmpty, SourceMissing, SourceTruncated, SourceUnreadable
+from edge.files import read_file
 from edge.quiet import tame_opencv
 from edge.types import Frame, Gray
 
@@ -20,6 +22,7 @@ PICTURE_FPS = 30.0  # pictures of a folder are the frames of a film
 STILL_FRAMES = 60  # one picture alone is two seconds of film: a cue needs time to build
 LARGEST_GAP = 10.0  # seconds between frames; more is a broken timestamp, not a pause
 SLACK_FRAMES, SLACK_SHARE = 3, 0.03  # by which headers of whole files were seen to promise too much
+LARGEST_PICTURE = 1 << 27  # bytes of a picture's file
 NETWORK_DEADLINE = 5.0  # seconds, to open a stream and for each frame of it
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
@@ -119,8 +122,7 @@ class FileSource:
             raise SourceUnreadable(
                 f"{path}: {kind} (begins {bytes(head[:8])!r}); give a video such as .mp4 or .mkv, or a picture"
             )
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.announced = int(count) if 0 < count < 1e8 else None
+        self._read_header(self._capture)
 
     def _open_stream(self, url: str) -> None:
         wait = int(NETWORK_DEADLINE * 1000)
@@ -130,10 +132,20 @@ class FileSource:
             raise SourceUnreadable(
                 f"{url}: no video stream opens there within {NETWORK_DEADLINE:g} s; check the address and the network"
             )
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.announced = int(count) if 0 < count < 1e8 else None
+        self._read_header(self._capture)
         self._endless = self.announced is None
         self.live = self.live or self._endless
+
+    def _read_header(self, capture: Capture) -> None:
+        width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+        if width * height > MOST_PIXELS:
+            capture.close()
+            raise SourceUnreadable(
+                f"{self._name}: frames of {width:.0f}x{height:.0f}; "
+                f"valid are up to {MOST_PIXELS / 1e6:.0f} million pixels"
+            )
+        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        self.announced = int(count) if 0 < count < 1e8 else None
 
     def frames(self) -> Iterator[Frame]:
         """Yield every frame once, in order.
@@ -206,14 +218,26 @@ def is_whole(content: bytes) -> bool:
 def load_picture(path: Path) -> Gray:
     """Read one picture as luma, uint8 (height, width); raises SourceMissing, SourceEmpty, SourceUnreadable."""
     try:
-        content = path.read_bytes()
+        content = read_file(path, LARGEST_PICTURE)
     except FileNotFoundError as error:
         raise SourceMissing(f"{path}: no such picture; give the path of one") from error
     except OSError as error:
         raise SourceUnreadable(f"{path}: {error.strerror}; give pictures that may be read") from error
     if not content:
         raise SourceEmpty(f"{path}: the file is empty (0 bytes); copy it again or take it out of the folder")
-    gray = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE) if is_whole(content) else None
+    gray = decode(np.frombuffer(content, np.uint8)) if is_whole(content) else None
     if gray is None:
-        raise SourceUnreadable(f"{path}: a damaged picture; copy it again or take it out of the folder")
-    return np.ascontiguousarray(gray, np.uint8)
+        raise SourceUnreadable(
+            f"{path}: a damaged picture, or one of more than {MOST_PIXELS / 1e6:.0f} million pixels; copy it again or "
+            "take it out of the folder"
+        )
+    return gray
+
+
+def decode(content: Gray) -> Gray | None:
+    """Decode a picture's bytes, uint8 (n,) or (1, n), to luma, uint8 (height, width); None where it is none."""
+    try:
+        gray = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
+    except cv2.error:  # how OpenCV takes a picture that says it is too large
+        return None
+    return None if gray is None else np.ascontiguousarray(gray, np.uint8)

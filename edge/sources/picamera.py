@@ -158,7 +158,7 @@ def monotonic_of(stamp_ns: object, now: float) -> float:
 
     `now` itself where the stamp is missing, of the future or older than OLDEST_STAMP.
     """
-    if not isinstance(stamp_ns, (int, np.integer)) or stamp_ns <= 0:
+    if not isinstance(stamp_ns, (int, np.integer)) or not 0 < stamp_ns < 1 << 63:
         return now
     asleep = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()  # differ by the time suspended
     for clock in (now + asleep, now):

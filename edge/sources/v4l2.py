@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from edge.errors import CameraLost, CameraMissing, SettingsInvalid
-from edge.sources.file import Capture
+from edge.sources.file import Capture, decode
 from edge.types import Frame, Gray
 
 FAILED_READS = 5  # in a row; a single damaged JPEG is no reason to stop
@@ -170,15 +170,16 @@ def identify(path: str) -> Identity | None:
 
 
 def luma(raw: Gray, width: int, height: int) -> Gray | None:
-    """Take the luma out of what a camera delivers: uint8 contiguous (height, width), None for a damaged JPEG.
+    """Take the luma out of what a camera delivers: uint8 contiguous (height, width), None for what has none.
 
     Understands JPEG bytes (1, n), YUYV (h, w, 2), gray (h, w), planar 4:2:0 (h * 3/2, w) and BGR (h, w, 3).
     """
+    if not raw.size:
+        return None
     if raw.ndim == 3 and raw.shape[2] == 2:
         return np.asarray(cv2.extractChannel(raw, 0), np.uint8)
     if raw.ndim == 3:
-        return np.asarray(cv2.cvtColor(raw, cv2.COLOR_BGR2GRAY), np.uint8)
+        return np.asarray(cv2.cvtColor(raw, cv2.COLOR_BGR2GRAY), np.uint8) if raw.shape[2] == 3 else None
     if raw.shape[0] == 1 or raw.ndim == 1:
-        decoded = cv2.imdecode(raw, cv2.IMREAD_GRAYSCALE) if raw.size else None
-        return None if decoded is None else np.asarray(decoded, np.uint8)
+        return decode(raw)
     return raw[:height, :width].copy()

@@ -159,8 +159,6 @@ def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -
             control.change(_taken(values, "table", str), _taken(values, "values", dict))
         except SettingsInvalid as error:
             raise _Refused(422, str(error)) from error
-        except OverflowError as error:
-            raise _Refused(422, "a number is too large") from error
         broadcast.wake()
         return Response(status_code=204)
 

@@ -69,11 +69,11 @@ SETTINGS = '[pins]\nchip = "mock:pins"\nlight = 17\npause = 4\n'
 class Run:
     """A `cuelens run` in a folder of its own."""
 
-    def __init__(self, folder: Path, settings: str = SETTINGS, fault: str = "") -> None:
+    def __init__(self, folder: Path, settings: str = SETTINGS, fault: str = "", script: str = SCRIPT) -> None:
         self.folder = folder
         self.light = folder / "pins" / "17"
         self.light.parent.mkdir(exist_ok=True)
-        (folder / "camera.py").write_text(SCRIPT)
+        (folder / "camera.py").write_text(script)
         (folder / "cuelens.toml").write_text(settings)
         words = [*self._command("run"), "--source", f"v4l2:{fault}", "--sink", "log:log.jsonl"]
         self._process = subprocess.Popen(
@@ -110,6 +110,10 @@ class Run:
         for level in "01":
             (self.folder / "pins" / "4").write_text(level)
             time.sleep(0.1)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     def send(self, number: int) -> None:
         self._process.send_signal(number)

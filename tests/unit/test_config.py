@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,7 +82,7 @@ def test_read_safely_only_what_is_wrong_is_at_its_default_and_each_mistake_is_to
     assert "did you mean 'hold'" in mistakes[2]
 
 
-@pytest.mark.parametrize("content", [b"source = = 1", b"\xff\xfe", b"sinks = [", b"a" * 100_000])
+@pytest.mark.parametrize("content", [b"source = = 1", b"\xff\xfe", b"sinks = [", b"a" * 1000])
 def test_read_safely_a_file_that_is_not_toml_is_the_defaults(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cuelens.toml"
     path.write_bytes(content)
@@ -93,3 +94,47 @@ def test_read_safely_a_file_that_is_not_toml_is_the_defaults(tmp_path: Path, con
 
 def test_read_safely_a_file_that_is_right_has_no_mistakes(tmp_path: Path) -> None:
     assert load_settings_safely(write(tmp_path, "threads = 2")) == (Settings(threads=2), [])
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("display.rotate_deg = 1", "valid are 0, 90, 180, 270"),  # each found by tests/fuzz
+        ("cue.enter = 1" + 400 * "0", "must be a number of 300 digits or less"),
+        ("threads = 0x" + 900 * "f", "valid are 1 to 8"),
+        ("threads = " + "9" * 900, "valid are 1 to 8"),
+        ("source = " + "[\n" * 3000, "brackets in too many brackets"),
+        ("source" + ".a" * 450 + " = 1", "it must be of type str"),
+        ("a" * 1001, "1001 characters; a line may have 1000"),
+        ("# \n" * 30_000, "has 90000 bytes, more than 65536"),
+        ('"\\n\\u001b[2J" = 1', r"unknown setting '\n\x1b[2J'"),
+    ],
+)
+def test_what_no_person_writes_is_one_plain_line_too_and_costs_no_more_than_its_setting(
+    tmp_path: Path, line: str, said: str
+) -> None:
+    path = tmp_path / "cuelens.toml"
+    path.write_text(line)
+    with pytest.raises(SettingsInvalid) as raised:
+        load_settings(path)
+    assert said in str(raised.value)
+    assert str(raised.value).isprintable()
+    settings, mistakes = load_settings_safely(path)
+    assert settings == Settings()
+    assert mistakes == [str(raised.value)]
+
+
+def test_of_a_file_that_is_all_mistakes_some_are_told_and_what_is_right_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "cuelens.toml"
+    path.write_text("threads = 2\n" + "".join(f"key{number} = 1\n" for number in range(3000)))
+    settings, mistakes = load_settings_safely(path)
+    assert settings == Settings(threads=2)
+    assert len(mistakes) == 21
+    assert mistakes[-1] == f"{path}: and more mistakes than these"
+
+
+def test_a_pipe_is_no_settings_file_and_is_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "cuelens.toml"
+    os.mkfifo(path)
+    with pytest.raises(SettingsInvalid, match="is no plain file"):
+        load_settings(path)

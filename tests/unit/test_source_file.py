@@ -238,7 +238,7 @@ class FakeVideo(FakeStream):
     def get(self, name: int) -> float:
         if name == cv2.CAP_PROP_POS_MSEC:
             return self.stamps[self.at] * 1000
-        return {cv2.CAP_PROP_FPS: self.header_fps, cv2.CAP_PROP_FRAME_COUNT: self.header_count}[name]
+        return {cv2.CAP_PROP_FPS: self.header_fps, cv2.CAP_PROP_FRAME_COUNT: self.header_count}.get(name, 0.0)
 
     def read(self) -> Gray | None:
         self.at += 1
