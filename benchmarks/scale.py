@@ -58,11 +58,12 @@ DEFINITIONS = {
     "be of either kind, and figures are means",
     "wall_ms": "elapsed ms of a frame or read; median over the rounds of each round's percentile, by nearest rank",
     "cpu_ms": "CPU ms of the whole process, all threads, in the same time",
+    "wall_p90_rounds": "of each round the p90 of wall_ms, and its mean of CPU ms: what is recommended by",
     "warmup": f"{WARMUP_FRAMES} frames or {WARMUP_SECONDS:g} s of each point, whichever ends first, and {READS} reads "
     f"or {READS_SECONDS:g} s, are not counted",
     "rounds": f"in each every point has {FRAMES} frames or {FRAMES_SECONDS:g} s, or {READS} reads or "
     f"{READS_SECONDS:g} s, whichever ends first; points in turns, every other round from the last to the first",
-    "recommendation": f"the lowest p90 of a read's wall ms among the thread numbers whose p50 of CPU ms is at most "
+    "recommendation": f"the lowest p90 of a read's wall ms among the thread numbers whose mean CPU is at most "
     f"{MORE_CPU:.0%} above the least; another than the present one only where the 95 % interval of their ratio, by a "
     "bootstrap over the rounds, is below 1. Where one of the two costs too much CPU, the ratio is that of the CPU",
 }
@@ -177,13 +178,18 @@ class NetworkPoint:
             "reads": sum(map(len, costs)),
             **describe_costs(costs),
             "wall_p90_rounds": rounds_of(costs, 0, 90),
-            "cpu_p50_rounds": rounds_of(costs, 1, 50),
+            "cpu_mean_rounds": [round(mean_cpu_ms(turn), 5) for turn in costs],
         }
 
 
 def rounds_of(turns: Sequence[Sequence[Cost]], place: int, percent: float) -> list[float]:
     """Return a percentile of each turn, in ms: of wall (`place` 0) or CPU (1)."""
     return [round(percentile([cost[place] for cost in costs], percent), 5) for costs in turns]
+
+
+def mean_cpu_ms(costs: Sequence[Cost]) -> float:
+    """Return the mean of CPU ms."""
+    return statistics.fmean(cpu for _, cpu in costs)
 
 
 def describe_costs(turns: Sequence[Sequence[Cost]]) -> dict[str, dict[str, float]]:
@@ -253,10 +259,15 @@ def build_networks(path: Path, threads: Sequence[int]) -> tuple[list[NetworkPoin
     return points, left_out
 
 
+def cpu_of(network: Mapping[str, Any]) -> float:
+    """Return what a read costs in CPU ms, threads that wait for each other included: the rounds' median mean."""
+    return float(statistics.median(network["cpu_mean_rounds"]))
+
+
 def choose(networks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return those of a network's points that cost little enough CPU, the fastest first."""
-    least = min(point["cpu_ms"]["p50"] for point in networks)
-    cheap = [point for point in networks if point["cpu_ms"]["p50"] <= (1 + MORE_CPU) * least]
+    least = min(map(cpu_of, networks))
+    cheap = [point for point in networks if cpu_of(point) <= (1 + MORE_CPU) * least]
     return sorted(cheap, key=lambda point: float(point["wall_ms"]["p90"]))
 
 
@@ -264,7 +275,7 @@ def recommend(networks: Sequence[Mapping[str, Any]], model: str, threads: int) -
     """Say which number of threads a network should have, where `threads` is the present one.
 
     `verdict` is keep (the present one is the best), change, or undecided (what would be better cannot be told apart
-    from it); `ratio` with its interval is that of the best to the present one, of keep that of the next to it.
+    from it); `margin` is the ratio of the best to the present one, or of the next to it where it is the best.
     """
     own = [point for point in networks if point["model"] == model]
     settable = [point for point in own if point["setting"]]
@@ -272,22 +283,16 @@ def recommend(networks: Sequence[Mapping[str, Any]], model: str, threads: int) -
     best, *others = choose(settable)
     kind, word = "wall_p90_rounds", "as long"
     if best is present:
-        following = (
-            others[0]
-            if others
-            else min(
-                (point for point in settable if point is not present), key=lambda point: float(point["cpu_ms"]["p50"])
-            )
-        )
+        following = others[0] if others else min((point for point in settable if point is not present), key=cpu_of)
         if not others:
-            kind, word = "cpu_p50_rounds", "the CPU"
+            kind, word = "cpu_mean_rounds", "the CPU"
         span = interval(present[kind], following[kind])
         verdict = "keep" if span[1] > 1 else "undecided"
         clause = f"threads = {following['threads']}, the next, takes {_times(span)} {word}"
         said = f"threads = {threads} is best: {clause}" if verdict == "keep" else f"{clause}: not told apart"
     else:
         if present not in others:
-            kind, word = "cpu_p50_rounds", "the CPU"
+            kind, word = "cpu_mean_rounds", "the CPU"
         span = interval(present[kind], best[kind])
         verdict = "change" if span[2] < 1 else "undecided"
         clause = f"threads = {best['threads']} takes {_times(span)} {word} as threads = {threads}"
@@ -366,7 +371,7 @@ def measure(args: argparse.Namespace) -> Measured:
         ],
     }
     figures = {
-        f"whole_{name}_cpu_ms": [statistics.fmean(cpu for _, cpu in turn["whole"]) for turn in turns[id(point)]]
+        f"whole_{name}_cpu_ms": [mean_cpu_ms(turn["whole"]) for turn in turns[id(point)]]
         for name, point in {
             **{f"{point.about['width']}x{point.about['height']}": point for point in sweeps["sizes"]},
             "nobody": sweeps["faces"][0],
@@ -393,7 +398,7 @@ def describe(report: Mapping[str, Any]) -> str:
             for key in keys
         }
 
-    full = {"wall": ("p50", "p90", "p99"), "cpu": ("p50",)}
+    full: dict[str, tuple[str, ...]] = {"wall": ("p50", "p90", "p99"), "cpu": ("p50",)}
     parts = []
     for name in ("sizes", "faces", "threads"):
         rows = [
@@ -406,11 +411,7 @@ def describe(report: Mapping[str, Any]) -> str:
         parts.append(f"{name}: {report['definitions'][name]}; ms\n{table(rows)}")
     rows = [
         {key: point[key] for key in ("model", "runtime", "delegate", "threads", "reads")}
-        | {
-            f"{kind} {key}": f"{point[f'{kind}_ms'][key]:.3f}"
-            for kind, keys in (full | {"cpu": ("p50", "p90")}).items()
-            for key in keys
-        }
+        | {f"{kind} {key}": f"{point[f'{kind}_ms'][key]:.3f}" for kind, keys in full.items() for key in keys}
         for point in result["networks"]
     ]
     parts.append(f"networks: {report['definitions']['networks']}; ms\n{table(rows)}")

@@ -108,7 +108,7 @@ RESULTS: Mapping[str, _Spec] = {
                 "reads": int,
                 **_COST,
                 "wall_p90_rounds": [float],
-                "cpu_p50_rounds": [float],
+                "cpu_mean_rounds": [float],
             }
         ],
         "left_out": [str],
