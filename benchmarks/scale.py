@@ -59,7 +59,8 @@ DEFINITIONS = {
     "be of either kind, and figures are means",
     "wall_ms": "elapsed ms of a frame or read; median over the rounds of each round's percentile, by nearest rank",
     "cpu_ms": "CPU ms of the whole process, all threads, in the same time",
-    "wall_p90_rounds": "of each round the p90 of wall_ms, and its mean of CPU ms: what is recommended by",
+    "wall_p90_rounds": "the p90 of wall ms in each round: what is recommended by",
+    "cpu_mean_rounds": "the mean of CPU ms in each round",
     "warmup": f"{WARMUP_FRAMES} frames or {WARMUP_SECONDS:g} s of each point, whichever ends first, and {READS} reads "
     f"or {READS_SECONDS:g} s, are not counted",
     "rounds": f"in each every point has {FRAMES} frames or {FRAMES_SECONDS:g} s, or {READS} reads or "
@@ -126,7 +127,7 @@ class LoopPoint:
     def describe(self, turns: Sequence[Turn]) -> dict[str, Any]:
         """Return it for the report."""
         costs = {name: [turn[name] for turn in turns] for name in ("find", "read", "whole")}
-        read = [costs_of_turn for costs_of_turn in costs["read"] if costs_of_turn]
+        read = [turn for turn in costs["read"] if turn]
         return {
             **self.about,
             "frames": sum(map(len, costs["whole"])),
