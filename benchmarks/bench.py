@@ -21,6 +21,7 @@ TASKS = {
     "stages": ("benchmarks.stages", "what a frame costs, stage by stage"),
     "e2e": ("benchmarks.live", "from capture to shown: latency, jitter, frames a second, drops"),
     "start": ("benchmarks.start", "from the process's start to the first cue"),
+    "scale": ("benchmarks.scale", "by frame size, faces, threads, runtime and delegate; which threads are best here"),
     "memory": ("benchmarks.live", "memory over ten minutes, and its slope"),
     "idle": ("benchmarks.live", "CPU with nobody there, beside somebody"),
     "soak": ("benchmarks.live", "half an hour; fails where memory, threads or descriptors grow"),

@@ -25,7 +25,7 @@ INA219_SHUNT_V, INA219_BUS_V = 10e-6, 4e-3
 SHUNT_OHM = 0.1  # of the usual breakout boards
 # INA260's (SBOS656C): it has its shunt inside, and a register that says which chip it is.
 INA260_POWER, INA260_DIE = 0x03, 0xFF
-INA260_DIE_ID = 0x2270
+INA260_DIE_ID = 0x227  # above four bits of its revision
 INA260_POWER_W = 10e-3
 
 Read = Callable[[], "float | None"]  # watts
@@ -57,10 +57,10 @@ class Bus:
 
 
 def ina219_w(bus: Registers, address: int) -> float:
-    """Return the watts that an INA219 sees; its shunt is taken to be SHUNT_OHM."""
+    """Return the watts that an INA219 sees, wired either way round; its shunt is taken to be SHUNT_OHM."""
     shunt = bus.read(address, INA219_SHUNT)
     volts = (bus.read(address, INA219_BUS) >> 3) * INA219_BUS_V
-    return volts * (shunt - (shunt >> 15 << 16)) * INA219_SHUNT_V / SHUNT_OHM
+    return volts * abs(shunt - (shunt >> 15 << 16)) * INA219_SHUNT_V / SHUNT_OHM
 
 
 def ina260_w(bus: Registers, address: int) -> float:
@@ -72,7 +72,7 @@ def find_chip(bus: Registers) -> tuple[str, Read] | None:
     """Look for a chip on a bus; an INA219 cannot say what it is, and is known by what a reset leaves in it."""
     for address in ADDRESSES:
         try:
-            if bus.read(address, INA260_DIE) == INA260_DIE_ID:
+            if bus.read(address, INA260_DIE) >> 4 == INA260_DIE_ID:
                 return f"INA260 at {address:#x}", partial(ina260_w, bus, address)
             if bus.read(address, INA219_CONFIGURATION) == INA219_RESET:
                 return f"INA219 at {address:#x}", partial(ina219_w, bus, address)
@@ -84,12 +84,14 @@ def find_chip(bus: Registers) -> tuple[str, Read] | None:
 def pmic_w(told: str) -> float | None:
     """Return the watts of all rails in what `vcgencmd pmic_read_adc` prints, None where it prints none.
 
-    Each rail is a line `NAME_A current(N)=1.5A` and one `NAME_V volt(N)=3.3V`; what USB devices draw is not in them.
+    A rail is a line `NAME_A current(N)=1.5A` and another `NAME_V volt(N)=3.3V`. The input, EXT5V, has no current: what
+    hangs on 5 V directly (USB devices, a fan), and what the regulators lose, is not in the sum.
     """
     found = re.findall(r"(\w+)_([AV]) \w+\(\d+\)=([\d.]+)[AV]", told)
     amperes = {name: float(value) for name, kind, value in found if kind == "A"}
     volts = {name: float(value) for name, kind, value in found if kind == "V"}
-    return sum(amperes[name] * volts[name] for name in amperes.keys() & volts.keys()) if amperes else None
+    rails = amperes.keys() & volts.keys()
+    return sum(amperes[name] * volts[name] for name in rails) if rails else None
 
 
 def find_sensor(hwmon: Path = HWMON, buses: Path = BUSES) -> tuple[str, Read] | None:
@@ -99,7 +101,7 @@ def find_sensor(hwmon: Path = HWMON, buses: Path = BUSES) -> tuple[str, Read] | 
         if name.startswith("ina"):
             return f"{name.upper()} ({path.parent.name})", partial(_microwatts, path)
     if (tool := shutil.which("vcgencmd")) and pmic_w(_said(tool)) is not None:
-        return "PMIC (vcgencmd pmic_read_adc, without USB devices)", lambda: pmic_w(_said(tool))
+        return "PMIC (vcgencmd pmic_read_adc: its rails, without what hangs on 5 V)", lambda: pmic_w(_said(tool))
     for device in sorted(buses.glob("i2c-*")):
         try:
             bus = Bus(device)

@@ -50,6 +50,15 @@ _ENDURANCE: _Spec = {
     "descriptors_more": int,
     "minutes": [_SAMPLE],
 }
+_COST: _Spec = {kind: {"p50": float, "p90": float, "p99": float} for kind in ("wall_ms", "cpu_ms")}
+_POINT: _Spec = {
+    "warmup_frames": int,
+    "frames": int,
+    "found": float,
+    "find": _COST,
+    "read": Maybe(_COST),
+    "whole": _COST,
+}
 _COUNT: _Spec = {"first": float, "mean": float, "p95": float}
 
 RESULTS: Mapping[str, _Spec] = {
@@ -82,6 +91,36 @@ RESULTS: Mapping[str, _Spec] = {
         "idle_share": float,
         "ratio": float,
         "runs": {"busy": _SHARES, "idle": _SHARES},
+    },
+    "scale": {
+        "source": str,
+        "rounds": int,
+        "sizes": [{"width": int, "height": int, **_POINT}],
+        "faces": [{"faces": int, **_POINT}],
+        "threads": [{"threads": int, **_POINT}],
+        "networks": [
+            {
+                "model": str,
+                "runtime": str,
+                "delegate": str,
+                "threads": int,
+                "setting": bool,
+                "reads": int,
+                **_COST,
+                "wall_p90_rounds": [float],
+                "cpu_mean_rounds": [float],
+            }
+        ],
+        "left_out": [str],
+        "recommendations": [
+            {
+                "model": str,
+                "verdict": str,
+                "setting": str,
+                "margin": {"ratio": float, "low": float, "high": float},
+                "text": str,
+            }
+        ],
     },
     "memory": _ENDURANCE,
     "soak": _ENDURANCE,

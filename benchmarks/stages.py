@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import Measured
 from benchmarks.result import progress_bar
-from benchmarks.walk import DONE, STAGES, walk
+from benchmarks.walk import STAGES, Cost, Stopwatch, walk
 from edge.config import Settings, check
 from edge.control import Control
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
@@ -195,26 +195,18 @@ def measure_here(plan: Plan) -> dict[str, Any]:
     return {"loop": loop, "stages": _by_stage(plan, model, settings), "model": about}
 
 
-def _by_stage(plan: Plan, model: ExpressionModel, settings: Settings) -> dict[str, list[tuple[float, float]]]:
+def _by_stage(plan: Plan, model: ExpressionModel, settings: Settings) -> dict[str, list[Cost]]:
     """Return (wall ms, CPU ms) of each frame by stage, and of `whole`."""
     from edge.sinks.log import LogSink
 
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in STAGES}
-    stage, since = DONE, (0.0, 0.0)
-
-    def mark(name: str) -> None:
-        nonlocal stage, since
-        now = time.perf_counter(), time.process_time()
-        if stage in times:
-            times[stage].append((1000 * (now[0] - since[0]), 1000 * (now[1] - since[1])))
-        stage, since = name, (time.perf_counter(), time.process_time())
-
+    watch = Stopwatch()
     source, sink = Played(plan), LogSink(os.devnull, Control(settings))
     try:
-        frames = sum(1 for _ in walk(source, model, settings, sink, mark))
+        frames = sum(1 for _ in walk(source, model, settings, sink, watch))
     finally:
         source.close()
         sink.close()
+    times = watch.times
     del times["capture"][frames:]  # the last look, which found the end
     later = (times[name] for name in STAGES[1:])
     times["whole"] = [

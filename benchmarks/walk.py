@@ -5,6 +5,7 @@ Threads would be counted into each other; the stages' cost on this machine and o
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 from edge.config import Settings
@@ -18,6 +19,22 @@ STAGES = ("capture", "find", "read", "cue", "sink")
 DONE = "done"
 
 Mark = Callable[[str], None]
+Cost = tuple[float, float]  # elapsed ms, and CPU ms of the whole process
+
+
+class Stopwatch:
+    """The mark that times: `times` has the cost of each frame by stage."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, list[Cost]] = {name: [] for name in STAGES}
+        self._stage, self._since = DONE, (0.0, 0.0)
+
+    def __call__(self, name: str) -> None:
+        """End the stage that was begun, and begin another."""
+        now = time.perf_counter(), time.process_time()
+        if self._stage in self.times:
+            self.times[self._stage].append((1000 * (now[0] - self._since[0]), 1000 * (now[1] - self._since[1])))
+        self._stage, self._since = name, (time.perf_counter(), time.process_time())
 
 
 def walk(source: Source, model: ExpressionModel, settings: Settings, sink: Sink, mark: Mark) -> Iterator[Update]:
