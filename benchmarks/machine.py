@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from benchmarks.power import PowerMeter, find_sensor
+from benchmarks.power import BoardMeter, find_sensor
 from edge.health import temperature_c, throttled
 
 _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
@@ -58,13 +58,13 @@ class Surroundings:
     def __enter__(self) -> Surroundings:
         self.machine, self.before = machine(), state()  # before our own work warms the machine up
         self._begun, self._taken = time.monotonic(), _others_s()
-        self._meter = PowerMeter(find_sensor())
+        self._meter = BoardMeter(find_sensor(), throttled)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.power = self._meter.end()
+        self._meter.end()
         elapsed, taken = time.monotonic() - self._begun, _others_s()
         self.others = None if taken is None or self._taken is None else round((taken - self._taken) / elapsed, 3)
         self.after = state()
@@ -76,15 +76,17 @@ class Surroundings:
             "before": self.before,
             "after": self.after,
             "others": self.others,
-            "power": self.power,
+            "throttled_meanwhile": self._meter.throttled,
+            "power": self._meter.power,
             "software": software(),
         }
 
 
 def voids(provenance: Mapping[str, Any]) -> list[str]:
     """Say why a measurement cannot be trusted: throttled, or beside another load; empty where it can."""
-    before, after = (int(provenance[when]["throttled"] or "0", 16) for when in ("before", "after"))
-    bits = (before | after) & THROTTLED_NOW | (after & ~before) & THROTTLED_SINCE
+    told = provenance["before"]["throttled"], provenance["throttled_meanwhile"], provenance["after"]["throttled"]
+    before, meanwhile, after = (int(bits or "0", 16) for bits in told)
+    bits = (before | meanwhile | after) & THROTTLED_NOW | (after & ~before) & THROTTLED_SINCE
     reasons = [f"the board was throttled, or its voltage low: {bits:#x}"] if bits else []
     if (others := provenance["others"]) is not None and others > MOST_OTHERS:
         reasons.append(f"other programs, or the host of this machine, took {others:.2f} of a core")

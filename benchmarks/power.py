@@ -124,20 +124,27 @@ def _said(tool: str) -> str:
         return ""
 
 
-class PowerMeter:
-    """Reads the sensor on a thread of its own while something is measured; without one it does nothing."""
+class BoardMeter:
+    """Looks at the power sensor and the firmware's throttling bits, on a thread of its own, while something is measured.
 
-    def __init__(self, sensor: tuple[str, Read] | None) -> None:
+    Where the board has neither it does nothing. What ends between two looks is missed.
+    """
+
+    def __init__(self, sensor: tuple[str, Read] | None, throttled: Callable[[], str | None]) -> None:
+        self._name, self._read = sensor or ("none", lambda: None)
+        self._throttled = throttled
         self._watts: list[float] = []
+        self._bits: int | None = None
         self._ended = threading.Event()
         self._thread = None
-        if sensor is not None:
-            self._name, self._read = sensor
-            self._thread = threading.Thread(target=self._run, name="power", daemon=True)
+        if sensor is not None or throttled() is not None:
+            self._thread = threading.Thread(target=self._run, name="board", daemon=True)
             self._thread.start()
 
     def _run(self) -> None:
         while not self._ended.wait(INTERVAL):
+            if bits := self._throttled():
+                self._bits = (self._bits or 0) | int(bits, 16)
             try:
                 watts = self._read()
             except (OSError, ValueError):  # the bus is another's for a moment
@@ -145,18 +152,25 @@ class PowerMeter:
             if watts is not None:
                 self._watts.append(watts)
 
-    def end(self) -> dict[str, object] | None:
-        """Stop, and return sensor, samples, mean and most watts; None without a sensor or a sample."""
+    def end(self) -> None:
+        """Stop looking."""
         self._ended.set()
-        if self._thread is None:
-            return None
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def throttled(self) -> str | None:
+        """The throttling bits of all looks, in hex; None where none was told."""
+        return None if self._bits is None else f"{self._bits:#x}"
+
+    @property
+    def power(self) -> dict[str, object] | None:
+        """Sensor, samples, mean and most watts; None without a sensor or a sample."""
         if not self._watts:
             return None
-        mean = sum(self._watts) / len(self._watts)
         return {
             "sensor": self._name,
             "samples": len(self._watts),
-            "mean_w": round(mean, 3),
+            "mean_w": round(sum(self._watts) / len(self._watts), 3),
             "most_w": round(max(self._watts), 3),
         }

@@ -156,6 +156,7 @@ REPORT: _Spec = {
         "before": _STATE,
         "after": _STATE,
         "others": float | None,
+        "throttled_meanwhile": str | None,
         "power": Maybe({"sensor": str, "samples": int, "mean_w": float, "most_w": float}),
         "software": {
             "os": str,

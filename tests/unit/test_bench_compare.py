@@ -38,6 +38,7 @@ def report(cpu: list[float], fps: list[float], **software: str) -> dict[str, Any
             "before": STATE,
             "after": STATE,
             "others": 0.0,
+            "throttled_meanwhile": None,
             "power": None,
             "software": SOFTWARE | software,
         },

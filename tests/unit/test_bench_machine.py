@@ -20,8 +20,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 COLUMNS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
 
 
-def seen(before: str | None = None, after: str | None = None, others: float | None = 0.0) -> dict[str, Any]:
-    return {"before": {"throttled": before}, "after": {"throttled": after}, "others": others}
+def seen(
+    before: str | None = None, after: str | None = None, others: float | None = 0.0, meanwhile: str | None = None
+) -> dict[str, Any]:
+    states = {name: {"throttled": bits} for name, bits in {"before": before, "after": after}.items()}
+    return {**states, "throttled_meanwhile": meanwhile, "others": others}
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,12 @@ def test_a_board_that_was_throttled_voids(before: str, after: str, bits: str) ->
 )
 def test_what_was_before_since_the_boot_voids_nothing(before: str | None, after: str | None) -> None:
     assert voids(seen(before, after)) == []
+
+
+def test_a_throttling_that_began_and_ended_meanwhile_voids() -> None:
+    (reason,) = voids(seen("0x50000", "0x50000", meanwhile="0x50004"))
+    assert reason.endswith(": 0x4")
+    assert voids(seen("0x50000", "0x50000", meanwhile="0x50000")) == []
 
 
 def test_another_load_voids() -> None:
@@ -124,9 +133,10 @@ def test_a_machine_that_does_not_tell_voids_nothing(tmp_path: Path, monkeypatch:
 
 @pytest.mark.usefixtures("ten_seconds")
 def test_a_report_says_why_it_is_void(stat: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
-    bits = iter(("0x0", "0x50000"))
-    monkeypatch.setattr(machine, "throttled", lambda: next(bits))
+    bits = ["0x0"]
+    monkeypatch.setattr(machine, "throttled", lambda: bits[-1])
     with Surroundings() as around:
+        bits.append("0x50000")
         stat(user=3.0)
     result = {"elapsed_s": 1.0, "cpu_s": 1.0, "instructions_m": None}
     report = make_report("start", Measured(result, {"cpu_s": [1.0]}, {}), around)

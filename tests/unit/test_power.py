@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import power
-from benchmarks.power import Bus, PowerMeter, find_chip, find_sensor, ina219_w, ina260_w, pmic_w
+from benchmarks.power import BoardMeter, Bus, find_chip, find_sensor, ina219_w, ina260_w, pmic_w
 
 # As a Raspberry Pi 5 prints it: currents first, numbers of the converter's channels, two voltages without a current.
 RAILS = """\
@@ -183,11 +183,32 @@ def test_a_meter_tells_mean_and_most_of_what_it_could_read(
             return None
         return said
 
-    meter = PowerMeter(("a sensor", sensor))
+    meter = BoardMeter(("a sensor", sensor), lambda: None)
     assert read.wait(30)
-    assert meter.end() == {"sensor": "a sensor", "samples": 3, "mean_w": 3.0, "most_w": 4.0}
+    meter.end()
+    assert meter.throttled is None
+    assert meter.power == {"sensor": "a sensor", "samples": 3, "mean_w": 3.0, "most_w": 4.0}
 
 
 def test_a_meter_without_a_sensor_or_a_sample_tells_nothing() -> None:
-    assert PowerMeter(None).end() is None
-    assert PowerMeter(("never", lambda: None)).end() is None
+    for sensor in (None, ("never", lambda: None)):
+        meter = BoardMeter(sensor, lambda: None)
+        meter.end()
+        assert (meter.power, meter.throttled) == (None, None)
+
+
+def test_a_meter_keeps_every_throttling_that_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "INTERVAL", 0.001)
+    says = iter(["0x0", "0x50000", "0x50004", "0x50001", "0x50000"])
+    ended = threading.Event()
+
+    def bits() -> str:
+        said = next(says, None)
+        if said is None:
+            ended.set()
+        return said or "0x50000"
+
+    meter = BoardMeter(None, bits)
+    assert ended.wait(30)
+    meter.end()
+    assert meter.throttled == "0x50005"
