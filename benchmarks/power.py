@@ -125,7 +125,7 @@ def _said(tool: str) -> str:
 
 
 class BoardMeter:
-    """Looks at the power sensor and the firmware's throttling bits, on a thread of its own, while something is measured.
+    """Looks at power sensor and throttling bits while something is measured, on a thread of its own.
 
     Where the board has neither it does nothing. What ends between two looks is missed.
     """
