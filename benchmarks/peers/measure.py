@@ -395,6 +395,8 @@ def measure(name: str, clips: Sequence[str], limit: int | None, warmup: int) -> 
             capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )
         capture.release()
+        if not fps > 0:
+            sys.exit(f"{clip}: OpenCV reads no frame rate of it; give a video that tells one")
         played = system.play(clip, limit)
         if not played.frames:
             sys.exit(f"{clip}: OpenCV reads no frame of it; give a video")

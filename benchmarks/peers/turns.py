@@ -122,6 +122,8 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
     clips = [*args.clip, *((args.clips / name for name in CHOSEN) if args.clips else ())]
     if not clips:
         raise SettingsInvalid("no clip; give some with --clip FILE, or the folder of the known ones with --clips DIR")
+    if len({clip.name for clip in clips}) < len(clips):
+        raise SettingsInvalid("two clips have one name, by which they are told apart; rename one, or give it once")
     for name, low in {"rounds": 2, "frames": 1, "warmup": 1}.items():
         if (value := getattr(args, name)) < low:
             raise SettingsInvalid(f"--{name} is {value}; it must be at least {low}")
@@ -168,13 +170,22 @@ def take_turns(
                     continue
                 bar.set_postfix_str(system.name)
                 try:
-                    turns[system.name].append(take_turn(system, words))
+                    told = take_turn(system, words)
+                    hold_to(told, turns[OURS][-1] if system.peer else told)
+                    turns[system.name].append(told)
                 except BenchFailed as error:
                     if system.name == OURS:
                         raise
                     missing[system.name] = str(error)
                 bar.update()
     return turns
+
+
+def hold_to(turn: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
+    """Raise BenchFailed, naming the clip, where a turn was of other frames than ours."""
+    for clip, our in zip(turn["clips"], ours["clips"], strict=True):
+        if clip["frames"] != our["frames"]:
+            raise BenchFailed(f"{clip['clip']}: {clip['frames']} frames of it were read, by us {our['frames']}")
 
 
 def take_turn(system: System, words: Sequence[str]) -> dict[str, Any]:
