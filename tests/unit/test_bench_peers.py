@@ -173,6 +173,15 @@ def test_a_peer_that_breaks_is_listed_and_left_out_and_the_others_go_on(bench: B
     assert len(systems["mediapipe"]["rounds"]) == 3
 
 
+def test_a_peer_that_reads_other_frames_than_we_is_not_compared(bench: Bench) -> None:
+    short = told(20.0)
+    short["clips"][1]["frames"] = 299
+    bench.figures["fer"] = [told(20.0), short]
+    assert bench.run("--peer", "fer", "--rounds", "2")["systems"]["fer"] == {
+        "missing": "b.mp4: 299 frames of it were read, by us 300"
+    }
+
+
 def test_a_turn_of_ours_that_breaks_ends_it(bench: Bench) -> None:
     bench.figures["cuelens"] = [told(2.0), "demo is damaged"]
     with pytest.raises(BenchFailed, match="cuelens ended with code 1 and said: demo is damaged"):
@@ -208,6 +217,7 @@ def test_a_runtime_without_a_record_has_no_accuracy() -> None:
         (["--clip", "CLIP", "--rounds", "1"], 50),
         (["--clip", "CLIP", "--frames", "0"], 50),
         (["--clip", "CLIP", "--warmup", "0"], 50),
+        (["--clip", "CLIP", "--clip", "CLIP"], 50),
         (["--clip", "/not/there.mp4"], 10),
         (["--clips", "/not/there"], 10),
     ],
@@ -333,6 +343,26 @@ def test_our_own_turn_runs_the_loop_on_every_frame(clip: Path, repository: Path)
     assert costs["share_with_face"] == turn["clips"][0]["frames_with_face"] / 10
     assert set(turn) == set(told(1.0))
     assert set(turn["clips"][0]) == set(told(1.0)["clips"][0])
+
+
+def test_what_has_no_frame_rate_is_no_clip(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((120, 160), 90, np.uint8))
+    words = [sys.executable, "-I", str(turns.PROGRAM), "cuelens", str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"{tmp_path}: OpenCV reads no frame rate of it; give a video that tells one"
+
+
+def test_the_reference_keeps_what_is_promised(repository: Path) -> None:
+    result = json.loads((repository / "benchmarks" / "reference" / "peers.json").read_bytes())
+    systems = result["systems"]
+    assert not [name for name, system in systems.items() if "missing" in system]
+    assert systems["fer"]["against"]["cpu_ms_per_frame"]["most"] <= 1 / 10
+    assert systems["mediapipe"]["against"]["cpu_ms_per_frame"]["most"] <= 2
+    assert systems["cuelens"]["peak_rss_mb"] <= 100
+    assert systems["cuelens"]["start_cpu_s"] <= 1
+    best = max(system["accuracy"]["share"] for name, system in systems.items() if name not in ("cuelens", "mediapipe"))
+    assert systems["cuelens"]["accuracy"]["interval"][0] > best
 
 
 @pytest.mark.parametrize("peer", PEERS)
