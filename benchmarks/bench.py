@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import statistics
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -26,7 +22,7 @@ from benchmarks.schema import VERSION
 from edge.command import command
 from edge.config import Settings, check
 from edge.control import Control
-from edge.errors import CuelensError, RuntimeMissing, SettingsInvalid, SourceEmpty
+from edge.errors import SettingsInvalid, SourceEmpty
 from edge.health import peak_rss_mb, percentiles
 from edge.quiet import tame_opencv
 from edge.sources import SOURCES, open_source
@@ -36,8 +32,6 @@ if TYPE_CHECKING:
     from edge.health import Health
     from edge.types import Frame, Update
 
-ROOT = Path(__file__).resolve().parent.parent
-PEERS = ("fer",)
 ENDLESS_FRAMES = 600  # of a source without an end: twenty seconds of a camera
 WARMUP_FRAMES = 60
 DELEGATES = {"tflite-runtime": "built-in kernels", "ai-edge-litert": "XNNPACK"}  # by default, which is what we load
@@ -82,13 +76,9 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument(
         "--model", type=Path, help="a .tflite file with its contract beside it; default the shipped one"
     )
-    parser.add_argument(
-        "--peer", choices=PEERS, help="measure this too, in turns, on the same video (benchmarks/peers)"
-    )
-    parser.add_argument("--rounds", type=int, default=2, help="with --peer: times each is measured, at least 2")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     args = parser.parse_args(argv)
-    least = {"frames": 1, "repeat": 1, "warmup": 1, "rounds": 2}
+    least = {"frames": 1, "repeat": 1, "warmup": 1}
     for name, low in least.items():
         value = getattr(args, name)
         if value is not None and value < low:
@@ -96,7 +86,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     if complaint := check(Settings, "threads", args.threads):
         raise SettingsInvalid(f"--threads is {args.threads}; {complaint}")
     plan = Plan(args.source, args.frames, args.repeat, args.warmup, args.threads, args.model)
-    report = measure(plan) if args.peer is None else compare(plan, args.peer, args.rounds)
+    report = measure(plan)
     if args.json:
         print(json.dumps(report, indent=1, allow_nan=False))
     else:
@@ -171,68 +161,6 @@ def measure(plan: Plan, *, progress: bool = True) -> dict[str, Any]:
         "software": software(),
         "peers": {},
     }
-
-
-def compare(plan: Plan, peer: str, rounds: int) -> dict[str, Any]:
-    """Measure us and the peer in turns, each time in a new process; returns our first report with `peers` filled.
-
-    Raises RuntimeMissing without the peer's environment, SettingsInvalid for a source that the peer cannot read.
-    """
-    source = open_source(plan.source, live=False)
-    source.close()
-    name, _, clip = plan.source.partition(":")
-    if name != "file" or source.live:
-        raise SettingsInvalid(f"--peer {peer} with --source {plan.source}: it reads video files only; give file:CLIP")
-    python = ROOT / f".venv-peer-{peer}" / "bin" / "python"
-    if not python.exists():
-        raise RuntimeMissing(
-            f"--peer {peer}: no {python.parent.parent}; make it with: benchmarks/peers/setup.sh {peer}"
-        )
-    words = [str(python), "-I", str(ROOT / "benchmarks" / "peers" / f"{peer}.py"), str(Path(clip).resolve())]
-    words += ["--repeat", str(plan.repeat), "--warmup", str(plan.warmup)]
-    words += ["--frames", str(plan.frames)] if plan.frames else []
-    ours: list[dict[str, Any]] = []
-    theirs: list[dict[str, Any]] = []
-    with progress_bar(2 * rounds, unit="run") as bar:
-        for _ in range(rounds):
-            ours.append(_measure_apart(plan))
-            bar.update()
-            theirs.append(_measure_peer(peer, words))
-            bar.update()
-    our_cost, their_cost = ([run["cpu_ms_per_frame"] for run in runs] for runs in (ours, theirs))
-    report = ours[0]
-    report["peers"][peer] = theirs[0] | {
-        "peak_rss_mb": max(run["peak_rss_mb"] for run in theirs),
-        "cpu_ms_per_frame": round(statistics.median(their_cost), 3),
-        "ours_cpu_ms_per_frame": round(statistics.median(our_cost), 3),
-        "ratio": round(statistics.median(our_cost) / statistics.median(their_cost), 4),
-        "rounds": [
-            {"ours_cpu_ms_per_frame": a, "peer_cpu_ms_per_frame": b} for a, b in zip(our_cost, their_cost, strict=True)
-        ],
-    }
-    return report
-
-
-def _measure_apart(plan: Plan) -> dict[str, Any]:
-    # A new interpreter, not a fork: memory and processor time begin at nothing, and errors come back as they are.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(measure, plan, progress=False).result()
-        except BrokenExecutor as error:
-            raise CuelensError("the measuring process was killed; is there enough memory?") from error
-
-
-def _measure_peer(peer: str, words: list[str]) -> dict[str, Any]:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    try:
-        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (ValueError, IndexError) as error:
-        said = (done.stderr.strip() or "nothing").splitlines()[-1]
-        raise CuelensError(
-            f"--peer {peer}: it ended with code {done.returncode} and said: {said}; "
-            f"try benchmarks/peers/setup.sh {peer} again"
-        ) from error
-    return result
 
 
 class _Played:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,18 +20,6 @@ from benchmarks.machine import machine, software, state
 from benchmarks.schema import complaints
 
 SCRIPT = "from benchmarks.bench import main; main()"
-SAID_BY_PEER = {
-    "version": "0",
-    "python": "0",
-    "opencv": "0",
-    "numpy": "0",
-    "runtime": "none",
-    "frames": 4,
-    "frames_with_face": 0,
-    "faces": 0,
-    "cpu_ms_per_frame": 1000.0,
-    "peak_rss_mb": 1.0,
-}
 
 
 @pytest.fixture(scope="session")
@@ -62,20 +49,6 @@ def pictures(tmp_path: Path) -> Path:
     for index in range(4):
         cv2.imwrite(str(folder / f"{index}.png"), np.full((120, 160), 90, np.uint8))
     return folder
-
-
-@pytest.fixture
-def peer_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a shell script in the place of the peer's Python."""
-    monkeypatch.setattr(bench, "ROOT", tmp_path)
-
-    def make(script: str) -> None:
-        python = tmp_path / ".venv-peer-fer" / "bin" / "python"
-        python.parent.mkdir(parents=True)
-        python.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-        python.chmod(0o755)
-
-    return make
 
 
 def fails(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
@@ -134,9 +107,6 @@ def test_unknown_source_has_its_code_and_one_line(bench_run: Callable[..., subpr
         (["--repeat", "0"], 50),
         (["--warmup", "-1"], 50),
         (["--threads", "99"], 50),
-        (["--peer", "fer", "--rounds", "1"], 50),
-        (["--peer", "fer", "--source", "demo"], 50),
-        (["--peer", "fer", "--source", "file:/not/there.mp4"], 10),
     ],
 )
 def test_bad_input_has_its_code(capsys: pytest.CaptureFixture[str], words: list[str], code: int) -> None:
@@ -156,65 +126,6 @@ def test_file_is_measured_whole_as_often_as_asked(pictures: Path) -> None:
 
 def test_frames_limit_a_repeated_file(pictures: Path) -> None:
     assert bench.measure(bench.Plan(f"file:{pictures}", 6, 3, 1, 1, None))["frames"] == 6
-
-
-def test_missing_peer_names_the_setup_command(
-    capsys: pytest.CaptureFixture[str], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bench, "ROOT", tmp_path)
-    code, line = fails(capsys, "--source", f"file:{pictures}", "--peer", "fer")
-    assert code == 60
-    assert "benchmarks/peers/setup.sh fer" in line
-
-
-def test_peer_is_measured_in_turns_and_gives_a_ratio(
-    pictures: Path, tmp_path: Path, peer_says: Callable[[str], None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    peer_says(f"echo \"$*\" >>{tmp_path}/calls; echo chatter; echo '{json.dumps(SAID_BY_PEER)}'")
-    with pytest.raises(SystemExit) as ended:
-        bench.main(["--source", f"file:{pictures}", "--warmup", "2", "--peer", "fer", "--json"])
-    assert ended.value.code == 0
-    report = json.loads(capsys.readouterr().out)
-    assert complaints(report) == []
-    peer = report["peers"]["fer"]
-    ours = [turn["ours_cpu_ms_per_frame"] for turn in peer["rounds"]]
-    assert len(ours) == 2
-    assert peer["ratio"] == pytest.approx(sum(ours) / 2 / 1000, abs=1e-4)
-    calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
-    assert calls == [f"-I {tmp_path}/benchmarks/peers/fer.py {pictures} --repeat 1 --warmup 2"] * 2
-    assert "against fer 0" in bench.table(report)
-
-
-def test_peer_that_breaks_is_quoted(
-    pictures: Path, peer_says: Callable[[str], None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    peer_says("echo first >&2; echo no module named fer >&2; exit 3")
-    code, line = fails(capsys, "--source", f"file:{pictures}", "--warmup", "1", "--peer", "fer")
-    assert code == 1
-    assert "code 3 and said: no module named fer" in line
-
-
-def test_measuring_process_that_is_killed_is_said(
-    pictures: Path,
-    peer_says: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    peer_says("exit 0")
-    monkeypatch.setattr(bench, "measure", _die)
-    code, line = fails(capsys, "--source", f"file:{pictures}", "--peer", "fer")
-    assert code == 1
-    assert "was killed" in line
-
-
-class _Killed:
-    """Kills the process that unpickles it."""
-
-    def __reduce__(self) -> tuple[Callable[[int], Any], tuple[int]]:
-        return os._exit, (9,)
-
-
-_die = _Killed()
 
 
 @pytest.mark.parametrize(
@@ -270,22 +181,3 @@ def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", str(tmp_path))
     assert software()["commit"] is None
     assert machine()["cpu"]
-
-
-def test_peer_lock_is_pinned_hashed_and_names_no_place(repository: Path) -> None:
-    text = (repository / "benchmarks" / "peers" / "fer.txt").read_text(encoding="utf-8")
-    entries = [line for line in text.replace("\\\n", "").splitlines() if line and not line.startswith("#")]
-    assert all("==" in line and "--hash=sha256:" in line for line in entries)
-    assert not any(mark in text for mark in ("://", "--index", "--find", "file:", "@ "))
-    opencv = [line for line in entries if line.startswith("opencv")]
-    assert opencv
-    assert all("==4." in line for line in opencv)  # 5 has no Haar cascade
-    assert not any(line.startswith(("torch", "nvidia")) for line in entries)
-
-
-def test_unknown_peer_is_refused_before_anything_is_made(repository: Path) -> None:
-    words = [str(repository / "benchmarks" / "peers" / "setup.sh"), "nobody"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert "no peer 'nobody'; valid is fer" in done.stderr
-    assert not (repository / ".venv-peer-nobody").exists()
