@@ -25,6 +25,7 @@ TASKS = {
     "memory": ("benchmarks.live", "memory over ten minutes, and its slope"),
     "idle": ("benchmarks.live", "CPU with nobody there, beside somebody"),
     "soak": ("benchmarks.live", "half an hour; fails where memory, threads or descriptors grow"),
+    "peers": ("benchmarks.peers.turns", "us beside what others use, on the same clips in turns"),
     "arm": ("benchmarks.arm.counts", "instructions on an emulated Arm, and a forecast by board"),
 }
 

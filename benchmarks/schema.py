@@ -21,7 +21,14 @@ _Spec = Mapping[str, Any]
 class Maybe:
     """A part that may be null."""
 
-    spec: _Spec
+    spec: Any
+
+
+@dataclass(frozen=True)
+class OrMissing:
+    """A part in whose place may be the reason why it is missing."""
+
+    spec: Any
 
 
 _PERCENTILES: _Spec = {"p50": float, "p95": float, "p99": float}
@@ -60,6 +67,28 @@ _POINT: _Spec = {
     "whole": _COST,
 }
 _COUNT: _Spec = {"first": float, "mean": float, "p95": float}
+_TURN: _Spec = {
+    **dict.fromkeys((f"{name}_ms_per_frame" for name in ("cpu", "wall", "decoding_cpu", "detection_cpu")), float),
+    "share_with_face": float,
+    "faces": float,
+    "label_changes_per_minute": float | None,
+    "display_changes_per_minute": float | None,
+}
+_TURN_ONCE: _Spec = dict.fromkeys(("start_cpu_s", "first_result_cpu_s", "peak_rss_mb"), float)
+_AGAINST: _Spec = {"median": float, "least": float, "most": float}
+_SYSTEM: _Spec = {
+    "what": str,
+    "software": {"*": str},
+    **_TURN,
+    **_TURN_ONCE,
+    "clips": {"*": _TURN},
+    "rounds": [{**_TURN, **_TURN_ONCE}],
+    "accuracy": Maybe(OrMissing({"share": float, "interval": [float], "rows": int})),
+}
+_PEER: _Spec = {
+    **_SYSTEM,
+    "against": dict.fromkeys(("cpu_ms_per_frame", "wall_ms_per_frame", *_TURN_ONCE), _AGAINST),
+}
 
 RESULTS: Mapping[str, _Spec] = {
     "stages": {
@@ -124,6 +153,13 @@ RESULTS: Mapping[str, _Spec] = {
     },
     "memory": _ENDURANCE,
     "soak": _ENDURANCE,
+    "peers": {
+        "rounds": int,
+        "frames": int,
+        "warmup": int,
+        "clips": [{"clip": str, "width": int, "height": int, "frames": int, "video_s": float}],
+        "systems": {"cuelens": _SYSTEM, "*": OrMissing(_PEER)},
+    },
     "arm": {
         "frames": int,
         "runs": [
@@ -184,11 +220,14 @@ def differences(value: object, spec: Any, where: str = "report") -> list[str]:
     """Say everything in which a parsed value differs from a part of the schema; empty where nothing does."""
     if isinstance(spec, Maybe):
         return [] if value is None else differences(value, spec.spec, where)
+    if isinstance(spec, OrMissing):
+        missing = isinstance(value, dict) and "missing" in value
+        return differences(value, {"missing": str} if missing else spec.spec, where)
     if isinstance(spec, Mapping):
         if not isinstance(value, dict):
             return [f"{where} is {value!r}; it must be an object"]
         if "*" in spec:
-            return [line for key, item in value.items() for line in differences(item, spec["*"], f"{where}.{key}")]
+            spec = {**dict.fromkeys(value, spec["*"]), **{key: part for key, part in spec.items() if key != "*"}}
         lines = [f"{where}.{key} is missing" for key in spec if key not in value]
         lines += [f"{where}.{key} is not in the schema" for key in value if key not in spec]
         for key in spec.keys() & value.keys():

@@ -192,7 +192,7 @@ class FaceClassification(Peer):
 
     def _predict(self, inputs: Any) -> Any:
         # Published with Keras 2's predict, which today builds a data set for each face: 41 ms on the machine of
-        # reference/peers.json, where this, with the same result, takes 0.9.
+        # reference/x86-64/peers.json, where this, with the same result, takes 0.9.
         return self._network.predict_on_batch(inputs)
 
     def show(self, label: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers.turns`: us beside what others use, on the same clips in the same run, turn by turn.
+"""`cuelens-bench peers`: us beside what others use, on the same clips in the same run, turn by turn.
 
 Each turn is measure.py in a new process, in its system's environment (setup.sh); here turns are started and summed up.
 """
@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.result import make_folder, progress_bar, table, write_result
-from edge.command import command
+from benchmarks.report import Measured
+from benchmarks.result import progress_bar, table
 from edge.errors import BenchFailed, SettingsInvalid
 from edge.sources import open_source
 
@@ -101,7 +101,7 @@ _ONCE = ("start_cpu_s", "first_result_cpu_s", "peak_rss_mb")
 _COMPARED = ("cpu_ms_per_frame", "wall_ms_per_frame", *_ONCE)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:
     """Add the task's options to its parser."""
     parser.add_argument(
         "--clip", type=Path, action="append", default=[], metavar="FILE", help="a video; several allowed"
@@ -114,8 +114,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help=f"FER2013's CSV, for what the peers' networks reach on {SPLIT}")
 
 
-def run(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
-    """Measure by the options, print a table, and return the result with its definitions.
+def measure(args: argparse.Namespace) -> Measured:
+    """Measure by the options.
 
     Raises SettingsInvalid, what the clips' source and the data set raise, and BenchFailed where our own turn fails.
     """
@@ -151,8 +151,18 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]]:
             for system in systems
         },
     }
-    print(tell(result))
-    return result, DEFINITIONS
+    rounds = {name: system["rounds"] for name, system in result["systems"].items() if "rounds" in system}
+    ours = [turn["cpu_ms_per_frame"] for turn in rounds[OURS]]
+    figures = {
+        "cpu_ms_per_frame": ours,
+        "peak_rss_mb": [turn["peak_rss_mb"] for turn in rounds[OURS]],
+        **{
+            f"cpu by {name}'s": [our / turn["cpu_ms_per_frame"] for our, turn in zip(ours, of_peer, strict=True)]
+            for name, of_peer in rounds.items()
+            if name != OURS
+        },
+    }
+    return Measured(result, figures, DEFINITIONS)
 
 
 def take_turns(
@@ -300,8 +310,9 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     return {name: round(value, 4) for name, value in ends.items()}
 
 
-def tell(result: Mapping[str, Any]) -> str:
-    """Say a result for a person: a line for each system, ours by theirs, and who is missing and why."""
+def describe(report: Mapping[str, Any]) -> str:
+    """Say a report for a person: a line for each system, ours by theirs, and who is missing and why."""
+    result = report["result"]
     systems = result["systems"]
     present = {name: system for name, system in systems.items() if "missing" not in system}
     rows = [
@@ -339,17 +350,5 @@ def _number(value: float | None, shape: str) -> str:
     return "-" if value is None else format(value, shape)
 
 
-@command
-def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Measure us beside what others use."""
-    add_arguments(parser)
-    parser.add_argument("--out", type=Path, help="folder for peers.json")
-    args = parser.parse_args(argv)
-    make_folder(args.out)
-    result, definitions = run(args)
-    if args.out:
-        write_result(args.out / "peers.json", result, definitions)
-
-
-if __name__ == "__main__":
-    main()
+def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
+    """Nothing is held here; tests/unit/test_bench_peers.py holds the reference to what is promised."""

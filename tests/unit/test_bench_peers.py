@@ -13,7 +13,10 @@ import cv2
 import numpy as np
 import pytest
 
+from benchmarks.bench import main
 from benchmarks.peers import measure, turns
+from benchmarks.report import read_report
+from benchmarks.schema import RESULTS, differences
 from edge.errors import BenchFailed
 from edge.sources.demo import DemoSource
 
@@ -86,9 +89,11 @@ class Bench:
     def run(self, *words: str) -> dict[str, Any]:
         self.write()
         parser = ArgumentParser()
-        turns.add_arguments(parser)
-        result, _ = turns.run(parser.parse_args(["--clip", str(self.clip), *words]))
-        return result
+        turns.add_arguments(parser, "peers")
+        measured = turns.measure(parser.parse_args(["--clip", str(self.clip), *words]))
+        assert differences(measured.result, RESULTS["peers"]) == []
+        print(turns.describe({"result": measured.result}))
+        return dict(measured.result)
 
     def calls(self) -> list[list[str]]:
         return [line.split() for line in (self.root / "calls").read_text(encoding="utf-8").splitlines()]
@@ -224,7 +229,7 @@ def test_a_runtime_without_a_record_has_no_accuracy() -> None:
 )
 def test_bad_input_has_its_code(capsys: pytest.CaptureFixture[str], bench: Bench, words: list[str], code: int) -> None:
     with pytest.raises(SystemExit) as ended:
-        turns.main([word.replace("CLIP", str(bench.clip)) for word in words])
+        main(["peers", *(word.replace("CLIP", str(bench.clip)) for word in words)])
     assert ended.value.code == code
     assert capsys.readouterr().err.count("\n") == 1
 
@@ -233,12 +238,13 @@ def test_result_is_written_with_its_definitions(bench: Bench) -> None:
     bench.write()
     out = bench.root / "out"
     with pytest.raises(SystemExit) as ended:
-        turns.main(["--clip", str(bench.clip), "--rounds", "2", "--out", str(out)])
+        main(["peers", "--clip", str(bench.clip), "--rounds", "2", "--out", str(out)])
     assert ended.value.code == 0
-    result = json.loads((out / "peers.json").read_bytes())
-    told_keys = set(result["systems"]["fer"]) - {"what", "software", "clips"}
-    assert told_keys <= result["definitions"].keys()
-    assert [row["clip"] for row in result["clips"]] == ["a.mp4", "b.mp4"]
+    report = read_report(out / "peers.json")
+    told_keys = set(report["result"]["systems"]["fer"]) - {"what", "software", "clips"}
+    assert told_keys <= report["definitions"].keys()
+    assert [row["clip"] for row in report["result"]["clips"]] == ["a.mp4", "b.mp4"]
+    assert report["figures"]["cpu by fer's"]["rounds"] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -354,8 +360,7 @@ def test_what_has_no_frame_rate_is_no_clip(tmp_path: Path) -> None:
 
 
 def test_the_reference_keeps_what_is_promised(repository: Path) -> None:
-    result = json.loads((repository / "benchmarks" / "reference" / "peers.json").read_bytes())
-    systems = result["systems"]
+    systems = read_report(repository / "benchmarks" / "reference" / "x86-64" / "peers.json")["result"]["systems"]
     assert not [name for name, system in systems.items() if "missing" in system]
     assert systems["fer"]["against"]["cpu_ms_per_frame"]["most"] <= 1 / 10
     assert systems["mediapipe"]["against"]["cpu_ms_per_frame"]["most"] <= 2
