@@ -1,329 +1,67 @@
-"""`cuelens-bench`: the device's own loop, as fast as it goes, with the machine beside every number.
+"""`cuelens-bench`: one task after the other measures the device's loop, with the machine beside every number.
 
-source -> edge.loop.run -> a sink that only counts; then edge.health's measurements -> report -> table or JSON.
+task -> benchmarks.report -> lines for a person, JSON on standard output, or a file in a folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import statistics
-import subprocess
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
-from itertools import islice
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, cast
 
-from benchmarks.machine import machine, software, state
-from benchmarks.result import progress_bar
-from benchmarks.schema import VERSION
+from benchmarks import compare
+from benchmarks.machine import Surroundings
+from benchmarks.report import Task, describe_provenance, make_report, write_report
+from benchmarks.result import make_folder
 from edge.command import command
-from edge.config import Settings, check
-from edge.control import Control
-from edge.errors import CuelensError, RuntimeMissing, SettingsInvalid, SourceEmpty
-from edge.health import peak_rss_mb, percentiles
-from edge.quiet import tame_opencv
-from edge.sources import SOURCES, open_source
-from edge.types import Capabilities
 
-if TYPE_CHECKING:
-    from edge.health import Health
-    from edge.types import Frame, Update
-
-ROOT = Path(__file__).resolve().parent.parent
-PEERS = ("fer",)
-ENDLESS_FRAMES = 600  # of a source without an end: twenty seconds of a camera
-WARMUP_FRAMES = 60
-DELEGATES = {"tflite-runtime": "built-in kernels", "ai-edge-litert": "XNNPACK"}  # by default, which is what we load
-
-DEFINITIONS = {
-    "capture": "CPU ms of the capture thread to get the frame; videos are decoded in it",
-    "find": "elapsed ms to find and track the faces",
-    "read": "elapsed ms to cut out the faces and run the network on each",
-    "cue": "elapsed ms of the temporal policy",
-    "whole": "ms a frame costs: its capture + find + read + cue, without waits between the threads",
-    "cpu_ms_per_frame": "CPU ms of the whole process, all threads and the source's work included, by frame; "
-    "start, loading and warm-up excluded",
-    "model_load_ms": "elapsed ms from the file to an interpreter that is ready, the runtime's import included",
-    "peak_rss_mb": "most resident memory of the measuring process in MB of 10^6 bytes, start included",
-    "percentiles": "nearest rank, over frames",
+TASKS = {
+    "stages": ("benchmarks.stages", "what a frame costs, stage by stage"),
+    "e2e": ("benchmarks.live", "from capture to shown: latency, jitter, frames a second, drops"),
+    "start": ("benchmarks.start", "from the process's start to the first cue"),
+    "scale": ("benchmarks.scale", "by frame size, faces, threads, runtime and delegate; which threads are best here"),
+    "memory": ("benchmarks.live", "memory over ten minutes, and its slope"),
+    "idle": ("benchmarks.live", "CPU with nobody there, beside somebody"),
+    "soak": ("benchmarks.live", "half an hour; fails where memory, threads or descriptors grow"),
+    "peers": ("benchmarks.peers.turns", "us beside what others use, on the same clips in turns"),
+    "arm": ("benchmarks.arm.counts", "instructions on an emulated Arm, and a forecast by board"),
 }
-LIVE_WHOLE = "elapsed ms from a frame's capture, as its driver tells, to its cue; waits included"
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure; `frames` None is all that the source has."""
-
-    source: str
-    frames: int | None
-    repeat: int
-    warmup: int
-    threads: int
-    model: Path | None
 
 
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Measure what the device's loop costs on this machine."""
-    parser.add_argument("--source", default="demo", help=f"NAME[:ARGUMENT], one of {', '.join(SOURCES)}; default demo")
-    parser.add_argument("--frames", type=int, help=f"at most so many; default {ENDLESS_FRAMES}, of a file all")
-    parser.add_argument("--repeat", type=int, default=1, help="times a file is played, for short clips")
-    parser.add_argument(
-        "--warmup", type=int, default=WARMUP_FRAMES, help=f"frames before, not measured; default {WARMUP_FRAMES}"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="of the interpreter; more than 1 is rarely faster")
-    parser.add_argument(
-        "--model", type=Path, help="a .tflite file with its contract beside it; default the shipped one"
-    )
-    parser.add_argument(
-        "--peer", choices=PEERS, help="measure this too, in turns, on the same video (benchmarks/peers)"
-    )
-    parser.add_argument("--rounds", type=int, default=2, help="with --peer: times each is measured, at least 2")
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
+    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+    for name, (module, about) in TASKS.items():
+        sub = tasks.add_parser(name, help=about, description=about)
+        cast(Task, import_module(module)).add_arguments(sub, name)
+        sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
+        sub.add_argument("--out", type=Path, help=f"folder for {name}.json")
+        sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    about = "two reports: ratios with intervals; fails where a figure got worse"
+    sub = tasks.add_parser("compare", help=about, description=about)
+    compare.add_arguments(sub)
+    sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    least = {"frames": 1, "repeat": 1, "warmup": 1, "rounds": 2}
-    for name, low in least.items():
-        value = getattr(args, name)
-        if value is not None and value < low:
-            raise SettingsInvalid(f"--{name} is {value}; it must be at least {low}")
-    if complaint := check(Settings, "threads", args.threads):
-        raise SettingsInvalid(f"--threads is {args.threads}; {complaint}")
-    plan = Plan(args.source, args.frames, args.repeat, args.warmup, args.threads, args.model)
-    report = measure(plan) if args.peer is None else compare(plan, args.peer, args.rounds)
-    if args.json:
-        print(json.dumps(report, indent=1, allow_nan=False))
-    else:
-        print(table(report))
+    if args.task == "compare":
+        compare.run(args)
+        return
+    make_folder(args.out)
+    task = cast(Task, import_module(TASKS[args.task][0]))
+    report = run(task, args)
+    if args.out:
+        write_report(args.out / f"{args.task}.json", report)
+    print(json.dumps(report, indent=1) if args.json else f"{task.describe(report)}\n\n{describe_provenance(report)}")
+    task.hold(args, report)
 
 
-def measure(plan: Plan, *, progress: bool = True) -> dict[str, Any]:
-    """Run the loop by the plan, in this process, and return the report (benchmarks/schema.py).
-
-    Raises what the source, the model or the loop raises.
-    """
-    load, before = machine(), state()  # before our own work warms the machine up
-
-    from edge.loop import run
-    from edge.model import ExpressionModel
-
-    tame_opencv()
-    settings = Settings(source=plan.source, sinks=(), pace="fast", threads=plan.threads)
-    warm = _Played(replace(plan, repeat=1, frames=plan.warmup))
-    begun = time.perf_counter()
-    try:
-        model = ExpressionModel(plan.model, plan.threads)
-    except BaseException:
-        warm.close()
-        raise
-    model_load_ms = 1000 * (time.perf_counter() - begun)
-
-    def play(source: _Played, sink: _Counter) -> Health:
-        outcome = run(Control(settings), source, model, [("counter", sink)], threading.Event(), say=lambda line: None)
-        if outcome.failures:
-            raise outcome.failures[0]
-        return outcome.health
-
-    warmup_frames = play(warm, _Counter(None, progress=False)).frames
-    source = _Played(plan)
-    counter = _Counter(source.announced, progress=progress)
-    health = play(source, counter)
-    cpu_ms_per_frame, peak_mb = health.cpu_ms_per_frame(), peak_rss_mb()
-    if not health.frames:
-        raise SourceEmpty(f"--source {plan.source}: no frame came; give a source that has some")
-    stages = health.measurements()
-    if source.live:
-        stages["whole"] = stages["total"]
-    else:
-        parts = (stages[name] for name in ("capture", "find", "read", "cue"))
-        stages["whole"] = [sum(frame) for frame in zip(*parts, strict=True)]
-    return {
-        "schema": VERSION,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "source": plan.source,
-        "frames": health.frames,
-        "frames_with_face": health.frames_with_face,
-        "dropped": health.dropped,
-        "width": counter.width,
-        "height": counter.height,
-        "repeat": plan.repeat,
-        "warmup_frames": warmup_frames,
-        "pace": "live" if source.live else "fast",
-        "fps": round(health.fps, 2),
-        "stages_ms": {name: percentiles(stages[name]) for name in ("capture", "find", "read", "cue", "whole")},
-        "cpu_ms_per_frame": round(cpu_ms_per_frame, 3),
-        "peak_rss_mb": round(peak_mb, 1),
-        "model_load_ms": round(model_load_ms, 1),
-        "definitions": DEFINITIONS | ({"whole": LIVE_WHOLE} if source.live else {}),
-        "model": {
-            "sha256": model.contract.sha256,
-            "runtime": model.runtime,
-            "delegate": DELEGATES[model.runtime.partition(" ")[0]],
-            "threads": plan.threads,
-        },
-        "machine": load | {"before": before, "after": state()},
-        "software": software(),
-        "peers": {},
-    }
-
-
-def compare(plan: Plan, peer: str, rounds: int) -> dict[str, Any]:
-    """Measure us and the peer in turns, each time in a new process; returns our first report with `peers` filled.
-
-    Raises RuntimeMissing without the peer's environment, SettingsInvalid for a source that the peer cannot read.
-    """
-    source = open_source(plan.source, live=False)
-    source.close()
-    name, _, clip = plan.source.partition(":")
-    if name != "file" or source.live:
-        raise SettingsInvalid(f"--peer {peer} with --source {plan.source}: it reads video files only; give file:CLIP")
-    python = ROOT / f".venv-peer-{peer}" / "bin" / "python"
-    if not python.exists():
-        raise RuntimeMissing(
-            f"--peer {peer}: no {python.parent.parent}; make it with: benchmarks/peers/setup.sh {peer}"
-        )
-    words = [str(python), "-I", str(ROOT / "benchmarks" / "peers" / f"{peer}.py"), str(Path(clip).resolve())]
-    words += ["--repeat", str(plan.repeat), "--warmup", str(plan.warmup)]
-    words += ["--frames", str(plan.frames)] if plan.frames else []
-    ours: list[dict[str, Any]] = []
-    theirs: list[dict[str, Any]] = []
-    with progress_bar(2 * rounds, unit="run") as bar:
-        for _ in range(rounds):
-            ours.append(_measure_apart(plan))
-            bar.update()
-            theirs.append(_measure_peer(peer, words))
-            bar.update()
-    our_cost, their_cost = ([run["cpu_ms_per_frame"] for run in runs] for runs in (ours, theirs))
-    report = ours[0]
-    report["peers"][peer] = theirs[0] | {
-        "peak_rss_mb": max(run["peak_rss_mb"] for run in theirs),
-        "cpu_ms_per_frame": round(statistics.median(their_cost), 3),
-        "ours_cpu_ms_per_frame": round(statistics.median(our_cost), 3),
-        "ratio": round(statistics.median(our_cost) / statistics.median(their_cost), 4),
-        "rounds": [
-            {"ours_cpu_ms_per_frame": a, "peer_cpu_ms_per_frame": b} for a, b in zip(our_cost, their_cost, strict=True)
-        ],
-    }
-    return report
-
-
-def _measure_apart(plan: Plan) -> dict[str, Any]:
-    # A new interpreter, not a fork: memory and processor time begin at nothing, and errors come back as they are.
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        try:
-            return pool.submit(measure, plan, progress=False).result()
-        except BrokenExecutor as error:
-            raise CuelensError("the measuring process was killed; is there enough memory?") from error
-
-
-def _measure_peer(peer: str, words: list[str]) -> dict[str, Any]:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    try:
-        result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (ValueError, IndexError) as error:
-        said = (done.stderr.strip() or "nothing").splitlines()[-1]
-        raise CuelensError(
-            f"--peer {peer}: it ended with code {done.returncode} and said: {said}; "
-            f"try benchmarks/peers/setup.sh {peer} again"
-        ) from error
-    return result
-
-
-class _Played:
-    """The plan's source, played `repeat` times as one, up to the plan's frames."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._closed = False
-        self._source = open_source(plan.source, live=False)
-        self.live = self._source.live
-        endless = self.live or not plan.source.startswith("file:")
-        self._limit = ENDLESS_FRAMES if plan.frames is None and endless else plan.frames
-        known = self._source.announced
-        counts = [count for count in (self._limit, known and known * plan.repeat) if count]
-        self.announced = min(counts, default=None)
-
-    def frames(self) -> Iterator[Frame]:
-        return islice(self._turns(), self._limit)
-
-    def _turns(self) -> Iterator[Frame]:
-        yield from self._source.frames()
-        for _ in range(self._plan.repeat - 1):
-            if self._closed:
-                return
-            self._source = open_source(self._plan.source, live=False)
-            yield from self._source.frames()
-
-    def close(self) -> None:
-        self._closed = True
-        self._source.close()
-
-
-class _Counter:
-    """The sink: it keeps nothing but the picture's size, and moves the progress bar."""
-
-    capabilities = Capabilities(every_frame=True, reopens=False)
-
-    def __init__(self, total: int | None, *, progress: bool) -> None:
-        self.width = self.height = 0
-        self._bar = progress_bar(total, unit="frame", wanted=progress)
-
-    def show(self, update: Update) -> None:
-        if update.frame is not None:
-            self.height, self.width = update.frame.gray.shape
-            self._bar.update()
-
-    def close(self) -> None:
-        self._bar.close()
-
-
-def table(report: dict[str, Any]) -> str:
-    """Say a report in lines for a person."""
-    rows = [f"{'ms':<8}{'p50':>9}{'p95':>9}{'p99':>9}"]
-    for name, values in report["stages_ms"].items():
-        numbers = "".join(f"{values[key]:9.2f}" for key in ("p50", "p95", "p99"))
-        rows.append(f"{name:<8}{numbers}  {report['definitions'][name]}")
-    stages = "\n".join(rows)
-    against = "".join(
-        f"against {name} {peer['version']}: {peer['ours_cpu_ms_per_frame']:.2f} to {peer['cpu_ms_per_frame']:.2f} "
-        f"CPU ms a frame, ratio {peer['ratio']:.3f} (medians of {len(peer['rounds'])} rounds); "
-        f"its peak memory {peer['peak_rss_mb']:.0f} MB\n"
-        for name, peer in report["peers"].items()
-    )
-    model, device, system = report["model"], report["machine"], report["software"]
-    before, after = device["before"], device["after"]
-    return f"""\
-{report["source"]}: {report["frames"]} frames of {report["width"]}x{report["height"]} \
-after {report["warmup_frames"]} of warm-up, {report["frames_with_face"]} with a face, {report["dropped"]} dropped
-
-{stages}
-
-frames a second   {report["fps"]:.1f}
-CPU ms a frame    {report["cpu_ms_per_frame"]:.2f}
-peak memory       {report["peak_rss_mb"]:.0f} MB
-model loaded in   {report["model_load_ms"]:.0f} ms
-{against}
-model     {model["sha256"][:12]}, {model["runtime"]}, {model["delegate"]}, threads {model["threads"]}
-machine   {device["board"] or device["cpu"]}, {device["cores"]} cores, {device["architecture"]}, \
-load before {device["load_average"][0]}
-state     governor {_known(device["governor"])}, {_change(before, after, "frequency_mhz")} MHz, \
-{_change(before, after, "temperature_c")} degrees C, throttled {_change(before, after, "throttled")}
-software  {system["os"]}, kernel {system["kernel"]}, Python {system["python"]}, OpenCV {system["opencv"]}, \
-numpy {system["numpy"]}, commit {_known(system["commit"])}"""
-
-
-def _known(value: object) -> str:
-    return "unknown" if value is None else str(value)
-
-
-def _change(before: dict[str, Any], after: dict[str, Any], key: str) -> str:
-    return " to ".join(dict.fromkeys(_known(item[key]) for item in (before, after)))
+def run(task: Task, args: argparse.Namespace) -> dict[str, Any]:
+    """Measure, and return the report."""
+    with Surroundings() as surroundings:
+        measured = task.measure(args)
+    return make_report(args.task, measured, surroundings)
 
 
 if __name__ == "__main__":

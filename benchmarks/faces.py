@@ -12,7 +12,7 @@ import io
 import itertools
 import multiprocessing
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatch
@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from benchmarks.films import CROWD, FPS, MOST_FACES, SIZES, draw_crowd, read_frames, resize, sway
 from benchmarks.result import add_output, make_folder, table, write_result
 from edge.command import command
 from edge.config import FaceSettings
@@ -51,15 +52,11 @@ LARGEST_OWN_DEG = 12.0  # roll of a face that is called upright
 ANGLES_DEG = range(-90, 91, 10)
 SURROUNDINGS = 2.0  # faces: the least side of a turned picture
 METHODS = {"plain": "plain Haar", "still": "one picture", "film": "30 frames"}
-FILM_FRAMES, FPS = 30, 30.0
+FILM_FRAMES = 30
 OFF, NARROWEST, WIDEST = 0.5, 0.6, 1.6  # of the true face's side: how far from it a box may be, and how wide
 LEVEL_DEG = 10.0  # roll error up to which a face is cut out upright
 LEAST_WIDTH = 60.0  # pixels, in clips shrunk to a width of 640: faces that are turned
 SAME_PLACE, LOST_S = 0.3, 2.0  # intersection over union; seconds for which a lost face's place is its own
-SIZES = ((320, 240), (640, 480), (1280, 720), (1920, 1080))
-CROWD = (640, 480)  # pixels of the frame that faces are drawn into
-MOST_FACES, CELL, CROP, DRIFT = 8, 160, 132, 6.0  # pixels: a face's place, what is drawn there, its sway
-CROP_SHARE = 0.6  # of what is drawn, the face's
 WARMUP_FRAMES, KEPT_FRAMES = 60, 150
 TILE, TILES = 160, 8  # pixels; a row of the contact sheet
 COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # told apart by the colour-blind, and in gray
@@ -244,6 +241,14 @@ def find_upright(gray: Gray) -> Spot | None:
     return None if roll_deg is None else spot_of(boxes[0], roll_deg)
 
 
+def find_sure(spec: str, frames: Sequence[Gray]) -> list[tuple[Gray, Spot]]:
+    """Return the frames that surely have one upright face, with it; raises SettingsInvalid where none has."""
+    sure = [(gray, face) for gray in frames if (face := find_upright(gray)) is not None]
+    if not sure:
+        raise SettingsInvalid(f"{spec}: no upright face in {len(frames)} frames; give a clip of one large face")
+    return sure
+
+
 @functools.cache
 def _still_finder() -> StillFinder:
     return StillFinder(FaceSettings())
@@ -300,44 +305,6 @@ def time_film(frames: Iterable[Gray]) -> npt.NDArray[np.float64]:
     return np.array(rows, np.float64)
 
 
-def read_frames(spec: str) -> Iterator[Gray]:
-    """Yield a source's luma frames; raises what the source raises."""
-    return (frame.gray for frame in open_source(spec, live=False).frames())
-
-
-def sway(items: Sequence[T]) -> list[T]:
-    """Return items there and back, so that a film which repeats them has no cut."""
-    return [*items, *items[-2:0:-1]]
-
-
-def resize(frames: Iterable[Gray], width: int, height: int) -> Iterator[Gray]:
-    """Yield frames as uint8 (height, width), in their own proportions; where those differ, edges are repeated."""
-    for gray in frames:
-        tall, wide = gray.shape
-        zoom = min(width / wide, height / tall)
-        yield Pyramid(gray).window((wide - 1) / 2, (tall - 1) / 2, 0.0, zoom, width, height)
-
-
-def draw_crowd(sure: Sequence[tuple[Gray, Spot]], faces: int) -> Iterator[Gray]:
-    """Yield uint8 (480, 640) without an end: a blurred frame, on it `faces` copies of the frames' face that sway."""
-    blurred = cv2.resize(
-        cv2.resize(sure[0][0], (8, 6), interpolation=cv2.INTER_AREA), CROWD, interpolation=cv2.INTER_CUBIC
-    )
-    mask = np.pad(np.ones((CROP - 24, CROP - 24)), 12)
-    weight = cv2.GaussianBlur(mask, (0, 0), 5.0).astype(np.float64)
-    for index in itertools.count():
-        canvas = blurred.astype(np.float64)
-        for number in range(faces):
-            gray, face = sure[(index + 7 * number) % len(sure)]
-            view = Pyramid(gray).view(Spot(face.cx, face.cy, face.side), CROP, CROP_SHARE)
-            row, column = divmod(number, CROWD[0] // CELL)
-            x = round((column + 0.5) * CELL - CROP / 2 + DRIFT * np.sin(index / 9 + number))
-            y = round((row + 1) * CELL - CROP / 2 + DRIFT * np.cos(index / 11 + number))
-            part = canvas[y : y + CROP, x : x + CROP]
-            part += weight * (view - part)
-        yield canvas.round().astype(np.uint8)
-
-
 def measure_cost(clip: Path | None, empty: Path | None, count: int) -> dict[str, Any]:
     """Time the finder over `count` frames of each size, number of faces, and of the `empty` clip where given.
 
@@ -345,9 +312,7 @@ def measure_cost(clip: Path | None, empty: Path | None, count: int) -> dict[str,
     """
     spec = "demo" if clip is None else f"file:{clip}"
     frames = list(itertools.islice(read_frames(spec), KEPT_FRAMES))
-    sure = [(gray, face) for gray in frames if (face := find_upright(gray)) is not None]
-    if not sure:
-        raise SettingsInvalid(f"--clip {clip}: no upright face in {len(frames)} frames; give a clip of one large face")
+    sure = find_sure(spec, frames)
     films = {f"{width}x{height}": resize(itertools.cycle(sway(frames)), width, height) for width, height in SIZES}
     films |= {f"{faces} faces": draw_crowd(sway(sure), faces) for faces in range(MOST_FACES + 1)}
     if empty is not None:

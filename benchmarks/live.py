@@ -1,4 +1,4 @@
-"""`cuelens-bench-live`: the loop as a device runs it, at a clock's pace: how late its cue is, what rest costs.
+"""`cuelens-bench e2e|idle|memory|soak`: the loop at a camera's pace: how late its cue is, what rest costs, what grows.
 
 A source that writes each frame's number into its pixels -> edge.loop.run -> a sink that reads it back when it is shown.
 """
@@ -10,16 +10,15 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import state
-from benchmarks.result import add_output, make_folder, progress_bar, table, write_result
-from edge.command import command
+from benchmarks.report import Measured
+from benchmarks.result import progress_bar, table
 from edge.config import Settings
 from edge.control import Control
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
@@ -32,7 +31,9 @@ from edge.types import Capabilities, Frame, Gray, Sink, Source, Update
 
 BITS = 24  # of a frame's number: six days at 30 a second
 CELL = 4  # pixels: side of a bit's square, in the frame's upper left corner
+SECONDS = {"e2e": 30.0, "idle": 40.0, "memory": 600.0, "soak": 1800.0}
 WARMUP = 3.0  # seconds
+PARTS = 5  # of a run, that are compared with each other
 BINS_MS = (1, 2, 5, 10, 20, 50, 100)  # of the jitter's histogram
 SAMPLE = 5.0  # seconds between two looks at memory, threads and descriptors
 SETTLED = 330.0  # seconds after which memory should not grow
@@ -48,7 +49,7 @@ DEFINITIONS = {
     "dropped": "frames that a newer one replaced before the loop took them",
     "cpu_share": "of one core: CPU time of the whole process by elapsed time, after the warm-up",
     "drawing_share": "of one core: CPU time of the source's thread, which draws the demo; busy and idle are without it",
-    "minutes": "the last sample of each",
+    "minutes": "the last sample of each; rates: frames a second in each",
     "rss_mb": "resident memory in MB of 10^6 bytes",
     "slope_mb_per_hour": f"least squares over the samples after the first {SETTLED:g} s, when all that is kept for "
     "the status is full; error: the standard error of that",
@@ -136,33 +137,34 @@ class Watcher:
         """Nothing was opened."""
 
 
-@command
-def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Measure the loop at a camera's pace."""
-    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
-    parsers = {
-        "e2e": tasks.add_parser("e2e", help="from capture to shown: latency, jitter, frames a second, drops"),
-        "idle": tasks.add_parser("idle", help="CPU with nobody there, beside somebody"),
-        "memory": tasks.add_parser("memory", help="memory over time, and its slope"),
-        "soak": tasks.add_parser("soak", help="the same for longer; fails where memory, threads or descriptors grow"),
-    }
-    add_output(parsers)
-    seconds = {"e2e": 30.0, "idle": 20.0, "memory": 600.0, "soak": 1800.0}
-    for name, sub in parsers.items():
-        sub.add_argument("--seconds", type=float, default=seconds[name], help="default %(default)s")
-        if name != "idle":
-            sub.add_argument("--source", default="demo", help=f"one of {', '.join(SOURCES)}; default demo")
-    args = parser.parse_args(argv)
+def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:
+    """Add how long, and of which source."""
+    parser.add_argument("--seconds", type=float, default=SECONDS[task], help="default %(default)s")
+    if task != "idle":
+        parser.add_argument("--source", default="demo", help=f"one of {', '.join(SOURCES)}; default demo")
+
+
+def measure(args: argparse.Namespace) -> Measured:
+    """Run the loop for --seconds; raises SettingsInvalid where they are too few, and what `play` raises."""
     if not args.seconds > 2 * WARMUP:
         raise SettingsInvalid(f"--seconds is {args.seconds:g}; it must be more than {2 * WARMUP:g}")
-    make_folder(args.out)
     tame_opencv()
-    before = state()
-    result = {"e2e": _e2e, "idle": _idle, "memory": _endure, "soak": _endure}[args.task](args)
-    print(table([{key: value for key, value in result.items() if key not in ("minutes", "runs", "jitter_histogram")}]))
-    if args.out:
-        write_result(args.out / f"{args.task}.json", result, DEFINITIONS, state={"before": before, "after": state()})
-    if args.task == "soak" and (grown := growth(result)):
+    model = ExpressionModel()
+    about = {"sha256": model.contract.sha256, "runtime": model.runtime, "delegate": model.delegate, "threads": 1}
+    tasks = {"e2e": _e2e, "idle": _idle, "memory": _endure, "soak": _endure}
+    result, figures, higher = tasks[args.task](args)
+    return Measured(result, figures, DEFINITIONS, higher, about)
+
+
+def describe(report: Mapping[str, Any]) -> str:
+    """Lay out what was measured, but what is told by minute or by frame."""
+    short = ("minutes", "rates", "runs", "jitter_histogram")
+    return table([{key: value for key, value in report["result"].items() if key not in short}])
+
+
+def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
+    """Raise BenchFailed for a soak in which something grew, or fell."""
+    if args.task == "soak" and (grown := growth(report["result"])):
         raise BenchFailed(f"soak of {args.seconds:g} s: {'; '.join(grown)}")
 
 
@@ -198,10 +200,26 @@ def after_warmup(shown: Sequence[Shown]) -> list[Shown]:
     return counted
 
 
-def _e2e(args: argparse.Namespace) -> dict[str, Any]:
+Answer = tuple[dict[str, Any], dict[str, list[float]], frozenset[str]]
+
+
+def _e2e(args: argparse.Namespace) -> Answer:
     shown: list[Shown] = []
     health = play(open_source(args.source, live=True), args.seconds, shown.append)
-    return {"source": args.source, "dropped": health.dropped, **timing(after_warmup(shown))}
+    counted = after_warmup(shown)
+    parts = [timing(part) for part in split(counted)]
+    figures = {
+        "latency_p50_ms": [part["latency_ms"]["p50"] for part in parts],
+        "latency_p95_ms": [part["latency_ms"]["p95"] for part in parts],
+        "fps": [part["fps"] for part in parts],
+    }
+    return {"source": args.source, "dropped": health.dropped, **timing(counted)}, figures, frozenset({"fps"})
+
+
+def split(counted: Sequence[Shown]) -> list[Sequence[Shown]]:
+    """Split frames into PARTS of equal length; one that is too short to be measured is left out."""
+    size = max(3, len(counted) // PARTS)
+    return [part for start in range(0, len(counted), size) if len(part := counted[start : start + size]) == size]
 
 
 def timing(counted: Sequence[Shown]) -> dict[str, Any]:
@@ -226,14 +244,24 @@ def timing(counted: Sequence[Shown]) -> dict[str, Any]:
     }
 
 
-def _idle(args: argparse.Namespace) -> dict[str, Any]:
+def _idle(args: argparse.Namespace) -> Answer:
     runs = {}
+    figures = {}
     for name, source in (("busy", DemoSource("1", live=True)), ("idle", Still("1", live=True))):
         shown: list[Shown] = []
-        health = play(source, args.seconds, shown.append)
-        runs[name] = shares(after_warmup(shown)) | {"frames_with_face": health.frames_with_face}
+        health = play(source, args.seconds / 2, shown.append)
+        counted = after_warmup(shown)
+        runs[name] = shares(counted) | {"frames_with_face": health.frames_with_face}
+        parts = [shares(part) for part in split(counted)]
+        figures[f"{name}_share"] = [part["cpu_share"] - part["drawing_share"] for part in parts]
     busy, idle = (run["cpu_share"] - run["drawing_share"] for run in runs.values())
-    return {"busy_share": round(busy, 4), "idle_share": round(idle, 4), "ratio": round(idle / busy, 3), "runs": runs}
+    result = {
+        "busy_share": round(busy, 4),
+        "idle_share": round(idle, 4),
+        "ratio": round(idle / busy, 3),
+        "runs": runs,
+    }
+    return result, figures, frozenset()
 
 
 def shares(counted: Sequence[Shown]) -> dict[str, float]:
@@ -246,7 +274,7 @@ def shares(counted: Sequence[Shown]) -> dict[str, float]:
     }
 
 
-def _endure(args: argparse.Namespace) -> dict[str, Any]:
+def _endure(args: argparse.Namespace) -> Answer:
     samples: list[dict[str, float]] = []
     frames = 0
     begun = time.monotonic()
@@ -268,7 +296,13 @@ def _endure(args: argparse.Namespace) -> dict[str, Any]:
         )
 
     health = play(open_source(args.source, live=True), args.seconds, take)
-    return {"source": args.source, "seconds": args.seconds, "dropped": health.dropped, **endurance(samples)}
+    told = endurance(samples)
+    figures = {"peak_rss_mb": [told["peak_rss_mb"]], "fps": told["rates"]}
+    return (
+        {"source": args.source, "seconds": args.seconds, "dropped": health.dropped, **told},
+        figures,
+        frozenset({"fps"}),
+    )
 
 
 def _count(folder: str) -> int:
@@ -301,6 +335,7 @@ def endurance(samples: Sequence[dict[str, float]]) -> dict[str, Any]:
         "peak_rss_mb": round(peak_rss_mb(), 1),
         "fps_median": round(float(np.median(rates)), 2),
         "fps_least": round(min(rates), 2),
+        "rates": [round(rate, 2) for rate in rates],
         "threads_more": int(later[-1]["threads"] - later[0]["threads"]),
         "descriptors_more": int(later[-1]["descriptors"] - later[0]["descriptors"]),
         "minutes": [inside[-1] for inside in minutes.values()],
@@ -318,7 +353,3 @@ def growth(result: dict[str, Any]) -> list[str]:
         f"{result[f'{name}_more']} more {name}" for name in ("threads", "descriptors") if result[f"{name}_more"] > 0
     ]
     return grown
-
-
-if __name__ == "__main__":
-    main()

@@ -7,37 +7,103 @@ import platform
 import re
 import shutil
 import subprocess
+import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
-from edge.health import temperature_c
+from benchmarks.power import BoardMeter, find_sensor
+from edge.health import temperature_c, throttled
 
 _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 _BOARD = Path("/proc/device-tree/model")
+_STAT = Path("/proc/stat")
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+# Bits of the Raspberry Pi's firmware: undervoltage, capped clock, throttled, warm; now, and since the boot.
+THROTTLED_NOW, THROTTLED_SINCE = 0xF, 0xF0000
+MOST_OTHERS = 0.15  # of one core: what a system does that does nothing else
+
+
 def machine() -> dict[str, object]:
-    """Return processor, cores, board, frequency governor and the load averages of 1, 5 and 15 minutes."""
+    """Return processor, cores, memory in MB of 10^6 bytes, and board."""
     return {
         "cpu": _cpu(),
         "architecture": platform.machine(),
         "cores": os.cpu_count() or 1,
+        "memory_mb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6),
         "board": _text(_BOARD),
-        "governor": _text(_CPUFREQ / "scaling_governor"),
-        "load_average": [round(load, 2) for load in os.getloadavg()],
     }
 
 
 def state() -> dict[str, object]:
-    """Return what changes while measuring: degrees Celsius, MHz, and vcgencmd's throttling bits in hex."""
+    """Return what changes while measuring: governor, MHz, degrees Celsius, throttling bits in hex, load average."""
     kilohertz = _text(_CPUFREQ / "scaling_cur_freq")
-    throttled = _said("vcgencmd", "get_throttled") if shutil.which("vcgencmd") else None
+    told = _said("vcgencmd", "get_throttled") if shutil.which("vcgencmd") else None
     return {
-        "temperature_c": temperature_c(),
+        "governor": _text(_CPUFREQ / "scaling_governor"),
         "frequency_mhz": int(kilohertz) / 1000 if kilohertz and kilohertz.isdecimal() else None,
-        "throttled": throttled.partition("=")[2] or None if throttled else None,
+        "temperature_c": temperature_c(),
+        "throttled": throttled() or (told.partition("=")[2] or None if told else None),
+        "load_average": round(os.getloadavg()[0], 2),
     }
+
+
+class Surroundings:
+    """What was around a measurement, by `with`: the machine before and after, what others took of it, its power."""
+
+    def __enter__(self) -> Surroundings:
+        self.machine, self.before = machine(), state()  # before our own work warms the machine up
+        self._begun, self._taken = time.monotonic(), _others_s()
+        self._meter = BoardMeter(find_sensor(), throttled)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._meter.end()
+        elapsed, taken = time.monotonic() - self._begun, _others_s()
+        self.others = None if taken is None or self._taken is None else round((taken - self._taken) / elapsed, 3)
+        self.after = state()
+
+    def provenance(self) -> dict[str, Any]:
+        """Return it as a report has it."""
+        return {
+            "machine": self.machine,
+            "before": self.before,
+            "after": self.after,
+            "others": self.others,
+            "throttled_meanwhile": self._meter.throttled,
+            "power": self._meter.power,
+            "software": software(),
+        }
+
+
+def voids(provenance: Mapping[str, Any]) -> list[str]:
+    """Say why a measurement cannot be trusted: throttled, or beside another load; empty where it can."""
+    told = provenance["before"]["throttled"], provenance["throttled_meanwhile"], provenance["after"]["throttled"]
+    before, meanwhile, after = (int(bits or "0", 16) for bits in told)
+    bits = (before | meanwhile | after) & THROTTLED_NOW | (after & ~before) & THROTTLED_SINCE
+    reasons = [f"the board was throttled, or its voltage low: {bits:#x}"] if bits else []
+    if (others := provenance["others"]) is not None and others > MOST_OTHERS:
+        reasons.append(f"other programs, or the host of this machine, took {others:.2f} of a core")
+    return reasons
+
+
+def _others_s() -> float | None:
+    """Return the seconds of processor time that all but us have taken since the boot; None where it is not told.
+
+    Of a virtual machine that is also what its host took from it (proc(5): steal).
+    """
+    told = _text(_STAT)
+    if told is None:
+        return None
+    user, nice, system, _, _, irq, softirq, steal = map(int, told.split()[1:9])
+    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    return busy - sum(os.times()[:4])
 
 
 def software() -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What a report of cuelens-bench holds: every key with its type; units are the ends of the names.
+"""What a report of cuelens-bench holds: every key with its type, by task; units are the ends of the names.
 
 A change of a key's meaning, unit or name counts VERSION up; a reader checks it before anything else.
 """
@@ -7,113 +7,241 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any
 
-VERSION = 1
+VERSION = 2
+SIGNED = ("_c", "slope_mb_per_hour", "_more")  # ends of the names of what may be below nothing
 
 _Spec = Mapping[str, Any]
 
-_PERCENTILES: _Spec = {"p50": float, "p95": float, "p99": float}
-_STATE: _Spec = {"temperature_c": float | None, "frequency_mhz": float | None, "throttled": str | None}
-_PEER_ROUND: _Spec = {"ours_cpu_ms_per_frame": float, "peer_cpu_ms_per_frame": float}
 
-PEER: _Spec = {
-    "version": str,
-    "python": str,
-    "opencv": str,
-    "numpy": str,
-    "runtime": str,
-    "frames": int,
-    "frames_with_face": int,
-    "faces": int,
+@dataclass(frozen=True)
+class Maybe:
+    """A part that may be null."""
+
+    spec: Any
+
+
+@dataclass(frozen=True)
+class OrMissing:
+    """A part in whose place may be the reason why it is missing."""
+
+    spec: Any
+
+
+_PERCENTILES: _Spec = {"p50": float, "p95": float, "p99": float}
+_STAGE: _Spec = {kind: {**_PERCENTILES, "p90": float} for kind in ("wall_ms", "cpu_ms")}
+_STATE: _Spec = {
+    "governor": str | None,
+    "frequency_mhz": float | None,
+    "temperature_c": float | None,
+    "throttled": str | None,
+    "load_average": float,
+}
+_SHARES: _Spec = {"cpu_share": float, "drawing_share": float, "frames_with_face": int}
+_SAMPLE: _Spec = {"t": float, "rss_mb": float, "threads": int, "descriptors": int, "frames": int}
+_ENDURANCE: _Spec = {
+    "source": str,
+    "seconds": float,
+    "dropped": int,
+    "slope_mb_per_hour": float,
+    "slope_error": float,
+    "rss_mb": float,
     "peak_rss_mb": float,
-    "cpu_ms_per_frame": float,
-    "ours_cpu_ms_per_frame": float,
-    "ratio": float,
-    "rounds": [_PEER_ROUND],
+    "fps_median": float,
+    "fps_least": float,
+    "rates": [float],
+    "threads_more": int,
+    "descriptors_more": int,
+    "minutes": [_SAMPLE],
+}
+_COST: _Spec = {kind: {"p50": float, "p90": float, "p99": float} for kind in ("wall_ms", "cpu_ms")}
+_POINT: _Spec = {
+    "warmup_frames": int,
+    "frames": int,
+    "found": float,
+    "find": _COST,
+    "read": Maybe(_COST),
+    "whole": _COST,
+}
+_COUNT: _Spec = {"first": float, "mean": float, "p95": float}
+_TURN: _Spec = {
+    **dict.fromkeys((f"{name}_ms_per_frame" for name in ("cpu", "wall", "decoding_cpu", "detection_cpu")), float),
+    "share_with_face": float,
+    "faces": float,
+    "label_changes_per_minute": float | None,
+    "display_changes_per_minute": float | None,
+}
+_TURN_ONCE: _Spec = dict.fromkeys(("start_cpu_s", "first_result_cpu_s", "peak_rss_mb"), float)
+_AGAINST: _Spec = {"median": float, "least": float, "most": float}
+_SYSTEM: _Spec = {
+    "what": str,
+    "software": {"*": str},
+    **_TURN,
+    **_TURN_ONCE,
+    "clips": {"*": _TURN},
+    "rounds": [{**_TURN, **_TURN_ONCE}],
+    "accuracy": Maybe(OrMissing({"share": float, "interval": [float], "rows": int})),
+}
+_PEER: _Spec = {
+    **_SYSTEM,
+    "against": dict.fromkeys(("cpu_ms_per_frame", "wall_ms_per_frame", *_TURN_ONCE), _AGAINST),
+}
+
+RESULTS: Mapping[str, _Spec] = {
+    "stages": {
+        "source": str,
+        "repeat": int,
+        "frames": int,
+        "frames_with_face": int,
+        "width": int,
+        "height": int,
+        "warmup_frames": int,
+        "pace": str,
+        "dropped": int,
+        "peak_rss_mb": float,
+        "stages": dict.fromkeys(("capture", "find", "read", "cue", "sink", "whole"), _STAGE),
+    },
+    "e2e": {
+        "source": str,
+        "dropped": int,
+        "frames": int,
+        "fps": float,
+        "missed": int,
+        "latency_ms": _PERCENTILES,
+        "jitter_ms": _PERCENTILES,
+        "jitter_histogram": {"*": int},
+    },
+    "start": {"elapsed_s": float, "cpu_s": float, "instructions_m": Maybe({"*": float})},
+    "idle": {
+        "busy_share": float,
+        "idle_share": float,
+        "ratio": float,
+        "runs": {"busy": _SHARES, "idle": _SHARES},
+    },
+    "scale": {
+        "source": str,
+        "rounds": int,
+        "sizes": [{"width": int, "height": int, **_POINT}],
+        "faces": [{"faces": int, **_POINT}],
+        "threads": [{"threads": int, **_POINT}],
+        "networks": [
+            {
+                "model": str,
+                "runtime": str,
+                "delegate": str,
+                "threads": int,
+                "setting": bool,
+                "reads": int,
+                **_COST,
+                "wall_p90_rounds": [float],
+                "cpu_mean_rounds": [float],
+            }
+        ],
+        "left_out": [str],
+        "recommendations": [
+            {
+                "model": str,
+                "verdict": str,
+                "setting": str,
+                "margin": {"ratio": float, "low": float, "high": float},
+                "text": str,
+            }
+        ],
+    },
+    "memory": _ENDURANCE,
+    "soak": _ENDURANCE,
+    "peers": {
+        "rounds": int,
+        "frames": int,
+        "warmup": int,
+        "clips": [{"clip": str, "width": int, "height": int, "frames": int, "video_s": float}],
+        "systems": {"cuelens": _SYSTEM, "*": OrMissing(_PEER)},
+    },
+    "arm": {
+        "frames": int,
+        "runs": [
+            {
+                "runtime": str,
+                "version": str,
+                "opencv": str,
+                "core": str,
+                "start": float,
+                "stages": dict.fromkeys(("find", "read", "cue", "sink", "whole"), _COUNT),
+            }
+        ],
+        "boards": [
+            {"board": str, "core": str, "runtime": str, "clock_ghz": float, "ipc": str, "expected_fps": str},
+        ],
+    },
 }
 
 REPORT: _Spec = {
     "schema": int,
+    "kind": str,
     "date": str,
-    "source": str,
-    "frames": int,
-    "frames_with_face": int,
-    "dropped": int,
-    "width": int,
-    "height": int,
-    "repeat": int,
-    "warmup_frames": int,
-    "pace": str,
-    "fps": float,
-    "stages_ms": {
-        "capture": _PERCENTILES,
-        "find": _PERCENTILES,
-        "read": _PERCENTILES,
-        "cue": _PERCENTILES,
-        "whole": _PERCENTILES,
-    },
-    "cpu_ms_per_frame": float,
-    "peak_rss_mb": float,
-    "model_load_ms": float,
-    "definitions": {
-        "capture": str,
-        "find": str,
-        "read": str,
-        "cue": str,
-        "whole": str,
-        "cpu_ms_per_frame": str,
-        "model_load_ms": str,
-        "peak_rss_mb": str,
-        "percentiles": str,
-    },
-    "model": {"sha256": str, "runtime": str, "delegate": str, "threads": int},
-    "machine": {
-        "cpu": str,
-        "architecture": str,
-        "cores": int,
-        "board": str | None,
-        "governor": str | None,
-        "load_average": [float],
+    "void": [str],
+    "result": {},
+    "figures": {"*": {"better": str, "median": float, "rounds": [float]}},
+    "definitions": {"*": str},
+    "model": Maybe({"sha256": str, "runtime": str, "delegate": str, "threads": int}),
+    "provenance": {
+        "machine": {"cpu": str, "architecture": str, "cores": int, "memory_mb": int, "board": str | None},
         "before": _STATE,
         "after": _STATE,
+        "others": float | None,
+        "throttled_meanwhile": str | None,
+        "power": Maybe({"sensor": str, "samples": int, "mean_w": float, "most_w": float}),
+        "software": {
+            "os": str,
+            "kernel": str,
+            "python": str,
+            "opencv": str,
+            "numpy": str,
+            "commit": str | None,
+        },
     },
-    "software": {
-        "os": str,
-        "kernel": str,
-        "python": str,
-        "opencv": str,
-        "numpy": str,
-        "commit": str | None,
-    },
-    "peers": {"*": PEER},
 }
 
 
-def complaints(value: object, spec: Any = REPORT, where: str = "report") -> list[str]:
+def complaints(report: object) -> list[str]:
     """Say everything in which a parsed report differs from the schema; empty where nothing does."""
+    kind = report.get("kind") if isinstance(report, dict) else None
+    if isinstance(report, dict) and report.get("schema") != VERSION:
+        return [f"report.schema is {report.get('schema')!r}; this version reads {VERSION}"]
+    if isinstance(report, dict) and kind not in RESULTS:
+        return [f"report.kind is {kind!r}; known are {', '.join(RESULTS)}"]
+    return differences(report, {**REPORT, "result": RESULTS[kind]} if isinstance(kind, str) else REPORT)
+
+
+def differences(value: object, spec: Any, where: str = "report") -> list[str]:
+    """Say everything in which a parsed value differs from a part of the schema; empty where nothing does."""
+    if isinstance(spec, Maybe):
+        return [] if value is None else differences(value, spec.spec, where)
+    if isinstance(spec, OrMissing):
+        missing = isinstance(value, dict) and "missing" in value
+        return differences(value, {"missing": str} if missing else spec.spec, where)
     if isinstance(spec, Mapping):
         if not isinstance(value, dict):
             return [f"{where} is {value!r}; it must be an object"]
         if "*" in spec:
-            return [line for key, item in value.items() for line in complaints(item, spec["*"], f"{where}.{key}")]
+            spec = {**dict.fromkeys(value, spec["*"]), **{key: part for key, part in spec.items() if key != "*"}}
         lines = [f"{where}.{key} is missing" for key in spec if key not in value]
         lines += [f"{where}.{key} is not in the schema" for key in value if key not in spec]
         for key in spec.keys() & value.keys():
-            lines += complaints(value[key], spec[key], f"{where}.{key}")
+            lines += differences(value[key], spec[key], f"{where}.{key}")
         return sorted(lines)
     if isinstance(spec, list):
         if not isinstance(value, list):
             return [f"{where} is {value!r}; it must be a list"]
-        return [line for index, item in enumerate(value) for line in complaints(item, spec[0], f"{where}[{index}]")]
+        return [line for index, item in enumerate(value) for line in differences(item, spec[0], f"{where}[{index}]")]
     kinds = spec.__args__ if isinstance(spec, UnionType) else (spec,)
-    if float in kinds and type(value) in (int, float):
-        number = float(value)  # type: ignore[arg-type]  # checked in the line above
-        return [] if math.isfinite(number) and (number >= 0 or where.endswith("_c")) else [f"{where} is {value!r}"]
-    if type(value) not in kinds:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if type(value) not in kinds and not (float in kinds and number):
         names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
         return [f"{where} is {value!r}; it must be {names}"]
-    if where == "report.schema" and value != VERSION:
-        return [f"{where} is {value!r}; this version reads {VERSION}"]
-    return [f"{where} is {value!r}"] if isinstance(value, int) and value < 0 else []
+    if number and not (math.isfinite(value) and (value >= 0 or where.endswith(SIGNED))):  # type: ignore[arg-type, operator]
+        return [f"{where} is {value!r}"]
+    return []

@@ -1,6 +1,6 @@
-"""`python -m benchmarks.start`: what a start costs until the first cue, in instructions, which no busy machine changes.
+"""`cuelens-bench start`: how long until the first cue, and how many instructions, which no busy machine changes.
 
-Every step is a process of its own under valgrind that does all before it, too; what a step costs is the difference.
+Every counted step is a process of its own under valgrind that does all before it, too; its cost is the difference.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ import argparse
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.result import make_folder, table, write_result
-from edge.command import command
-from edge.errors import CuelensError, NotRunning, RuntimeMissing
+from benchmarks.report import Measured
+from benchmarks.result import progress_bar, table
+from edge.errors import BenchFailed, CuelensError, NotRunning, RuntimeMissing, SettingsInvalid
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = "import numpy, cv2, edge.quiet\nedge.quiet.tame_opencv()\n"
@@ -27,7 +29,12 @@ NETWORKS = f"{IMPORTS}model = edge.model.ExpressionModel()\n"
 FINDER = f"{NETWORKS}from edge.faces import FaceFinder\nFaceFinder(edge.config.FaceSettings())\n"
 CLI = "from edge.cli import main\nmain({words!r})\n"
 
+ROUNDS = 5
+
 DEFINITIONS = {
+    "elapsed_s": "seconds from the process's begin to the log's line of the first cue, of a blank picture; its files "
+    "are in the system's cache",
+    "cpu_s": "CPU seconds of that process until then, in steps of the kernel's clock (10 ms)",
     "instructions_m": "millions of instructions, user space, all threads, as valgrind's cachegrind counts them",
     "interpreter": "Python itself, doing nothing",
     "libraries": "numpy and OpenCV imported",
@@ -79,34 +86,79 @@ def _run(words: Sequence[str]) -> str:
     return done.stderr
 
 
-def measure() -> Iterator[dict[str, Any]]:
-    """Yield each step with its instructions in millions, those of the steps before it included."""
+def time_start(picture: Path) -> tuple[float, float]:
+    """Start cuelens on a picture, and return elapsed and CPU seconds until the log's line of its first cue.
+
+    Raises BenchFailed where none comes.
+    """
+    words = (
+        sys.executable,
+        "-c",
+        CLI.format(words=["run", "--source", f"file:{picture}", "--pace", "fast", "--sink", "log"]),
+    )
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, cwd=ROOT, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+        begun = time.perf_counter()
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        elapsed = time.perf_counter() - begun
+        ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()  # proc(5): from `state` on
+        process.stdout.read()
+    if not line.startswith("{"):
+        raise BenchFailed(f"cuelens run on a picture ended with {process.returncode} and no cue")
+    return elapsed, sum(map(int, ticks[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def count_steps(picture: Path) -> dict[str, float] | None:
+    """Return each step's instructions in millions, those of the steps before it included; None without valgrind."""
+    if shutil.which("valgrind") is None:
+        return None
+    told = {}
+    programs = steps(picture)
+    with progress_bar(len(programs), unit="step") as bar:
+        for name, program in programs.items():
+            told[name] = round(count_instructions(program) / 1e6, 1)
+            bar.update()
+    return told
+
+
+def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:
+    """Add how often, and whether instructions are counted."""
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"starts; default {ROUNDS}")
+    parser.add_argument("--no-count", action="store_true", help="count no instructions, which takes half a minute")
+
+
+def measure(args: argparse.Namespace) -> Measured:
+    """Start it --rounds times, a first one uncounted, and count a start where valgrind is."""
     import cv2
     import numpy as np
 
+    if args.rounds < 1:
+        raise SettingsInvalid(f"--rounds is {args.rounds}; it must be at least 1")
     with tempfile.TemporaryDirectory() as folder:
         picture = Path(folder) / "blank.png"
         cv2.imwrite(str(picture), np.full((480, 640), 100, np.uint8))
-        for name, program in steps(picture).items():
-            yield {"step": name, "instructions_m": round(count_instructions(program) / 1e6, 1)}
+        time_start(picture)
+        times = [time_start(picture) for _ in range(args.rounds)]
+        counts = None if args.no_count else count_steps(picture)
+    elapsed, cpu = zip(*times, strict=True)
+    result = {
+        "elapsed_s": round(statistics.median(elapsed), 3),
+        "cpu_s": round(statistics.median(cpu), 3),
+        "instructions_m": counts,
+    }
+    return Measured(result, {"elapsed_s": elapsed, "cpu_s": cpu}, DEFINITIONS)
 
 
-@command
-def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Count the instructions of a start, until the first cue."""
-    parser.add_argument("--out", type=Path, help="folder for start.json")
-    args = parser.parse_args(argv)
-    make_folder(args.out)
-    rows = []
-    for row in measure():
-        rows.append(row)
-        if sys.stderr.isatty():
-            print(f"{row['step']}: {row['instructions_m']} million", file=sys.stderr)
-    print(table(rows))
-    if args.out:
-        counts = {row["step"]: row["instructions_m"] for row in rows}
-        write_result(args.out / "start.json", {"instructions_m": counts}, DEFINITIONS)
+def describe(report: Mapping[str, Any]) -> str:
+    """Say how long a start takes, and lay out its steps."""
+    result = report["result"]
+    line = f"{result['elapsed_s']:.2f} s until the first cue, {result['cpu_s']:.2f} s of CPU"
+    counts = result["instructions_m"]
+    if counts is None:
+        return f"{line}; instructions were not counted"
+    return f"{line}\n\n{table([{'step': name, 'instructions_m': count} for name, count in counts.items()])}"
 
 
-if __name__ == "__main__":
-    main()
+def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
+    """Nothing is held here; tests/contract/test_startup.py holds our imports to a budget."""

@@ -18,7 +18,7 @@ usage: ./deploy.sh COMMAND [USER@]HOST [ARGUMENTS]
   status     the releases there, and how the running one is doing
   logs       what the service said; further arguments go to journalctl: --follow
   rollback   go back to the release before
-  bench      cuelens-bench there, as JSON on standard output; further arguments go to it: --frames 300
+  bench      cuelens-bench there, as JSON on standard output; what follows goes to it: stages --frames 300
   uninstall  remove everything there; settings and what was saved stay with --keep-settings
 
 USER needs sudo without a password there, or is root. CUELENS_SSH has options for ssh: CUELENS_SSH="-p 2222 -i KEY".
@@ -183,14 +183,15 @@ push() {
     return "$code"
 }
 
-bench() {  # ARGUMENTS...: what it needs beyond a release is sent along; the service is stopped for so long
+bench() {  # [TASK ARGUMENTS...]: what it needs beyond a release is sent along; the service is stopped for so long
     local there words
+    [ "$#" != 0 ] || set -- stages
     printf -v words ' %q' "$@"
     find_root
     there=$(remote 'mktemp -d')
-    tar -c -C "$root" benchmarks/{__init__,bench,machine,result,schema}.py | remote "tar -x -C $there"
+    tar -c -C "$root" --exclude=reference --exclude=__pycache__ benchmarks | remote "tar -x -C $there"
     remote "trap '${sudo}systemctl start cuelens.service; rm -rf $there' EXIT
-        ${sudo}systemctl stop cuelens.service && cd $there && PYTHONDONTWRITEBYTECODE=1 /opt/cuelens/current/venv/bin/python -m benchmarks.bench --json$words"
+        ${sudo}systemctl stop cuelens.service && cd $there && PYTHONDONTWRITEBYTECODE=1 /opt/cuelens/current/venv/bin/python -m benchmarks.bench$words --json"
 }
 
 command=${1:-help} host=${2:-}

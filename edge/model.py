@@ -40,7 +40,7 @@ Model = TypeVar("Model")
 LABELS_FILE, PREPROCESSING_FILE = "labels.txt", "preprocessing.json"  # in the zip; the first is TFLite's own convention
 GIVES = ("probabilities", "logits")
 
-_RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
+RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
 _PACKAGED = Path(__file__).parent / "model"
 _CHECKOUT = Path(__file__).parent.parent / "models"
 CONTRACT_FORMAT = 3  # 3: the output says what it gives, the file carries labels and pre-processing too
@@ -290,7 +290,7 @@ def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
 
     Raises RuntimeMissing, or ValueError for what is not a model.
     """
-    for distribution, module in _RUNTIMES:
+    for distribution, module in RUNTIMES:
         try:
             interpreter_class = import_module(module).Interpreter
         except ImportError:
@@ -304,6 +304,12 @@ def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
                 f"{runtime} does not work with numpy {np.__version__}; set up again by the lock: ./deploy.sh demo"
             ) from error
     raise RuntimeMissing("neither tflite-runtime nor ai-edge-litert is installed; run ./deploy.sh demo once")
+
+
+def name_delegate(interpreter: Any) -> str:
+    """Say who runs an interpreter's operators: XNNPACK where it took some over, else the runtime's built-in kernels."""
+    nodes = interpreter._get_ops_details()  # no public call tells
+    return "XNNPACK" if any(node["op_name"] == "DELEGATE" for node in nodes) else "built-in kernels"
 
 
 class ExpressionModel:
@@ -358,8 +364,7 @@ class ExpressionModel:
     @property
     def delegate(self) -> str:
         """Who runs the operators: XNNPACK where it took some over, else the runtime's built-in kernels."""
-        nodes = self._interpreter._get_ops_details()  # no public call tells
-        return "XNNPACK" if any(node["op_name"] == "DELEGATE" for node in nodes) else "built-in kernels"
+        return name_delegate(self._interpreter)
 
     def prepare(self, crop: Gray) -> npt.NDArray[Any]:
         """Turn one upright crop, uint8 (h, w) gray or (h, w, 3) RGB, into the input, of its shape and dtype."""

@@ -1,4 +1,4 @@
-"""`cuelens-bench-arm`: instructions of each stage on an emulated Arm, held to a reference, and a forecast by board.
+"""`cuelens-bench arm`: instructions of each stage on an emulated Arm, held to a reference, and a forecast by board.
 
 stages.py runs in an emulated Python (deploy/arm64.sh), count.c counts in the emulator; here both are started and read.
 """
@@ -18,15 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.arm.stages import DONE, FIND, READY
-from benchmarks.result import make_folder, table, write_result
-from edge.command import command
+from benchmarks.arm.stages import NUMBERS, READY
+from benchmarks.report import Measured, read_report
+from benchmarks.result import table
 from edge.errors import BenchFailed, CostGrown, RuntimeMissing, SettingsInvalid
 from edge.health import percentile
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TREE = ROOT / ".cache" / "roots" / "arm64"  # by deploy/arm64.sh
-REFERENCE = ROOT / "benchmarks" / "reference" / "arm.json"
+REFERENCE = ROOT / "benchmarks" / "reference" / "emulated-arm" / "arm.json"
 PROGRAM = Path(__file__).with_name("stages.py")
 PLUGIN = Path(__file__).with_name("count.c")
 CORES = ("cortex-a53", "cortex-a72", "cortex-a76")
@@ -80,9 +80,8 @@ class Counts:
     told: Mapping[str, Any]
 
 
-@command
-def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Count what a frame costs an Arm core, without an Arm."""
+def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:
+    """Add what is counted, and --gate."""
     parser.add_argument("--frames", type=int, default=FRAMES, help=f"of the demo; default {FRAMES}")
     parser.add_argument("--core", action="append", choices=CORES, help="several allowed; default all")
     parser.add_argument("--runtime", action="append", choices=RUNTIMES, help="several allowed; default both")
@@ -93,23 +92,34 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         const=REFERENCE,
         help=f"fail where a stage costs more than in this result; default {REFERENCE.relative_to(ROOT)}",
     )
-    parser.add_argument("--out", type=Path, help="folder for arm.json")
-    args = parser.parse_args(argv)
+
+
+def measure(args: argparse.Namespace) -> Measured:
+    """Count every core with every runtime; raises what `count_cores` raises, SettingsInvalid for a wrong option."""
     if args.frames < 2:
         raise SettingsInvalid(f"--frames is {args.frames}; it must be at least 2: the first is counted apart")
-    make_folder(args.out)
-    result = measure(args.frames, args.core or CORES, args.runtime or RUNTIMES)
-    print(table([_row(run) for run in result["runs"]]))
-    print()
-    print(table(forecast(result["runs"])))
-    if args.out:
-        write_result(args.out / "arm.json", {**result, "boards": forecast(result["runs"])}, DEFINITIONS)
+    result = count_cores(args.frames, args.core or CORES, args.runtime or RUNTIMES)
+    figures = {
+        f"whole with {run['runtime']} on {run['core']}, millions": [run["stages"]["whole"]["mean"]]
+        for run in result["runs"]
+    }
+    return Measured({**result, "boards": forecast(result["runs"])}, figures, DEFINITIONS)
+
+
+def describe(report: Mapping[str, Any]) -> str:
+    """Lay out the counts, and what boards may make of them."""
+    result = report["result"]
+    return f"{table([_row(run) for run in result['runs']])}\n\n{table(result['boards'])}"
+
+
+def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
+    """Hold the counts to the reference of --gate."""
     if args.gate:
-        hold(result, read_reference(args.gate))
+        hold_counts(report["result"], read_report(args.gate)["result"])
         print(f"\nno stage costs over {TOLERANCE:.0%} more than in {args.gate}")
 
 
-def measure(frames: int, cores: Sequence[str], runtimes: Sequence[str]) -> dict[str, Any]:
+def count_cores(frames: int, cores: Sequence[str], runtimes: Sequence[str]) -> dict[str, Any]:
     """Count every core with every runtime; raises what `count` raises."""
     runs = []
     for runtime in runtimes:
@@ -167,13 +177,14 @@ def count(frames: int, core: str, runtime: str, program: Path = PROGRAM) -> Coun
         told = run(*emulated, "-plugin", f"{_plugin()},out={marks}", python, str(program), str(frames))
         pairs = [(int(number), int(total)) for number, total in map(str.split, marks.read_text().splitlines())]
     stages: dict[str, list[int]] = {name: [] for name in STAGES}
+    names = {number: name for name, number in NUMBERS.items()}
     for (number, before), (_, after) in itertools.pairwise(pairs):
-        if FIND <= number < DONE:
-            stages[STAGES[number - FIND]].append(after - before)
-    return Counts(dict(pairs)[READY], stages, json.loads(told.splitlines()[-1]))
+        if names[number] in stages:
+            stages[names[number]].append(after - before)
+    return Counts(dict(pairs)[NUMBERS[READY]], stages, json.loads(told.splitlines()[-1]))
 
 
-def hold(result: Mapping[str, Any], reference: Mapping[str, Any]) -> None:
+def hold_counts(result: Mapping[str, Any], reference: Mapping[str, Any]) -> None:
     """Raise CostGrown, naming each, where a stage or the start costs over TOLERANCE more than in the reference.
 
     Raises SettingsInvalid where the reference is of other frames, or lacks a run.
@@ -196,16 +207,6 @@ def hold(result: Mapping[str, Any], reference: Mapping[str, Any]) -> None:
         ]
     if grown:
         raise CostGrown(f"{'; '.join(grown)}; make it cheaper, or take the new counts as reference and say why")
-
-
-def read_reference(path: Path) -> dict[str, Any]:
-    """Read a result; raises SettingsInvalid where it is none."""
-    try:
-        reference: dict[str, Any] = json.loads(path.read_bytes())
-        reference["frames"], reference["runs"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SettingsInvalid(f"{path}: no result of cuelens-bench-arm ({error}); make one with --out") from error
-    return reference
 
 
 def forecast(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -265,7 +266,3 @@ def _plugin() -> Path:
             raise BenchFailed(f"{PLUGIN}: {done.stderr.strip().splitlines()[-1]}; is gcc whole, with libc6-dev?")
         staged.replace(plugin)
     return plugin
-
-
-if __name__ == "__main__":
-    main()

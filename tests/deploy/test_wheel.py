@@ -24,8 +24,6 @@ HOST = {
         "bench",
         "bench-faces",
         "bench-cue",
-        "bench-live",
-        "bench-arm",
     )
 }
 MODELS = ("emotion.tflite", "emotion.json", "face.tflite", "face.json")

@@ -16,23 +16,13 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import bench
+from benchmarks import bench, stages
 from benchmarks.machine import machine, software, state
-from benchmarks.schema import complaints
+from benchmarks.report import read_report
+from benchmarks.schema import VERSION, complaints
+from edge.errors import BenchFailed, SettingsInvalid
 
 SCRIPT = "from benchmarks.bench import main; main()"
-SAID_BY_PEER = {
-    "version": "0",
-    "python": "0",
-    "opencv": "0",
-    "numpy": "0",
-    "runtime": "none",
-    "frames": 4,
-    "frames_with_face": 0,
-    "faces": 0,
-    "cpu_ms_per_frame": 1000.0,
-    "peak_rss_mb": 1.0,
-}
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +30,7 @@ def bench_run(repository: Path) -> Callable[..., subprocess.CompletedProcess[str
     """cuelens-bench as a user starts it."""
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", SCRIPT, *words]
+        command = [sys.executable, "-c", SCRIPT, "stages", *words]
         return subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=120, check=False)
 
     return run
@@ -48,7 +38,7 @@ def bench_run(repository: Path) -> Callable[..., subprocess.CompletedProcess[str
 
 @pytest.fixture(scope="session")
 def demo_report(bench_run: Callable[..., subprocess.CompletedProcess[str]]) -> dict[str, Any]:
-    done = bench_run("--frames", "20", "--warmup", "5", "--json")
+    done = bench_run("--frames", "20", "--warmup", "5", "--rounds", "2", "--json")
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)  # all of standard output: nothing but JSON
     return report
@@ -64,24 +54,10 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def peer_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a shell script in the place of the peer's Python."""
-    monkeypatch.setattr(bench, "ROOT", tmp_path)
-
-    def make(script: str) -> None:
-        python = tmp_path / ".venv-peer-fer" / "bin" / "python"
-        python.parent.mkdir(parents=True)
-        python.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
-        python.chmod(0o755)
-
-    return make
-
-
 def fails(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     """Exit code and the one line of a run that fails."""
     with pytest.raises(SystemExit) as ended:
-        bench.main(list(words))
+        bench.main(["stages", *words])
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.count("\n") == 1, output.err
@@ -94,26 +70,29 @@ def test_report_keeps_to_the_schema(demo_report: dict[str, Any]) -> None:
 
 
 def test_report_counts_all_frames_but_the_warm_up(demo_report: dict[str, Any]) -> None:
-    assert (demo_report["source"], demo_report["frames"], demo_report["warmup_frames"]) == ("demo", 20, 5)
-    assert (demo_report["width"], demo_report["height"], demo_report["dropped"]) == (640, 480, 0)
+    result = demo_report["result"]
+    assert (result["source"], result["frames"], result["warmup_frames"]) == ("demo", 20, 5)
+    assert (result["width"], result["height"], result["dropped"]) == (640, 480, 0)
+    assert all(len(figure["rounds"]) == 2 for figure in demo_report["figures"].values())
 
 
 def test_report_names_the_shipped_model(demo_report: dict[str, Any], repository: Path) -> None:
     contract = json.loads((repository / "models" / "emotion.json").read_bytes())
     assert demo_report["model"]["sha256"] == contract["sha256"]
-    assert demo_report["model"]["runtime"].startswith(tuple(bench.DELEGATES))
 
 
 def test_whole_is_no_less_than_any_of_its_parts(demo_report: dict[str, Any]) -> None:
-    stages = demo_report["stages_ms"]
-    for percent in ("p50", "p95", "p99"):
-        assert all(stages["whole"][percent] >= stages[part][percent] for part in ("capture", "find", "read", "cue"))
+    measured = demo_report["result"]["stages"]
+    for kind in ("wall_ms", "cpu_ms"):
+        for percent in ("p50", "p90", "p95", "p99"):
+            whole = measured["whole"][kind][percent]
+            assert all(whole >= measured[part][kind][percent] for part in ("find", "read", "cue", "sink"))
 
 
 def test_table_is_for_people(bench_run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    done = bench_run("--frames", "10", "--warmup", "1")
+    done = bench_run("--frames", "10", "--warmup", "1", "--rounds", "1")
     assert done.returncode == 0, done.stderr
-    for word in ("p95", "capture", "whole", "CPU ms a frame", "peak memory", "governor", "commit"):
+    for word in ("cpu p90", "capture", "whole", "CPU ms a frame", "peak memory", "governor", "power", "commit"):
         assert word in done.stdout
     assert "frame/s" not in done.stderr  # no progress bar where nobody watches
 
@@ -134,9 +113,7 @@ def test_unknown_source_has_its_code_and_one_line(bench_run: Callable[..., subpr
         (["--repeat", "0"], 50),
         (["--warmup", "-1"], 50),
         (["--threads", "99"], 50),
-        (["--peer", "fer", "--rounds", "1"], 50),
-        (["--peer", "fer", "--source", "demo"], 50),
-        (["--peer", "fer", "--source", "file:/not/there.mp4"], 10),
+        (["--rounds", "0"], 50),
     ],
 )
 def test_bad_input_has_its_code(capsys: pytest.CaptureFixture[str], words: list[str], code: int) -> None:
@@ -149,61 +126,24 @@ def test_damaged_picture_ends_with_the_sources_code(capsys: pytest.CaptureFixtur
 
 
 def test_file_is_measured_whole_as_often_as_asked(pictures: Path) -> None:
-    report = bench.measure(bench.Plan(f"file:{pictures}", None, 3, 2, 1, None))
-    assert complaints(report) == []
-    assert (report["frames"], report["frames_with_face"], report["repeat"]) == (12, 0, 3)
+    told = stages.measure_here(stages.Plan(f"file:{pictures}", None, 3, 2, 1, None))
+    assert (told["loop"]["frames"], told["loop"]["frames_with_face"]) == (12, 0)
+    assert {name: len(frames) for name, frames in told["stages"].items()} == dict.fromkeys(
+        (*stages.STAGES, "whole"), 12
+    )
 
 
 def test_frames_limit_a_repeated_file(pictures: Path) -> None:
-    assert bench.measure(bench.Plan(f"file:{pictures}", 6, 3, 1, 1, None))["frames"] == 6
-
-
-def test_missing_peer_names_the_setup_command(
-    capsys: pytest.CaptureFixture[str], pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(bench, "ROOT", tmp_path)
-    code, line = fails(capsys, "--source", f"file:{pictures}", "--peer", "fer")
-    assert code == 60
-    assert "benchmarks/peers/setup.sh fer" in line
-
-
-def test_peer_is_measured_in_turns_and_gives_a_ratio(
-    pictures: Path, tmp_path: Path, peer_says: Callable[[str], None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    peer_says(f"echo \"$*\" >>{tmp_path}/calls; echo chatter; echo '{json.dumps(SAID_BY_PEER)}'")
-    with pytest.raises(SystemExit) as ended:
-        bench.main(["--source", f"file:{pictures}", "--warmup", "2", "--peer", "fer", "--json"])
-    assert ended.value.code == 0
-    report = json.loads(capsys.readouterr().out)
-    assert complaints(report) == []
-    peer = report["peers"]["fer"]
-    ours = [turn["ours_cpu_ms_per_frame"] for turn in peer["rounds"]]
-    assert len(ours) == 2
-    assert peer["ratio"] == pytest.approx(sum(ours) / 2 / 1000, abs=1e-4)
-    calls = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
-    assert calls == [f"-I {tmp_path}/benchmarks/peers/fer.py {pictures} --repeat 1 --warmup 2"] * 2
-    assert "against fer 0" in bench.table(report)
-
-
-def test_peer_that_breaks_is_quoted(
-    pictures: Path, peer_says: Callable[[str], None], capsys: pytest.CaptureFixture[str]
-) -> None:
-    peer_says("echo first >&2; echo no module named fer >&2; exit 3")
-    code, line = fails(capsys, "--source", f"file:{pictures}", "--warmup", "1", "--peer", "fer")
-    assert code == 1
-    assert "code 3 and said: no module named fer" in line
+    told = stages.measure_here(stages.Plan(f"file:{pictures}", 6, 3, 1, 1, None))
+    assert (told["loop"]["frames"], len(told["stages"]["find"])) == (6, 6)
 
 
 def test_measuring_process_that_is_killed_is_said(
-    pictures: Path,
-    peer_says: Callable[[str], None],
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    peer_says("exit 0")
-    monkeypatch.setattr(bench, "measure", _die)
-    code, line = fails(capsys, "--source", f"file:{pictures}", "--peer", "fer")
-    assert code == 1
+    monkeypatch.setattr(stages, "measure_here", _die)
+    code, line = fails(capsys, "--source", f"file:{pictures}")
+    assert code == BenchFailed.exit_code
     assert "was killed" in line
 
 
@@ -220,40 +160,62 @@ _die = _Killed()
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        (("fps",), math.nan, "report.fps is nan"),
-        (("cpu_ms_per_frame",), -1.0, "report.cpu_ms_per_frame is -1.0"),
-        (("frames",), 1.5, "report.frames is 1.5; it must be int"),
-        (("frames",), True, "report.frames is True; it must be int"),
-        (("software", "commit"), 3, "report.software.commit is 3; it must be str or null"),
-        (("machine", "load_average"), ["x"], "report.machine.load_average[0] is 'x'; it must be float"),
-        (("stages_ms", "find"), None, "report.stages_ms.find is None; it must be an object"),
+        (("figures", "fps", "median"), math.nan, "report.figures.fps.median is nan"),
+        (("result", "peak_rss_mb"), -1.0, "report.result.peak_rss_mb is -1.0"),
+        (("result", "frames"), 1.5, "report.result.frames is 1.5; it must be int"),
+        (("result", "frames"), True, "report.result.frames is True; it must be int"),
+        (
+            ("provenance", "software", "commit"),
+            3,
+            "report.provenance.software.commit is 3; it must be str or null",
+        ),
+        (("provenance", "before"), None, "report.provenance.before is None; it must be an object"),
+        (("figures", "fps", "rounds"), ["x"], "report.figures.fps.rounds[0] is 'x'; it must be float"),
+        (("result", "stages", "find"), None, "report.result.stages.find is None; it must be an object"),
         (("extra",), 1, "report.extra is not in the schema"),
-        (("schema",), 99, "report.schema is 99; this version reads 1"),
-        (("peers",), {"x": {}}, "report.peers.x.ratio is missing"),
+        (("schema",), 99, f"report.schema is 99; this version reads {VERSION}"),
+        (("kind",), "other", "report.kind is 'other'; known are "),
     ],
 )
 def test_schema_names_what_is_wrong(
-    demo_report: dict[str, Any], path: tuple[str, ...], value: object, said: str
+    demo_report: dict[str, Any], path: tuple[str, ...], value: object, said: str, tmp_path: Path
 ) -> None:
     report = copy.deepcopy(demo_report)
     place = report
     for key in path[:-1]:
         place = place[key]
     place[path[-1]] = value
-    assert said in complaints(report)
+    assert any(line.startswith(said) for line in complaints(report))
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    with pytest.raises(SettingsInvalid, match="cuelens-bench"):
+        read_report(tmp_path / "report.json")
 
 
 def test_schema_misses_a_key(demo_report: dict[str, Any]) -> None:
     report = copy.deepcopy(demo_report)
-    del report["stages_ms"]["whole"]["p95"]
-    assert complaints(report) == ["report.stages_ms.whole.p95 is missing"]
+    del report["result"]["stages"]["whole"]["cpu_ms"]["p95"]
+    assert complaints(report) == ["report.result.stages.whole.cpu_ms.p95 is missing"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"schema": 2}'])
+def test_a_file_that_is_no_report_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "report.json").write_bytes(content)
+    with pytest.raises(SettingsInvalid, match=r"report\.json: "):
+        read_report(tmp_path / "report.json")
 
 
 def test_every_number_is_defined(demo_report: dict[str, Any], repository: Path) -> None:
     text = (repository / "benchmarks" / "README.md").read_text(encoding="utf-8")
-    assert set(demo_report["stages_ms"]) <= set(demo_report["definitions"])
-    for key in ("fps", "cpu_ms_per_frame", "peak_rss_mb", "model_load_ms", *demo_report["stages_ms"]):
-        assert f"`{key}`" in text or f"`stages_ms.{key}`" in text, key
+    assert {*stages.STAGES, "whole_ms"} <= set(demo_report["definitions"])
+    for key in ("fps", "cpu_ms_per_frame", "peak_rss_mb", "model_load_ms", *demo_report["result"]["stages"]):
+        assert f"`{key}`" in text, key
+
+
+def test_a_report_is_kept_and_read_back(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        bench.main(["stages", "--source", f"file:{pictures}", "--warmup", "1", "--rounds", "1", "--out", str(tmp_path)])
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert read_report(tmp_path / "stages.json")["kind"] == "stages"
 
 
 def test_throttling_bits_come_from_vcgencmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,22 +232,3 @@ def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", str(tmp_path))
     assert software()["commit"] is None
     assert machine()["cpu"]
-
-
-def test_peer_lock_is_pinned_hashed_and_names_no_place(repository: Path) -> None:
-    text = (repository / "benchmarks" / "peers" / "fer.txt").read_text(encoding="utf-8")
-    entries = [line for line in text.replace("\\\n", "").splitlines() if line and not line.startswith("#")]
-    assert all("==" in line and "--hash=sha256:" in line for line in entries)
-    assert not any(mark in text for mark in ("://", "--index", "--find", "file:", "@ "))
-    opencv = [line for line in entries if line.startswith("opencv")]
-    assert opencv
-    assert all("==4." in line for line in opencv)  # 5 has no Haar cascade
-    assert not any(line.startswith(("torch", "nvidia")) for line in entries)
-
-
-def test_unknown_peer_is_refused_before_anything_is_made(repository: Path) -> None:
-    words = [str(repository / "benchmarks" / "peers" / "setup.sh"), "nobody"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert "no peer 'nobody'; valid is fer" in done.stderr
-    assert not (repository / ".venv-peer-nobody").exists()

@@ -1,4 +1,4 @@
-"""cuelens-bench-arm: what it makes of counts, and the counts themselves, which are the same in every run."""
+"""cuelens-bench arm: what it makes of counts, and the counts themselves, which are the same in every run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks import bench
 from benchmarks.arm import counts
+from benchmarks.report import read_report
 from edge.errors import BenchFailed, CostGrown, RuntimeMissing, SettingsInvalid
 
 CORE, FRAMES = "cortex-a72", 8
@@ -20,12 +22,13 @@ CORE, FRAMES = "cortex-a72", 8
 SLOWED = """
 import sys
 from benchmarks.arm import stages
-find = stages.FaceFinder.find
+from edge.faces import FaceFinder
+find = FaceFinder.find
 def slowed(self, gray, t):
     for _ in range({turns}):
         pass
     return find(self, gray, t)
-stages.FaceFinder.find = slowed
+FaceFinder.find = slowed
 stages.main(int(sys.argv[1]))
 """
 
@@ -39,34 +42,27 @@ def result(**means: float) -> dict[str, Any]:
 
 
 def test_what_costs_as_much_or_less_passes() -> None:
-    counts.hold(result(find=4.0, read=7.06), result())
+    counts.hold_counts(result(find=4.0, read=7.06), result())
 
 
 def test_a_stage_that_costs_more_is_named_with_both_numbers() -> None:
     with pytest.raises(
         CostGrown, match=r"find with tflite-runtime on cortex-a72 costs 5\.25 million .* 5\.0% more than 5"
     ):
-        counts.hold(result(find=5.25), result())
+        counts.hold_counts(result(find=5.25), result())
 
 
 def test_a_start_that_costs_more_is_named() -> None:
     slow = result()
     slow["runs"][0]["start"] = 1960.0
     with pytest.raises(CostGrown, match="start with"):
-        counts.hold(slow, result())
+        counts.hold_counts(slow, result())
 
 
 @pytest.mark.parametrize(("key", "value", "words"), [("frames", 9, "of 9 frames"), ("runs", [], "no run of")])
 def test_a_reference_of_something_else_is_refused(key: str, value: object, words: str) -> None:
     with pytest.raises(SettingsInvalid, match=words):
-        counts.hold(result(), result() | {key: value})
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"frames": 60}', b"\xff"])
-def test_a_file_that_is_no_result_is_refused(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "arm.json").write_bytes(content)
-    with pytest.raises(SettingsInvalid, match="make one with --out"):
-        counts.read_reference(tmp_path / "arm.json")
+        counts.hold_counts(result(), result() | {key: value})
 
 
 def test_a_forecast_is_the_clock_by_the_count() -> None:
@@ -85,7 +81,7 @@ def test_without_an_emulator_the_package_is_named(monkeypatch: pytest.MonkeyPatc
 
 def test_one_frame_is_too_few(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        counts.main(["--frames", "1"])
+        bench.main(["arm", "--frames", "1"])
     assert ended.value.code == SettingsInvalid.exit_code
     assert "at least 2" in capsys.readouterr().err
 
@@ -101,12 +97,13 @@ def reference(repository: Path) -> dict[str, Any]:
     made = subprocess.run([repository / "deploy" / "arm64.sh"], capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"no arm64 tree: {made.stderr.strip().splitlines()[-1:]}")
-    return counts.read_reference(counts.REFERENCE)
+    result: dict[str, Any] = read_report(counts.REFERENCE)["result"]
+    return result
 
 
 @pytest.mark.slow
 def test_no_stage_costs_more_than_in_the_reference(reference: Mapping[str, Any]) -> None:
-    counts.hold(counts.measure(reference["frames"], [CORE], counts.RUNTIMES), reference)
+    counts.hold_counts(counts.count_cores(reference["frames"], [CORE], counts.RUNTIMES), reference)
 
 
 @pytest.mark.slow
@@ -136,7 +133,7 @@ def test_a_finder_that_does_a_twentieth_more_does_not_pass(tmp_path: Path) -> No
     slowed = run(round(0.05 * find(as_it_is) / (find(probe) - find(as_it_is)) * 1000))
     assert find(slowed) / find(as_it_is) == pytest.approx(1.05, abs=0.01)
     with pytest.raises(CostGrown, match="find"):
-        counts.hold(slowed, as_it_is)
+        counts.hold_counts(slowed, as_it_is)
 
 
 @pytest.mark.slow

@@ -1,16 +1,26 @@
-"""cuelens-bench-live: its measures on numbers made by hand, and the number that a frame carries."""
+"""cuelens-bench e2e, idle, memory, soak: their measures on numbers made by hand, and the number in a frame."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks import live
-from benchmarks.live import Shown, Still, after_warmup, endurance, growth, read_number, shares, timing, write_number
+from benchmarks import bench, live
+from benchmarks.live import (
+    Shown,
+    Still,
+    after_warmup,
+    endurance,
+    growth,
+    read_number,
+    shares,
+    split,
+    timing,
+    write_number,
+)
+from benchmarks.report import read_report
 from edge.config import FaceSettings
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
 from edge.faces import FaceFinder
@@ -67,7 +77,7 @@ def test_a_share_of_the_core_is_of_the_time_between_frames_without_what_the_star
 def samples(slope_mb_per_hour: float = 0.0, fps: float = 30.0, **last: float) -> list[dict[str, float]]:
     """Half an hour by hand, at 5 s a sample; `last` overrules what the last one has."""
     made = [
-        {"t": t, "rss_mb": 80 + slope_mb_per_hour * t / 3600, "threads": 5, "descriptors": 20, "frames": fps * t}
+        {"t": t, "rss_mb": 80 + slope_mb_per_hour * t / 3600, "threads": 5, "descriptors": 20, "frames": round(fps * t)}
         for t in np.arange(5.0, 1800.0, 5.0)
     ]
     made[-1] |= last
@@ -119,7 +129,7 @@ def test_nobody_is_in_the_still_room() -> None:
 
 def run(*words: str) -> int:
     with pytest.raises(SystemExit) as ended:
-        live.main(list(words))
+        bench.main(list(words))
     assert isinstance(ended.value.code, int)
     return ended.value.code
 
@@ -132,18 +142,25 @@ def test_what_ends_with_the_warm_up_is_refused(capsys: pytest.CaptureFixture[str
 
 def test_the_demo_is_shown_at_its_pace_with_every_number_matched(tmp_path: Path) -> None:
     assert run("e2e", "--seconds", "7", "--out", str(tmp_path)) == 0
-    told: dict[str, Any] = json.loads((tmp_path / "e2e.json").read_text())
+    report = read_report(tmp_path / "e2e.json")
+    told = report["result"]
     assert told["frames"] > 10
     assert told["latency_ms"]["p50"] > 0
     assert sum(told["jitter_histogram"].values()) == told["frames"] - 1
-    assert {"latency_ms", "jitter_ms", "fps", "dropped"} <= told["definitions"].keys()
-    assert told["state"].keys() == {"before", "after"}
+    assert {"latency_ms", "jitter_ms", "fps", "dropped"} <= report["definitions"].keys()
+    assert len(report["figures"]["fps"]["rounds"]) == live.PARTS
+
+
+def test_parts_are_of_equal_length_and_none_is_too_short() -> None:
+    assert [len(part) for part in split(film(52, {}))] == [10] * 5
+    assert [len(part) for part in split(film(7, {}))] == [3, 3]
 
 
 def test_a_soak_that_grows_fails_and_says_in_what(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(live, "_endure", lambda args: endurance(samples(descriptors=22)))
+    told = {"source": "demo", "seconds": 1800.0, "dropped": 0, **endurance(samples(descriptors=22))}
+    monkeypatch.setattr(live, "_endure", lambda args: (told, {}, frozenset()))
     assert run("soak", "--out", str(tmp_path)) == BenchFailed.exit_code
     assert "2 more descriptors" in capsys.readouterr().err
     assert (tmp_path / "soak.json").exists(), "what failed is kept"

@@ -1,0 +1,106 @@
+"""`cuelens-bench compare A B`: how many times B's figures are A's, with intervals; what got worse is flagged."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import read_report
+from benchmarks.result import table
+from edge.errors import CostGrown, SettingsInvalid
+
+DRAWS = 2000
+TOLERANCE = 0.02  # share by which a figure may be worse and still is no regression: less than a build's own scatter
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the two reports."""
+    parser.add_argument("before", type=Path, help="a report of cuelens-bench")
+    parser.add_argument("after", type=Path, help="another one, of the same task")
+    parser.add_argument("--void", action="store_true", help="compare reports that are void, too")
+
+
+def interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, float, float]:
+    """Return after / before of the medians, and its 95 % interval by a bootstrap over the rounds (Efron 1979).
+
+    Of fewer than three rounds on either side no interval is known: then it is all that their ratios span.
+    """
+    ratio = statistics.median(after) / statistics.median(before)
+    if min(len(before), len(after)) < 3:
+        return ratio, min(after) / max(before), max(after) / min(before)
+    draw = random.Random(0).choices
+    ratios = sorted(
+        statistics.median(draw(after, k=len(after))) / statistics.median(draw(before, k=len(before)))
+        for _ in range(DRAWS)
+    )
+    return ratio, ratios[round(0.025 * DRAWS)], ratios[round(0.975 * DRAWS) - 1]
+
+
+def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each figure that both reports have: `verdict` is worse, better or the same.
+
+    Raises SettingsInvalid for reports of different tasks or sources.
+    """
+    for key, pair in {
+        "task": (before["kind"], after["kind"]),
+        "source": (before["result"].get("source"), after["result"].get("source")),
+    }.items():
+        if pair[0] != pair[1]:
+            raise SettingsInvalid(f"one report's {key} is {pair[0]!r}, the other's {pair[1]!r}; compare like with like")
+    rows = []
+    for name, figure in before["figures"].items():
+        other = after["figures"].get(name)
+        if other is None or min(figure["rounds"] + other["rounds"]) <= 0:
+            continue
+        ratio, low, high = interval(figure["rounds"], other["rounds"])
+        worse, better = low > 1 + TOLERANCE, high < 1 - TOLERANCE
+        if figure["better"] == "higher":
+            worse, better = high < 1 - TOLERANCE, low > 1 + TOLERANCE
+        rows.append(
+            {
+                "figure": name,
+                "before": figure["median"],
+                "after": other["median"],
+                "ratio": round(ratio, 3),
+                "interval": f"{low:.3f}-{high:.3f}",
+                "verdict": "worse" if worse else "better" if better else "the same",
+            }
+        )
+    return rows
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Say in what else the reports differ: machine, runtime and versions."""
+
+    def known(report: Mapping[str, Any]) -> dict[str, Any]:
+        machine, software = report["provenance"]["machine"], report["provenance"]["software"]
+        return {"machine": machine["board"] or machine["cpu"], **(report["model"] or {}), **software}
+
+    first, second = known(before), known(after)
+    return [
+        f"{key}: {first.get(key)} and {second.get(key)}"
+        for key in {**first, **second}
+        if first.get(key) != second.get(key)
+    ]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the comparison; raises CostGrown where a figure got worse, SettingsInvalid for a void report."""
+    reports = [read_report(path) for path in (args.before, args.after)]
+    for path, report in zip((args.before, args.after), reports, strict=True):
+        if report["void"] and not args.void:
+            raise SettingsInvalid(f"{path} is void: {'; '.join(report['void'])}; measure again, or add --void")
+    rows = compare(*reports)
+    if not rows:
+        raise SettingsInvalid(f"{args.before} and {args.after} have no figure in common")
+    print(table(rows))
+    print("".join(f"\nnot the same  {line}" for line in differences(*reports)))
+    if worse := [row for row in rows if row["verdict"] == "worse"]:
+        raise CostGrown(
+            "; ".join(f"{row['figure']} is {row['ratio']} times {row['before']} ({row['interval']})" for row in worse)
+            + f"; of {args.after}, against {args.before}"
+        )
