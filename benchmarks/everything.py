@@ -1,0 +1,112 @@
+"""`cuelens-bench all`: every task but soak, one after the other, each in a process of its own; then the results page.
+
+PLAN -> `cuelens-bench TASK --out DIR` -> benchmarks.page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import page
+from benchmarks.report import read_report
+from benchmarks.result import make_folder, progress_bar
+from edge.errors import BenchFailed, CuelensError, RuntimeMissing
+
+# Seconds that each takes on a machine of two cores, about: for the progress.
+PLAN = {"stages": 60, "e2e": 35, "start": 60, "idle": 45, "scale": 240, "peers": 420, "arm": 180, "memory": 605}
+EMULATED = "emulated-arm"  # what the emulator counts is of no machine
+COMMAND = (sys.executable, "-m", "benchmarks.bench")
+POLL = 1.0  # seconds between two looks at whether a task has ended
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where the reports go, and what the peers are measured on."""
+    parser.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        help=f"folder for the board's reports; the emulated Arm's go to {EMULATED} beside it, and so do page and plots",
+    )
+    parser.add_argument("--clips", type=Path, help="folder of clips, for peers; see cuelens-bench peers --help")
+    parser.add_argument("--data", type=Path, help="FER2013's CSV, for peers")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure all, and make the page; raises BenchFailed at the end, naming each task that failed."""
+    out = args.out.resolve()
+    peers = [
+        word
+        for name in ("clips", "data")
+        if (path := getattr(args, name))
+        for word in (f"--{name}", str(path.resolve()))
+    ]
+    more = {"peers": peers} if args.clips else {}
+    plan = {task: seconds for task, seconds in PLAN.items() if task != "peers" or more}
+    outcomes = measure_all(plan, out, more)
+    if not more:
+        outcomes["peers"] = "left out: no clips; give them with --clips"
+    outcomes["page"] = make_page(out.parent)
+    print("\n".join(f"{task:<8}{outcome}" for task, outcome in outcomes.items()))
+    if failed := [f"{task}: {said}" for task, said in outcomes.items() if said.startswith("failed")]:
+        raise BenchFailed(f"{'; '.join(failed)}; the others are in {args.out}")
+
+
+def measure_all(plan: Mapping[str, float], out: Path, more: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Run each task of the plan, with its further words, and return what became of it; one that fails ends no other.
+
+    `plan` has the seconds that each is thought to take. Raises SinkUnwritable or DiskFull for the folders.
+    """
+    outcomes = {}
+    with progress_bar(sum(plan.values()), "s") as bar:
+        before = 0.0
+        for task, seconds in plan.items():
+            folder = out.parent / EMULATED if task == "arm" else out
+            make_folder(folder)
+            bar.set_postfix_str(f"{task}, {len(outcomes) + 1} of {len(plan)}")
+            outcomes[task] = _run(task, [*more.get(task, ()), "--out", str(folder)], bar, before, seconds)
+            bar.write(f"{task:<8}{outcomes[task]}")
+            before += seconds
+    return outcomes
+
+
+def _run(task: str, words: Sequence[str], bar: Any, before: float, seconds: float) -> str:
+    """Run a task to its end, moving the bar on by the seconds that it is thought to take, and say how it ended."""
+    begun = time.monotonic()
+    pipe = subprocess.PIPE
+    with subprocess.Popen((*COMMAND, task, *words), cwd=page.ROOT, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            while True:
+                try:
+                    _, said = process.communicate(timeout=POLL)
+                    break
+                except subprocess.TimeoutExpired:
+                    elapsed = time.monotonic() - begun
+                    bar.update(before + min(elapsed, seconds) - bar.n)
+        except BaseException:
+            process.kill()
+            raise
+    bar.update(before + seconds - bar.n)
+    if process.returncode:
+        reason = (said.strip() or f"ended with code {process.returncode}, silent").splitlines()[-1]
+        absent = process.returncode == RuntimeMissing.exit_code
+        return f"{'left out' if absent else 'failed'}: {reason}"
+    report = read_report(Path(words[-1]) / f"{task}.json")
+    void = f"; VOID: {'; '.join(report['void'])}" if report["void"] else ""
+    return f"done in {time.monotonic() - begun:.0f} s{void}"
+
+
+def make_page(reference: Path) -> str:
+    """Make the page of all that is in the folder, and say how that ended."""
+    try:
+        page.update(reference)
+    except RuntimeMissing as error:
+        return f"left out: {error}"
+    except CuelensError as error:
+        return f"failed: {error}"
+    return f"in {reference}"
