@@ -94,7 +94,7 @@ def read_boards(reference: Path) -> Boards:
 
 
 def wanted(reference: Path, readme: Path | None, boards: Boards, plots: Mapping[str, str]) -> dict[Path, bytes]:
-    """Return the content of each file that is made of the reports; `plots` are SVGs by name, drawn or as they lie there.
+    """Return the content of each file that is made of the reports; `plots` are SVGs by name.
 
     Raises SettingsInvalid for a README without its block.
     """
@@ -205,7 +205,7 @@ def head(name: str, reports: Mapping[str, Report]) -> str:
 
 
 def accuracy(report: Report, evaluations: Any) -> str | None:
-    """Return what the report's network reaches with its runtime, by the record that was made of it; None without one."""
+    """Return what the report's network reaches with its runtime, as once recorded; None where not."""
     model = report["model"]
     looked = {"sha256": model["sha256"], "runtime": model["runtime"], "split": "PrivateTest", "labels": "fer2013"}
     for record in evaluations:
