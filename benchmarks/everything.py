@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import page
+from benchmarks.page import EMULATED
 from benchmarks.report import read_report
 from benchmarks.result import make_folder, progress_bar
 from edge.errors import BenchFailed, CuelensError, RuntimeMissing
 
 # Seconds that each takes on a machine of two cores, about: for the progress.
 PLAN = {"stages": 60, "e2e": 35, "start": 60, "idle": 45, "scale": 240, "peers": 420, "arm": 180, "memory": 605}
-EMULATED = "emulated-arm"  # what the emulator counts is of no machine
 COMMAND = (sys.executable, "-m", "benchmarks.bench")
 POLL = 1.0  # seconds between two looks at whether a task has ended
 
@@ -62,7 +62,7 @@ def measure_all(plan: Mapping[str, float], out: Path, more: Mapping[str, Sequenc
 
     `plan` has the seconds that each is thought to take. Raises SinkUnwritable or DiskFull for the folders.
     """
-    outcomes = {}
+    outcomes: dict[str, str] = {}
     with progress_bar(sum(plan.values()), "s") as bar:
         before = 0.0
         for task, seconds in plan.items():

@@ -28,10 +28,12 @@ README = ROOT / "README.md"
 EVALUATION = ROOT / "models" / "evaluation.json"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 NO_BOARDS = ("cue", "faces", "plots")  # folders there that hold other things
+EMULATED = "emulated-arm"  # comes last: what the emulator counts is of no machine
 VOID = "void"
 ACCURACY = "FER2013's PrivateTest right (int8)"
 STYLE = """
 :root { color-scheme: light; color: #1a1a1a; background: #fff }
+svg { max-width: 100%; height: auto }
 pre { overflow-x: auto; font-size: .8rem; background: #f3f3f3; padding: .5rem }
 .void { border-left: .4rem solid #d55e00; padding-left: .6rem }
 """
@@ -84,7 +86,8 @@ def read_boards(reference: Path) -> Boards:
             f"--reference is {reference}, no folder; give one with a folder of reports for each board"
         )
     boards: dict[str, dict[str, Report]] = {}
-    for folder in sorted(path for path in reference.iterdir() if path.is_dir() and path.name not in NO_BOARDS):
+    folders = [path for path in reference.iterdir() if path.is_dir() and path.name not in NO_BOARDS]
+    for folder in sorted(folders, key=lambda path: (path.name == EMULATED, path.name)):
         reports = {path.stem: read_report(path) for path in folder.glob("*.json")}
         for kind, report in reports.items():
             if report["kind"] != kind:
@@ -167,6 +170,8 @@ def make_block(boards: Boards, folder: str) -> str:
             for key, plot in section.plots.items()
             if plot.first and not report["void"]
         ]
+    if not any("Raspberry Pi" in (report["provenance"]["machine"]["board"] or "") for _, _, report in each(boards)):
+        parts.append("No figure was taken on a Raspberry Pi yet.")
     parts.append(f"All plots and where each number comes from are on [one page]({folder}/index.html), for a browser.")
     return "\n{}\n".format("\n\n".join(parts))
 
@@ -206,11 +211,13 @@ def head(name: str, reports: Mapping[str, Report]) -> str:
 
 def accuracy(report: Report, evaluations: Any) -> str | None:
     """Return what the report's network reaches with its runtime, as once recorded; None where not."""
+    from benchmarks.sections import share
+
     model = report["model"]
     looked = {"sha256": model["sha256"], "runtime": model["runtime"], "split": "PrivateTest", "labels": "fer2013"}
     for record in evaluations:
         if all(record[key] == value for key, value in looked.items()):
-            return f"{record['accuracy']:.1%}"
+            return share(record["accuracy"])
     return None
 
 

@@ -23,7 +23,7 @@ STAGES = {
     "find": (BLUE, ""),
     "read": (ORANGE, "////"),
     "cue": (BLACK, ""),
-    "sink": (GRAY, "...."),
+    "sink": (GRAY, "\\\\\\\\"),
 }
 
 
@@ -71,6 +71,11 @@ def power(report: Report) -> str:
     """Say what the board drew."""
     told = report["provenance"]["power"]
     return f"{told['mean_w']:.2f}, at most {told['most_w']:.2f}" if told else "the board does not tell"
+
+
+def share(value: float) -> str:
+    """Say a share."""
+    return f"{100 * value:.1f} %"
 
 
 def _pair(values: Mapping[str, float], *names: str, shape: str = ".1f") -> str:
@@ -144,119 +149,6 @@ def _say_stages(report: Report) -> str:
     return f"Mean CPU ms: {told}. Elapsed from find to sink: p50 {whole['p50']:.2f} ms, p99 {whole['p99']:.2f} ms."
 
 
-# e2e
-
-
-def plot_jitter(report: Report) -> Any:
-    """Draw how many frames were shown how much off their captures' own rhythm."""
-    histogram = report["result"]["jitter_histogram"]
-    bounds = list(histogram)
-    names = [f"under {bounds[0]}", *(f"{low} to {high}" for low, high in itertools.pairwise(bounds[:-1]))]
-    names.append(f"{bounds[-2]} and more")
-    counts = list(histogram.values())
-    figure, axes = draw(3.0)
-    bars = axes.barh(range(len(counts)), counts, 0.7, color=BLUE)
-    axes.bar_label(bars, [str(count) for count in counts], padding=3, size=9)
-    axes.set_yticks(range(len(names)), names)
-    axes.tick_params(axis="y", length=0)
-    axes.set(xlabel="frames", ylabel="off its rhythm by (ms)")
-    axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.12 * max(1, *counts)))
-    return figure
-
-
-def _say_jitter(report: Report) -> str:
-    result = report["result"]
-    return (
-        f"Of {result['frames']} frames half are at most {result['jitter_ms']['p50']:.2f} ms off, 99 % at most "
-        f"{result['jitter_ms']['p99']:.2f} ms; {result['missed']} were not shown."
-    )
-
-
-# start
-
-
-def start_steps(report: Report) -> dict[str, float]:
-    """Return what each step of a start adds, in millions of instructions; empty where they were not counted."""
-    counts = report["result"]["instructions_m"] or {}
-    names = [name for name in counts if name != "status"]  # which is a program of its own
-    return {
-        name: counts[name] - (counts[before] if before else 0.0)
-        for before, name in itertools.pairwise((None, *names))
-        if name is not None
-    }
-
-
-def start_table(report: Report) -> Table:
-    """Lay out what each step of a start adds."""
-    steps = start_steps(report)
-    return [
-        {"step": name, "adds, million instructions": f"{count:.1f}", "what": report["definitions"][name]}
-        for name, count in steps.items()
-    ]
-
-
-def plot_start(report: Report) -> Any:
-    """Draw what each step of a start adds."""
-    steps = start_steps(report)
-    figure, axes = draw(0.9 + 0.33 * len(steps))
-    bars = axes.barh(range(len(steps)), list(steps.values()), 0.7, color=BLUE)
-    axes.bar_label(bars, [f"{count:.0f}" for count in steps.values()], padding=3, size=9)
-    axes.set_yticks(range(len(steps)), list(steps))
-    axes.tick_params(axis="y", length=0)
-    axes.set(xlabel="adds, million instructions", ylim=(len(steps) - 0.4, -0.6), xlim=(0, 1.15 * max(steps.values())))
-    return figure
-
-
-def _say_start(report: Report) -> str:
-    steps = start_steps(report)
-    most = max(steps, key=steps.__getitem__)
-    return f"{sum(steps.values()):.0f} million in all; most, {steps[most]:.0f}, for: {most}."
-
-
-def _instructions(report: Report) -> str | None:
-    counts = report["result"]["instructions_m"]
-    return None if counts is None else f"{counts['first cue']:,.0f}".replace(",", " ")
-
-
-# memory, soak
-
-
-def plot_memory(report: Report) -> Any:
-    """Draw resident memory over the minutes."""
-    minutes = report["result"]["minutes"]
-    t, rss = [sample["t"] / 60 for sample in minutes], [sample["rss_mb"] for sample in minutes]
-    middle = (min(rss) + max(rss)) / 2
-    reach = max(1.0, max(rss) - min(rss))  # MB: less than that looks like what it is, flat
-    figure, axes = draw(2.6)
-    axes.plot(t, rss, "o-", color=BLUE, markersize=4)
-    axes.set(xlabel="minutes since the begin", ylabel="resident memory (MB)")
-    axes.set(xlim=(0, None), ylim=(middle - reach, middle + reach))
-    axes.ticklabel_format(axis="y", useOffset=False)
-    axes.grid(alpha=0.3)
-    return figure
-
-
-def slope(report: Report) -> str:
-    """Say by how much memory grew an hour."""
-    result = report["result"]
-    return f"{result['slope_mb_per_hour']:.2f} \N{PLUS-MINUS SIGN} {result['slope_error']:.2f}"
-
-
-def _say_memory(report: Report) -> str:
-    result = report["result"]
-    return (
-        f"{slope(report)} MB an hour, after all that is kept is full; {result['rss_mb']:.1f} MB at the end, "
-        f"{result['peak_rss_mb']:.1f} at most."
-    )
-
-
-def _endured(report: Report) -> str:
-    result = report["result"]
-    return (
-        f"{slope(report)} MB an hour; {result['fps_least']:.1f} fps in the slowest minute; {result['dropped']} dropped"
-    )
-
-
 # scale
 
 
@@ -306,7 +198,7 @@ def plot_scale(report: Report) -> Any:
             values = [point["whole"]["cpu_ms"][key] for point in points]
             axes.plot(range(len(points)), values, color=colour, marker=marker, markersize=5, label=key)
         axes.grid(axis="y", alpha=0.3)
-        axes.set(ylim=(0, None))
+    left.set_ylim(bottom=0)
     names = [f"{point['width']}\nx {point['height']}" for point in result["sizes"]]
     left.set_xticks(range(len(names)), names, size=9)
     right.set_xticks(range(len(result["faces"])), [str(point["faces"]) for point in result["faces"]], size=9)
@@ -318,6 +210,8 @@ def plot_scale(report: Report) -> Any:
 
 def plot_threads(report: Report) -> Any:
     """Draw how long a run of the first network takes by threads, a line for each who runs it."""
+    from matplotlib.ticker import LogLocator
+
     points = report["result"]["networks"]
     runs: dict[str, list[Report]] = {}
     for point in points:
@@ -330,7 +224,9 @@ def plot_threads(report: Report) -> Any:
         axes.plot(t, elapsed, line, color=colour, marker=marker, markersize=5, label=name)
     axes.set(xlabel="threads", ylabel="elapsed, p90 (ms, logarithmic)", yscale="log")
     axes.set_xticks(sorted({point["threads"] for point in points}))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
+    axes.minorticks_off()
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside upper left", frameon=False, fontsize=9)
     return figure
@@ -352,6 +248,116 @@ def _say_threads(report: Report) -> str:
     return "; ".join(f"{each['model']}: {each['text']}" for each in report["result"]["recommendations"]) + "."
 
 
+# e2e
+
+
+def plot_jitter(report: Report) -> Any:
+    """Draw how many frames were shown how much off their captures' own rhythm."""
+    histogram = report["result"]["jitter_histogram"]
+    bounds = list(histogram)
+    names = [f"under {bounds[0]}", *(f"{low} to {high}" for low, high in itertools.pairwise(bounds[:-1]))]
+    names.append(f"{bounds[-2]} and more")
+    counts = list(histogram.values())
+    figure, axes = draw(3.0)
+    bars = axes.barh(range(len(counts)), counts, 0.7, color=BLUE)
+    axes.bar_label(bars, [str(count) for count in counts], padding=3, size=9)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlabel="frames", ylabel="off its rhythm by (ms)")
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, 1.12 * max(1, *counts)))
+    return figure
+
+
+def _say_jitter(report: Report) -> str:
+    result = report["result"]
+    return (
+        f"Of {result['frames']} frames half are at most {result['jitter_ms']['p50']:.2f} ms off, 99 % at most "
+        f"{result['jitter_ms']['p99']:.2f} ms; {result['missed']} were not shown."
+    )
+
+
+# start
+
+
+def start_steps(report: Report) -> dict[str, float]:
+    """Return what each step of a start adds, in millions of instructions; empty where they were not counted."""
+    counts = report["result"]["instructions_m"] or {}
+    names = [name for name in counts if name != "status"]  # which is a program of its own
+    return {
+        name: counts[name] - (counts[before] if before else 0.0)
+        for before, name in itertools.pairwise((None, *names))
+        if name is not None
+    }
+
+
+def start_table(report: Report) -> Table:
+    """Lay out what each step of a start adds."""
+    steps = start_steps(report)
+    return [{"step": name, "adds, million instructions": f"{count:.1f}"} for name, count in steps.items()]
+
+
+def plot_start(report: Report) -> Any:
+    """Draw what each step of a start adds."""
+    steps = start_steps(report)
+    figure, axes = draw(0.9 + 0.33 * len(steps))
+    bars = axes.barh(range(len(steps)), list(steps.values()), 0.7, color=BLUE)
+    axes.bar_label(bars, [f"{count:.0f}" for count in steps.values()], padding=3, size=9)
+    axes.set_yticks(range(len(steps)), list(steps))
+    axes.tick_params(axis="y", length=0)
+    axes.set(xlabel="adds, million instructions", ylim=(len(steps) - 0.4, -0.6), xlim=(0, 1.15 * max(steps.values())))
+    return figure
+
+
+def _say_start(report: Report) -> str:
+    steps = start_steps(report)
+    most = max(steps, key=steps.__getitem__)
+    return f"{sum(steps.values()):.0f} million in all; most, {steps[most]:.0f}, for: {most}."
+
+
+def _instructions(report: Report) -> str | None:
+    counts = report["result"]["instructions_m"]
+    return None if counts is None else f"{counts['first cue']:,.0f}".replace(",", " ")
+
+
+# memory, soak
+
+
+def plot_memory(report: Report) -> Any:
+    """Draw resident memory over the minutes."""
+    minutes = report["result"]["minutes"]
+    t, rss = [sample["t"] / 60 for sample in minutes], [sample["rss_mb"] for sample in minutes]
+    middle = (min(rss) + max(rss)) / 2
+    reach = max(1.0, max(rss) - min(rss))  # MB: less than that looks like what it is, flat
+    figure, axes = draw(2.6)
+    axes.plot(t, rss, "o-", color=BLUE, markersize=4)
+    axes.set(xlabel="minutes since the begin", ylabel="resident memory (MB)")
+    axes.set(xlim=(0, None), ylim=(middle - reach, middle + reach))
+    axes.ticklabel_format(axis="y", useOffset=False)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def slope(report: Report) -> str:
+    """Say by how much memory grew an hour."""
+    result = report["result"]
+    return f"{result['slope_mb_per_hour']:.2f} \N{PLUS-MINUS SIGN} {result['slope_error']:.1g}"
+
+
+def _say_memory(report: Report) -> str:
+    result = report["result"]
+    return (
+        f"{slope(report)} MB an hour, after all that is kept is full; {result['rss_mb']:.1f} MB at the end, "
+        f"{result['peak_rss_mb']:.1f} at most."
+    )
+
+
+def _endured(report: Report) -> str:
+    result = report["result"]
+    return (
+        f"{slope(report)} MB an hour; {result['fps_least']:.1f} fps in the slowest minute; {result['dropped']} dropped"
+    )
+
+
 # peers
 
 
@@ -360,7 +366,7 @@ def peers_table(report: Report) -> Table:
     rows = []
     for name, system in report["result"]["systems"].items():
         if reason := system.get("missing"):
-            rows.append(dict.fromkeys(PEERS, NONE) | {"system": name, "ours by its CPU": f"missing: {reason}"})
+            rows.append(dict.fromkeys(PEERS, NONE) | {"system": f"{name}: {reason}"})
             continue
         against = (system.get("against") or {}).get("cpu_ms_per_frame")
         accuracy = system.get("accuracy") or {}
@@ -372,9 +378,9 @@ def peers_table(report: Report) -> Table:
             f"{system['wall_ms_per_frame']:.1f}",
             f"{system['peak_rss_mb']:.0f}",
             f"{system['start_cpu_s']:.2f}",
-            f"{system['share_with_face']:.1%}",
+            share(system["share_with_face"]),
             " / ".join(NONE if change is None else f"{change:.0f}" for change in changes),
-            f"{accuracy['share']:.1%}" if "share" in accuracy else NONE,
+            share(accuracy["share"]) if "share" in accuracy else NONE,
         )
         rows.append(dict(zip(PEERS, cells, strict=True)))
     return rows
@@ -383,7 +389,7 @@ def peers_table(report: Report) -> Table:
 PEERS = (
     "system",
     "CPU of a frame, ms",
-    "ours by its CPU",
+    "our CPU by its",
     "elapsed, ms",
     "memory, MB",
     "start, CPU s",
@@ -529,6 +535,19 @@ SECTIONS: Mapping[str, Section] = {
         tables={"By stage": stage_table},
         plots={"stages": Plot("Where does a frame's time go?", _say_stages, plot_stages, first=True)},
     ),
+    "scale": Section(
+        "By frame size, faces, threads and runtime",
+        rows={
+            "CPU of a frame of 1920x1080, ms": spread("whole_1920x1080_cpu_ms"),
+            "CPU of a frame with 8 faces, ms": spread("whole_8_faces_cpu_ms"),
+            "setting that is best here": lambda report: report["result"]["recommendations"][0]["setting"],
+        },
+        tables={"By point": scale_table, "A network's run": network_table},
+        plots={
+            "scale": Plot("What do size and faces cost?", _say_scale, plot_scale),
+            "threads": Plot("How many threads should the network have?", _say_threads, plot_threads),
+        },
+    ),
     "e2e": Section(
         "From capture to shown",
         rows={
@@ -565,28 +584,15 @@ SECTIONS: Mapping[str, Section] = {
         "With nobody there",
         rows={
             "of a core, with somebody / nobody there": lambda report: (
-                f"{report['result']['busy_share']:.1%} / {report['result']['idle_share']:.1%}"
+                f"{share(report['result']['busy_share'])} / {share(report['result']['idle_share'])}"
             ),
         },
     ),
     "soak": Section("Half an hour", rows={"half an hour": _endured}, plots={"soak": MEMORY}),
-    "scale": Section(
-        "By frame size, faces, threads and runtime",
-        rows={
-            "CPU of a frame of 1920x1080, ms": spread("whole_1920x1080_cpu_ms"),
-            "CPU of a frame with 8 faces, ms": spread("whole_8_faces_cpu_ms"),
-            "setting that is best here": lambda report: report["result"]["recommendations"][0]["setting"],
-        },
-        tables={"By point": scale_table, "A network's run": network_table},
-        plots={
-            "scale": Plot("What do size and faces cost?", _say_scale, plot_scale),
-            "threads": Plot("How many threads should the network have?", _say_threads, plot_threads),
-        },
-    ),
     "peers": Section(
         "Beside what others use",
         tables={"Side by side": peers_table},
-        plots={"peers": Plot("Beside what others use", _say_peers, plot_peers, first=True)},
+        plots={"peers": Plot("What do others cost?", _say_peers, plot_peers, first=True)},
         first="Side by side",
     ),
     "arm": Section(
