@@ -48,11 +48,11 @@ def run(args: argparse.Namespace) -> None:
     ]
     more = {"peers": peers} if args.clips else {}
     plan = {task: seconds for task, seconds in PLAN.items() if task != "peers" or more}
-    outcomes = measure_all(plan, out, more)
     if not more:
-        outcomes["peers"] = "left out: no clips; give them with --clips"
+        print(_line("peers", "left out: no clips; give them with --clips"))
+    outcomes = measure_all(plan, out, more)
     outcomes["page"] = make_page(out.parent)
-    print("\n".join(f"{task:<8}{outcome}" for task, outcome in outcomes.items()))
+    print(_line("page", outcomes["page"]))
     if failed := [f"{task}: {said}" for task, said in outcomes.items() if said.startswith("failed")]:
         raise BenchFailed(f"{'; '.join(failed)}; the others are in {args.out}")
 
@@ -70,9 +70,13 @@ def measure_all(plan: Mapping[str, float], out: Path, more: Mapping[str, Sequenc
             make_folder(folder)
             bar.set_postfix_str(f"{task}, {len(outcomes) + 1} of {len(plan)}")
             outcomes[task] = _run(task, [*more.get(task, ()), "--out", str(folder)], bar, before, seconds)
-            bar.write(f"{task:<8}{outcomes[task]}")
+            bar.write(_line(task, outcomes[task]))
             before += seconds
     return outcomes
+
+
+def _line(task: str, outcome: str) -> str:
+    return f"{task:<8}{outcome}"
 
 
 def _run(task: str, words: Sequence[str], bar: Any, before: float, seconds: float) -> str:
@@ -94,6 +98,7 @@ def _run(task: str, words: Sequence[str], bar: Any, before: float, seconds: floa
     bar.update(before + seconds - bar.n)
     if process.returncode:
         reason = (said.strip() or f"ended with code {process.returncode}, silent").splitlines()[-1]
+        reason = reason.removeprefix("bench.py: ")
         absent = process.returncode == RuntimeMissing.exit_code
         return f"{'left out' if absent else 'failed'}: {reason}"
     report = read_report(Path(words[-1]) / f"{task}.json")
