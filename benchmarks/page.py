@@ -267,6 +267,10 @@ def plots_of(boards: Boards) -> list[tuple[str, str, Plot, Report]]:
 
 def as_svg(figure: Any) -> str:
     """Return a figure as SVG, without a date, and without ids but those that it refers to itself."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:  # the engine's last digits differ from run to run
+        axes.set_position([round(value, 4) for value in axes.get_position().bounds])
     content = io.StringIO()
     figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = re.sub(r'<g id="[^"]*"', "<g", content.getvalue())
