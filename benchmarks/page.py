@@ -33,7 +33,7 @@ VOID = "void"
 ACCURACY = "FER2013's PrivateTest right (int8)"
 STYLE = """
 :root { color-scheme: light; color: #1a1a1a; background: #fff }
-svg { max-width: 100%; height: auto }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem } svg { max-width: 100%; height: auto }
 pre { overflow-x: auto; font-size: .8rem; background: #f3f3f3; padding: .5rem }
 .void { border-left: .4rem solid #d55e00; padding-left: .6rem }
 """
@@ -153,7 +153,10 @@ def make_block(boards: Boards, folder: str) -> str:
 
     if not boards:
         return "\nNo board was measured yet.\n"
-    parts = [f"Each figure leads to its report; {VOID} is one that other work on the machine has spoilt."]
+    parts = [
+        "Each figure leads to its report; in brackets are the least and the most of its rounds. Void is what was measured "
+        "on a machine that was throttled or had other work."
+    ]
     if table := board_table(boards, folder):
         parts.append(markdown(table))
     for name, kind, report in each(boards):
@@ -287,8 +290,8 @@ def make_page(boards: Boards, plots: Mapping[str, str]) -> str:
 
     intro = (
         "<p>Made by <code>cuelens-bench page</code> of the reports beside this file. Void is what was measured on a "
-        "machine that was throttled or had other work: it is shown, and not to be relied on. A forecast is none of a "
-        "board that was measured.</p>"
+        "machine that was throttled or had other work; it is shown, and not to be relied on. What is called a "
+        "forecast was measured on no board. In brackets are the least and the most of the rounds.</p>"
     )
     table = board_table(boards)
     parts = [("", intro + (_table(table) if table else "<p>No board was measured yet.</p>"))]

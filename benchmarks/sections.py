@@ -528,6 +528,7 @@ SECTIONS: Mapping[str, Section] = {
     "stages": Section(
         "What a frame costs, stage by stage",
         rows={
+            "frames of": lambda report: "{source}, {width}x{height}".format(**report["result"]),
             "CPU of a frame, ms": spread("cpu_ms_per_frame"),
             "frames a second, as fast as it goes": spread("fps", ".0f"),
             "power, W": power,

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks import page
+from benchmarks.live import growth
 from edge import errors
 from edge.config import SENSITIVITIES, CueSettings, with_sensitivity
 from edge.sources.demo import FACES
@@ -103,6 +104,14 @@ def test_table_and_page_of_results_are_what_the_reports_give() -> None:
     changed = page.changes(page.wanted(page.REFERENCE, README, boards, plots), page.REFERENCE)
     assert not changed, page.stale(changed)
     assert plots.keys() == {f"{name}-{key}" for name, key, _, _ in page.plots_of(boards)}
+
+
+def test_nothing_grew_in_any_boards_half_hour() -> None:
+    for name, reports in page.read_boards(page.REFERENCE).items():
+        if "soak" in reports:
+            result = reports["soak"]["result"]
+            assert result["seconds"] >= 1800, name
+            assert growth(result) == [], name
 
 
 @pytest.mark.host

@@ -244,6 +244,7 @@ def test_a_boards_figures_stand_in_its_column_and_lead_to_their_reports() -> Non
         "[4.60 (4.50 to 4.75)](ref/pi-x/stages.json)",
         "[4.60 (4.50 to 4.75)](ref/pi-y/stages.json)",
     ]
+    assert cells(block, "frames of")[0] == "[demo, 640x480](ref/pi-x/stages.json)"
     assert cells(block, "capture to shown, p50 / p95, ms") == ["[1.5 / 2.5](ref/pi-x/e2e.json)", sections.NONE]
     assert cells(block, "memory's growth, MB an hour") == ["[-0.25 ± 0.04](ref/pi-x/memory.json)", sections.NONE]
     assert cells(block, "of a core, with somebody / nobody there")[0].startswith("[4.8 % / 2.2 %]")
