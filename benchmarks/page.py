@@ -30,6 +30,10 @@ BEGIN, END = "<!-- results -->", "<!-- /results -->"
 NO_BOARDS = ("cue", "faces", "plots")  # folders there that hold other things
 EMULATED = "emulated-arm"  # comes last: what the emulator counts is of no machine
 VOID = "void"
+INTRODUCTION = (
+    "Each figure leads to its report; in brackets are the least and the most of its rounds. Void is what was measured on "
+    "a machine that was throttled or had other work."
+)
 ACCURACY = "FER2013's PrivateTest right (int8)"
 STYLE = """
 :root { color-scheme: light; color: #1a1a1a; background: #fff }
@@ -153,10 +157,7 @@ def make_block(boards: Boards, folder: str) -> str:
 
     if not boards:
         return "\nNo board was measured yet.\n"
-    parts = [
-        "Each figure leads to its report; in brackets are the least and the most of its rounds. Void is what was measured "
-        "on a machine that was throttled or had other work."
-    ]
+    parts = [INTRODUCTION]
     if table := board_table(boards, folder):
         parts.append(markdown(table))
     for name, kind, report in each(boards):
