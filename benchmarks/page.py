@@ -31,8 +31,8 @@ NO_BOARDS = ("cue", "faces", "plots")  # folders there that hold other things
 EMULATED = "emulated-arm"  # comes last: what the emulator counts is of no machine
 VOID = "void"
 INTRODUCTION = (
-    "Each figure leads to its report; in brackets are the least and the most of its rounds. Void is what was measured on "
-    "a machine that was throttled or had other work."
+    "Each figure leads to its report; in brackets are the least and the most of its rounds. Void is what was measured "
+    "on a machine that was throttled or had other work."
 )
 ACCURACY = "FER2013's PrivateTest right (int8)"
 STYLE = """

@@ -397,6 +397,9 @@ def test_plots_are_the_same_each_time_and_say_what_is_void() -> None:
 def test_the_command_writes_checks_and_leaves_readme_alone(
     reference: Path, repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for path in reference.glob("*/*.json"):
+        if path.stem != "memory":  # one plot is enough
+            path.unlink()
     before = (repository / "README.md").read_bytes()
 
     def run(*words: str) -> int | str | None:
