@@ -57,14 +57,14 @@ def run(args: argparse.Namespace) -> None:
         raise BenchFailed(f"{'; '.join(failed)}; the others are in {args.out}")
 
 
-def measure_all(plan: Mapping[str, float], out: Path, more: Mapping[str, Sequence[str]]) -> dict[str, str]:
+def measure_all(plan: Mapping[str, int], out: Path, more: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Run each task of the plan, with its further words, and return what became of it; one that fails ends no other.
 
     `plan` has the seconds that each is thought to take. Raises SinkUnwritable or DiskFull for the folders.
     """
     outcomes: dict[str, str] = {}
     with progress_bar(sum(plan.values()), "s") as bar:
-        before = 0.0
+        before = 0
         for task, seconds in plan.items():
             folder = out.parent / EMULATED if task == "arm" else out
             make_folder(folder)
@@ -79,8 +79,8 @@ def _line(task: str, outcome: str) -> str:
     return f"{task:<8}{outcome}"
 
 
-def _run(task: str, words: Sequence[str], bar: Any, before: float, seconds: float) -> str:
-    """Run a task to its end, moving the bar on by the seconds that it is thought to take, and say how it ended."""
+def _run(task: str, words: Sequence[str], bar: Any, before: int, seconds: int) -> str:
+    """Run a task to its end, moving the bar on by at most the seconds that it is thought to take; say how it ended."""
     begun = time.monotonic()
     pipe = subprocess.PIPE
     with subprocess.Popen((*COMMAND, task, *words), cwd=page.ROOT, stdout=pipe, stderr=pipe, text=True) as process:
@@ -90,12 +90,11 @@ def _run(task: str, words: Sequence[str], bar: Any, before: float, seconds: floa
                     _, said = process.communicate(timeout=POLL)
                     break
                 except subprocess.TimeoutExpired:
-                    elapsed = time.monotonic() - begun
-                    bar.update(before + min(elapsed, seconds) - bar.n)
+                    bar.n = before + min(round(time.monotonic() - begun), seconds)
+                    bar.refresh()
         except BaseException:
             process.kill()
             raise
-    bar.update(before + seconds - bar.n)
     if process.returncode:
         reason = (said.strip() or f"ended with code {process.returncode}, silent").splitlines()[-1]
         reason = reason.removeprefix("bench.py: ")

@@ -92,12 +92,13 @@ def read_boards(reference: Path) -> Boards:
     boards: dict[str, dict[str, Report]] = {}
     folders = [path for path in reference.iterdir() if path.is_dir() and path.name not in NO_BOARDS]
     for folder in sorted(folders, key=lambda path: (path.name == EMULATED, path.name)):
-        reports = {path.stem: read_report(path) for path in folder.glob("*.json")}
+        reports = {kind: read_report(path) for kind in SECTIONS if (path := folder / f"{kind}.json").exists()}
         for kind, report in reports.items():
             if report["kind"] != kind:
                 raise SettingsInvalid(f"{folder / kind}.json is of {report['kind']}; name it {report['kind']}.json")
-        boards[folder.name] = {kind: reports[kind] for kind in SECTIONS if kind in reports}
-    return {name: reports for name, reports in boards.items() if reports}
+        if reports:
+            boards[folder.name] = reports
+    return boards
 
 
 def wanted(reference: Path, readme: Path | None, boards: Boards, plots: Mapping[str, str]) -> dict[Path, bytes]:
