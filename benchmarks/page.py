@@ -92,7 +92,9 @@ def read_boards(reference: Path) -> Boards:
     boards: dict[str, dict[str, Report]] = {}
     folders = [path for path in reference.iterdir() if path.is_dir() and path.name not in NO_BOARDS]
     for folder in sorted(folders, key=lambda path: (path.name == EMULATED, path.name)):
-        reports = {kind: read_report(path) for kind in SECTIONS if (path := folder / f"{kind}.json").exists()}
+        reports: dict[str, Report] = {
+            kind: read_report(path) for kind in SECTIONS if (path := folder / f"{kind}.json").exists()
+        }
         for kind, report in reports.items():
             if report["kind"] != kind:
                 raise SettingsInvalid(f"{folder / kind}.json is of {report['kind']}; name it {report['kind']}.json")
