@@ -47,17 +47,27 @@ ENDURED = {
         for minute in (6, 7, 8)
     ],
 }
-TURN = {
+COSTS = {
     "cpu_ms_per_frame": 3.2,
     "wall_ms_per_frame": 4.0,
+    "decoding_cpu_ms_per_frame": 1.0,
+    "detection_cpu_ms_per_frame": 1.1,
     "share_with_face": 0.995,
     "faces": 60.0,
     "label_changes_per_minute": 60.0,
     "display_changes_per_minute": 30.0,
-    "start_cpu_s": 0.15,
-    "peak_rss_mb": 88.0,
+}
+ONCE = {"start_cpu_s": 0.15, "first_result_cpu_s": 0.19, "peak_rss_mb": 88.0}
+SYSTEM = {
+    "what": "decode, find, read",
+    "software": {"runtime": "none 1", "python": "3.11.7", "opencv": "4.11.0", "numpy": "1.26.4"},
+    **COSTS,
+    **ONCE,
+    "clips": {"one.mp4": COSTS},
+    "rounds": [COSTS | ONCE] * 2,
     "accuracy": {"share": 0.70103, "interval": [0.68584, 0.71579], "rows": 3589},
 }
+AGAINST = {"median": 0.08, "least": 0.075, "most": 0.0851}
 COUNT = {"first": 75.0, "mean": 3.125, "p95": 5.0}
 RESULT: Mapping[str, Mapping[str, Any]] = {
     "stages": {
@@ -130,15 +140,19 @@ RESULT: Mapping[str, Mapping[str, Any]] = {
     },
     "soak": ENDURED,
     "peers": {
+        "rounds": 2,
+        "frames": 60,
+        "warmup": 60,
+        "clips": [{"clip": "one.mp4", "width": 640, "height": 480, "frames": 60, "video_s": 2.0}],
         "systems": {
-            "cuelens": TURN,
-            "fer": TURN
-            | {
+            "cuelens": SYSTEM,
+            "fer": {
+                **SYSTEM,
                 "cpu_ms_per_frame": 40.0,
-                "against": {"cpu_ms_per_frame": {"median": 0.08, "least": 0.075, "most": 0.0851}},
+                "against": {key: AGAINST for key in ("cpu_ms_per_frame", "wall_ms_per_frame", *ONCE)},
             },
             "mediapipe": {"missing": "cannot be installed: no wheel"},
-        }
+        },
     },
     "arm": {
         "frames": 60,
