@@ -20,7 +20,7 @@ from benchmarks.result import make_folder, progress_bar
 from edge.errors import BenchFailed, CuelensError, RuntimeMissing
 
 # Seconds that each takes on a machine of two cores, about: for the progress.
-PLAN = {"stages": 60, "e2e": 35, "start": 60, "idle": 45, "scale": 240, "peers": 420, "arm": 180, "memory": 605}
+PLAN = {"stages": 45, "e2e": 35, "start": 60, "idle": 45, "scale": 60, "peers": 420, "arm": 180, "memory": 605}
 COMMAND = (sys.executable, "-m", "benchmarks.bench")
 POLL = 1.0  # seconds between two looks at whether a task has ended
 

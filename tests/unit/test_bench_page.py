@@ -149,7 +149,7 @@ RESULT: Mapping[str, Mapping[str, Any]] = {
             "fer": {
                 **SYSTEM,
                 "cpu_ms_per_frame": 40.0,
-                "against": {key: AGAINST for key in ("cpu_ms_per_frame", "wall_ms_per_frame", *ONCE)},
+                "against": dict.fromkeys(("cpu_ms_per_frame", "wall_ms_per_frame", *ONCE), AGAINST),
             },
             "mediapipe": {"missing": "cannot be installed: no wheel"},
         },
