@@ -14,13 +14,13 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import bench, everything, page, sections
+from benchmarks.machine import Surroundings
 from benchmarks.schema import RESULTS, VERSION, complaints
 from edge.errors import BenchFailed, ResultsStale, SettingsInvalid
 
 PERCENTS = {"p50": 1.5, "p90": 2.0, "p95": 2.5, "p99": 3.0}
 P3 = {key: PERCENTS[key] for key in ("p50", "p90", "p99")}
 P4 = {key: PERCENTS[key] for key in ("p50", "p95", "p99")}
-STATE = {"governor": None, "frequency_mhz": None, "temperature_c": 40.0, "throttled": "0x0", "load_average": 0.1}
 POINT = {
     "warmup_frames": 60,
     "frames": 60,
@@ -184,6 +184,8 @@ FIGURES = {
     "scale": {"whole_1920x1080_cpu_ms": [7.0, 7.0], "whole_8_faces_cpu_ms": [9.0, 9.5]},
     "start": {"elapsed_s": [0.31, 0.3, 0.32], "cpu_s": [0.2]},
 }
+with Surroundings() as SURROUNDINGS:
+    pass
 
 
 def make(kind: str, *, void: tuple[str, ...] = (), board: str | None = None) -> dict[str, Any]:
@@ -201,11 +203,8 @@ def make(kind: str, *, void: tuple[str, ...] = (), board: str | None = None) -> 
         "definitions": {"warmup": f"what {kind} leaves out, with <brackets>"},
         "model": {"sha256": "ab" * 32, "runtime": "tflite-runtime 2.14.0", "delegate": "none", "threads": 1},
         "provenance": {
+            **SURROUNDINGS.provenance(),
             "machine": {"cpu": "Made Up 9000", "architecture": "x86_64", "cores": 2, "memory_mb": 4000, "board": board},
-            "before": STATE,
-            "after": STATE,
-            "others": 0.01,
-            "power": None,
             "software": dict.fromkeys(("os", "kernel", "python", "opencv", "numpy"), "1.2.3") | {"commit": "c0ffee"},
         },
     }
