@@ -17,11 +17,12 @@ from benchmarks import page
 from benchmarks.page import EMULATED
 from benchmarks.report import read_report
 from benchmarks.result import make_folder, progress_bar
-from edge.errors import BenchFailed, CuelensError, RuntimeMissing
+from edge.errors import BenchFailed, RuntimeMissing
 
 # Seconds that each takes on a machine of two cores, about: for the progress.
 PLAN = {"stages": 45, "e2e": 35, "start": 60, "idle": 45, "scale": 60, "peers": 420, "arm": 180, "memory": 605}
 COMMAND = (sys.executable, "-m", "benchmarks.bench")
+HOST = page.ROOT / ".venv-host" / "bin" / "python"
 POLL = 1.0  # seconds between two looks at whether a task has ended
 
 
@@ -96,21 +97,19 @@ def _run(task: str, words: Sequence[str], bar: Any, before: int, seconds: int) -
             process.kill()
             raise
     if process.returncode:
-        reason = (said.strip() or f"ended with code {process.returncode}, silent").splitlines()[-1]
-        reason = reason.removeprefix("bench.py: ")
-        absent = process.returncode == RuntimeMissing.exit_code
-        return f"{'left out' if absent else 'failed'}: {reason}"
+        return _why(process.returncode, said)
     report = read_report(Path(words[-1]) / f"{task}.json")
     void = f"; VOID: {'; '.join(report['void'])}" if report["void"] else ""
     return f"done in {time.monotonic() - begun:.0f} s{void}"
 
 
+def _why(code: int, said: str) -> str:
+    reason = (said.strip() or f"ended with code {code}, silent").splitlines()[-1].removeprefix("bench.py: ")
+    return f"{'left out' if code == RuntimeMissing.exit_code else 'failed'}: {reason}"
+
+
 def make_page(reference: Path) -> str:
-    """Make the page of all that is in the folder, and say how that ended."""
-    try:
-        page.update(reference)
-    except RuntimeMissing as error:
-        return f"left out: {error}"
-    except CuelensError as error:
-        return f"failed: {error}"
-    return f"in {reference}"
+    """Make the page of all that is in the folder, where matplotlib is: in .venv-host or here; say how that ended."""
+    command = (str(HOST) if HOST.exists() else sys.executable, *COMMAND[1:], "page", "--reference", str(reference))
+    done = subprocess.run(command, cwd=page.ROOT, capture_output=True, text=True, check=False)
+    return _why(done.returncode, done.stderr) if done.returncode else f"in {reference}"

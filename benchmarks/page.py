@@ -255,7 +255,7 @@ def draw_plots(boards: Boards) -> dict[str, str]:
         for name, key, plot, report in plots_of(boards):
             figure = plot.figure(report)
             if report["void"]:
-                figure.suptitle(f"VOID: {report['void'][0]}", color="#d55e00", size=8)
+                figure.supxlabel(f"VOID: {report['void'][0]}", color="#d55e00", size=8)
             plots[f"{name}-{key}"] = as_svg(figure)
     return plots
 

@@ -52,7 +52,7 @@ class Section:
     first: str | None = None
 
 
-def spread(name: str, shape: str = ".2f", times: float = 1) -> Callable[[Report], str | None]:
+def spread(name: str, shape: str = ".2f") -> Callable[[Report], str | None]:
     """Return what tells a figure's median, and the least and the most of its rounds."""
 
     def tell(report: Report) -> str | None:
@@ -60,7 +60,7 @@ def spread(name: str, shape: str = ".2f", times: float = 1) -> Callable[[Report]
         if figure is None:
             return None
         median, *ends = (
-            format(times * value, shape) for value in (figure["median"], min(figure["rounds"]), max(figure["rounds"]))
+            format(value, shape) for value in (figure["median"], min(figure["rounds"]), max(figure["rounds"]))
         )
         return median if ends[0] == ends[1] else f"{median} ({ends[0]} to {ends[1]})"
 

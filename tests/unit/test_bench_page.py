@@ -441,8 +441,16 @@ def test_without_matplotlib_it_says_where_it_is(
         bench.main(["page", "--reference", str(reference)])
     assert ended.value.code == 60
     assert ".venv-host" in capsys.readouterr().err
-    assert everything.make_page(reference).startswith("left out: matplotlib")
     assert not (reference / "index.html").exists()
+
+
+def test_the_page_of_all_is_made_where_matplotlib_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = tmp_path / "python"
+    monkeypatch.setattr(everything, "HOST", host)
+    for code, said in ((60, "left out: -m benchmarks.bench page --reference /ref"), (0, "in /ref")):
+        host.write_text(f'#!/bin/sh\necho "bench.py: $*" >&2\nexit {code}\n')
+        host.chmod(0o755)
+        assert everything.make_page(Path("/ref")) == said
 
 
 def test_all_is_measured_but_soak_within_half_an_hour() -> None:
