@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks import compare
+from benchmarks import compare, everything, page
 from benchmarks.machine import Surroundings
 from benchmarks.report import Task, describe_provenance, make_report, write_report
 from benchmarks.result import make_folder
@@ -28,6 +28,11 @@ TASKS = {
     "peers": ("benchmarks.peers.turns", "us beside what others use, on the same clips in turns"),
     "arm": ("benchmarks.arm.counts", "instructions on an emulated Arm, and a forecast by board"),
 }
+COMMANDS = {
+    "all": (everything, "every task but soak, one after the other, then the page"),
+    "page": (page, "README's table, the plots and one page of HTML, of the reports in the repository"),
+    "compare": (compare, "two reports: ratios with intervals; fails where a figure got worse"),
+}
 
 
 @command
@@ -40,13 +45,13 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
         sub.add_argument("--out", type=Path, help=f"folder for {name}.json")
         sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    about = "two reports: ratios with intervals; fails where a figure got worse"
-    sub = tasks.add_parser("compare", help=about, description=about)
-    compare.add_arguments(sub)
-    sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    for name, (work, about) in COMMANDS.items():
+        sub = tasks.add_parser(name, help=about, description=about)
+        work.add_arguments(sub)
+        sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    if args.task == "compare":
-        compare.run(args)
+    if args.task in COMMANDS:
+        COMMANDS[args.task][0].run(args)
         return
     make_folder(args.out)
     task = cast(Task, import_module(TASKS[args.task][0]))

@@ -312,3 +312,9 @@ class BenchFailed(CuelensError, RuntimeError):
     """What was to be measured did not run to its end."""
 
     exit_code = 121
+
+
+class ResultsStale(CuelensError, ValueError):
+    """README, a plot or the page of results is not what the reports give."""
+
+    exit_code = 125

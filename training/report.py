@@ -128,8 +128,11 @@ def write_comparison(
     replace_file(out / "index.html", page(f"{len(rows)} models on {about}", sections).encode())
 
 
-def page(title: str, sections: Sequence[tuple[str, str]]) -> str:
-    """Return a page of HTML that needs no network; `sections` are headings (none where empty) with their HTML."""
+def page(title: str, sections: Sequence[tuple[str, str]], style: str = "") -> str:
+    """Return a page of HTML that needs no network; `sections` are headings (none where empty) with their HTML.
+
+    `style` is CSS beyond that of all pages.
+    """
     body = "".join(
         f"<section>{f'<h2>{escape(heading)}</h2>' if heading else ''}{content}</section>\n"
         for heading, content in sections
@@ -137,7 +140,7 @@ def page(title: str, sections: Sequence[tuple[str, str]]) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
         f"<body>\n<h1>{escape(title)}</h1>\n{body}</body>\n</html>\n"
     )
 

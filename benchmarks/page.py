@@ -1,0 +1,355 @@
+"""`cuelens-bench page`: README's table, the plots and one page of HTML, made of the reports in benchmarks/reference.
+
+A folder of reports by board -> benchmarks.sections -> files; --check says which of them are not what the reports give.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.report import describe_provenance, read_report
+from edge.errors import ResultsStale, RuntimeMissing, SettingsInvalid
+from edge.files import replace_file, sink_error
+
+if TYPE_CHECKING:
+    from benchmarks.sections import Plot, Report, Table
+
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "benchmarks" / "reference"
+README = ROOT / "README.md"
+EVALUATION = ROOT / "models" / "evaluation.json"
+BEGIN, END = "<!-- results -->", "<!-- /results -->"
+NO_BOARDS = ("cue", "faces", "plots")  # folders there that hold other things
+EMULATED = "emulated-arm"  # comes last: what the emulator counts is of no machine
+VOID = "void"
+INTRODUCTION = (
+    "Each figure leads to its report; in brackets are the least and the most of its rounds. Void is what was measured "
+    "on a machine that was throttled or had other work."
+)
+ACCURACY = "FER2013's PrivateTest right (int8)"
+STYLE = """
+:root { color-scheme: light; color: #1a1a1a; background: #fff }
+h3 { font-size: 1rem; margin: 1.2rem 0 .3rem } svg { max-width: 100%; height: auto }
+pre { overflow-x: auto; font-size: .8rem; background: #f3f3f3; padding: .5rem }
+.void { border-left: .4rem solid #d55e00; padding-left: .6rem }
+"""
+FONTS = ["DejaVu Sans", "Verdana", "Arial", "sans-serif"]  # the first is matplotlib's own, by which it lays text out
+
+Boards = Mapping[str, Mapping[str, "Report"]]  # by folder and kind
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add where the reports are, and --check."""
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        default=REFERENCE,
+        help="folder with a folder of reports for each board; README is written of the default one only",
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where something would be changed")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write what changed, or only say what would; raises what `update` raises."""
+    changed = update(args.reference, check=args.check)
+    print("\n".join(map(str, changed)) or f"all is as the reports in {args.reference} give it")
+
+
+def update(reference: Path, *, check: bool = False) -> Sequence[Path]:
+    """Make plots and page of the reports in the folder, and README's part where it is the repository's own folder.
+
+    Returns the files that changed. Raises what read_boards, draw_plots and wanted raise, SinkUnwritable and DiskFull;
+    with `check` nothing is written, and ResultsStale is raised for a file that would be.
+    """
+    readme = README if reference.resolve() == REFERENCE else None
+    boards = read_boards(reference)
+    changed = changes(wanted(reference, readme, boards, draw_plots(boards)), reference)
+    if check and changed:
+        raise stale(changed)
+    write(changed)
+    return list(changed)
+
+
+def read_boards(reference: Path) -> Boards:
+    """Read every report in the folders of `reference`, by folder and kind in the sections' order.
+
+    Raises SettingsInvalid for one that is none, or stands under another kind's name.
+    """
+    from benchmarks.sections import SECTIONS
+
+    if not reference.is_dir():
+        raise SettingsInvalid(
+            f"--reference is {reference}, no folder; give one with a folder of reports for each board"
+        )
+    boards: dict[str, dict[str, Report]] = {}
+    folders = [path for path in reference.iterdir() if path.is_dir() and path.name not in NO_BOARDS]
+    for folder in sorted(folders, key=lambda path: (path.name == EMULATED, path.name)):
+        reports: dict[str, Report] = {
+            kind: read_report(path) for kind in SECTIONS if (path := folder / f"{kind}.json").exists()
+        }
+        for kind, report in reports.items():
+            if report["kind"] != kind:
+                raise SettingsInvalid(f"{folder / kind}.json is of {report['kind']}; name it {report['kind']}.json")
+        if reports:
+            boards[folder.name] = reports
+    return boards
+
+
+def wanted(reference: Path, readme: Path | None, boards: Boards, plots: Mapping[str, str]) -> dict[Path, bytes]:
+    """Return the content of each file that is made of the reports; `plots` are SVGs by name.
+
+    Raises SettingsInvalid for a README without its block.
+    """
+    files = {reference / "plots" / f"{name}.svg": text for name, text in plots.items()}
+    files[reference / "index.html"] = make_page(boards, plots)
+    if readme is not None:
+        files[readme] = put_block(readme, make_block(boards, os.path.relpath(reference, readme.parent)))
+    return {path: text.encode() for path, text in files.items()}
+
+
+def changes(files: Mapping[Path, bytes], reference: Path) -> dict[Path, bytes | None]:
+    """Return those of the files that are not so already, and with None the plots of no report."""
+    old = {path for path in (reference / "plots").glob("*") if path not in files}
+    differing = {path: text for path, text in files.items() if not path.is_file() or path.read_bytes() != text}
+    return {**differing, **dict.fromkeys(sorted(old))}
+
+
+def write(changed: Mapping[Path, bytes | None]) -> None:
+    """Write the files, and remove those that are None; raises SinkUnwritable or DiskFull."""
+    for path, content in changed.items():
+        try:
+            path.parent.mkdir(exist_ok=True)
+            if content is None:
+                path.unlink()
+        except OSError as error:
+            raise sink_error(path, error) from error
+        if content is not None:
+            replace_file(path, content)
+
+
+def stale(changed: Mapping[Path, bytes | None]) -> ResultsStale:
+    """Return the error that says which files are not what the reports give."""
+    names = ", ".join(str(path) for path in changed)
+    return ResultsStale(f"not what the reports give: {names}; run cuelens-bench page, of .venv-host, and commit")
+
+
+# README
+
+
+def put_block(readme: Path, block: str) -> str:
+    """Return README's text with the block in the place of the one that it has; raises SettingsInvalid for none."""
+    text = readme.read_text(encoding="utf-8")
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SettingsInvalid(f"{readme} has no {BEGIN} with a {END} after it; put them where the results are to stand")
+    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+
+
+def make_block(boards: Boards, folder: str) -> str:
+    """Return README's part, in Markdown; `folder` is where the reports are, as seen from README."""
+    from benchmarks.sections import SECTIONS
+
+    if not boards:
+        return "\nNo board was measured yet.\n"
+    parts = [INTRODUCTION]
+    if table := board_table(boards, folder):
+        parts.append(markdown(table))
+    for name, kind, report in each(boards):
+        section = SECTIONS[kind]
+        link = f"[{name}]({folder}/{name}/{kind}.json), {report['date'][:10]}"
+        if section.first and report["void"]:
+            parts.append(f"{section.title} ({link}): {VOID}.")
+        elif section.first:
+            parts.append(
+                f"{section.title} ({link}). {section.first}:\n\n{markdown(section.tables[section.first](report))}"
+            )
+        parts += [
+            f"![{plot.question} {plot.answer(report)}]({folder}/plots/{name}-{key}.svg)"
+            for key, plot in section.plots.items()
+            if plot.first and not report["void"]
+        ]
+    if not any("Raspberry Pi" in (report["provenance"]["machine"]["board"] or "") for _, _, report in each(boards)):
+        parts.append("No figure was taken on a Raspberry Pi yet.")
+    parts.append(f"All plots and where each number comes from are on [one page]({folder}/index.html), for a browser.")
+    return "\n{}\n".format("\n\n".join(parts))
+
+
+def board_table(boards: Boards, folder: str | None = None) -> Table:
+    """Return what boards reach, a column each; cells are Markdown that leads to the reports where `folder` is given."""
+    from benchmarks.sections import NONE, SECTIONS
+
+    shown = {
+        name: reports
+        for name, reports in boards.items()
+        if any(kind in reports and SECTIONS[kind].rows for kind in SECTIONS)
+    }
+    rows: list[dict[str, str]] = []
+    evaluations = json.loads(EVALUATION.read_bytes())
+    lines = [(kind, what, tell) for kind, section in SECTIONS.items() for what, tell in section.rows.items()]
+    lines.append(("stages", ACCURACY, lambda report: accuracy(report, evaluations)))
+    for kind, what, tell in lines:
+        row = {"": what}
+        for name, reports in shown.items():
+            report = reports.get(kind)
+            told = None if report is None else VOID if report["void"] and what != ACCURACY else tell(report)
+            source = os.path.relpath(EVALUATION, ROOT) if what == ACCURACY else f"{folder}/{name}/{kind}.json"
+            row[head(name, reports)] = NONE if told is None else f"[{told}]({source})" if folder else told
+        if set(row.values()) - {what, NONE}:
+            rows.append(row)
+    return rows
+
+
+def head(name: str, reports: Mapping[str, Report]) -> str:
+    """Return a board's name with its machine and the dates of its reports."""
+    machines = [report["provenance"]["machine"] for report in reports.values()]
+    names = dict.fromkeys(f"{each['board'] or each['cpu']}, {each['cores']} cores" for each in machines)
+    dates = sorted({report["date"][:10] for report in reports.values()})
+    return f"{name}: {'; '.join(names)}; {' to '.join(dict.fromkeys((dates[0], dates[-1])))}"
+
+
+def accuracy(report: Report, evaluations: Any) -> str | None:
+    """Return what the report's network reaches with its runtime, as once recorded; None where not."""
+    from benchmarks.sections import share
+
+    model = report["model"]
+    looked = {"sha256": model["sha256"], "runtime": model["runtime"], "split": "PrivateTest", "labels": "fer2013"}
+    for record in evaluations:
+        if all(record[key] == value for key, value in looked.items()):
+            return share(record["accuracy"])
+    return None
+
+
+def each(boards: Boards) -> list[tuple[str, str, Report]]:
+    """Return every report, with its board's name and its kind."""
+    return [(name, kind, report) for name, reports in boards.items() for kind, report in reports.items()]
+
+
+def markdown(rows: Table) -> str:
+    """Lay rows out as a table of Markdown under their keys."""
+    lines = [list(rows[0]), ["---", *["---:"] * (len(rows[0]) - 1)], *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+# plots
+
+
+def draw_plots(boards: Boards) -> dict[str, str]:
+    """Draw every report's plots, SVG by name; the same reports give the same bytes. Raises RuntimeMissing for none."""
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        raise RuntimeMissing("matplotlib is not installed here; run ./deploy.sh host and use .venv-host/bin") from error
+    plots = {}
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update({"svg.hashsalt": "cuelens", "svg.fonttype": "none", "font.sans-serif": FONTS})
+        for name, key, plot, report in plots_of(boards):
+            figure = plot.figure(report)
+            if report["void"]:
+                figure.supxlabel(f"VOID: {report['void'][0]}", color="#d55e00", size=8)
+            plots[f"{name}-{key}"] = as_svg(figure)
+    return plots
+
+
+def plots_of(boards: Boards) -> list[tuple[str, str, Plot, Report]]:
+    """Return every plot that the reports give: board, key, plot, report."""
+    from benchmarks.sections import SECTIONS
+
+    return [
+        (name, key, plot, report)
+        for name, kind, report in each(boards)
+        for key, plot in SECTIONS[kind].plots.items()
+        if plot.there(report)
+    ]
+
+
+def as_svg(figure: Any) -> str:
+    """Return a figure as SVG, without a date, and without ids but those that it refers to itself."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:  # the engine's last digits differ from run to run
+        axes.set_position([round(value, 4) for value in axes.get_position().bounds])
+    content = io.StringIO()
+    figure.savefig(content, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    text = re.sub(r'<g id="[^"]*"', "<g", content.getvalue())
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+
+
+# the page
+
+
+def make_page(boards: Boards, plots: Mapping[str, str]) -> str:
+    """Return the page: what boards reach, then each report with its plots, tables, figures and provenance."""
+    from benchmarks.sections import SECTIONS
+    from training.report import page
+
+    intro = (
+        "<p>Made by <code>cuelens-bench page</code> of the reports beside this file. Void is what was measured on a "
+        "machine that was throttled or had other work; it is shown, and not to be relied on. What is called a "
+        "forecast was measured on no board. In brackets are the least and the most of the rounds.</p>"
+    )
+    table = board_table(boards)
+    parts = [("", intro + (_table(table) if table else "<p>No board was measured yet.</p>"))]
+    for name, kind, report in each(boards):
+        section = SECTIONS[kind]
+        shown = {
+            key: plots[f"{name}-{key}"]
+            for key, plot in section.plots.items()
+            if f"{name}-{key}" in plots and plot.there(report)
+        }
+        parts.append((f"{name}: {section.title}", _report(name, kind, report, shown)))
+    return page("Cuelens: what it costs", parts, STYLE)
+
+
+def _report(name: str, kind: str, report: Report, plots: Mapping[str, str]) -> str:
+    from benchmarks.sections import SECTIONS
+
+    section = SECTIONS[kind]
+    html = [f"<p><strong>Void</strong>: {escape(reason)}.</p>" for reason in report["void"]]
+    told = [{"": what, "value": value} for what, tell in section.rows.items() if (value := tell(report)) is not None]
+    html += [_table(told)] if told else []
+    pictures = [_picture(svg, section.plots[key], report) for key, svg in plots.items()]
+    html += [f'<div class="plots">{"".join(pictures)}</div>'] if pictures else []
+    for heading, tell_rows in section.tables.items():
+        html += [f"<h3>{escape(heading)}</h3>{_table(rows)}"] if (rows := tell_rows(report)) else []
+    figures = [
+        {
+            "figure": figure,
+            "better": told["better"],
+            "median": f"{told['median']:g}",
+            "rounds": ", ".join(f"{value:g}" for value in told["rounds"]),
+        }
+        for figure, told in report["figures"].items()
+    ]
+    terms = "".join(
+        f"<dt><code>{escape(term)}</code></dt><dd>{escape(text)}</dd>" for term, text in report["definitions"].items()
+    )
+    html += [
+        f"<details><summary>All figures, by round</summary>{_table(figures)}</details>" if figures else "",
+        f"<details><summary>What the names mean</summary><dl>{terms}</dl></details>",
+        f'<p>Measured {escape(report["date"])}; <a href="{name}/{kind}.json">{name}/{kind}.json</a></p>',
+        f"<pre>{escape(describe_provenance(report))}</pre>",
+    ]
+    return f'<div class="void">{"".join(html)}</div>' if report["void"] else "".join(html)
+
+
+def _picture(svg: str, plot: Plot, report: Report) -> str:
+    drawn = svg[svg.index("<svg") :].strip()
+    drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{escape(plot.answer(report))}"', 1)
+    words = f"{escape(plot.question)}<br><small>{escape(plot.answer(report))}</small>"
+    return f"<figure>{drawn}<figcaption>{words}</figcaption></figure>"
+
+
+def _table(rows: Table) -> str:
+    from training.report import tabulate
+
+    return tabulate(list(rows[0]), [list(row.values()) for row in rows])
