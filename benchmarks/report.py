@@ -6,7 +6,7 @@ import argparse
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -24,14 +24,15 @@ class Measured:
     """What a task measured.
 
     `figures` are what reports are compared by: the values of each round, lower being better, or of `higher` higher.
-    `model` says what the network ran on, where one did.
+    `model` says what the network ran on, where one did; `counted`, that no load on the machine changes the result.
     """
 
     result: Mapping[str, Any]
     figures: Mapping[str, Sequence[float]]
     definitions: Mapping[str, str]
     higher: frozenset[str] = frozenset()
-    model: Mapping[str, Any] | None = field(default=None)
+    model: Mapping[str, Any] | None = None
+    counted: bool = False
 
 
 class Task(Protocol):
@@ -57,7 +58,7 @@ def make_report(kind: str, measured: Measured, surroundings: Surroundings) -> di
         "schema": VERSION,
         "kind": kind,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "void": voids(provenance),
+        "void": [] if measured.counted else voids(provenance),
         "result": measured.result,
         "figures": {
             name: {

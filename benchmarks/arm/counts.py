@@ -103,7 +103,7 @@ def measure(args: argparse.Namespace) -> Measured:
         f"whole with {run['runtime']} on {run['core']}, millions": [run["stages"]["whole"]["mean"]]
         for run in result["runs"]
     }
-    return Measured({**result, "boards": forecast(result["runs"])}, figures, DEFINITIONS)
+    return Measured({**result, "boards": forecast(result["runs"])}, figures, DEFINITIONS, counted=True)
 
 
 def describe(report: Mapping[str, Any]) -> str:
