@@ -43,7 +43,7 @@ check "ruff check" $bin/ruff check .
 # The host's packages are the same for every Python; OpenCV 4.11's types, of the device on 3.11, are less true.
 check "mypy" $bin/mypy --python-executable .venv-host/bin/python
 shopt -s globstar
-check "shellcheck" "$shellcheck" --external-sources deploy.sh {deploy,benchmarks,training}/**/*.sh tests/{deploy,gpio,picamera}/*.sh .ci/run
+check "shellcheck" "$shellcheck" --external-sources deploy.sh {deploy,benchmarks,training}/**/*.sh tests/{boards,deploy,picamera}/*.sh .ci/run
 # Machines that boot mostly wait: they do so beside the others, in a folder of their own, since pytest keeps the newest three.
 beside=$(mktemp -d)
 TMPDIR=$beside tests $bin/pytest -p no:cacheprovider -m "root and not host" "$@" >"$beside/log" 2>&1 &
