@@ -493,6 +493,9 @@ SupplementaryGroups=$(existing_groups "${groups[@]}")"
 SupplementaryGroups=$(existing_groups audio)
 DeviceAllow=char-alsa rw"
     put_drop_in "$safe_drop_in" "$text"
+    # From systemd 254 on OnFailure= acts at each restart, unless it is direct; before, where the unit is given up.
+    [ "$(system_value VERSION_CODENAME)" = bookworm ] || text+="
+RestartMode=direct"
     [[ $need != *network* ]] || text+="
 RestrictAddressFamilies=AF_INET AF_INET6"
     put_drop_in "$drop_in" "$text"

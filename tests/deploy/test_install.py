@@ -394,9 +394,20 @@ def test_the_service_reaches_what_its_settings_need_and_no_more(
     device.load("update")
     (device.root / "etc/cuelens/cuelens.toml").write_text(settings)
     assert enter(device.root, "bash", "/files/install.sh", "apply").returncode == 0
-    for unit, expected in (("cuelens", lines), ("cuelens-safe", [line for line in lines if "INET" not in line])):
+    safe = [line for line in lines if "INET" not in line]
+    for unit, expected in (("cuelens", [*safe, "RestartMode=direct", *lines[len(safe) :]]), ("cuelens-safe", safe)):
         drop_in = (device.root / f"etc/systemd/system/{unit}.service.d/device.conf").read_text().splitlines()
         assert drop_in[1:] == ["[Service]", *expected]
+
+
+def test_a_systemd_that_knows_no_direct_restart_is_not_told_of_it(device: Device) -> None:
+    device.load("update")
+    release = device.root / "usr/lib/os-release"
+    release.write_text(release.read_text().replace("=trixie", "=bookworm"))
+    assert enter(device.root, "bash", "/files/install.sh", "apply").returncode == 0
+    drop_in = (device.root / "etc/systemd/system/cuelens.service.d/device.conf").read_text()
+    assert "Supplementary" in drop_in
+    assert "Restart" not in drop_in
 
 
 @pytest.mark.parametrize("words", [[], ["--all"]])
