@@ -402,8 +402,10 @@ def test_the_service_reaches_what_its_settings_need_and_no_more(
 
 def test_a_systemd_that_knows_no_direct_restart_is_not_told_of_it(device: Device) -> None:
     device.load("update")
-    release = device.root / "usr/lib/os-release"
-    release.write_text(release.read_text().replace("=trixie", "=bookworm"))
+    release = device.root / "etc/os-release"
+    text = release.read_text()
+    release.unlink()  # a link out of what load() restores
+    release.write_text(text.replace("=trixie", "=bookworm"))
     assert enter(device.root, "bash", "/files/install.sh", "apply").returncode == 0
     drop_in = (device.root / "etc/systemd/system/cuelens.service.d/device.conf").read_text()
     assert "Supplementary" in drop_in
