@@ -66,7 +66,10 @@ class Surroundings:
     ) -> None:
         self._meter.end()
         elapsed, taken = time.monotonic() - self._begun, _others_s()
-        self.others = None if taken is None or self._taken is None else round((taken - self._taken) / elapsed, 3)
+        if taken is None or self._taken is None:
+            self.others = None
+        else:  # the kernel counts in ticks: of an idle machine that may come to less than nothing
+            self.others = max(0.0, round((taken - self._taken) / elapsed, 3))
         self.after = state()
 
     def provenance(self) -> dict[str, Any]:

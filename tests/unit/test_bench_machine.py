@@ -110,6 +110,15 @@ def test_an_idle_machine_is_no_load(stat: Callable[..., None]) -> None:
     assert around.others == pytest.approx(0.0, abs=0.02)
 
 
+@pytest.mark.usefixtures("ten_seconds", "stat")
+def test_ticks_that_the_kernel_has_not_counted_yet_are_nobodys() -> None:
+    with Surroundings() as around:
+        begun = own_s()
+        while own_s() < begun + 0.05:
+            pass
+    assert around.others == 0.0
+
+
 @pytest.mark.usefixtures("ten_seconds")
 def test_what_our_own_processes_take_is_not_another_load(stat: Callable[..., None]) -> None:
     with Surroundings() as around:
