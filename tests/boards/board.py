@@ -20,6 +20,7 @@ VIRT = ("-machine", "virt", "-cpu", "cortex-a53", "-nic", "none")
 
 NEEDS = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),  # of the first, which makes it
     *(
         pytest.mark.skipif(shutil.which(tool) is None, reason=f"no {tool} on this system; .ci/run installs it")
         for tool in ("mmdebstrap", "qemu-system-aarch64", "qemu-aarch64-static", "cpio", "xz")
