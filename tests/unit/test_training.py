@@ -336,7 +336,7 @@ def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
     assert done.returncode == 0, done.stderr
     model = ExpressionModel(tmp_path / "model.tflite")
     assert model.contract.labels == CLASSES
-    run = [sys.executable, "-c", "from edge.cli import main; main()", "demo", "--pace", "fast", "--seconds", "2"]
+    run = [sys.executable, "-c", "from edge.cli import main; main()", "demo", "--pace", "fast", "--seconds", "5"]
     run += ["--model", str(tmp_path / "model.tflite"), "--sink", f"log:{tmp_path / 'log.jsonl'}"]
     done = subprocess.run(run, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
