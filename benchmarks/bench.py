@@ -59,7 +59,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     if args.out:
         write_report(args.out / f"{args.task}.json", report)
     print(json.dumps(report, indent=1) if args.json else f"{task.describe(report)}\n\n{describe_provenance(report)}")
-    task.hold(args, report)
+    if hold := getattr(task, "hold", None):
+        hold(args, report)
 
 
 def run(task: Task, args: argparse.Namespace) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from benchmarks.result import make_folder, progress_bar
 from edge.errors import BenchFailed, RuntimeMissing
 
 # Seconds that each takes on a machine of two cores, about: for the progress.
-PLAN = {"stages": 45, "e2e": 35, "start": 60, "idle": 45, "scale": 60, "peers": 420, "arm": 180, "memory": 605}
+PLAN = {"stages": 15, "e2e": 30, "start": 25, "idle": 40, "scale": 35, "peers": 270, "arm": 65, "memory": 600}
 COMMAND = (sys.executable, "-m", "benchmarks.bench")
 HOST = page.ROOT / ".venv-host" / "bin" / "python"
 POLL = 1.0  # seconds between two looks at whether a task has ended

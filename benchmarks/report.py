@@ -36,7 +36,10 @@ class Measured:
 
 
 class Task(Protocol):
-    """A module with a task, or several, of cuelens-bench."""
+    """A module with a task, or several, of cuelens-bench.
+
+    One with `hold(args, report)` has it called last: it raises where the result is not what it must be.
+    """
 
     def add_arguments(self, parser: argparse.ArgumentParser, task: str) -> None:
         """Add what the task is told."""
@@ -46,9 +49,6 @@ class Task(Protocol):
 
     def describe(self, report: Mapping[str, Any]) -> str:
         """Say a report's result in lines for a person."""
-
-    def hold(self, args: argparse.Namespace, report: Mapping[str, Any]) -> None:
-        """Raise where the result is not what it must be; called last."""
 
 
 def make_report(kind: str, measured: Measured, surroundings: Surroundings) -> dict[str, Any]:

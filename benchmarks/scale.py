@@ -428,7 +428,3 @@ def describe(report: Mapping[str, Any]) -> str:
         )
     )
     return "\n\n".join(parts)
-
-
-def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
-    """Nothing is held here; `cuelens-bench compare` does."""

@@ -286,7 +286,3 @@ frames a second   {middle["fps"]:.1f}
 CPU ms a frame    {middle["cpu_ms_per_frame"]:.2f}
 peak memory       {result["peak_rss_mb"]:.0f} MB
 model loaded in   {middle["model_load_ms"]:.0f} ms"""
-
-
-def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
-    """Nothing is held here; `cuelens-bench compare` does."""

@@ -158,7 +158,3 @@ def describe(report: Mapping[str, Any]) -> str:
     if counts is None:
         return f"{line}; instructions were not counted"
     return f"{line}\n\n{table([{'step': name, 'instructions_m': count} for name, count in counts.items()])}"
-
-
-def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
-    """Nothing is held here; tests/contract/test_startup.py holds our imports to a budget."""

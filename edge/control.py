@@ -21,6 +21,11 @@ END = "# end"  # the last line of what was saved: a file that lacks it was cut s
 NOTICE = 5.0  # seconds for which each problem is shown at the start
 
 
+def without_folders(text: str) -> str:
+    """Leave of each path its last part: a small display has no room for more."""
+    return re.sub(r"(?<!\S)/\S*/", "", text)
+
+
 class Control:
     """The settings in force, the pause, and the run's health; each may be read and changed by any thread."""
 
@@ -60,8 +65,7 @@ class Control:
             return ""
         self._told = now if self._told is None else self._told
         number = int((now - self._told) / NOTICE)
-        problem = self.problems[number] if 0 <= number < len(self.problems) else ""
-        return re.sub(r"(?<!\S)/\S*/", "", problem)  # a small display has no room for folders
+        return without_folders(self.problems[number]) if 0 <= number < len(self.problems) else ""
 
     def load(self) -> None:
         """Take what was saved before, if anything was; raises SettingsInvalid where that is damaged, and takes none."""

@@ -48,7 +48,7 @@ def replace_file(path: Path, content: bytes) -> None:
         raise sink_error(path, error) from error
     with contextlib.suppress(
         OSError
-    ):  # whole it is; a folder that cannot be synced may have the old one after a power cut
+    ):  # it is whole: where a folder cannot be synced, a power cut may bring the old back
         _sync_folder(path.parent)
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge.control import Control
+from edge.control import Control, without_folders
 from edge.errors import CuelensError, SinkFailed
 from edge.files import replace_file
 from edge.status import plain
@@ -76,7 +75,7 @@ def read_failure() -> str:
 
 def pages(failure: str) -> list[str]:
     """Return what is shown in turns: "" for the cue's glyph, then what failed, what is to be done, who knows more."""
-    parts = re.sub(r"(?<!\S)/\S*/", "", failure).split("; ", 1)  # a small display has no room for folders
+    parts = without_folders(failure).split("; ", 1)
     return ["", *parts, MORE]
 
 

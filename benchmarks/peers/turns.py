@@ -348,7 +348,3 @@ def describe(report: Mapping[str, Any]) -> str:
 
 def _number(value: float | None, shape: str) -> str:
     return "-" if value is None else format(value, shape)
-
-
-def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
-    """Nothing is held here; tests/unit/test_bench_peers.py holds the reference to what is promised."""
