@@ -20,62 +20,6 @@ from tests.faults.test_light_run import SETTINGS, Run
 
 pytestmark = pytest.mark.slow  # all of it together
 
-# A camera that is none and misbehaves after its twentieth frame; it notes each read before it answers one.
-SCRIPT = """
-import os, sys, threading, time
-import numpy as np
-from pathlib import Path
-from edge import sources
-from edge.types import Frame
-
-class Camera:
-    live, announced, stuck = True, None, False
-
-    def __init__(self, argument, *, live):
-        self.closing, self.fault = threading.Event(), argument
-        self.note("open")
-        if self.fault == "opens slowly":
-            time.sleep(0.8)
-            self.note("opened")
-
-    def note(self, what):
-        if not self.closing.is_set():
-            with open("events", "a") as file:
-                print(what.replace(" ", "_"), int(Path("pins/17").read_text()), file=file)
-
-    def frames(self):
-        kept = None
-        for seq in range(10_000):
-            if self.closing.wait(0.03):
-                return
-            self.note("frame")
-            now = time.monotonic()
-            frame = Frame(np.full((120, 160), 100 + seq % 9, np.uint8), now, seq, now)
-            if seq < 20 or Path("was").exists():
-                kept = frame
-            elif seq > 25:
-                Path("was").touch()  # it is well again
-            elif self.fault == "blocks":
-                Path("was").touch()
-                self.closing.wait()
-                return
-            elif self.fault == "repeats":
-                frame = kept
-            elif self.fault == "is none":
-                frame = None
-            yield frame
-
-    def close(self):
-        self.note("close")
-        self.closing.set()
-
-sources.SOURCES["v4l2"] = "__main__:Camera"
-from edge import loop
-loop.HOPELESS = 3.0
-from edge.cli import main
-main()
-"""
-
 
 def opened_lit_and_closed_dark(ended: Run) -> None:
     """Nothing was done with the camera in the dark, each that was opened was closed, and now it is dark."""
@@ -87,7 +31,7 @@ def opened_lit_and_closed_dark(ended: Run) -> None:
 
 @pytest.mark.parametrize("fault", ["blocks", "repeats", "is none"])
 def test_whatever_the_camera_gives_it_is_lit_while_open_and_dark_after_the_run(tmp_path: Path, fault: str) -> None:
-    started = Run(tmp_path, fault=fault, script=SCRIPT)
+    started = Run(tmp_path, fault=fault)
     until = time.monotonic() + 60
     # Until it has been at its worst for a while, or until the run has ended by itself.
     while started.running and not (tmp_path / "was").exists() and time.monotonic() < until:
@@ -101,7 +45,7 @@ def test_whatever_the_camera_gives_it_is_lit_while_open_and_dark_after_the_run(t
 
 
 def test_a_signal_while_it_opens_leaves_it_closed_and_dark(tmp_path: Path) -> None:
-    started = Run(tmp_path, fault="opens slowly", script=SCRIPT)
+    started = Run(tmp_path, fault="opens slowly")
     started.wait_for(lambda: started.count("open") == 1)
     started.send(signal.SIGTERM)
     assert started.lit(), "it opens"
@@ -111,7 +55,7 @@ def test_a_signal_while_it_opens_leaves_it_closed_and_dark(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_signal_while_paused_finds_it_dark_and_leaves_it_so(tmp_path: Path, number: int) -> None:
-    started = Run(tmp_path, script=SCRIPT)
+    started = Run(tmp_path)
     started.wait_for(lambda: started.count("frame") > 5)
     started.press()
     started.wait_for(lambda: not started.lit())
@@ -135,7 +79,7 @@ def test_a_light_that_burnt_out_while_paused_opens_no_camera_again(tmp_path: Pat
     wire = threading.Thread(target=draw_current)
     wire.start()
     try:
-        started = Run(tmp_path, settings=SETTINGS + "light_sense = 27\n", script=SCRIPT)
+        started = Run(tmp_path, settings=SETTINGS + "light_sense = 27\n")
         started.wait_for(lambda: started.count("frame") > 5)
         started.press()
         started.wait_for(lambda: not started.lit())

@@ -32,13 +32,17 @@ class Camera:
         if self.fault == "missing" or Path("unplugged").exists():
             self.note("refuse")
             raise CameraMissing("no camera")
+        if self.fault == "opens slowly":
+            time.sleep(0.8)
+            self.note("opened")
 
     def note(self, what):
         if not self.closing.is_set():
             with open("events", "a") as file:
-                print(what, int(Path("pins/17").read_text()), file=file)
+                print(what.replace(" ", "_"), int(Path("pins/17").read_text()), file=file)
 
     def frames(self):
+        kept = None
         for seq in range(10_000):
             if self.closing.wait(0.03):
                 return
@@ -51,7 +55,20 @@ class Camera:
             if seq == 20 and self.fault == "loop":
                 loop.Turns.choose = None
             now = time.monotonic()
-            yield Frame(np.full((120, 160), 100, np.uint8), now, seq, now)
+            frame = Frame(np.full((120, 160), 100 + seq % 9, np.uint8), now, seq, now)
+            if seq < 20 or Path("was").exists():
+                kept = frame
+            elif seq > 25:
+                Path("was").touch()  # it is well again
+            elif self.fault == "blocks":
+                Path("was").touch()
+                self.closing.wait()
+                return
+            elif self.fault == "repeats":
+                frame = kept
+            elif self.fault == "is none":
+                frame = None
+            yield frame
 
     def close(self):
         self.note("close")
@@ -59,7 +76,7 @@ class Camera:
 
 sources.SOURCES["v4l2"] = "__main__:Camera"
 from edge import loop
-loop.HOPELESS = 2.0
+loop.HOPELESS = 3.0
 from edge.cli import main
 main()
 """
@@ -69,11 +86,11 @@ SETTINGS = '[pins]\nchip = "mock:pins"\nlight = 17\npause = 4\n'
 class Run:
     """A `cuelens run` in a folder of its own."""
 
-    def __init__(self, folder: Path, settings: str = SETTINGS, fault: str = "", script: str = SCRIPT) -> None:
+    def __init__(self, folder: Path, settings: str = SETTINGS, fault: str = "") -> None:
         self.folder = folder
         self.light = folder / "pins" / "17"
         self.light.parent.mkdir(exist_ok=True)
-        (folder / "camera.py").write_text(script)
+        (folder / "camera.py").write_text(SCRIPT)
         (folder / "cuelens.toml").write_text(settings)
         words = [*self._command("run"), "--source", f"v4l2:{fault}", "--sink", "log:log.jsonl"]
         self._process = subprocess.Popen(
