@@ -321,7 +321,7 @@ def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:
         default="demo",
         help=f"NAME[:ARGUMENT], one of {', '.join(SOURCES)}, with one large face in its first second; default demo",
     )
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default {ROUNDS}, some 6 s each on x86-64, bounded by half a minute")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"default {ROUNDS}, of half a minute at most")
     parser.add_argument(
         "--model",
         type=Path,
