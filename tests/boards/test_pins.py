@@ -66,7 +66,7 @@ def test_the_light_on_a_raspberry_pis_header(keeps: bool, files: Path, repositor
         )
         board.do("os.seteuid(0)")
 
-        board.do("killed = os.fork() or (open_light(settings).switch_on(), time.sleep(1000))")
+        board.do("killed = os.fork() or ((lit := open_light(settings)).switch_on(), time.sleep(1000))")
         until = time.monotonic() + 120
         while board.pin(17) != (OUTPUT, True):
             assert time.monotonic() < until

@@ -29,6 +29,7 @@ from edge.model import ExpressionModel
 from edge.quiet import tame_opencv
 from edge.sources.demo import SCENE_FRAMES, WALK_FRAMES, DemoSource
 from edge.types import Capabilities, Frame, Update
+from tests.faults.whole import put
 
 tame_opencv()  # no threads of its own before the forks: they would not be there after them
 MODE = Path("mode")
@@ -66,7 +67,7 @@ class Camera:
             else:
                 gray = gray + noise.integers(0, 2, gray.shape, np.uint8)
             now = time.monotonic()
-            Path("wall").write_text(str(time.time()))
+            put(Path("wall"), str(time.time()))
             yield Frame(gray, now, seq, now)
 
     def close(self) -> None:
@@ -135,9 +136,9 @@ def keep(folder: str, *words: str) -> None:
             code = end.code if isinstance(end.code, int) else 1
         finally:
             os._exit(code)
-    Path(folder, "number").write_text(str(number))
+    put(Path(folder, "number"), str(number))
     _, status = os.waitpid(number, 0)
-    Path(folder, "code").write_text(f"{os.waitstatus_to_exitcode(status)}\n")
+    put(Path(folder, "code"), str(os.waitstatus_to_exitcode(status)))
     os._exit(0)
 
 

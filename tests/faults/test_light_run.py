@@ -126,7 +126,7 @@ class Run:
     def press(self) -> None:
         for level in "01":
             (self.folder / "pins" / "4").write_text(level)
-            time.sleep(0.1)
+            time.sleep(0.3)  # found low twice by a busy machine too
 
     @property
     def running(self) -> bool:

@@ -330,7 +330,10 @@ def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
     quick = ["--epochs", "30", "--batch", "32"]
     done = train(recipe, "--data", uneven, "--out", tmp_path, *words.get(recipe, quick))
     assert done.returncode == 0, done.stderr
+    # What 80 pictures teach depends on the processor's rounding, and with it how many of them are close calls.
+    (tmp_path / "recipe.toml").write_text("[gate]\nagreement = 0.9\nloss = 0.05\n")
     convert = [*CONVERT, str(tmp_path / "model.keras"), "--data", str(uneven), "--out", str(tmp_path)]
+    convert += ["--recipe", str(tmp_path / "recipe.toml")]
     convert.append("--native")  # emulated, these would take minutes each
     done = subprocess.run(convert, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -350,8 +353,8 @@ def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
 @pytest.mark.shared
 @pytest.mark.timeout(900)
 def test_blood_cells_of_unseen_patients_are_told_apart_in_int8(shared: Path, tmp_path: Path, repository: Path) -> None:
-    # Fewer epochs than the recipe has, which are enough.
-    done = train("compact", "--data", shared / "cells", "--out", tmp_path, "--epochs", "60")
+    # Fewer epochs than the recipe has, which are enough; with 60, whether they are depends on the processor's rounding.
+    done = train("compact", "--data", shared / "cells", "--out", tmp_path, "--epochs", "100")
     assert done.returncode == 0, done.stderr
     for line in (
         [*CONVERT, str(tmp_path / "model.keras"), "--data", str(shared / "cells"), "--out", str(tmp_path), "--native"],
