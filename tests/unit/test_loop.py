@@ -432,6 +432,7 @@ def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_given_up(
 def test_settings_that_change_while_it_runs_are_obeyed(model: ExpressionModel) -> None:
     control = Control(Settings(cue=CueSettings(vocabulary="full")))
     seen: list[str] = []
+    stop = threading.Event()
 
     class Changer(Kept):
         def show(self, update: Update) -> None:
@@ -439,16 +440,17 @@ def test_settings_that_change_while_it_runs_are_obeyed(model: ExpressionModel) -
             seen.append(update.cue.shown)
             if update.cue.shown == "happy":
                 control.change("cue", {"vocabulary": "small"})
+            elif "happy" in seen and update.cue.shown == "smile":
+                stop.set()
 
-    run(control, DemoSource("1"), model, [("changer", Changer())], threading.Event(), 4.0, say=lambda line: None)
-    assert "happy" in seen
+    run(control, DemoSource("1"), model, [("changer", Changer())], stop, 60.0, say=lambda line: None)
     assert "smile" in seen[seen.index("happy") :]
 
 
 def test_a_sink_that_never_returns_is_named_and_left_behind(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "END", 0.3)
+    monkeypatch.setattr(loop, "END", 1.0)
     begun = time.monotonic()
     outcome = start(Scripted(3), Kept(block=30.0), model=model)
     assert [str(failure).partition(":")[0] for failure in outcome.failures] == ["sink kept0"]
@@ -591,7 +593,7 @@ def test_a_sink_that_hangs_while_it_is_opened_again_is_named(
     monkeypatch.setattr(outlet, "FIRST_DELAY", 0.05)
     monkeypatch.setattr(outlet, "OPENING", 0.1)
     monkeypatch.setattr(Display, "capabilities", Capabilities(deadline=0.1))
-    monkeypatch.setattr(loop, "END", 0.2)
+    monkeypatch.setattr(loop, "END", 1.0)
     lines: list[str] = []
     opened = threading.Event()
 
