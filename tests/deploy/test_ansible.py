@@ -21,9 +21,12 @@ PIPS = (Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wh
 SUITES = {"3.11": "bookworm", "3.13": "trixie"}
 HOSTS = ("first", "second", "third")
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("ansible-playbook") is None, reason="no ansible-playbook on this system; .ci/run installs it"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        shutil.which("ansible-playbook") is None, reason="no ansible-playbook on this system; .ci/run installs it"
+    ),
+]
 
 
 class Fleet:

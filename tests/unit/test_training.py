@@ -326,9 +326,15 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
     recipe: str, uneven: Path, tmp_path: Path, repository: Path
 ) -> None:
-    words = {"transfer": ["--weights", "none", "--epochs", "4", "--batch", "32"], "dummy": []}
-    quick = ["--epochs", "30", "--batch", "32"]
-    done = train(recipe, "--data", uneven, "--out", tmp_path, *words.get(recipe, quick))
+    epochs = {
+        "simple": "30",
+        "complex": "10",
+        "transfer": "2",
+        "compact": "30",
+    }  # complex and transfer take seconds each
+    words = ["--epochs", epochs[recipe], "--batch", "32"] if recipe in epochs else []
+    words += ["--weights", "none"] if recipe == "transfer" else []
+    done = train(recipe, "--data", uneven, "--out", tmp_path, *words)
     assert done.returncode == 0, done.stderr
     # What 80 pictures teach depends on the processor's rounding, and with it how many of them are close calls.
     (tmp_path / "recipe.toml").write_text("[gate]\nagreement = 0.9\nloss = 0.05\n")
