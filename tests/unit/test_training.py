@@ -326,12 +326,8 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
     recipe: str, uneven: Path, tmp_path: Path, repository: Path
 ) -> None:
-    epochs = {
-        "simple": "30",
-        "complex": "10",
-        "transfer": "2",
-        "compact": "30",
-    }  # complex and transfer take seconds each
+    # complex and transfer take seconds each
+    epochs = {"simple": "30", "complex": "10", "transfer": "2", "compact": "30"}
     words = ["--epochs", epochs[recipe], "--batch", "32"] if recipe in epochs else []
     words += ["--weights", "none"] if recipe == "transfer" else []
     done = train(recipe, "--data", uneven, "--out", tmp_path, *words)
