@@ -704,9 +704,7 @@ def test_stopped_in_the_middle_it_leaves_nothing(checkout: Checkout) -> None:
     tools.mkdir()
     stand_in = tools / "ssh-keygen"
     real = shutil.which("ssh-keygen")
-    stand_in.write_text(
-        f'#!/bin/sh\ncase "$*" in *sign*) sleep 1; touch {begun}; exec sleep 60 ;; esac\nexec {real} "$@"\n'
-    )
+    stand_in.write_text(f'#!/bin/sh\ncase "$*" in *sign*) touch {begun}; exec sleep 60 ;; esac\nexec {real} "$@"\n')
     stand_in.chmod(0o755)
     for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
         begun.unlink(missing_ok=True)

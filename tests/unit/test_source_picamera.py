@@ -232,7 +232,7 @@ def test_close_from_another_thread_ends_a_waiting_capture_at_once(fake: type[Fak
     before = time.monotonic()
     source.close()
     source.close()
-    reader.join(20)
+    reader.join(2)
     assert ended == [0]
     assert time.monotonic() - before < 1.0
     assert fake.made[0].calls.count("close") == 1

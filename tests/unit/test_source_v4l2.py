@@ -232,7 +232,7 @@ def test_close_from_another_thread_ends_the_frames(machine: list[str]) -> None:
     reader.start()
     source.close()
     source.close()
-    reader.join(20)
+    reader.join(2)
     assert not reader.is_alive()
     assert FakeCapture.made[-1].released
 
