@@ -326,16 +326,13 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
     recipe: str, uneven: Path, tmp_path: Path, repository: Path
 ) -> None:
-    # complex and transfer take seconds each
+    # An epoch of complex or transfer takes seconds; with 30, close calls of complex hang on the processor's rounding.
     epochs = {"simple": "30", "complex": "10", "transfer": "2", "compact": "30"}
     words = ["--epochs", epochs[recipe], "--batch", "32"] if recipe in epochs else []
     words += ["--weights", "none"] if recipe == "transfer" else []
     done = train(recipe, "--data", uneven, "--out", tmp_path, *words)
     assert done.returncode == 0, done.stderr
-    # What 80 pictures teach depends on the processor's rounding, and with it how many of them are close calls.
-    (tmp_path / "recipe.toml").write_text("[gate]\nagreement = 0.9\nloss = 0.05\n")
     convert = [*CONVERT, str(tmp_path / "model.keras"), "--data", str(uneven), "--out", str(tmp_path)]
-    convert += ["--recipe", str(tmp_path / "recipe.toml")]
     convert.append("--native")  # emulated, these would take minutes each
     done = subprocess.run(convert, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
