@@ -46,9 +46,8 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         staged.unlink(missing_ok=True)
         raise sink_error(path, error) from error
-    with contextlib.suppress(
-        OSError
-    ):  # it is whole: where a folder cannot be synced, a power cut may bring the old back
+    # It is whole: where a folder cannot be synced, a power cut may bring the old back.
+    with contextlib.suppress(OSError):
         _sync_folder(path.parent)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 
 def put(path: Path, text: str) -> None:
+    """Replace a file's text; not flushed to the disk, as edge.files does: runs do it with every frame."""
     staged = path.with_name(f"{path.name}.new")
     staged.write_text(text)
     staged.replace(path)
