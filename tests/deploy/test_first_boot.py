@@ -43,6 +43,7 @@ echo "PROBE status $($cuelens status --json)"
 echo "PROBE host $(hostname)"
 echo "PROBE ssh $(systemctl is-enabled ssh.service)"
 echo "PROBE user $(passwd --status maker | cut -d ' ' -f 2) $(su maker -c 'sudo -n id -u')"
+journalctl --sync  # which brings the lines to the console
 systemctl poweroff
 """
 PROBE_UNIT = """
