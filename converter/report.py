@@ -9,7 +9,6 @@ import base64
 import json
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from training.report import (
     GRAY,
     LIGHT,
     ORANGE,
+    as_html,
     as_png,
     draw,
     encode,
@@ -74,7 +74,7 @@ def write_report(
     for name, png, question, answer in filter(None, plots):
         figures.append(show_picture(_embed(png), f"{name}: {answer}", question, answer))
     sections = [
-        ("", f"<p><strong>{escape(_verdict(report))}</strong></p><p>{escape(_gate(report))}</p>"),
+        ("", f"<p><strong>{as_html(_verdict(report))}</strong></p><p>{as_html(_gate(report))}</p>"),
         ("On every runtime", tabulate(_RUNTIME_HEAD, _by_runtime(report)) + _AGAINST),
         ("Where does it hurt?", f'<div class="plots">{"".join(figures)}</div>{_in_numbers(report, judged)}'),
         ("Decisions that differ", _gallery(report, images, labels, real, quantised)),
@@ -441,7 +441,7 @@ def _gallery(
         f"Of {flips.size} decisions that differ, float has {right_before} right and int8 {right_after}. The largest "
         f"changes of a probability come first, {len(figures)} are shown; rows of {report['split']} count from 0."
     )
-    return f'<p>{escape(words)}</p><div class="gallery">{"".join(figures)}</div>'
+    return f'<p>{as_html(words)}</p><div class="gallery">{"".join(figures)}</div>'
 
 
 _OPERATOR_HEAD = ("operator", "version", "oldest runtime knows up to", "times")
@@ -459,4 +459,4 @@ def _recipe(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else "<p>Nothing is left.</p>"
+    return f"<ul>{''.join(f'<li>{as_html(line)}</li>' for line in lines)}</ul>" if lines else "<p>Nothing is left.</p>"

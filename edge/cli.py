@@ -26,7 +26,15 @@ from edge.config import (
 )
 from edge.control import Control
 from edge.ending import ended_by_signals
-from edge.errors import CameraMissing, CheckFailed, CuelensError, NotRunning, SettingsInvalid
+from edge.errors import (
+    CameraMissing,
+    CheckFailed,
+    CuelensError,
+    NotRunning,
+    SettingsInvalid,
+    printable,
+    printable_lines,
+)
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sources import SOURCES, is_camera, open_source
@@ -232,7 +240,7 @@ def _go_on(control: Control, problem: str, how: str) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def _open_status(path: Path | None, control: Control, model: ExpressionModel) -> StatusServer | None:
@@ -259,7 +267,7 @@ def _check(args: argparse.Namespace) -> int:
     for line in examine(Machine(status=_running()), args.config):
         lines.append(line)
         if not args.json:
-            print("\n".join(describe(line)), flush=True)
+            print("\n".join(map(printable, describe(line))), flush=True)
     todo = sum(line.state == "do" for line in lines)
     if args.json:
         print(json.dumps({"ok": not todo, "lines": [asdict(line) for line in lines]}))
@@ -283,7 +291,8 @@ def _report(args: argparse.Namespace) -> int:
     content = make_report(Machine(status=_running()), args.config, say)
     replace_file(args.out, content)
     print("\r\033[K" if live else "", end="", file=sys.stderr)
-    print(f"{args.out}: {len(content) / 1000:.0f} kB; read it before you send it: tar -xzOf {args.out}")
+    out = printable(args.out)
+    print(f"{out}: {len(content) / 1000:.0f} kB; read it before you send it: tar -xzOf {out}")
     return 0
 
 
@@ -298,7 +307,7 @@ def _running() -> dict[str, Any] | None:
 def _status(args: argparse.Namespace) -> int:
     """Ask the running one, and print what it says."""
     told = ask(args.socket)
-    print(json.dumps(told) if args.json else describe_status(told))
+    print(json.dumps(told) if args.json else printable_lines(describe_status(told)))
     return 0
 
 
@@ -349,7 +358,10 @@ def _find_faces(args: argparse.Namespace) -> int:
             print(f"cuelens: {error}", file=sys.stderr)
             code = code or error.exit_code
             continue
-        print(json.dumps(still_record(path, faces)) if args.json else describe_still(path, faces), flush=True)
+        print(
+            json.dumps(still_record(path, faces)) if args.json else printable_lines(describe_still(path, faces)),
+            flush=True,
+        )
     return code
 
 
@@ -370,7 +382,7 @@ def _replay(args: argparse.Namespace) -> int:
 
         replace_file(args.timeline, draw_timeline(decisions, args.start, args.seconds).encode())
     summary = summarise(decisions)
-    print(json.dumps(summary) if args.json else describe_summary(summary))
+    print(json.dumps(summary) if args.json else printable_lines(describe_summary(summary)))
     return 0
 
 

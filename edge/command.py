@@ -8,9 +8,10 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, NoReturn, Protocol
 
-from edge.errors import CuelensError
+from edge.errors import CuelensError, printable, printable_lines, shorten
 
 Body = Callable[[argparse.ArgumentParser, "list[str] | None"], "int | None"]
 
@@ -29,6 +30,19 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """End as argparse does; what it quotes of the words that were given is spelt out."""
+        super().error(printable(message))
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    import traceback  # only here: a start counts its imports
+
+    lines = "".join(traceback.format_exception(kind, error, trace))
+    print(printable_lines(lines.rstrip("\n")), file=sys.stderr)
+
+
 def command(body: Body) -> Script:
     """Turn `body(parser, argv)` into a console script that exits with the failure's own code.
 
@@ -38,7 +52,7 @@ def command(body: Body) -> Script:
 
     @wraps(body)
     def script(argv: list[str] | None = None) -> None:
-        parser = argparse.ArgumentParser(description=body.__doc__)
+        parser = _Parser(description=body.__doc__)
         parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
         parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
         words = sys.argv[1:] if argv is None else argv
@@ -47,16 +61,19 @@ def command(body: Body) -> Script:
             sys.stdout.flush()
         except CuelensError as error:
             if "--debug" in words:
+                sys.excepthook = _print_traceback
                 raise
-            print(f"{parser.prog}: {error}", file=sys.stderr)
+            print(printable(f"{parser.prog}: {error}"), file=sys.stderr)
             code = error.exit_code
         except BrokenPipeError:  # the reader of our output went away: `cuelens run | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 128 + signal.SIGPIPE
         except Exception as error:
             if "--debug" in words:
+                sys.excepthook = _print_traceback
                 raise
-            print(f"{parser.prog}: {type(error).__name__}: {error}; a fault of ours: see --debug", file=sys.stderr)
+            words_of_it = shorten(printable(f"{type(error).__name__}: {error}"))
+            print(f"{parser.prog}: {words_of_it}; a fault of ours: see --debug", file=sys.stderr)
             code = CuelensError.exit_code
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT

@@ -10,6 +10,22 @@ from __future__ import annotations
 LONGEST = 1000  # characters of a line
 
 
+def printable(text: object) -> str:
+    """Return text as one line that a terminal or a page only shows: controls, line ends and bidi overrides spelt out.
+
+    Whoever prints what a file, a name, a driver or a peer said prints it through here.
+    """
+    line = str(text)
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def printable_lines(text: object) -> str:
+    """Return text of several lines with each of them `printable`."""
+    return "\n".join(map(printable, str(text).split("\n")))
+
+
 class CuelensError(Exception):
     """A failure with one line for the user, whatever the file, name or answer that it quotes has in it."""
 
@@ -17,10 +33,13 @@ class CuelensError(Exception):
 
     def __str__(self) -> str:
         """Return the line: what a terminal would obey is spelt out, what is long is cut in its middle."""
-        line = super().__str__()
-        if not line.isprintable():
-            line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-        return line if len(line) <= LONGEST else f"{line[: LONGEST - 301]}…{line[-300:]}"
+        # Not the builtin's own words: KeyError's are a repr, OSError's depend on how many arguments there are.
+        return shorten(printable(self.args[0] if len(self.args) == 1 else ", ".join(map(str, self.args))))
+
+
+def shorten(line: str) -> str:
+    """Return a line cut in its middle where it is longer than LONGEST."""
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 301]}…{line[-300:]}"
 
 
 class SourceMissing(CuelensError, FileNotFoundError):
@@ -129,9 +148,6 @@ class DataColumnMissing(CuelensError, KeyError):
     """The CSV lacks a column."""
 
     exit_code = 31
-
-    def __str__(self) -> str:  # KeyError would show the message in quotes
-        return str(self.args[0]) if self.args else ""
 
 
 class DataRowInvalid(CuelensError, ValueError):

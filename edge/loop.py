@@ -18,7 +18,7 @@ from edge.capture import Capture, Resume
 from edge.config import FaceSettings
 from edge.control import Control
 from edge.cue import CuePolicy
-from edge.errors import CameraLost, CuelensError, LoopStuck, ModelFailed
+from edge.errors import CameraLost, CuelensError, LoopStuck, ModelFailed, printable
 from edge.faces import FaceFinder, crop_face
 from edge.health import Health, SinkHealth
 from edge.mending import Mended
@@ -78,7 +78,7 @@ def run(
     sinks: list[tuple[str, Sink]],
     stop: threading.Event,
     seconds: float | None = None,
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    say: Callable[[str], None] = lambda line: print(printable(line), file=sys.stderr, flush=True),
     reopen: Reopen | None = None,
     resume: Resume | None = None,
     pace: Pace | None = None,

@@ -145,6 +145,9 @@ def read_contract(path: Path) -> Contract:
             raise ContractUnreadable(
                 f"{path}: preprocessing {table['preprocessing']}; this version does {preprocessing.describe()}"
             )
+        labels = tuple(str(label) for label in table["labels"])
+        if not all(label.isprintable() for label in labels):
+            raise ContractUnreadable(f"{path}: labels {labels!r:.200}; they must be names that can be shown")
         gives = table["output"]["gives"]
         if gives not in GIVES:
             raise ContractUnreadable(f"{path}: the output gives {gives!r}; valid are {' and '.join(GIVES)}")
@@ -155,7 +158,7 @@ def read_contract(path: Path) -> Contract:
             input=given,
             output=read_promise(table["output"]),
             gives=gives,
-            labels=tuple(str(label) for label in table["labels"]),
+            labels=labels,
         )
     except KeyError as error:
         raise ContractUnreadable(f"{path}: no key {error}; write the contract with cuelens-convert") from error

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edge.control import Control, without_folders
-from edge.errors import CuelensError, SinkFailed
+from edge.errors import CuelensError, SinkFailed, printable
 from edge.files import replace_file
 from edge.status import plain
 
@@ -137,4 +137,4 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
 
 
 def _say(line: str) -> None:
-    print(f"cuelens: {line}", file=sys.stderr, flush=True)
+    print(printable(f"cuelens: {line}"), file=sys.stderr, flush=True)

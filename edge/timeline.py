@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from html import escape
 from itertools import pairwise
 
-from edge.errors import SettingsInvalid
+from edge.errors import SettingsInvalid, printable
 from edge.glyphs import COLOURS
 from edge.replay import Decision
 
@@ -17,6 +17,10 @@ MOST_POINTS = 1200  # of a curve: more than its pixels say nothing new
 LETTER = 7.5  # pixels that a letter takes, about
 DARK = ("no_face", "no_camera", "paused")
 STEPS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1800, 3600)  # seconds between ticks
+
+
+def _show(text: str) -> str:
+    return escape(printable(text))
 
 
 def draw_timeline(decisions: Sequence[Decision], start: float = 0.0, seconds: float = math.inf) -> str:
@@ -44,15 +48,13 @@ def draw_timeline(decisions: Sequence[Decision], start: float = 0.0, seconds: fl
     box = f'viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {box}>',
-        f"<title>{escape(_describe(span))}</title>",
+        f"<title>{_show(_describe(span))}</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="#111"/>',
         f'<text x="{LEFT}" y="20" fill="#ddd">raw probabilities of the partner, then what the wearer is shown</text>',
     ]
     for number, word in enumerate(words):
         top = TOP + number * (ROW + GAP)
-        parts.append(
-            f'<text x="{LEFT - 8}" y="{top + ROW / 2 + 4}" fill="#ddd" text-anchor="end">{escape(word)}</text>'
-        )
+        parts.append(f'<text x="{LEFT - 8}" y="{top + ROW / 2 + 4}" fill="#ddd" text-anchor="end">{_show(word)}</text>')
         parts.append(f'<rect x="{LEFT}" y="{top}" width="{WIDTH - LEFT - RIGHT}" height="{ROW}" fill="#1c1c1c"/>')
         for run in _runs(span, word):
             points = " ".join(f"{x(t):.1f},{top + ROW * (1 - value):.1f}" for t, value in run)
@@ -108,12 +110,12 @@ def _blocks(span: Sequence[Decision], labels: Sequence[str], top: float, x: Call
         fill, ink = ("#000", "#999") if label in DARK else (_colour(label), "#000")
         parts.append(
             f'<rect x="{left:.1f}" y="{top}" width="{max(right - left, 0.5):.1f}" height="{BAND}" fill="{fill}" '
-            f'stroke="#555" stroke-width="0.5"><title>{escape(label)} {span[begin].t - span[0].t:.2f} s</title></rect>'
+            f'stroke="#555" stroke-width="0.5"><title>{_show(label)} {span[begin].t - span[0].t:.2f} s</title></rect>'
         )
         word = label.replace("_", " ")
         if right - left > LETTER * len(word) + 4:
             middle = f'x="{(left + right) / 2:.1f}" y="{top + BAND / 2 + 5}"'
-            parts.append(f'<text {middle} fill="{ink}" text-anchor="middle">{escape(word)}</text>')
+            parts.append(f'<text {middle} fill="{ink}" text-anchor="middle">{_show(word)}</text>')
         begin = end
     return parts
 

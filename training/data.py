@@ -18,7 +18,8 @@ from edge.preprocessing import Preprocessing
 ROLES = {"fit": ("Training", "train"), "choose": ("PublicTest", "validation"), "report": ("PrivateTest", "test")}
 """What a split is for, with its name in FER2013's table and in a folder."""
 
-TABLES = (".csv", ".gz", ".xz", ".zip")
+TABLES = (".csv", ".gz", ".tgz", ".xz", ".txz", ".bz2", ".tbz2", ".tar", ".zip")
+WHOLE = "all"  # asks for all splits as one
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,19 @@ def split_name(path: Path, asked: str) -> str:
     raise DataSplitEmpty(f"{path}: no split {asked!r}; valid are {', '.join(own)}, or {', '.join(ROLES)}")
 
 
+def join_splits(data: DataSet, name: str = WHOLE) -> DataSet:
+    """Return a data set with all splits that were read as one, in their order, called `name`."""
+    parts = list(data.splits.values())
+    votes = [part.votes for part in parts if part.votes is not None]
+    joined = Labelled(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        tuple(each for part in parts for each in part.names),
+        np.concatenate(votes) if len(votes) == len(parts) else None,
+    )
+    return replace(data, splits={name: joined})
+
+
 def native_colour(path: Path) -> str:
     """Name the colour of a data set's pictures, gray or rgb; FER2013's table is gray."""
     from training.folder import is_coloured
@@ -117,8 +131,12 @@ def read_data(
     *,
     ferplus: Path | None = None,
     seed: int = 0,
+    lenient: bool = False,
 ) -> DataSet:
     """Read splits, asked for by role or own name (None: all), with every picture preprocessed.
+
+    `lenient` is for who only looks: of the splits, those are left out that nothing is in, as long as there is one, and
+    a class may have no picture in one; both are for a person to read in the numbers.
 
     `path` is FER2013's table, or a folder of pictures, which `seed` splits where nothing in it does.
     `ferplus` is FER+'s table of votes on FER2013's rows: it fills `votes`, and changes no label.
@@ -138,8 +156,8 @@ def read_data(
             raise SettingsInvalid(
                 f"{ferplus}: FER+ rates the rows of FER2013's table, {path} is a folder; leave it out"
             )
-        return read_folder(path, preprocessing, wanted, seed)
-    read, usages = read_rows(path, wanted)
+        return read_folder(path, preprocessing, wanted, seed, lenient=lenient)
+    read, usages = read_rows(path, wanted, present=lenient)
     if preprocessing != Preprocessing(48):
         read = {name: replace(data, images=_apply(preprocessing, data.images)) for name, data in read.items()}
     if ferplus is not None:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.command import command
-from edge.errors import RuntimeMissing
+from edge.errors import RuntimeMissing, printable, printable_lines
 from edge.files import replace_file, sink_error
 from edge.preprocessing import Preprocessing
-from training.data import DataSet, read_data
+from training.data import DataSet, read_data, split_names
 from training.ferplus import drop_no_face, relabel
 from training.folder import list_patients
 
@@ -69,17 +69,18 @@ def plot_distribution(data: DataSet, path: Path) -> None:
 
 
 def plot_sheet(data: DataSet, path: Path) -> None:
-    """Draw a contact sheet, for each class a row of some of the pictures to fit on, into a PNG.
+    """Draw a contact sheet, for each class a row of some pictures of the first split, that to fit on, into a PNG.
 
-    Raises DataSplitEmpty where those were not read, RuntimeMissing without matplotlib, SinkUnwritable or DiskFull.
+    Raises RuntimeMissing without matplotlib, SinkUnwritable or DiskFull.
     """
     rng = np.random.default_rng(0)
     show = Preprocessing(SHEET_SIDE - 4, "rgb")
+    first = next(iter(data.splits.values()))
     sheet = np.full((len(data.classes), SHEET_SIDE, SHEET_COLUMNS, SHEET_SIDE, 3), 255, np.uint8)
     for label in range(len(data.classes)):
-        rows = rng.permutation(np.flatnonzero(data.fit.labels == label))[:SHEET_COLUMNS]
+        rows = rng.permutation(np.flatnonzero(first.labels == label))[:SHEET_COLUMNS]
         for column, row in enumerate(rows):
-            sheet[label, 2:-2, column, 2:-2] = show.apply(data.fit.images[row])
+            sheet[label, 2:-2, column, 2:-2] = show.apply(first.images[row])
     figure = _figure(13, 1 + len(data.classes))
     axes = figure.subplots()
     axes.imshow(sheet.reshape(len(data.classes) * SHEET_SIDE, -1, 3))
@@ -128,11 +129,15 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument("--out", type=Path, help="folder for distribution.png and sheet.png, a contact sheet")
     args = parser.parse_args(argv)
     preprocessing = Preprocessing(64, "rgb") if args.path.is_dir() else Preprocessing(48)
-    data = read_data(args.path, preprocessing, ferplus=args.ferplus)
-    print(table(data, list_patients(args.path)))
+    data = read_data(args.path, preprocessing, ferplus=args.ferplus, lenient=True)
+    print(printable_lines(table(data, list_patients(args.path))))
     if args.ferplus is not None:
         print(_relabelled(data))
-    print(f"{len(data.skipped)} pictures skipped{':' if data.skipped else ''}", *data.skipped, sep="\n  ")
+    absent = [name for name in split_names(args.path) if name not in data.splits]
+    if absent:
+        print(f"no picture in {', '.join(absent)}: enough to evaluate on, a fit needs all splits")
+    skipped = map(printable, data.skipped)
+    print(f"{len(data.skipped)} pictures skipped{':' if data.skipped else ''}", *skipped, sep="\n  ")
     if args.out is not None:
         try:
             args.out.mkdir(parents=True, exist_ok=True)
@@ -140,4 +145,4 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
             raise sink_error(args.out, error) from error
         plot_distribution(data, args.out / "distribution.png")
         plot_sheet(data, args.out / "sheet.png")
-        print(f"{args.out / 'distribution.png'}, {args.out / 'sheet.png'}")
+        print(printable(f"{args.out / 'distribution.png'}, {args.out / 'sheet.png'}"))

@@ -10,7 +10,6 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.command import command
-from edge.errors import ContractMismatch, SettingsInvalid, SinkUnwritable, SourceMissing, SourceUnreadable
+from edge.errors import (
+    ContractMismatch,
+    SettingsInvalid,
+    SinkUnwritable,
+    SourceMissing,
+    SourceUnreadable,
+    printable,
+)
 from edge.files import replace_file
 from edge.model import read_contract
 from edge.preprocessing import Preprocessing
@@ -28,7 +34,7 @@ from training.data import read_data
 from training.explain_methods import Images, Network, activations, dream, grad_cam, occlusion
 from training.fer2013 import CLASSES
 from training.keras_file import read_about
-from training.report import page
+from training.report import as_html, page
 
 WHAT = ("activations", "dream", "gradcam", "occlusion")
 BLIND = "this network does not look at the picture"
@@ -129,10 +135,10 @@ def show(title: str, sections: Sequence[Section]) -> str:
     parts = []
     for section in sections:
         pictures = "\n".join(
-            f'<p><img src="{quote(file)}" alt="{escape(words)}" title="{escape(words)}" loading="lazy"></p>'
+            f'<p><img src="{quote(file)}" alt="{as_html(words)}" title="{as_html(words)}" loading="lazy"></p>'
             for file, words in section.files
         )
-        parts.append((section.heading, f"<p>{escape(section.text)}</p>\n{pictures}"))
+        parts.append((section.heading, f"<p>{as_html(section.text)}</p>\n{pictures}"))
     return page(title, parts)
 
 
@@ -430,7 +436,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     sections = []
     for word in what:
         sections.append(explanation.draw(word))
-        print(f"{word}: {len(sections[-1].files)} picture(s). {sections[-1].text}", flush=True)
+        print(printable(f"{word}: {len(sections[-1].files)} picture(s). {sections[-1].text}"), flush=True)
     index = args.out / "index.html"
     replace_file(index, show(f"{args.model.name}: what it looks at", sections).encode())
-    print(index)
+    print(printable(index))

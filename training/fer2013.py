@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import lzma
+import re
 import sys
-import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from edge.errors import (
-    CuelensError,
-    DataColumnMissing,
-    DataLabelInvalid,
-    DataMissing,
-    DataRowInvalid,
-    DataSplitEmpty,
-    DataUnreadable,
-)
+from edge.errors import DataLabelInvalid, DataRowInvalid, DataSplitEmpty, printable
 from training.data import ROLES, Labelled
+from training.tables import open_table
 
 __all__ = ["CLASSES", "SIDE", "SPLITS", "Labelled", "open_table", "read_fer2013", "read_rows"]
 
@@ -38,65 +24,12 @@ SPLITS = tuple(table for table, _ in ROLES.values())
 SIDE = 48
 _LABELS = {str(label) for label in range(len(CLASSES))}
 _COLUMNS = ("emotion", "pixels", "Usage")
+_BETWEEN = re.compile(r"[\s,;\[\]]+")  # what may stand between pixels, and around them
 _ROWS = 35_887  # of the whole official file: the progress bar's length
 
 
-@contextmanager
-def open_table(path: Path, columns: Sequence[str]) -> Iterator[csv.DictReader[str]]:
-    """Open a CSV, plain or .gz, .xz or .zip, whose header has `columns`; blanks around their names do no harm.
-
-    Raises DataMissing, DataColumnMissing, and DataUnreadable also for what breaks while rows are read.
-    """
-    if not path.is_file():
-        raise DataMissing(f"{path}: no such file; give the path of a CSV (or .gz, .xz, .zip)")
-    csv.field_size_limit(1 << 20)
-    try:
-        with ExitStack() as stack:
-            table = csv.DictReader(_open_text(path, stack))
-            found = table.fieldnames = [name.strip() for name in table.fieldnames or ()]
-            for name in columns:
-                if name not in found:
-                    listed = ", ".join(found)[:200] or "none"
-                    raise DataColumnMissing(
-                        f"{path}: no column {name!r}; found {listed}; it needs {', '.join(columns)}"
-                    )
-            yield table
-    except CuelensError:
-        raise
-    # What the unpackers and the parser raise; RuntimeError is a zip with a password.
-    except (
-        OSError,
-        EOFError,
-        lzma.LZMAError,
-        zlib.error,
-        zipfile.BadZipFile,
-        csv.Error,
-        UnicodeDecodeError,
-        RuntimeError,
-    ) as error:
-        raise DataUnreadable(f"{path}: {error}; fetch the file again") from error
-
-
-def _open_text(path: Path, stack: ExitStack) -> TextIO:
-    encoding = "utf-8-sig"  # Excel begins a CSV with a byte order mark
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        return stack.enter_context(gzip.open(path, "rt", encoding=encoding, newline=""))
-    if suffix == ".xz":
-        return stack.enter_context(lzma.open(path, "rt", encoding=encoding, newline=""))
-    if suffix == ".zip":
-        archive = stack.enter_context(zipfile.ZipFile(path))
-        tables = [name for name in archive.namelist() if name.lower().endswith(".csv")]
-        if len(tables) != 1:
-            raise DataUnreadable(
-                f"{path}: {len(tables)} CSV files inside; put exactly one into the zip, and unpack pictures to a folder"
-            )
-        return io.TextIOWrapper(stack.enter_context(archive.open(tables[0])), encoding, newline="")
-    return stack.enter_context(path.open(encoding=encoding, newline=""))
-
-
 def read_fer2013(path: Path, *splits: str) -> dict[str, Labelled]:
-    """Read the named splits of a FER2013 CSV (plain, .gz, .xz or .zip).
+    """Read the named splits of a FER2013 CSV, plain or packed.
 
     Returns images uint8 (n, 48, 48), labels int64 (n,) and the rows' names by split, in the file's order.
     Raises DataMissing, DataUnreadable, DataColumnMissing, and with the row's number (the first
@@ -105,8 +38,11 @@ def read_fer2013(path: Path, *splits: str) -> dict[str, Labelled]:
     return read_rows(path, splits)[0]
 
 
-def read_rows(path: Path, splits: Sequence[str]) -> tuple[dict[str, Labelled], list[str]]:
-    """Read as `read_fer2013` does; returns beside it the Usage of every row, of other splits too."""
+def read_rows(path: Path, splits: Sequence[str], *, present: bool = False) -> tuple[dict[str, Labelled], list[str]]:
+    """Read as `read_fer2013` does; returns beside it the Usage of every row, of other splits too.
+
+    With `present`, a split that no row is in is left out, as long as there is one.
+    """
     for split in splits:
         if split not in SPLITS:
             raise DataSplitEmpty(f"{path}: no split {split!r}; valid are {', '.join(SPLITS)}")
@@ -115,7 +51,7 @@ def read_rows(path: Path, splits: Sequence[str]) -> tuple[dict[str, Labelled], l
     names: dict[str, list[str]] = {split: [] for split in splits}
     usages: list[str] = []
     with open_table(path, _COLUMNS) as table:
-        rows = tqdm(table, f"read {path.name}", _ROWS, disable=not sys.stderr.isatty(), leave=False)
+        rows = tqdm(table, f"read {printable(path.name)}", _ROWS, disable=not sys.stderr.isatty(), leave=False)
         for number, row in enumerate(rows, 1):
             label, face = _parse_row(path, number, row)
             usage = (row["Usage"] or "").strip()
@@ -124,6 +60,8 @@ def read_rows(path: Path, splits: Sequence[str]) -> tuple[dict[str, Labelled], l
                 images[usage].append(face)
                 labels[usage].append(label)
                 names[usage].append(f"row {number}")
+    if present and any(labels.values()):
+        splits = [split for split in splits if labels[split]]
     for split in splits:
         if not labels[split]:
             raise DataSplitEmpty(f"{path}: no row has Usage {split!r}; the official file has {', '.join(SPLITS)}")
@@ -139,17 +77,26 @@ def _parse_row(path: Path, number: int, row: dict[str, str]) -> tuple[int, npt.N
     if emotion not in _LABELS:
         raise DataLabelInvalid(f"{where}: emotion is {emotion[:20]!r}; valid are 0 to {len(CLASSES) - 1}")
     words = (row["pixels"] or "").strip()
+    pixels = _parse_pixels(words)
+    if pixels is None:
+        words = " ".join(_BETWEEN.sub(" ", words).split())
+        pixels = _parse_pixels(words)
+    if pixels is None:
+        count = len(words.split())
+        wrong = "not all of them numbers" if count == SIDE * SIDE else f"{SIDE * SIDE} are needed"
+        raise DataRowInvalid(f"{where}: {count} pixels{', ' if count == SIDE * SIDE else '; '}{wrong}")
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise DataRowInvalid(f"{where}: pixels from {pixels.min()} to {pixels.max()}; valid are 0 to 255")
+    return int(emotion), pixels.astype(np.uint8).reshape(SIDE, SIDE)
+
+
+def _parse_pixels(words: str) -> npt.NDArray[np.int16] | None:
+    """Parse as many numbers as a face has pixels, single blanks between them; None for anything else."""
+    if words.count(" ") != SIDE * SIDE - 1:
+        return None
     try:
         # Text mode is by far the fastest parser numpy has; int16 keeps 256 and -1 visible.
         pixels = np.fromstring(words, np.int16, sep=" ")
     except (ValueError, DeprecationWarning):
-        pixels = np.empty(0, np.int16)
-    if pixels.size != SIDE * SIDE or words.count(" ") != SIDE * SIDE - 1:
-        raise DataRowInvalid(
-            f"{where}: {len(words.split())} pixels, not all of them numbers"
-            if pixels.size == 0
-            else f"{where}: {len(words.split())} pixels; {SIDE * SIDE} are needed"
-        )
-    if pixels.min() < 0 or pixels.max() > 255:
-        raise DataRowInvalid(f"{where}: pixels from {pixels.min()} to {pixels.max()}; valid are 0 to 255")
-    return int(emotion), pixels.astype(np.uint8).reshape(SIDE, SIDE)
+        return None
+    return pixels if pixels.size == SIDE * SIDE else None

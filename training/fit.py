@@ -20,7 +20,15 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from edge.command import command
-from edge.errors import CheckpointUnusable, FitDiverged, MemoryShort, ModelMissing, ModelUnreadable, SettingsInvalid
+from edge.errors import (
+    CheckpointUnusable,
+    FitDiverged,
+    MemoryShort,
+    ModelMissing,
+    ModelUnreadable,
+    SettingsInvalid,
+    printable,
+)
 from edge.files import replace_file, sink_error
 from edge.preprocessing import COLOURS, Preprocessing
 from training.augment import augment, cutmix, mixup
@@ -378,7 +386,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     preprocessing = Preprocessing(args.side, args.colour or native_colour(args.data))
     data = read_data(args.data, preprocessing, ("fit", "choose"), ferplus=args.ferplus)
     if data.skipped:
-        print(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them", file=sys.stderr)
+        print(printable(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them"), file=sys.stderr)
     if args.labels != "own":
         data = _relabel(data, args.labels)
     if args.rows is not None:
@@ -391,7 +399,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         raise sink_error(args.out, error) from error
     options = {"seed": args.seed, "precision": args.precision, "teachers": args.soft_labels, "start": start}
     options |= {"teach": args.teach, "voted": args.labels == "votes"}
-    print(fit(args.recipe, recipe, preprocessing, data, args.out, **options))
+    print(printable(fit(args.recipe, recipe, preprocessing, data, args.out, **options)))
 
 
 def _relabel(data: DataSet, labels: str) -> DataSet:

@@ -30,7 +30,8 @@ from edge.preprocessing import Preprocessing
 from edge.quiet import quiet, tame_opencv
 from edge.sources.file import PICTURES, is_whole
 from training.data import ROLES, DataSet, Labelled
-from training.fer2013 import CLASSES, open_table
+from training.fer2013 import CLASSES
+from training.tables import open_table
 
 LABELS = "labels.csv"
 SPLITS = tuple(folder for _, folder in ROLES.values())
@@ -51,6 +52,7 @@ _EXPRESSIONS = {name: name for name in CLASSES} | {
 }
 _STARTS = 8  # of the search for a split by patient, and one where there are many: few can lead a start astray
 _MANY = 100
+PURE = 0.9  # share of the pictures that have their folder's commonest label: such folders are classes
 _LOOKED_AT = 32  # pictures, to tell whether a folder is of colour
 
 
@@ -64,21 +66,31 @@ class Entry:
     split: str = ""  # empty: to be drawn
 
 
-def read_folder(folder: Path, preprocessing: Preprocessing, splits: Sequence[str], seed: int) -> DataSet:
+def read_folder(
+    folder: Path, preprocessing: Preprocessing, splits: Sequence[str], seed: int, *, lenient: bool = False
+) -> DataSet:
     """Read the named splits of a folder of pictures of any size, gray or colour, 8 or 16 bit, alpha dropped.
 
     What nothing in the folder splits, `seed` does: 70/15/15, by class, or by patient where labels.csv names
-    them. A picture that cannot be read is skipped and listed. Raises DataLayoutUnknown, DataUnreadable,
+    them. A picture that cannot be read is skipped and listed; `lenient` leaves out a split without a picture
+    while there is another, and takes one that lacks a class. Raises DataLayoutUnknown, DataUnreadable,
     DataColumnMissing, DataRowInvalid, DataLabelInvalid, DataSplitEmpty, DataClassSingle, DataClassEmpty.
     """
+    folder = _unwrap(folder)
     entries, skipped = list_folder(folder)
     classes, entries = _name_classes(folder, entries)
     entries = _complete(folder, entries, seed)
     tame_opencv()
     read = {}
+    present = {entry.split for entry in entries}
+    if lenient and present & set(splits):
+        splits = [split for split in splits if split in present]
     for split in splits:
         own = [entry for entry in entries if entry.split == split]
-        read[split] = _read_split(folder, split, own, classes, preprocessing, skipped)
+        read[split], found = _read_split(folder, split, own, preprocessing, classes)
+        skipped += found
+        if not lenient:
+            _hold_classes(folder, split, own, read[split], classes)
     return DataSet(folder.resolve().name, classes, read, tuple(sorted(skipped)))
 
 
@@ -116,6 +128,7 @@ def list_folder(folder: Path) -> tuple[list[Entry], list[str]]:
 
 def is_coloured(folder: Path) -> bool:
     """Tell whether any of a few pictures of a folder has a colour other than gray; raises what `list_folder` raises."""
+    folder = _unwrap(folder)
     entries, _ = list_folder(folder)
     for entry in entries[:: max(1, len(entries) // _LOOKED_AT)]:
         picture = _read_picture(folder / entry.name)
@@ -126,9 +139,38 @@ def is_coloured(folder: Path) -> bool:
 
 def list_patients(folder: Path) -> dict[str, str]:
     """Return who each picture of a folder is of, by its name; empty where labels.csv does not say."""
+    folder = _unwrap(folder)
     if not (folder / LABELS).is_file():
         return {}
     return {entry.name: entry.patient for entry in _list_table(folder)[0] if entry.patient}
+
+
+def list_column(folder: Path, column: str) -> dict[str, str]:
+    """Return what labels.csv says of each picture in a column of any name, in whatever case, by the picture's name.
+
+    Raises DataColumnMissing where there is no labels.csv or no such column in it, and what `open_table` raises.
+    """
+    table_path = _unwrap(folder) / LABELS
+    if not table_path.is_file():
+        raise DataColumnMissing(f"{folder}: no {LABELS}, so no column {column!r}; put one there, with path and label")
+    rows, columns = _read_rows(table_path)
+    if column.lower() not in columns:
+        raise DataColumnMissing(f"{table_path}: no column {column!r}; found {', '.join(reversed(columns.values()))}")
+    return {_as_name(row["path"]): row[column.lower()] for row in rows}
+
+
+def _unwrap(folder: Path) -> Path:
+    """Return the folder that holds the data: a single folder in nothing but folders is what an archive left around."""
+    while folder.is_dir() and not (folder / LABELS).is_file():
+        inside = _visible(folder)
+        if (
+            len(inside) != 1
+            or not inside[0].is_dir()
+            or any(path.is_file() and path.suffix.lower() in PICTURES for path in _visible(inside[0]))
+        ):
+            break
+        folder = inside[0]
+    return folder
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -139,8 +181,8 @@ def _visible(folder: Path) -> list[Path]:
     return [path for path in found if not path.name.startswith((".", "__MACOSX"))]  # which a Mac adds to a zip
 
 
-def _list_table(folder: Path) -> tuple[list[Entry], list[str]]:
-    table_path = folder / LABELS
+def _read_rows(table_path: Path) -> tuple[list[dict[str, str]], dict[str, str]]:
+    """Read labels.csv: rows by the columns' names in lower case, and what the columns are called there."""
     with open_table(table_path, ()) as table:
         columns = {name.lower(): name for name in reversed(table.fieldnames or ())}
         for name in ("path", "label"):
@@ -148,25 +190,54 @@ def _list_table(folder: Path) -> tuple[list[Entry], list[str]]:
                 found = ", ".join(table.fieldnames or ()) or "none"
                 raise DataColumnMissing(f"{table_path}: no column {name!r}; found {found}; it needs path, label")
         rows = [{name: (row[own] or "").strip() for name, own in columns.items()} for row in table]
+    return rows, columns
+
+
+def _as_name(path: str) -> str:
+    return PurePosixPath(path.replace("\\", "/")).as_posix()
+
+
+def _find_homes(rows: list[dict[str, str]]) -> list[str]:
+    """Return for each row the folder on its path that is called as a label, "" where none is or such folders mean
+    something else.
+
+    They do where most pictures are in another label's folder and the folders' labels are mixed: numbered parts of a
+    large set are no classes, though classes are numbers too.
+    """
+    labels = {row["label"].casefold() for row in rows}
+    homes = []
+    for row in rows:
+        parts = reversed(PurePosixPath(_as_name(row["path"])).parts[:-1])
+        homes.append(next((part for part in parts if part.casefold() in labels), ""))
+    pairs = Counter((home.casefold(), row["label"].casefold()) for home, row in zip(homes, rows, strict=True) if home)
+    own = sum(count for (home, label), count in pairs.items() if home == label)
+    commonest: dict[str, int] = {}
+    for (home, _), count in pairs.items():
+        commonest[home] = max(commonest.get(home, 0), count)
+    classes = own >= pairs.total() / 2 or sum(commonest.values()) >= PURE * pairs.total()
+    return homes if classes else [""] * len(rows)
+
+
+def _list_table(folder: Path) -> tuple[list[Entry], list[str]]:
+    table_path = folder / LABELS
+    rows, columns = _read_rows(table_path)
     patient_column = next((name for name in ("patient", "subject") if name in columns), None)
     split_column = next((name for name in ("split", "usage") if name in columns), None)
-    labels = {row["label"].casefold() for row in rows}
     inside = folder.resolve()
     entries: dict[str, Entry] = {}
     skipped: list[str] = []
     absent: list[str] = []
-    for number, row in enumerate(rows, 1):
+    for number, (row, home) in enumerate(zip(rows, _find_homes(rows), strict=True), 1):
         where = f"{table_path}: row {number} (line {number + 1})"
-        name = PurePosixPath(row["path"].replace("\\", "/")).as_posix()
-        label = row["label"]
+        name, label = _as_name(row["path"]), row["label"]
         if not label:
             raise DataLabelInvalid(f"{where}: {name} has no label; give every picture one, or take the row out")
         if ".." in name.split("/") or not (folder / name).resolve().is_relative_to(inside):
             raise DataUnreadable(f"{where}: {name} lies outside of the folder; move it in and give its path from there")
-        home = next((part for part in reversed(PurePosixPath(name).parts[:-1]) if part.casefold() in labels), label)
-        if home.casefold() != label.casefold():
+        if home and home.casefold() != label.casefold():
             raise DataLabelInvalid(
-                f"{where}: {name} lies in the folder of {home!r}, its label is {label!r}; correct one of them"
+                f"{where}: {name} lies in the folder of {home!r}, its label is {label!r}; correct one of them, or "
+                "rename the folders where they are no classes"
             )
         patient = row[patient_column] if patient_column else ""
         if patient_column and not patient:
@@ -199,6 +270,9 @@ def _list_table(folder: Path) -> tuple[list[Entry], list[str]]:
 def _name_classes(folder: Path, entries: list[Entry]) -> tuple[tuple[str, ...], list[Entry]]:
     """Sort the classes; FER2013's seven, under whichever of their names, come under its own and in its order."""
     names = sorted({entry.label for entry in entries})
+    for name in names:
+        if not name.isprintable():
+            raise DataLabelInvalid(f"{folder}: class {name!r} is no name that can be shown; rename it")
     if len(names) < 2:
         raise DataClassSingle(
             f"{folder}: one class, {names[0]!r}; two are the least: give the folder that holds the classes' folders"
@@ -286,18 +360,15 @@ def split_groups(counts: npt.NDArray[np.int64], shares: Sequence[float], seed: i
 
 
 def _read_split(
-    folder: Path,
-    split: str,
-    entries: list[Entry],
-    classes: tuple[str, ...],
-    preprocessing: Preprocessing,
-    skipped: list[str],
-) -> Labelled:
+    folder: Path, split: str, entries: list[Entry], preprocessing: Preprocessing, classes: tuple[str, ...]
+) -> tuple[Labelled, list[str]]:
+    """Read the pictures of a split; returns beside them what was skipped ("path: reason")."""
     if not entries:
         raise DataSplitEmpty(f"{folder}: no picture in {split}; put some there, or ask for another split")
     shape = (preprocessing.side, preprocessing.side, preprocessing.channels)
     images = np.empty((len(entries), *shape[: 2 if preprocessing.channels == 1 else 3]), np.uint8)
     kept: list[Entry] = []
+    skipped = []
     for entry in tqdm(entries, f"read {split}", disable=not sys.stderr.isatty(), leave=False):
         picture = _read_picture(folder / entry.name)
         if isinstance(picture, str):
@@ -305,15 +376,21 @@ def _read_split(
         else:
             images[len(kept)] = preprocessing.apply(picture)
             kept.append(entry)
-    promised, found = Counter(entry.label for entry in entries), Counter(entry.label for entry in kept)
-    for name in classes:
-        if not found[name]:
+    if not kept:
+        raise DataSplitEmpty(f"{folder}: none of the {len(entries)} pictures in {split} can be read: {skipped[0]}")
+    labels = np.array([classes.index(entry.label) for entry in kept], np.int64)
+    return Labelled(images[: len(kept)], labels, tuple(entry.name for entry in kept)), skipped
+
+
+def _hold_classes(folder: Path, split: str, entries: list[Entry], read: Labelled, classes: tuple[str, ...]) -> None:
+    """Raise DataClassEmpty for the first class of which a split holds nothing that could be read."""
+    promised = Counter(entry.label for entry in entries)
+    for label, name in enumerate(classes):
+        if not np.any(read.labels == label):
             reason = f"none of its {promised[name]} pictures can be read" if promised[name] else "no picture"
             raise DataClassEmpty(
                 f"{folder}: class {name!r} in {split}: {reason}; every class needs some in every split"
             )
-    labels = np.array([classes.index(entry.label) for entry in kept], np.int64)
-    return Labelled(images[: len(kept)], labels, tuple(entry.name for entry in kept))
 
 
 def _read_picture(path: Path) -> npt.NDArray[np.uint8] | str:

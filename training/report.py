@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import RuntimeMissing
+from edge.errors import RuntimeMissing, printable
 from edge.files import replace_file, sink_error
 from training.calibration import Floats, Labels, reliability
 from training.data import Labelled
@@ -41,6 +41,11 @@ th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8886
 th:first-child, td:first-child { text-align: left; min-width: 8rem }
 details { margin: .5rem 0 }
 """
+
+
+def as_html(text: str) -> str:
+    """Return text as HTML that shows it and does nothing: markup escaped, control characters spelt out."""
+    return escape(printable(text))
 
 
 def open_folder(out: Path) -> None:
@@ -113,7 +118,7 @@ def write_comparison(
         )
         for row in rows
     ]
-    words = "".join(f"<li>{escape(verdict)}</li>" for verdict in verdicts)
+    words = "".join(f"<li>{as_html(verdict)}</li>" for verdict in verdicts)
     alt = "; ".join(
         f"{row['model']}: " + ", ".join(f"{text} {row[name]:.4f}" for name, text in measures.items()) for row in rows
     )
@@ -134,14 +139,14 @@ def page(title: str, sections: Sequence[tuple[str, str]], style: str = "") -> st
     `style` is CSS beyond that of all pages.
     """
     body = "".join(
-        f"<section>{f'<h2>{escape(heading)}</h2>' if heading else ''}{content}</section>\n"
+        f"<section>{f'<h2>{as_html(heading)}</h2>' if heading else ''}{content}</section>\n"
         for heading, content in sections
     )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
-        f"<body>\n<h1>{escape(title)}</h1>\n{body}</body>\n</html>\n"
+        f"<title>{as_html(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
+        f"<body>\n<h1>{as_html(title)}</h1>\n{body}</body>\n</html>\n"
     )
 
 
@@ -176,14 +181,14 @@ def encode(picture: npt.NDArray[np.uint8]) -> bytes:
 
 def show_picture(file: str, alt: str, caption: str, small: str) -> str:
     """Return the HTML of a picture, a file of the folder or a data URL, with alt text, caption and smaller line."""
-    image = f'<img src="{escape(file)}" alt="{escape(alt)}" loading="lazy">'
-    return f"<figure>{image}<figcaption>{escape(caption)}<br><small>{escape(small)}</small></figcaption></figure>"
+    image = f'<img src="{as_html(file)}" alt="{as_html(alt)}" loading="lazy">'
+    return f"<figure>{image}<figcaption>{as_html(caption)}<br><small>{as_html(small)}</small></figcaption></figure>"
 
 
 def tabulate(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table of text as HTML, in a box of its own that scrolls where the page is too narrow."""
-    cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    names = "".join(f"<th>{escape(name)}</th>" for name in head)
+    cells = "".join(f"<tr>{''.join(f'<td>{as_html(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    names = "".join(f"<th>{as_html(name)}</th>" for name in head)
     return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table></div>'
 
 

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from edge.config import LookSettings
 from edge.control import Control
+from edge.errors import printable
 from edge.types import Capabilities, Cue, Update
 from edge.words import WORDS, describe
 
@@ -47,6 +48,7 @@ class TerminalSink:
         self._print(f"{t - self._begun:6.1f} s {cue:44} {faces}, {total:.0f} ms")
 
     def _print(self, line: str) -> None:
+        line = printable(line)  # labels are a model's own
         if self._live:
             width = os.get_terminal_size(self._stream.fileno()).columns
             self._stream.write(f"\r\033[K{line[: width - 1]}")

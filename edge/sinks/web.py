@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 
 from edge.control import Control
-from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed, printable
 from edge.types import Capabilities, Update
 from edge.web.access import LEAST_TOKEN, Names, is_loopback
 
@@ -50,7 +50,7 @@ class WebSink:
         self._closed = False
         shown = settings.names[0] if host in EVERYWHERE and settings.names else host
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
-        print(f"web sink: {self.url}", file=sys.stderr, flush=True)
+        print(printable(f"web sink: {self.url}"), file=sys.stderr, flush=True)
 
     def show(self, update: Update) -> None:
         """Leave the update for the browsers; raises SinkFailed where the server has ended."""

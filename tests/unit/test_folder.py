@@ -26,7 +26,7 @@ from edge.errors import (
 from edge.preprocessing import Preprocessing
 from training.data import DataSet, native_colour, read_data
 from training.fer2013 import CLASSES
-from training.folder import list_patients, split_groups
+from training.folder import list_column, list_patients, split_groups
 
 GRAY, COLOUR = Preprocessing(8), Preprocessing(8, "rgb")
 
@@ -338,6 +338,60 @@ def test_a_label_in_its_folder_is_no_mismatch_whatever_its_case(tmp_path: Path) 
     fill(tmp_path, each=4, classes=("Cat", "DOG"))
     write(tmp_path, *(f"{home}/{i:02}.png,{home.lower()}" for home in ("Cat", "DOG") for i in range(4)))
     assert read_data(tmp_path, GRAY).classes == ("cat", "dog")
+
+
+def test_numbered_parts_of_a_large_set_are_no_classes_though_classes_are_numbers(tmp_path: Path) -> None:
+    rows = []
+    for i in range(60):
+        draw(tmp_path / f"{i % 10}" / f"{i}.png", i)
+        rows.append(f"{i % 10}/{i}.png,{i // 10}")
+    write(tmp_path, *rows)
+    data = read_data(tmp_path, GRAY)
+    assert data.classes == tuple("012345")
+    assert sum(len(split.labels) for split in data.splits.values()) == 60
+
+
+def test_classes_folders_whose_labels_are_exchanged_are_named(tmp_path: Path) -> None:
+    rows = []
+    for i in range(20):
+        draw(tmp_path / "ab"[i % 2] / f"{i}.png", i)
+        rows.append(f"{'ab'[i % 2]}/{i}.png,{'ba'[i % 2]}")
+    write(tmp_path, *rows)
+    with pytest.raises(DataLabelInvalid, match=r"folder of 'a', its label is 'b'.*rename"):
+        read_data(tmp_path, GRAY)
+
+
+@pytest.mark.parametrize("around", ["archive", "fer2013/fer2013"])
+def test_folders_that_an_archive_left_around_the_data_are_passed(tmp_path: Path, around: str) -> None:
+    for part in ("train", "validation", "test"):
+        fill(tmp_path / around / part, each=2)
+    assert counts(read_data(tmp_path, GRAY)) == {"train": [2, 2], "validation": [2, 2], "test": [2, 2]}
+
+
+def test_a_class_whose_name_a_terminal_would_obey_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, classes=("cat", "\x1b[2Jdog"))
+    with pytest.raises(DataLabelInvalid) as caught:
+        read_data(tmp_path, GRAY)
+    assert str(caught.value).isprintable()
+
+
+def test_who_only_looks_gets_the_splits_and_classes_that_there_are(tmp_path: Path) -> None:
+    fill(tmp_path / "train", each=2)
+    fill(tmp_path / "validation", each=3, classes=("cat",))
+    assert counts(read_data(tmp_path, GRAY, lenient=True)) == {"train": [2, 2], "validation": [3]}
+    with pytest.raises(DataClassEmpty):
+        read_data(tmp_path, GRAY, ["validation"])
+    with pytest.raises(DataSplitEmpty, match="test"):
+        read_data(tmp_path, GRAY, ["test"], lenient=True)
+
+
+def test_a_column_of_any_name_says_what_it_says_of_each_picture(tmp_path: Path) -> None:
+    write(tmp_path, "x\\0.png,a,P1,old", "1.png,b,P2,young", header="path,label,patient,Age")
+    assert list_column(tmp_path, "age") == {"x/0.png": "old", "1.png": "young"}
+    with pytest.raises(DataColumnMissing, match="no column 'sex'; found path, label, patient, Age"):
+        list_column(tmp_path, "sex")
+    with pytest.raises(DataColumnMissing, match=r"labels\.csv"):
+        list_column(tmp_path / "none", "age")
 
 
 def test_a_folder_that_holds_no_data_set_is_named(tmp_path: Path) -> None:
