@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import stat
 from pathlib import Path
 
 from edge.errors import CuelensError, DiskFull, SinkFailed, SinkUnwritable
+
+_STAGED = itertools.count()  # no two writers of one file stage it in the same place
 
 
 def sink_error(path: Path, error: OSError) -> CuelensError:
@@ -36,7 +39,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
     Raises SinkUnwritable or DiskFull; then the old file is untouched and nothing else is left.
     """
-    staged = path.with_name(f".{path.name}.{os.getpid()}.part")
+    staged = path.with_name(f".{path.name}.{os.getpid()}.{next(_STAGED)}.part")
     try:
         with staged.open("wb") as file:
             file.write(content)

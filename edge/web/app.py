@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.control import Control
+from edge.control import ChangedMeanwhile, Control
 from edge.errors import CuelensError, SettingsInvalid
 from edge.glyphs import glyph_svg
 from edge.web.access import Names, Sessions, Tries
@@ -155,8 +155,11 @@ def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -
 
     async def change(request: Request) -> Response:
         values = await _values(request)
+        seen = _taken(values, "seen", dict) if "seen" in values else None
         try:
-            control.change(_taken(values, "table", str), _taken(values, "values", dict))
+            control.change(_taken(values, "table", str), _taken(values, "values", dict), seen)
+        except ChangedMeanwhile as error:
+            raise _Refused(409, str(error)) from error
         except SettingsInvalid as error:
             raise _Refused(422, str(error)) from error
         broadcast.wake()

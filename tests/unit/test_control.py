@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
 
+from edge import saved
 from edge.config import SENSITIVITIES, CueSettings, Settings, with_sensitivity
-from edge.control import NOTICE, Control
+from edge.control import NOTICE, ChangedMeanwhile, Control
 from edge.errors import SettingsInvalid, SinkUnwritable
 
 
@@ -124,3 +127,119 @@ def test_without_a_file_or_the_right_to_write_it_saving_is_refused_in_a_line(tmp
         Control().save()
     with pytest.raises(SinkUnwritable):
         Control(saved=tmp_path / "none" / "saved.toml").save()
+
+
+# Several who save.
+
+
+def test_many_who_save_at_once_all_succeed_and_the_newest_is_in_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "saved.toml"
+    control = Control(saved=path)
+    failures: list[BaseException] = []
+    ready = threading.Barrier(8)
+
+    def save(number: int) -> None:
+        try:
+            for turn in range(5):
+                ready.wait()
+                control.change("audio", {"repeat": float(10 * turn + number)})
+                control.save()
+        except BaseException as error:
+            failures.append(error)
+            ready.abort()
+
+    threads = [threading.Thread(target=save, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    again = Control(saved=path)
+    again.load()
+    assert again.settings == control.settings
+    assert [entry.name for entry in tmp_path.iterdir()] == ["saved.toml"]
+
+
+def test_what_another_program_saved_meanwhile_stays_and_is_in_force_here(tmp_path: Path) -> None:
+    path = tmp_path / "saved.toml"
+    here, there = Control(saved=path), Control(saved=path)
+    here.change("look", {"language": "de"})
+    there.change("audio", {"volume": 0.7})
+    there.change("cue", {"hold": 2.0})
+    here.save()
+    there.save()
+    here.change("look", {"words": False})
+    here.save()
+    last = Control(saved=path)
+    last.load()
+    for control in (here, last):
+        settings = control.settings
+        assert (settings.look.language, settings.look.words) == ("de", False)
+        assert (settings.audio.volume, settings.cue.hold) == (0.7, 2.0)
+
+
+def test_of_two_who_save_the_same_setting_the_second_is_told_and_may_overrule(tmp_path: Path) -> None:
+    path = tmp_path / "saved.toml"
+    here, there = Control(saved=path), Control(saved=path)
+    here.change("look", {"language": "de"})
+    there.change("look", {"language": "fr"})
+    here.save()
+    with pytest.raises(SettingsInvalid, match=r"saved another value meanwhile: look\.language; save again to overrule"):
+        there.save()
+    assert 'language = "de"' in path.read_text()
+    there.save()
+    assert 'language = "fr"' in path.read_text()
+
+
+def test_a_sensitivity_saved_elsewhere_undoes_here_what_it_moves(tmp_path: Path) -> None:
+    path = tmp_path / "saved.toml"
+    here, there = Control(saved=path), Control(saved=path)
+    here.change("cue", {"hold": 3.0, "vanish": 0.4})
+    here.save()
+    there.load()
+    there.change("cue", {"sensitivity": "calm"})
+    there.save()
+    here.save()
+    last = Control(saved=path)
+    last.load()
+    assert here.settings == there.settings == last.settings
+    assert last.settings.cue.hold == SENSITIVITIES["calm"]["hold"]
+
+
+def test_a_file_deleted_or_damaged_meanwhile_is_written_anew_with_what_is_in_force(tmp_path: Path) -> None:
+    path = tmp_path / "saved.toml"
+    control = Control(saved=path)
+    control.change("look", {"language": "fr"})
+    control.save()
+    content = path.read_bytes()
+    for damage in (path.unlink, lambda: path.write_bytes(content[:-8]), lambda: path.write_text("= no TOML")):
+        damage()
+        control.save()
+        assert path.read_bytes() == content
+
+
+def test_a_folder_that_another_program_keeps_locked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    monkeypatch.setattr(saved, "LOCK_TIME", 0.05)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        control = Control(saved=tmp_path / "saved.toml")
+        with pytest.raises(SettingsInvalid, match="keeps the folder locked"):
+            control.save()
+        fcntl.flock(folder, fcntl.LOCK_UN)
+        control.save()
+    finally:
+        os.close(folder)
+
+
+def test_who_changes_what_somebody_else_changed_meanwhile_is_told_and_nothing_is_changed() -> None:
+    control = Control()
+    control.change("cue", {"hold": 2.0}, {"hold": 0.6})
+    with pytest.raises(ChangedMeanwhile, match=r"cue\.hold was changed to 2\.0 by somebody else meanwhile"):
+        control.change("cue", {"hold": 1.0, "enter": 0.5}, {"hold": 0.6, "enter": 0.7})
+    assert (control.settings.cue.hold, control.settings.cue.enter) == (2.0, 0.7)
+    control.change("cue", {"hold": 2}, {"hold": 0.6})  # the same: both have what they want
+    control.change("cue", {"hold": 1.0}, {"hold": 2})
+    assert control.settings.cue.hold == 1.0

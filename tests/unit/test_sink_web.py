@@ -303,6 +303,36 @@ def test_what_was_changed_is_saved(serve: Callable[..., Page], tmp_path: Path) -
     assert "enter = 0.5" in (tmp_path / "saved.toml").read_text()
 
 
+def test_two_browsers_that_save_at_once_both_succeed(serve: Callable[..., Page], tmp_path: Path) -> None:
+    page = serve(tmp_path / "saved.toml")
+    statuses: list[int] = []
+
+    def change_and_save(number: int) -> None:
+        for turn in range(4):
+            page.ask("POST", "/settings", table="audio", values={"repeat": float(10 * turn + number)})
+            statuses.append(page.ask("POST", "/save").status)
+
+    threads = [threading.Thread(target=change_and_save, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [204] * 12
+    again = Control(saved=tmp_path / "saved.toml")
+    again.load()
+    assert again.settings.audio == page.control.settings.audio
+
+
+def test_who_changes_a_setting_that_is_another_by_now_is_answered(serve: Callable[..., Page]) -> None:
+    page = serve()
+    assert page.ask("POST", "/settings", table="cue", values={"hold": 2.0}, seen={"hold": 0.6}).status == 204
+    answer = page.ask("POST", "/settings", table="cue", values={"hold": 1.0}, seen={"hold": 0.6})
+    assert answer.status == 409
+    assert "cue.hold was changed to 2.0 by somebody else meanwhile" in answer.text
+    assert page.control.settings.cue.hold == 2.0
+    assert page.ask("POST", "/settings", table="cue", values={"hold": 1.0}, seen=[]).status == 400
+
+
 def test_saving_without_a_file_says_what_to_do(serve: Callable[..., Page]) -> None:
     answer = serve().ask("POST", "/save")
     assert answer.status == 409
