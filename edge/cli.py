@@ -199,9 +199,11 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     )
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
-    print(outcome.health.summary(), file=out)
-    if truth is not None:
-        print(truth.summary(), file=out)
+    summary = "\n".join([outcome.health.summary(), *([truth.summary()] if truth is not None else [])])
+    try:
+        print(summary, file=out, flush=True)
+    except OSError:  # nobody reads it there: the sinks alone say whether the run failed
+        _say(summary)
     if outcome.failures:
         keep_failure(outcome.failures[0])
     if outcome.failures and args.debug:

@@ -6,12 +6,15 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import wraps
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
 from edge.errors import CuelensError, printable, printable_lines, shorten
+from edge.streams import prepare_streams
 
 Body = Callable[[argparse.ArgumentParser, "list[str] | None"], "int | None"]
 
@@ -20,6 +23,42 @@ class Script(Protocol):
     """A console script; `argv` is for tests."""
 
     def __call__(self, argv: list[str] | None = None) -> None: ...
+
+
+class _Ended(BaseException):
+    """A signal, raised where it found the program, so that nothing half-written is left behind."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Exit with 128 + N on SIGTERM or SIGHUP after what `finally` has to do; a run takes its signals itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    owner = os.getpid()
+
+    def end(number: int, _: object) -> None:
+        if os.getpid() != owner:  # a worker: it is its parent's to end
+            os._exit(128 + number)
+        for other in before:
+            signal.signal(other, signal.SIG_IGN)  # the end is under way
+        raise _Ended(number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: handler for number, handler in before.items() if handler is signal.SIG_DFL}
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    except _Ended as ended:
+        sys.exit(128 + ended.number)
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is end:
+                signal.signal(number, handler)
 
 
 class _Version(argparse.Action):
@@ -52,12 +91,14 @@ def command(body: Body) -> Script:
 
     @wraps(body)
     def script(argv: list[str] | None = None) -> None:
+        prepare_streams()
         parser = _Parser(description=body.__doc__)
         parser.add_argument("--version", action=_Version, nargs=0, help="show the version and end")
         parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
         words = sys.argv[1:] if argv is None else argv
         try:
-            code = body(parser, words) or 0
+            with _ended_in_order():
+                code = body(parser, words) or 0
             sys.stdout.flush()
         except CuelensError as error:
             if "--debug" in words:
@@ -65,8 +106,7 @@ def command(body: Body) -> Script:
                 raise
             print(printable(f"{parser.prog}: {error}"), file=sys.stderr)
             code = error.exit_code
-        except BrokenPipeError:  # the reader of our output went away: `cuelens run | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # the reader of our output went away: `cuelens replay | head`
             code = 128 + signal.SIGPIPE
         except Exception as error:
             if "--debug" in words:
@@ -77,6 +117,9 @@ def command(body: Body) -> Script:
             code = CuelensError.exit_code
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT
+        finally:
+            with suppress(CuelensError, OSError):  # else Python tries it, and ends with 120 where that fails
+                sys.stdout.flush()
         sys.exit(code)
 
     return script

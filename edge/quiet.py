@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
     """Send what is written to file descriptors 1 and 2 nowhere; exceptions still come through."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     kept = os.dup(1), os.dup(2)
     with Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), 1)
@@ -21,10 +20,16 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout.flush()
+        _flush()
         for stream, descriptor in enumerate(kept, 1):
             os.dup2(descriptor, stream)
             os.close(descriptor)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # whoever writes there is told by then
+            stream.flush()
 
 
 def tame_opencv() -> None:

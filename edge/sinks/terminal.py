@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 from edge.config import LookSettings
 from edge.control import Control
-from edge.errors import printable
+from edge.errors import CuelensError, SettingsInvalid, printable
+from edge.files import sink_error
+from edge.streams import columns, is_live
 from edge.types import Capabilities, Cue, Update
 from edge.words import WORDS, describe
 
@@ -23,16 +26,18 @@ class TerminalSink:
     capabilities = Capabilities(every_frame=True, reopens=False)
 
     def __init__(self, argument: str, control: Control, stream: TextIO | None = None) -> None:
-        """Write to `stream`, standard output where None; `argument` is not used."""
+        """Write to `stream`, standard output where None; raises SettingsInvalid for an argument, as it takes none."""
+        if argument:
+            raise SettingsInvalid(f"terminal:{argument}: this sink takes no argument; valid is terminal")
         self._stream = stream or sys.stdout
         self._control = control
-        self._live = self._stream.isatty()
+        self._live = is_live(self._stream)
         self._interval = LIVE_INTERVAL if self._live else PIPED_INTERVAL
         self._next: float | None = None
         self._begun: float | None = None
 
     def show(self, update: Update) -> None:
-        """Print the update when its turn has come."""
+        """Print the update when its turn has come; raises SinkFailed or DiskFull where its output takes no more."""
         if update.frame is None:
             self._print(f"{'':8} {describe_cue(update.cue, self._control.settings.look)}")
             return
@@ -49,19 +54,20 @@ class TerminalSink:
 
     def _print(self, line: str) -> None:
         line = printable(line)  # labels are a model's own
-        if self._live:
-            width = os.get_terminal_size(self._stream.fileno()).columns
-            self._stream.write(f"\r\033[K{line[: width - 1]}")
-        else:
-            self._stream.write(line + "\n")
-        self._stream.flush()
+        text = f"\r\033[K{line[: columns(self._stream) - 1]}" if self._live else f"{line}\n"
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except OSError as error:
+            raise error if isinstance(error, CuelensError) else sink_error(Path("standard output"), error) from error
 
     def close(self) -> None:
         """End the live line."""
         if self._live and self._next is not None:
-            self._stream.write("\n")
-            self._stream.flush()
             self._next = None
+            with suppress(OSError):  # that it is gone was said
+                self._stream.write("\n")
+                self._stream.flush()
 
 
 def describe_cue(cue: Cue, look: LookSettings) -> str:

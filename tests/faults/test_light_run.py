@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,16 +86,23 @@ SETTINGS = '[pins]\nchip = "mock:pins"\nlight = 17\npause = 4\n'
 class Run:
     """A `cuelens run` in a folder of its own."""
 
-    def __init__(self, folder: Path, settings: str = SETTINGS, fault: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        settings: str = SETTINGS,
+        fault: str = "",
+        sinks: Sequence[str] = ("log:log.jsonl",),
+        **popen: Any,
+    ) -> None:
         self.folder = folder
         self.light = folder / "pins" / "17"
         self.light.parent.mkdir(exist_ok=True)
         (folder / "camera.py").write_text(SCRIPT)
         (folder / "cuelens.toml").write_text(settings)
-        words = [*self._command("run"), "--source", f"v4l2:{fault}", "--sink", "log:log.jsonl"]
-        self._process = subprocess.Popen(
-            words, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
+        words = [*self._command("run"), "--source", f"v4l2:{fault}"]
+        words += [word for sink in sinks for word in ("--sink", sink)]
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE} | popen
+        self._process = subprocess.Popen(words, cwd=folder, text=True, **streams)
 
     def _command(self, name: str) -> list[str]:
         return [sys.executable, "camera.py", name, "--config", "cuelens.toml"]
