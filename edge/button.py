@@ -30,7 +30,7 @@ class PauseButton:
                 for _ in range(self._line.count_falls(WAIT)):
                     self._control.paused = not self._control.paused
         except Exception as error:  # whoever can't pause any more is not to be looked at
-            self._control.paused = True
+            self._control.pause_unasked()
             self._say(f"[pins] pause: the button cannot be read ({error}); paused; check its wires, then start again")
 
     def close(self) -> None:

@@ -74,7 +74,7 @@ class Capture:
 
     name = "capture"
 
-    def __init__(self, source: Source, health: Health, resume: Resume | None) -> None:
+    def __init__(self, source: Source, health: Health, resume: Resume | None, *, paused: bool = False) -> None:
         self.slot: Slot[Frame] = Slot(lossless=not source.live)
         self.failure: CuelensError | None = None
         self.lost: tuple[str, CuelensError] | None = None  # why the camera is, until it gives frames again
@@ -82,7 +82,7 @@ class Capture:
         self._health = health
         self._resume = resume
         self._go = threading.Event()
-        self._go.set()
+        self.pause(paused)
         self._taken = 0  # frames
         self._first = 0  # of them, when it was opened last
         self._given_up: list[_Taker] = []

@@ -35,6 +35,7 @@ from edge.errors import (
     printable,
     printable_lines,
 )
+from edge.pause import KeptPause, pause_file
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sources import SOURCES, is_camera, open_source
@@ -65,6 +66,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
         sub.add_argument("--model", help="a .tflite file with its contract beside it; default the shipped one")
         sub.add_argument("--threads", type=int, help="of the interpreter; more than 1 is rarely faster")
         sub.add_argument("--seconds", type=float, help="end after this long")
+        sub.add_argument("--go-on", action="store_true", help="end a pause that outlasted an earlier run")
         sub.add_argument("--saved", type=Path, help="file for settings that are changed and saved while it runs")
         sub.add_argument("--status", type=Path, metavar="PATH", help="socket to answer `cuelens status` at")
         sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
@@ -111,7 +113,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     """Run the loop, or its demo, and say how it went."""
     settings, mistakes = _settings(args)
-    control = Control(settings, args.saved or _saved_by_systemd())
+    control = Control(settings, args.saved or _saved_by_systemd(), KeptPause(pause_file()))
+    _take_pause(control, go_on=args.go_on)
     for mistake in mistakes:
         _go_on(control, mistake, "going on with what stands there else, and the defaults")
     try:
@@ -122,6 +125,19 @@ def _run(args: argparse.Namespace) -> int:
     # Signals first: what ends us after a camera was opened puts its light out.
     with ended_by_signals(stop), ExitStack() as ends:
         return _loop(args, control, stop, ends)
+
+
+def _take_pause(control: Control, *, go_on: bool) -> None:
+    """Say that an earlier run's pause holds, or end it."""
+    if control.paused and control.pause_problem:
+        _say(f"cuelens: {control.pause_problem}")
+    if control.paused and go_on:
+        control.paused = False
+    elif control.paused:
+        _say(
+            "cuelens: paused, as an earlier run was; the camera stays closed until somebody goes on: "
+            "with the button, on the page, or with cuelens run --go-on"
+        )
 
 
 def _run_and_keep(args: argparse.Namespace) -> int:
@@ -144,6 +160,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     from edge.memory import lock_memory
     from edge.pace import Pace
     from edge.safe import keep_failure
+    from edge.sources.missing import ClosedCamera
 
     settings = control.settings
     lock_memory()
@@ -159,8 +176,9 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     def open_again() -> Source:
         return open_source(settings.source, live=settings.pace == "live", light=light)
 
+    source: Source
     try:
-        source = open_again()
+        source = ClosedCamera() if control.paused and is_camera(settings.source) else open_again()
     except CameraMissing as error:
         if not is_service():
             raise

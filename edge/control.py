@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.config import Settings, check_setting, with_sensitivity, with_settings
-from edge.errors import SettingsInvalid
+from edge.errors import SettingsInvalid, printable
+from edge.pause import KeptPause
 from edge.saved import MOVED, TABLES, SavedSettings, Values
 
 if TYPE_CHECKING:
@@ -31,8 +33,13 @@ class ChangedMeanwhile(SettingsInvalid):
 class Control:
     """The settings in force, the pause, and the run's health; each may be read and changed by any thread."""
 
-    def __init__(self, settings: Settings | None = None, saved: Path | None = None) -> None:
-        """Begin with `settings`, the defaults where None; `saved` is the file that save() writes, None for none."""
+    def __init__(
+        self, settings: Settings | None = None, saved: Path | None = None, pause: KeptPause | None = None
+    ) -> None:
+        """Begin with `settings`, the defaults where None; `saved` is the file that save() writes, None for none.
+
+        `pause` keeps the pause over a restart; None keeps it in this run alone.
+        """
         self._settings = settings or Settings()
         self._lock = threading.Lock()
         self._changed: Values = {}
@@ -40,13 +47,38 @@ class Control:
         self._saved = None if saved is None else SavedSettings(saved)
         self.problems: list[str] = []  # that the run goes on in spite of: a line each
         self._told: float | None = None  # when the first of them was first shown
-        self.paused = False
+        self._pause = pause or KeptPause(None)
+        self._keeps = pause is not None
+        self._pausing = threading.Lock()
         self.health: Health | None = None  # of the run, once it has begun
 
     @property
     def settings(self) -> Settings:
         """The settings in force; a frozen value, another one after each change."""
         return self._settings
+
+    @property
+    def paused(self) -> bool:
+        """Whether no frame may be read; setting it is in force at once, and on the disk when it returns."""
+        return self._pause.on
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        with self._pausing:
+            problem = self._pause.set(paused)
+        if problem and self._keeps and problem not in self.problems:
+            self.problems.append(problem)
+            print(printable(f"cuelens: {problem}"), file=sys.stderr, flush=True)
+
+    def pause_unasked(self) -> None:
+        """Pause this run alone, as nobody asked for it: the next one begins without."""
+        with self._pausing:
+            self._pause.on = True
+
+    @property
+    def pause_problem(self) -> str:
+        """What was wrong with the pause that an earlier run left, else an empty text."""
+        return self._pause.problem
 
     def change(self, table: str, values: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> None:
         """Change settings of one of the LIVE tables; raises SettingsInvalid, and then nothing is changed.

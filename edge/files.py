@@ -47,14 +47,16 @@ def replace_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         staged.replace(path)
     except OSError as error:
-        staged.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first is what is wrong
+            staged.unlink(missing_ok=True)
         raise sink_error(path, error) from error
     # It is whole: where a folder cannot be synced, a power cut may bring the old back.
     with contextlib.suppress(OSError):
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put what a folder holds, its names and not their contents, on the disk; raises OSError."""
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(opened)

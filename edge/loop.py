@@ -99,7 +99,8 @@ def run(
     control.health = health = Health(model.runtime)
     health.pace = pace
     working: list[Outlet] = []
-    capture = Capture(source, health, resume)
+    paused = control.paused  # by an earlier run
+    capture = Capture(source, health, resume, paused=paused)
 
     def without_frame(cue: Cue) -> Update:
         return Update(None, (), (), labels, cue, {}, capture.slot.dropped, settings=settings.cue)
@@ -114,7 +115,6 @@ def run(
     begun = heard = since = time.monotonic()
     told = -math.inf  # when the service manager was last told how it goes
     clock: float | None = None  # the capture clock's newest instant
-    paused = False
     trouble: tuple[str, str] | None = None  # why nothing is seen
     outage = begun  # when the last good frame before it came
     repeated = -math.inf  # when a cue without a frame was last given to the sinks

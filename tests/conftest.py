@@ -19,6 +19,12 @@ hypothesis.settings.register_profile("cuelens", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("cuelens")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _state(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the pause of whoever runs the tests out of them, and theirs out of that person's folder."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+
+
 def missing(marker: str) -> str | None:
     """Say why a test with this marker cannot run here, None where it can."""
     if marker == "shared" and not SHARED.is_dir():

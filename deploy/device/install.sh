@@ -245,7 +245,8 @@ complaint() {  # VERSION: what is missing for it to work; nothing where it works
     else
         python3 -c 'import json, sys
 told = json.loads(sys.argv[2])
-missing = [name for name in ("frames", "inferences", "watchdog") if not told.get(name)]
+needed = ("inferences", "watchdog") if told.get("paused") else ("frames", "inferences", "watchdog")
+missing = [name for name in needed if not told.get(name)]
 if told.get("version") != sys.argv[1]:
     print("{} answers in its place".format(told.get("version")))
 elif missing:

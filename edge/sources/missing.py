@@ -1,4 +1,4 @@
-"""Stands for a camera that is not there now: a service starts without it, says so, and looks for it."""
+"""Stands for a camera that is not there, for which a service looks, or that a pause keeps closed."""
 
 from __future__ import annotations
 
@@ -24,6 +24,21 @@ class MissingCamera(Iterator[Frame]):
 
     def __next__(self) -> Frame:
         raise self._failure
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+class ClosedCamera:
+    """Is not opened, and has no light: a pause of an earlier run holds, and the loop opens the camera when it ends."""
+
+    live = True
+    announced: int | None = None
+    stuck = False
+
+    def frames(self) -> Iterator[Frame]:
+        """Return no frame."""
+        return iter(())
 
     def close(self) -> None:
         """Nothing was opened."""

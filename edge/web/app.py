@@ -149,7 +149,8 @@ def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -
         return Response(status_code=204)
 
     async def pause(request: Request) -> Response:
-        control.paused = _taken(await _values(request), "paused", bool)
+        paused = _taken(await _values(request), "paused", bool)
+        await asyncio.to_thread(setattr, control, "paused", paused)  # on the disk before the page says so
         broadcast.wake()
         return Response(status_code=204)
 

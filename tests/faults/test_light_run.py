@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -92,6 +93,7 @@ class Run:
         settings: str = SETTINGS,
         fault: str = "",
         sinks: Sequence[str] = ("log:log.jsonl",),
+        more: Sequence[str] = (),
         **popen: Any,
     ) -> None:
         self.folder = folder
@@ -100,7 +102,7 @@ class Run:
         (folder / "camera.py").write_text(SCRIPT)
         (folder / "cuelens.toml").write_text(settings)
         words = [*self._command("run"), "--source", f"v4l2:{fault}"]
-        words += [word for sink in sinks for word in ("--sink", sink)]
+        words += [*more, *(word for sink in sinks for word in ("--sink", sink))]
         streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE} | popen
         self._process = subprocess.Popen(words, cwd=folder, text=True, **streams)
 
@@ -119,6 +121,10 @@ class Run:
     def cues(self) -> list[dict[str, Any]]:
         text = (self.folder / "log.jsonl").read_text()
         return [json.loads(line) for line in text.splitlines(keepends=True)[1:] if line.endswith("\n")]
+
+    def log(self) -> str:
+        path = self.folder / "log.jsonl"
+        return path.read_text() if path.exists() else ""
 
     def lit(self) -> bool:
         return self.light.read_text() == "1"
@@ -251,3 +257,41 @@ def test_a_press_closes_the_camera_and_puts_the_light_out_and_another_goes_on(tm
     assert "no_camera" not in {cue["state"] for cue in pressed.cues()}
     numbers = [cue["seq"] for cue in pressed.cues() if cue["seq"] is not None]
     assert numbers == sorted(set(numbers)), "no number twice"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_pause_outlasts_the_run_and_the_camera_is_not_opened(tmp_path: Path, number: int) -> None:
+    environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path / "state")}
+    first = Run(tmp_path, env=environment)
+    first.wait_for(lambda: first.count("frame") > 3)
+    first.press()
+    first.wait_for(lambda: first.cues()[-1]["state"] == "paused")
+    first.send(number)
+    first.end()
+    opened = first.count("open")
+    again = Run(tmp_path, env=environment)
+    again.wait_for(lambda: "paused" in again.log() and "no_face" not in again.log())
+    assert again.count("open") == opened
+    assert not again.lit()
+    again.press()
+    again.wait_for(lambda: "no_face" in again.log())
+    assert again.count("open") == opened + 1
+    again.send(signal.SIGTERM)
+    code, errors = again.end()
+    assert code == 0
+    assert errors.startswith("cuelens: paused, as an earlier run was; the camera stays closed until somebody goes on")
+    last = Run(tmp_path, env=environment)
+    last.wait_for(lambda: last.count("open") == opened + 2)
+    last.send(signal.SIGTERM)
+    last.end()
+
+
+def test_a_pause_is_ended_by_an_option(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir()
+    (state / "paused").write_text("paused\n")
+    started = Run(tmp_path, more=("--go-on",), env={**os.environ, "STATE_DIRECTORY": str(state)})
+    started.wait_for(lambda: started.count("frame") > 3)
+    started.send(signal.SIGTERM)
+    assert started.end() == (0, "")
+    assert list(state.iterdir()) == []

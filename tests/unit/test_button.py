@@ -43,11 +43,14 @@ class Watched(Control):
         if name == "paused":
             self.changes.put(bool(value))
 
+    def pause_unasked(self) -> None:
+        super().pause_unasked()
+        self.changes.put(True)
+
 
 def test_each_press_pauses_or_goes_on() -> None:
     line, control = Pressed(), Watched()
     button = PauseButton(line, control, say=print)
-    assert control.changes.get(timeout=5) is False
     for count, expected in ((1, [True]), (1, [False]), (2, [True, False])):
         line.presses.put(count)
         assert [control.changes.get(timeout=5) for _ in range(count)] == expected
