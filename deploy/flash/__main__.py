@@ -18,19 +18,28 @@ from pathlib import Path
 
 from deploy.bundle import default_key, ensure_key, make, signers_line, verify
 from deploy.flash.disk import Disk, device_number, find_disk
+from deploy.flash.given import read_text
 from deploy.flash.image import Boot, Root, System, identify, read_partitions
-from deploy.flash.seed import FOLDER, Wifi, Wishes, seed_files, wpa_key
+from deploy.flash.keys import public_keys
+from deploy.flash.network import (
+    SECURITIES,
+    Wifi,
+    check_password,
+    mistake_in_country,
+    mistake_in_security,
+    notes,
+    wpa_key,
+)
+from deploy.flash.seed import FOLDER, Wishes, seed_files
 from deploy.packages import CHUNK, ROOT, TARGETS, Failure, counted, progress_bar, project_version, say
 from edge.config import Settings, load_settings
 from edge.errors import CuelensError
 
 DEVICE = ROOT / "deploy" / "device"
 TOOLS = {"mcopy": "mtools", "debugfs": "e2fsprogs"}
-KEY = re.compile(
-    r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp\d+|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) [\w+/=]+( [ -~]*)?"
-)
 HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
+TAKEN = ("cuelens", "default")  # the service's user; what cloud-init calls the image's own
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -48,8 +57,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--ssh-key", type=Path, metavar="FILE", help="public keys of that user; default ~/.ssh/id_*.pub"
     )
-    parser.add_argument("--wifi", metavar="SSID", help="name of a WPA2 network; its password is asked for")
+    parser.add_argument("--wifi", metavar="SSID", help="name of a wireless network; its password is asked for")
     parser.add_argument("--wifi-password-file", type=Path, metavar="FILE", help="read the password there instead")
+    securities = "; ".join(f"{name}: {words}" for name, words in SECURITIES.items())
+    parser.add_argument("--wifi-security", metavar="KIND", help=f"{securities}; default wpa2-wpa3")
+    parser.add_argument("--hidden", action="store_true", help="the network does not send its name")
     parser.add_argument("--country", metavar="CC", help="two letters (DE): whose radio rules hold for --wifi")
     parser.add_argument("--settings", type=Path, metavar="TOML", help="as deploy/cuelens.toml; default none set")
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="default dist/'s, made where it is not there")
@@ -60,21 +72,36 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--yes", action="count", default=0, help="do not ask; twice for a disk that is no card")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     args = parser.parse_args(argv)
-    if not HOSTNAME.fullmatch(args.hostname):
-        parser.error(f"--hostname is '{args.hostname}'; valid are a to z, 0 to 9 and inner hyphens, 63 at most")
+    if not HOSTNAME.fullmatch(args.hostname) or args.hostname == "localhost":
+        advice = "; leave the domain out: the device adds .local" if "." in args.hostname else ""
+        parser.error(
+            f"--hostname is '{args.hostname}'; valid are a to z, 0 to 9 and inner hyphens, 63 at most, "
+            f"but not localhost{advice}"
+        )
     if not USER.fullmatch(args.user):
         parser.error(f"--user is '{args.user}'; valid are a to z, 0 to 9 and hyphens, a letter first, 32 at most")
-    if args.wifi is not None and (
-        not 1 <= len(os.fsencode(args.wifi)) <= 32 or re.search("[\ud800-\udfff]", args.wifi)
-    ):
-        parser.error(f"--wifi is {args.wifi!r}; valid are 1 to 32 bytes of UTF-8")
-    if args.wifi is not None and not re.fullmatch(r"[A-Z]{2}", args.country or ""):
-        parser.error(
-            f"--country is '{args.country or ''}'; --wifi needs two letters such as DE, by whose rules it sends"
-        )
+    check_wifi(parser, args)
     if args.sha256 and not re.fullmatch(r"[0-9A-Fa-f]{64}", args.sha256):
         parser.error("--sha256 is not 64 hexadecimal digits")
     return args
+
+
+def check_wifi(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Hold what is said of a network to what is valid; a mistake ends the program (2)."""
+    if args.wifi is None:
+        given = {"--wifi-password-file": args.wifi_password_file, "--wifi-security": args.wifi_security}
+        if alone := [name for name, value in {**given, "--hidden": args.hidden}.items() if value]:
+            parser.error(f"{alone[0]} is of a network; name it with --wifi")
+        return
+    if not 1 <= len(os.fsencode(args.wifi)) <= 32 or re.search("[\ud800-\udfff]", args.wifi):
+        parser.error(f"--wifi is {args.wifi!r}; valid are 1 to 32 bytes of UTF-8")
+    if mistake := mistake_in_country(args.country or ""):
+        parser.error(mistake)
+    args.wifi_security = args.wifi_security or "wpa2-wpa3"
+    if mistake := mistake_in_security(args.wifi_security):
+        parser.error(mistake)
+    if args.wifi_security == "open" and args.wifi_password_file:
+        parser.error("--wifi-security is open, which has no password; leave --wifi-password-file out")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,12 +118,23 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         if args.debug:
             raise
-        where = error.filename or args.out or args.device
-        say(f"{where}: {error.strerror}; name a place that has room and may be written")
-        return 107
+        failure = os_failure(error, args)
+        say(str(failure))
+        return failure.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return 0
+
+
+def os_failure(error: OSError, args: argparse.Namespace) -> Failure:
+    """Return the failure behind an operating system's refusal, of what was to be read or to be written."""
+    read = {"--image": args.image, "--bundle": args.bundle, "--settings": args.settings}
+    for option, path in read.items():
+        if path and str(error.filename) == str(path):
+            code = 100 if option == "--image" else 109
+            return Failure(code, f"{path}: {error.strerror}; give {option} a file that is there and may be read")
+    where = error.filename or args.out or args.device
+    return Failure(107, f"{where}: {error.strerror}; name a place that has room and may be written")
 
 
 def flash(args: argparse.Namespace) -> None:
@@ -105,13 +143,12 @@ def flash(args: argparse.Namespace) -> None:
         if not shutil.which(tool):
             raise Failure(109, f"no {tool} on this machine; install it with: sudo apt install {package}")
     settings = load_settings(args.settings) if args.settings else Settings()
-    keys = public_keys(args.ssh_key)
+    keys = public_keys(args.ssh_key, Path.home())
     digest: str = args.sha256 or told_digest(args.image)
     disk = find_disk(device_number(args.device), large=args.large) if args.device else None
     if disk:
         confirm(args.device, disk, args.yes)
-    wifi = Wifi(args.wifi, wpa_key(args.wifi, password(args)), args.country) if args.wifi is not None else None
-    wishes = Wishes(args.hostname, args.user, keys, wifi, args.read_only)
+    wishes = Wishes(args.hostname, args.user, keys, wished_wifi(args), args.read_only)
     check_digest(args.image, digest.lower())
     # A card, too, is written from a whole image that was looked into: what cannot be served leaves it as it was.
     place = args.out.absolute().parent if args.out else ROOT / ".cache"
@@ -153,37 +190,29 @@ def write_card(device: Path, image: Path, large: bool) -> None:
         sys.exit(code)
 
 
-def public_keys(given: Path | None) -> tuple[str, ...]:
-    """Return the ssh keys that may log in; raises Failure where there is none, or it is no public one."""
-    found = [given] if given else sorted((Path.home() / ".ssh").glob("id_*.pub"))
-    if not found:
-        raise Failure(109, "no ssh key ~/.ssh/id_*.pub; make one with ssh-keygen, or give --ssh-key FILE")
-    keys = []
-    for path in found:
-        try:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError as error:
-            raise Failure(109, f"{path}: {error.strerror}; give --ssh-key the file of a public key (.pub)") from error
-        for line in filter(None, map(str.strip, lines)):
-            if not KEY.fullmatch(line):
-                raise Failure(109, f"{path} has a line that is no public key; give --ssh-key the .pub file")
-            keys.append(line)
-    return tuple(keys)
+def wished_wifi(args: argparse.Namespace) -> Wifi | None:
+    """Return the network that is asked for, with its password from the file or the maker; raises Failure."""
+    if args.wifi is None:
+        return None
+    password = ""
+    if args.wifi_security != "open":
+        password = ask_password(args)
+        check_password(password, args.wifi_security)
+    secret = wpa_key(args.wifi, password) if args.wifi_security == "wpa2" else password
+    wifi = Wifi(args.wifi, args.country, args.wifi_security, secret, args.hidden)
+    for note in notes(wifi, password):
+        say(f"note: {note}")
+    return wifi
 
 
-def password(args: argparse.Namespace) -> str:
-    """Return the network's password, from the file or the maker; raises Failure."""
+def ask_password(args: argparse.Namespace) -> str:
+    """Return the network's password as it is given, without the end of its line; raises Failure."""
     if args.wifi_password_file:
-        word: str = args.wifi_password_file.read_text(encoding="utf-8").rstrip("\n")
-    elif sys.stdin.isatty():
-        word = getpass.getpass(f"password of {args.wifi}: ")
-    else:
+        advice = "give --wifi-password-file a file that is there and has the password alone"
+        return read_text(args.wifi_password_file, advice).rstrip("\n")
+    if not sys.stdin.isatty():
         raise Failure(109, "no terminal to ask for the network's password; give it with --wifi-password-file FILE")
-    if not re.fullmatch(r"[ -~]{8,63}|[0-9A-Fa-f]{64}", word):
-        raise Failure(
-            109, f"a password of {len(word)} letters; WPA2 takes 8 to 63 ASCII letters, or 64 hexadecimal digits"
-        )
-    return word
+    return getpass.getpass(f"password of {args.wifi}: ").rstrip("\r\n")
 
 
 def told_digest(image: Path) -> str:
@@ -193,7 +222,7 @@ def told_digest(image: Path) -> str:
     beside = image.with_name(f"{image.name}.sha256")
     if not beside.is_file():
         raise Failure(102, f"no checksum: {beside} is not there; download it too, or give --sha256")
-    for line in beside.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in read_text(beside, "download it again, or give --sha256").splitlines():
         digest, _, name = line.strip().partition(" ")
         if re.fullmatch(r"[0-9A-Fa-f]{64}", digest) and name.lstrip(" *") in ("", image.name):
             return digest
@@ -234,8 +263,10 @@ def copy_image(image: Path, copy: Path) -> None:
 
 def check_wishes(system: System, wishes: Wishes, settings: Settings) -> None:
     """Say what the image cannot do, or will do only later; raises Failure."""
-    if wishes.user in {*system.users, "cuelens"}:  # the latter is the service's
+    if wishes.user in {*system.users, *TAKEN}:
         raise Failure(106, f"--user is '{wishes.user}', a user of the system itself; choose another name")
+    if wishes.user in system.groups:  # useradd makes each user a group of that name
+        raise Failure(106, f"--user is '{wishes.user}', a group of the system itself; choose another name")
     if wishes.wifi and "network-manager" not in system.packages:
         raise Failure(106, f"the image ({system.issue}) has no NetworkManager for --wifi; take an official one")
     if wishes.read_only and "overlayroot" not in system.packages:

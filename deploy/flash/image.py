@@ -31,12 +31,16 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """What an image holds: its suite, what it calls itself, its installed packages, its users but the first."""
+    """What an image holds: its suite, what it calls itself, its installed packages, its users and groups.
+
+    Not among the last two is the first user (1000) with the group of the same name, whom the first boot may rename.
+    """
 
     suite: str
     issue: str
     packages: frozenset[str]
     users: frozenset[str]
+    groups: frozenset[str]
 
 
 def read_partitions(image: Path, name: str) -> tuple[Partition, Partition]:
@@ -116,8 +120,12 @@ def identify(root: Root) -> System:
         )
     if suite == "trixie" and not seeds_cloud_init(root):
         raise Failure(104, f"cloud-init of the image ({issue}) does not look at /boot/firmware; take a newer one")
-    fields = (line.split(":") for line in root.text("/etc/passwd").splitlines())
-    return System(suite, issue, packages, frozenset(field[0] for field in fields if field[2:3] != ["1000"]))
+    accounts = [line.split(":") for line in root.text("/etc/passwd").splitlines()]
+    first = {fields[0] for fields in accounts if fields[2:3] == ["1000"]}
+    groups = {line.partition(":")[0] for line in root.text("/etc/group").splitlines()}
+    return System(
+        suite, issue, packages, frozenset({fields[0] for fields in accounts} - first), frozenset(groups - first)
+    )
 
 
 def seeds_cloud_init(root: Root) -> bool:

@@ -12,21 +12,14 @@ import re
 import shlex
 from dataclasses import dataclass
 
+from deploy.flash.network import Wifi, keyfile, netplan, quote_yaml
+
 FOLDER = "cuelens"  # on the boot partition, while the first boot is not done
 MOUNTED = "/boot/firmware"
 SCRIPT = f"{MOUNTED}/{FOLDER}/first-boot.sh"
 IMAGER = "/usr/lib/raspberrypi-sys-mods/imager_custom"
 USERCONF = "/usr/lib/userconf-pi/userconf"
 NOT_OURS = re.compile(r"systemd\.(run|unit)\S*|ds=nocloud\S*|overlayroot=\S*")  # of an earlier flash
-
-
-@dataclass(frozen=True, slots=True)
-class Wifi:
-    """A network of WPA2: its name, the key that its password and name make, and the country whose rules hold."""
-
-    name: str
-    key: str
-    country: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +31,6 @@ class Wishes:
     keys: tuple[str, ...]
     wifi: Wifi | None = None
     read_only: bool = False
-
-
-def wpa_key(name: str, password: str) -> str:
-    """Return WPA2's key of a network, 64 hexadecimal digits: PBKDF2 as in IEEE 802.11, annex J; or they as given."""
-    if re.fullmatch(r"[0-9A-Fa-f]{64}", password):
-        return password.lower()
-    return hashlib.pbkdf2_hmac("sha1", password.encode(), name.encode(), 4096, 32).hex()
 
 
 def seed_files(suite: str, wishes: Wishes, cmdline: str) -> dict[str, bytes]:
@@ -66,7 +52,7 @@ def seed_files(suite: str, wishes: Wishes, cmdline: str) -> dict[str, bytes]:
             "cmdline.txt": f"{kept} ds=nocloud;i={instance}\n",
         }
         if wishes.wifi:
-            texts["network-config"] = _network_config(wishes.wifi)
+            texts["network-config"] = netplan(wishes.wifi)
     texts[f"{FOLDER}/first-boot.conf"] = "".join(
         f"{name}={shlex.quote(value)}\n"
         for name, value in (
@@ -78,29 +64,16 @@ def seed_files(suite: str, wishes: Wishes, cmdline: str) -> dict[str, bytes]:
     return {path: text.encode() for path, text in texts.items()}
 
 
-def _yaml(text: str) -> str:
-    """Return the text as YAML's double-quoted scalar, in ASCII."""
-    quoted = ""
-    for letter in text:
-        code = ord(letter)
-        if letter in '"\\':
-            quoted += "\\" + letter
-        elif 0x20 <= code < 0x7F:
-            quoted += letter
-        else:
-            quoted += f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-    return f'"{quoted}"'
-
-
 def _user_data(wishes: Wishes) -> str:
+    # Quoted, a name such as 1234, on or null is none of YAML's other types.
     # bootcmd runs in every boot until cloud-init is turned off; runcmd only once, also when that once was cut short.
-    keys = "".join(f"    - {_yaml(key)}\n" for key in wishes.keys)
+    keys = "".join(f"    - {quote_yaml(key)}\n" for key in wishes.keys)
     return f"""\
 #cloud-config
-hostname: {wishes.hostname}
+hostname: {quote_yaml(wishes.hostname)}
 manage_etc_hosts: true
 user:
-  name: {wishes.user}
+  name: {quote_yaml(wishes.user)}
   shell: /bin/bash
   lock_passwd: true
   sudo: "ALL=(ALL) NOPASSWD:ALL"
@@ -111,30 +84,9 @@ bootcmd:
 """
 
 
-def _network_config(wifi: Wifi) -> str:
-    # Wired networks stand here too: what is not here is not set up once this file is.
-    return f"""\
-network:
-  version: 2
-  ethernets:
-    eth0:
-      dhcp4: true
-      dhcp6: true
-      optional: true
-  wifis:
-    wlan0:
-      dhcp4: true
-      optional: true
-      regulatory-domain: "{wifi.country}"
-      access-points:
-        {_yaml(wifi.name)}:
-          password: "{wifi.key}"
-"""
-
-
 def _firstrun(wishes: Wishes) -> str:
     user, sudoers = wishes.user, f"/etc/sudoers.d/010_{wishes.user}-nopasswd"
-    wifi = _keyfile(wishes.wifi) if wishes.wifi else ""
+    wifi = _put_keyfile(wishes.wifi) if wishes.wifi else ""
     # In braces it is read to its end before it begins: it deletes itself. A step that fails keeps none from the next:
     # a device without its name is better than none.
     return f"""\
@@ -157,29 +109,10 @@ exit 0
 """
 
 
-def _keyfile(wifi: Wifi) -> str:
-    # The name in bytes: no letter of it means anything to the shell or to NetworkManager.
-    name = "".join(f"{byte};" for byte in wifi.name.encode())
+def _put_keyfile(wifi: Wifi) -> str:
     path = "/etc/NetworkManager/system-connections/cuelens.nmconnection"
     return f"""\
 install -m 600 /dev/null {path}
 cat >{path} <<'END'
-[connection]
-id=cuelens
-type=wifi
-
-[wifi]
-mode=infrastructure
-ssid={name}
-
-[wifi-security]
-key-mgmt=wpa-psk
-psk={wifi.key}
-
-[ipv4]
-method=auto
-
-[ipv6]
-method=auto
-END
+{keyfile(wifi)}END
 """

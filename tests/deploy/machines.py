@@ -137,7 +137,7 @@ def small_bundle(
     return build(version, target, [wheel, pip], files, key, folder)
 
 
-def enter(root: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def enter(root: Path, *words: str, given: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a command inside a root, with processes and a /tmp of its own; all that it started ends with it."""
     script = """
         mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && mount -t tmpfs tmpfs "$0/tmp" &&
@@ -146,7 +146,7 @@ def enter(root: Path, *words: str, **environment: str) -> subprocess.CompletedPr
         exit $?  # not by exec: the first process of a space cannot be killed from within
     """
     space = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
-    return run(*space, "sh", "-c", script, root, *words, **environment)
+    return run(*space, "sh", "-c", script, root, *words, given=given, **environment)
 
 
 class Machine:

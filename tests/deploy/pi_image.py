@@ -24,6 +24,7 @@ PACKAGES = {
     "bookworm": "python3 openssh-server sudo raspberrypi-sys-mods userconf-pi network-manager",
     "trixie": "python3 openssh-server sudo cloud-init network-manager",
 }
+GROUPS = ("root", "adm", "sudo", "audio", "video", "users", "input", "render", "netdev", "gpio", "i2c", "spi")
 CLOUD = "etc/cloud/cloud.cfg.d/99_raspberry-pi.cfg"
 
 
@@ -50,6 +51,7 @@ def write_tree(tree: Path, suite: str) -> None:
         "usr/bin/dpkg": elf,
         "var/lib/dpkg/status": packages,
         "etc/passwd": "\n".join((*users, "")),
+        "etc/group": "".join(f"{name}:x:{number}:\n" for number, name in enumerate(GROUPS)) + "pi:x:1000:\n",
     }
     if suite == "trixie":
         files[CLOUD] = (

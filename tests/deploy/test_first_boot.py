@@ -5,6 +5,7 @@ And a whole image, started in an emulated 64-bit Arm machine.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from deploy.bundle import FILES, build
+from deploy.flash.network import Wifi, netplan
 from deploy.packages import TARGETS, Failure, build_project, fetch, locked, project_version, read_lock, read_wheel
 from tests.deploy.machines import REPOSITORY, enter, make_key, pip_wheel, run, small_bundle
 from tests.deploy.pi_image import boot_files, flash, make_image, write_digest, write_tree
@@ -250,9 +252,70 @@ def test_cloud_init_and_netplan_read_what_is_written_for_them(tmp_path: Path) ->
     told = enter(root, "netplan", "generate", "--root-dir", "/plan")
     assert told.returncode == 0, told.stdout + told.stderr
     keyfile = next((root / "plan/run/NetworkManager/system-connections").glob("netplan-wlan0-*"))
-    name = re.search(r"^ssid=(.*)$", keyfile.read_text(), re.MULTILINE)
+    name = re.search(r"^ssid=(.*);$", keyfile.read_text(), re.MULTILINE)
     assert name
-    assert name[1].replace("\\\\", "\\") == 'it\'s "my\\net" $(reboot); #é✓'
+    assert bytes(map(int, name[1].split(";"))).decode() == 'it\'s "my\\net" $(reboot); #é✓'
+
+
+# As cloud-init passes it on, and as GKeyFile reads what netplan then writes: NetworkManager's own reader.
+READ_PLANS = """
+import ctypes, json, pathlib, shutil, subprocess, sys, yaml
+glib = ctypes.CDLL("libglib-2.0.so.0")
+glib.g_key_file_new.restype = ctypes.c_void_p
+glib.g_key_file_load_from_file.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_void_p]
+glib.g_key_file_get_string.restype = ctypes.c_char_p
+glib.g_key_file_get_string.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p]
+for text in json.load(sys.stdin):
+    shutil.rmtree("/tmp/plan", ignore_errors=True)
+    folder = pathlib.Path("/tmp/plan/etc/netplan")
+    folder.mkdir(parents=True)
+    plan = yaml.safe_load(text)
+    plan["network"]["renderer"] = "NetworkManager"
+    (folder / "50-cloud-init.yaml").write_text(yaml.safe_dump(plan))
+    (folder / "50-cloud-init.yaml").chmod(0o600)
+    subprocess.run(["netplan", "generate", "--root-dir", "/tmp/plan"], check=True)
+    (path,) = pathlib.Path("/tmp/plan/run/NetworkManager/system-connections").glob("netplan-wlan0-*")
+    file = glib.g_key_file_new()
+    assert glib.g_key_file_load_from_file(file, bytes(path), 0, None)
+    keys = [("wifi", "ssid"), ("wifi", "hidden"), ("wifi-security", "key-mgmt"), ("wifi-security", "psk")]
+    found = [glib.g_key_file_get_string(file, group.encode(), key.encode(), None) for group, key in keys]
+    print(json.dumps([value and value.decode() for value in found]))
+"""
+ODD = (
+    "plain name",
+    " blanks ",
+    "1;2;",
+    "on",
+    "~",
+    "0x10",
+    "1e3",
+    "2026-11-29",
+    "a\\b",
+    "é✓",
+    "a: #b",
+    "$x%s`id`",
+    "t\tb",
+)
+SECRETS = ("12345678", "on: #null", " blanks  ", "back\\slash;\"'", "Grüße-Kuß", "%n$HOME`x`", "0f" * 32, "=[~]{&*!|>")
+
+
+def test_netplan_hands_every_name_and_password_on_as_it_was_given(tmp_path: Path) -> None:
+    root = root_of("trixie-amd64", tmp_path / "root")
+    protections = {"wpa2-wpa3": "wpa-psk", "wpa3": "sae", "open": None}
+    networks = [
+        Wifi(name, "NO", kind, "" if kind == "open" else secret, hidden)
+        for name, secret in itertools.zip_longest(ODD, SECRETS, fillvalue="correct horse")
+        for kind, hidden in zip(protections, (True, False, True), strict=True)
+    ]
+    (root / "read.py").write_text(READ_PLANS)
+    told = enter(root, "python3", "/read.py", given=json.dumps([netplan(wifi) for wifi in networks]))
+    assert told.returncode == 0, told.stderr
+    for wifi, line in zip(networks, told.stdout.splitlines(), strict=True):
+        name, hidden, protection, secret = json.loads(line)
+        octets = bytes(map(int, name.split(";")[:-1])) if name.endswith(";") else name.encode()
+        assert octets.decode() == wifi.name
+        assert hidden == ("true" if wifi.hidden else None)
+        assert (protection, secret or "") == (protections[wifi.security], wifi.secret)
 
 
 def device_bundle(folder: Path, key: Path) -> Path:

@@ -21,7 +21,7 @@ import pytest
 
 from deploy.bundle import build
 from deploy.flash.disk import find_disk
-from deploy.flash.seed import wpa_key
+from deploy.flash.network import wpa_key
 from deploy.packages import TARGETS, Failure
 from tests.deploy.machines import make_key
 from tests.deploy.pi_image import ALIGN, CLOUD, boot_files, do, flash, make_image, write_digest, write_tree
@@ -36,6 +36,7 @@ SUITES = ("bookworm", "trixie")
 # A shell, YAML and NetworkManager would each read something else into one of these.
 WIFI = 'it\'s "my\\net" $(reboot); #é✓'
 PASSWORD = "correct horse; `reboot`"
+BLOB = f"AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}"  # of a whole key: its type, and 32 bytes
 
 
 class Desk:
@@ -46,7 +47,7 @@ class Desk:
         self.home = folder / "home"
         (self.home / ".ssh").mkdir(parents=True)
         self.release_key = make_key(folder / "release-key")
-        (self.home / ".ssh" / "id_ed25519.pub").write_text(f'ssh-ed25519 {"A" * 67}= maker\'s "desk" $(reboot)\n')
+        (self.home / ".ssh" / "id_ed25519.pub").write_text(f'ssh-ed25519 {BLOB} maker\'s "desk" $(reboot)\n')
         (folder / "password").write_text(f"{PASSWORD}\n")
         wheel = folder / "cuelens-1.0-py3-none-any.whl"
         with zipfile.ZipFile(wheel, "w") as archive:
@@ -66,6 +67,15 @@ class Desk:
             change(tree)
         make_image(image, tree, suite, boot_mib, 8)
         write_digest(image)
+        return image
+
+    def shared_image(self, suite: str) -> Path:
+        """An image that nobody changes, made once."""
+        image = self.folder / "shared" / f"{suite}.img"
+        if not image.exists():
+            image.parent.mkdir(exist_ok=True)
+            self.image(suite).rename(image)
+            write_digest(image)
         return image
 
     def flash(self, *words: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -104,13 +114,70 @@ def test_the_boot_partition_holds_what_this_release_reads(suite: str, desk: Desk
             (folder / name).write_bytes(content)
     golden = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert files == golden
-    assert not any(PASSWORD.encode() in content for content in files.values())
+    holders = [name for name, content in files.items() if PASSWORD.encode() in content]
+    assert holders == [{"bookworm": "firstrun.sh", "trixie": "network-config"}[suite]]
     assert "note: the image has no picamera2" in done.stderr
     # Nothing but the boot partition is touched.
     start, end = ALIGN << 20, ALIGN + 40 << 20
     after = out.read_bytes()
     assert (after[:start], after[end:]) == (before[:start], before[end:])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["card.img"]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_of_a_network_of_wpa2_alone_the_card_has_the_key_and_not_the_password(
+    suite: str, desk: Desk, tmp_path: Path
+) -> None:
+    out = tmp_path / "card.img"
+    words = (
+        "--image",
+        desk.shared_image(suite),
+        "--out",
+        out,
+        "--bundle",
+        desk.bundles[suite],
+        "--wifi",
+        WIFI,
+        "--country",
+    )
+    done = desk.flash(*words, "DE", "--wifi-password-file", desk.folder / "password", "--wifi-security", "wpa2")
+    assert done.returncode == 0, done.stderr
+    files = boot_files(out)
+    assert not any(PASSWORD.encode() in content for content in files.values())
+    assert wpa_key(WIFI, PASSWORD) in files[{"bookworm": "firstrun.sh", "trixie": "network-config"}[suite]].decode()
+
+
+@pytest.mark.parametrize("name", ["1234", "on", "no", "0x1f", "1e3", "2026-11-29", "null", "1-2"])
+def test_a_name_that_yaml_takes_for_something_else_is_quoted(name: str, desk: Desk, tmp_path: Path) -> None:
+    out = tmp_path / "card.img"
+    words = (
+        "--image",
+        desk.shared_image("trixie"),
+        "--out",
+        out,
+        "--bundle",
+        desk.bundles["trixie"],
+        "--hostname",
+        name,
+    )
+    user = name if name.isalpha() else "maker"
+    assert desk.flash(*words, "--user", user).returncode == 0
+    lines = boot_files(out)["user-data"].decode().splitlines()
+    assert f'hostname: "{name}"' in lines
+    assert f'  name: "{user}"' in lines
+
+
+def test_the_images_first_user_keeps_its_name(desk: Desk, tmp_path: Path) -> None:
+    """The group of that name is the user's own, and no reason for a refusal."""
+    words = (
+        "--image",
+        desk.shared_image("bookworm"),
+        "--out",
+        tmp_path / "card.img",
+        "--bundle",
+        desk.bundles["bookworm"],
+    )
+    assert desk.flash(*words, "--user", "pi").returncode == 0
 
 
 def test_a_packed_image_gives_the_same_card(desk: Desk, tmp_path: Path) -> None:
@@ -273,9 +340,39 @@ def test_a_boot_partition_without_room_is_refused_in_numbers(desk: Desk, tmp_pat
     refuse(done, 106, "has 1 MB free, Cuelens needs 3 MB", tmp_path)
 
 
+TEXTS = {
+    "UTF16": "Gruß und Kuß\n".encode("utf-16"),
+    "LATIN1": "Gruß und Kuß\n".encode("latin-1"),
+    "LINES": b"correct horse\nbattery staple\n",
+    "HEX": b"0f" * 32,
+    "EMPTY": b"\n# none yet\n",
+}
+NETWORK = ("--wifi", "x", "--country", "DE")
 WISHES: dict[str, tuple[tuple[str, ...], int, str]] = {  # name: arguments, exit code, words
     "a user of the system": (("--user", "sshd"), 106, "a user of the system itself"),
     "the service's user": (("--user", "cuelens"), 106, "a user of the system itself"),
+    "cloud-init's name for the image's own user": (("--user", "default"), 106, "a user of the system itself"),
+    "a group of the system": (("--user", "video"), 106, "a group of the system itself"),
+    "another group of the system": (("--user", "gpio"), 106, "a group of the system itself"),
+    "a key that came out in UTF-16": (("--ssh-key", "UTF16"), 109, "is UTF-16 or binary"),
+    "a file without a key": (("--ssh-key", "EMPTY"), 109, "has no ssh key to log in by"),
+    "a password file that is not there": (
+        (*NETWORK, "--wifi-password-file", "/nowhere"),
+        109,
+        "/nowhere: No such file",
+    ),
+    "a password file that is a folder": ((*NETWORK, "--wifi-password-file", "/"), 109, "/: Is a directory"),
+    "a password in UTF-16": ((*NETWORK, "--wifi-password-file", "UTF16"), 109, "PowerShell's > writes UTF-16"),
+    "a password in latin-1": ((*NETWORK, "--wifi-password-file", "LATIN1"), 109, "is not UTF-8"),
+    "a password of several lines": ((*NETWORK, "--wifi-password-file", "LINES"), 109, "of several lines"),
+    "a key of WPA2 for WPA3": (
+        (*NETWORK, "--wifi-password-file", "HEX", "--wifi-security", "wpa3"),
+        109,
+        "WPA3 needs the password itself",
+    ),
+    "a bundle that is not there": (("--bundle", "/nowhere.tar"), 109, "give --bundle a file that is there"),
+    "a bundle that is a folder": (("--bundle", "/"), 109, "give --bundle a file that is there"),
+    "settings that are not there": (("--settings", "/nowhere.toml"), 50, "/nowhere.toml"),
     "another release's bundle": (("--bundle", "BOOKWORM"), 106, "is for bookworm aarch64 3.11, the image is trixie"),
     "a read-only root without overlayroot": (("--read-only",), 106, "no overlayroot"),
     "a private key": (("--ssh-key", "PRIVATE"), 109, "no public key"),
@@ -299,22 +396,25 @@ def test_a_wish_that_cannot_be_granted_is_refused(name: str, desk: Desk, tmp_pat
         "PRIVATE": desk.release_key,
         "SHORT": desk.folder / "short",
         "MISTAKE": desk.folder / "mistake.toml",
+        **{name: desk.folder / name for name in TEXTS},
     }
+    for name, content in TEXTS.items():
+        (desk.folder / name).write_bytes(content)
     given = [str(known.get(word, word)) for word in words]
     if "--bundle" not in given:
         given += ["--bundle", str(desk.bundles["trixie"])]
     if not {"--out", "--device"} & {*given}:
         given += ["--out", str(tmp_path / "card.img")]
-    refuse(desk.flash("--image", desk.image("trixie"), *given), code, told, tmp_path)
+    refuse(desk.flash("--image", desk.shared_image("trixie"), *given), code, told, tmp_path)
 
 
 def test_without_a_key_to_log_in_by_nothing_is_written(desk: Desk, tmp_path: Path) -> None:
-    words = ("--image", desk.image("trixie"), "--out", tmp_path / "card.img", "--bundle", desk.bundles["trixie"])
+    words = ("--image", desk.shared_image("trixie"), "--out", tmp_path / "card.img", "--bundle", desk.bundles["trixie"])
     refuse(desk.flash(*words, HOME=str(desk.folder)), 109, "no ssh key", tmp_path)
 
 
 def test_a_missing_tool_is_named_with_its_package(desk: Desk, tmp_path: Path) -> None:
-    words = ("--image", desk.image("trixie"), "--out", tmp_path / "card.img", "--bundle", desk.bundles["trixie"])
+    words = ("--image", desk.shared_image("trixie"), "--out", tmp_path / "card.img", "--bundle", desk.bundles["trixie"])
     refuse(desk.flash(*words, PATH="/nowhere"), 109, "sudo apt install mtools", tmp_path)
 
 
@@ -329,21 +429,23 @@ def test_a_missing_tool_is_named_with_its_package(desk: Desk, tmp_path: Path) ->
         (("--wifi", "x\udcff", "--country", "DE"), "--wifi"),
         (("--wifi", "x"), "--country is ''"),
         (("--wifi", "x", "--country", "de'"), "--country"),
+        (("--wifi", "x", "--country", "de"), "did you mean DE?"),
+        (("--wifi", "x", "--country", "UK"), "did you mean GB?"),
+        (("--wifi", "x", "--country", "QQ"), "the two letters of ISO 3166"),
+        (("--wifi", "x", "--country", "DE", "--wifi-security", "wpa4"), "valid are wpa2-wpa3, wpa2, wpa3, open"),
+        (("--wifi", "x", "--country", "DE", "--wifi-security", "WPA2-Enterprise"), "an enterprise network"),
+        (("--wifi", "x", "--country", "DE", "--wifi-security", "wep"), "WEP is no protection"),
+        (("--wifi", "x", "--country", "DE", "--wifi-security", "open", "--wifi-password-file", "y"), "no password"),
+        (("--hidden",), "--hidden is of a network; name it with --wifi"),
+        (("--wifi-security", "wpa3"), "--wifi-security is of a network"),
+        (("--hostname", "glasses.local"), "leave the domain out"),
+        (("--hostname", "localhost"), "but not localhost"),
         (("--sha256", "12"), "--sha256"),
     ],
 )
 def test_a_wrong_command_line_is_answered_with_what_is_valid(words: tuple[str, ...], told: str, desk: Desk) -> None:
     done = desk.flash("--image", "x.img", "--out", "y.img", *words)
     assert (done.returncode, told in done.stderr) == (2, True), done.stderr
-
-
-def test_a_networks_key_is_the_standards() -> None:
-    # IEEE 802.11, annex J.4.2
-    assert wpa_key("IEEE", "password") == "f42c6fc52df0ebef9ebb4b90b38a5f902e83fe1b135a70e23aed762e9710a12e"
-    assert (
-        wpa_key("ThisIsASSID", "ThisIsAPassword") == "0dc0d6eb90555ed6419756b9a15ec3e3209b63df707dd508d14581f8982721af"
-    )
-    assert wpa_key("any", "F4" * 32) == "f4" * 32
 
 
 class Kernel:

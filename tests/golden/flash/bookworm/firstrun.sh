@@ -2,7 +2,7 @@
 # Run by systemd.run= on the kernel's command line, in every boot until it has come to its end.
 {
 /usr/lib/raspberrypi-sys-mods/imager_custom set_hostname glasses
-/usr/lib/raspberrypi-sys-mods/imager_custom enable_ssh -k 'ssh-ed25519 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= maker'"'"'s "desk" $(reboot)'
+/usr/lib/raspberrypi-sys-mods/imager_custom enable_ssh -k 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA maker'"'"'s "desk" $(reboot)'
 /usr/lib/userconf-pi/userconf maker '*'
 echo 'maker ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/010_maker-nopasswd
 chmod 440 /etc/sudoers.d/010_maker-nopasswd
@@ -18,7 +18,7 @@ ssid=105;116;39;115;32;34;109;121;92;110;101;116;34;32;36;40;114;101;98;111;111;
 
 [wifi-security]
 key-mgmt=wpa-psk
-psk=9827f3bc7c7175af569d79e079030776c5060a6aa5b0681a664f22178bbb002a
+psk=correct horse; `reboot`
 
 [ipv4]
 method=auto
