@@ -139,15 +139,17 @@ def counted(file: IO[bytes], bar: Any) -> Any:
 
 
 def run(
-    *words: str | Path, given: IO[bytes] | None = None, cwd: Path | None = None
+    *words: str | Path, given: IO[bytes] | None = None, cwd: Path | None = None, without: str = ""
 ) -> subprocess.CompletedProcess[str]:
     """Run a tool to its end, with `given` as its input, and keep what it says, in English.
 
-    Raises Failure where it is missing.
+    Of the environment's variables it does not get those whose names begin with `without`. Raises Failure where it is
+    missing.
     """
     pipe = subprocess.PIPE
     stdin = pipe if given else subprocess.DEVNULL
-    environment = {**os.environ, "LC_ALL": "C"}
+    kept = {name: value for name, value in os.environ.items() if not without or not name.startswith(without)}
+    environment = {**kept, "LC_ALL": "C"}
     try:
         process = subprocess.Popen(words, stdin=stdin, stdout=pipe, stderr=pipe, cwd=cwd, env=environment)
     except FileNotFoundError as error:
@@ -278,31 +280,62 @@ def read_wheel(path: Path, target: Target) -> Wheel:
 
 
 def git(root: Path, *words: str) -> str:
-    """What git says of the checkout."""
-    done = run("git", "-C", root, *words)
+    """What git says of the checkout, whatever repository a hook's GIT_DIR names; raises Failure."""
+    done = run("git", "-C", root, *words, without="GIT_")
     if done.returncode:
-        raise Failure(88, f"{root}: git cannot read the checkout ({last_line(done)}); mend it, or take a fresh clone")
+        raise Failure(88, f"git cannot read {root} ({last_line(done)})")
     return done.stdout
 
 
 def project_version(root: Path = ROOT) -> tuple[str, int]:
     """The version of what lies in the checkout, and its time (seconds since 1970).
 
-    With git: pyproject.toml's + "+g" and 12 hex digits of the commit, and ".d" and 8 of what was changed since.
+    Where git can say it: pyproject.toml's + "+g" and 12 hex digits of the commit, and ".d" and 8 of what was changed
+    since. Elsewhere (an unpacked archive, another user's clone, no git): "+c" and 12 hex digits of what a release is
+    made of.
     """
     version = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    if not (root / ".git").exists():
-        return str(Version(version)), EPOCH
-    commit, seconds = git(root, "-c", "log.showSignature=false", "log", "-1", "--format=%H %ct").split()
-    version += f"+g{commit[:12]}"
+    seconds = EPOCH
+    try:
+        if not (root / ".git").exists():
+            raise Failure(88, f"{root} is no clone")
+        commit, told = git(root, "-c", "log.showSignature=false", "log", "-1", "--format=%H %ct").split()
+        changed = changes(root)
+        version += f"+g{commit[:12]}" + (f".d{digest_of(root, changed)[:8]}" if changed else "")
+        seconds = int(told)
+    except Failure as failure:
+        if (root / ".git").exists():
+            say(f"note: {failure}; the version is of the content instead")
+        version += f"+c{digest_of(root, release_files(root))[:12]}"
+    return str(Version(version)), seconds  # as the wheel will have it
+
+
+def changes(root: Path) -> list[str]:
+    """The files that differ from the commit, or that git was told to look away from; raises Failure."""
     status = git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
-    if changed := sorted(entry[3:] for entry in status.split("\0") if entry):
-        digest = hashlib.sha256()
-        for name in changed:
-            path = root / name
-            digest.update(f"{name}\0{sha256_of(path) if path.is_file() else None}\n".encode())
-        version += f".d{digest.hexdigest()[:8]}"
-    return str(Version(version)), int(seconds)  # as the wheel will have it
+    flags = git(root, "ls-files", "-v", "-z")  # a small letter: assumed to be unchanged; S: not checked out
+    hidden = {entry[2:] for entry in flags.split("\0") if entry[:1].islower() or entry[:1] == "S"}
+    return sorted(
+        {entry[3:] for entry in status.split("\0") if entry} | {name for name in hidden if (root / name).exists()}
+    )
+
+
+def release_files(root: Path) -> list[str]:
+    """The files that a release is made of, and what makes it, by their paths in the checkout."""
+    found = [name for name in ("pyproject.toml", "LICENSE", ".gitignore") if (root / name).is_file()]
+    for folder in ("deploy", "edge", "models"):
+        paths = (path for path in (root / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        found += [path.relative_to(root).as_posix() for path in paths]
+    return sorted(found)
+
+
+def digest_of(root: Path, names: Iterable[str]) -> str:
+    """The sha256 in hex of these files' names and contents; one that is gone counts, too."""
+    digest = hashlib.sha256()
+    for name in names:
+        path = root / name
+        digest.update(f"{name}\0{sha256_of(path) if path.is_file() else None}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def build_project(version: str, epoch: int, folder: Path, root: Path = ROOT) -> Path:

@@ -89,8 +89,7 @@ make_bundle() {  # sets $bundle
     local version
     version=$(python_here -c 'from deploy.packages import project_version; print(project_version()[0])')
     bundle=$root/dist/cuelens-$version-${facts[suite]}-${facts[arch]}.tar
-    # Without git a version says nothing of what is in it.
-    [ -e "$bundle" ] && [ -e "$root/.git" ] || "$root/deploy/bundle.sh" --suite "${facts[suite]}" --arch "${facts[arch]}" >&2
+    [ -e "$bundle" ] || "$root/deploy/bundle.sh" --suite "${facts[suite]}" --arch "${facts[arch]}" >&2
 }
 
 empty_inbox() { remote 'rm -rf ~/.cache/cuelens; rmdir ~/.cache 2>/dev/null || :'; }

@@ -627,15 +627,102 @@ def test_the_version_tells_what_was_changed(checkout: Checkout) -> None:
     assert packages.project_version(checkout.root)[0] in seen, "staged or not, it is the same change"
 
 
-def test_without_git_the_version_is_the_projects_alone(checkout: Checkout) -> None:
+def test_without_git_the_version_tells_the_content(checkout: Checkout) -> None:
+    seen = set()
+    for name in (
+        "",
+        "edge/cue.py",
+        "deploy/device/install.sh",
+        "deploy/locks/device.txt",
+        "models/face.json",
+        "edge/a.py",
+    ):
+        if name:
+            checkout.write(name, "changed")
+        version, seconds = packages.project_version(checkout.root)
+        assert re.fullmatch(r"0\.1\.0\+c[0-9a-f]{12}", version)
+        assert (seconds, version in seen) == (packages.EPOCH, False), name
+        seen.add(version)
+    (checkout.root / "edge/__pycache__").mkdir()
+    checkout.write("edge/__pycache__/cue.cpython-311.pyc", "compiled")
+    checkout.write("dist/some.tar", "made")
+    assert packages.project_version(checkout.root)[0] in seen, "what is made by a run is no change"
+    copy = checkout.root.rename(checkout.folder / "unpacked elsewhere")
+    assert packages.project_version(copy)[0] in seen
+
+
+def test_an_unpacked_archive_makes_a_bundle_of_its_version(checkout: Checkout) -> None:
+    version = packages.project_version(checkout.root)[0]
     done = checkout.run("--suite", "trixie", "--arch", "x86_64")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("/cuelens-0.1.0-trixie-x86_64.tar\n")
+    assert (done.returncode, done.stderr.count("note:")) == (0, 0), done.stderr
+    assert done.stdout.endswith(f"/cuelens-{version}-trixie-x86_64.tar\n")
 
 
-def test_a_broken_checkout_is_told(checkout: Checkout) -> None:
-    checkout.write(".git", "gitdir: /nowhere\n")
-    checkout.fails(88, "git cannot read the checkout")
+def test_a_shallow_clone_a_worktree_and_a_submodule_have_their_commits_version(checkout: Checkout) -> None:
+    checkout.commit()
+    version = packages.project_version(checkout.root)[0]
+    checkout.git("clone", "--quiet", "--depth", "1", f"file://{checkout.root}", checkout.folder / "shallow")
+    checkout.git("worktree", "add", "--quiet", checkout.folder / "tree")
+    outer = checkout.folder / "outer"
+    checkout.git("init", "--quiet", outer)
+    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(checkout.root), "inner")
+    checkout.git("-C", outer, *add)
+    for place in (checkout.folder / "shallow", checkout.folder / "tree", outer / "inner"):
+        assert packages.project_version(place)[0] == version
+        (place / "edge/cue.py").write_text("changed")
+        assert packages.project_version(place)[0].startswith(f"{version}.d")
+
+
+def test_an_archive_unpacked_inside_another_repository_is_not_of_its_commit(checkout: Checkout) -> None:
+    inner = checkout.folder / "inner"
+    shutil.copytree(checkout.root, inner)
+    checkout.commit()
+    inner = inner.rename(checkout.root / "inner")
+    assert "+c" in packages.project_version(inner)[0]
+
+
+def test_a_file_that_git_was_told_to_look_away_from_is_seen(checkout: Checkout) -> None:
+    checkout.commit()
+    clean = packages.project_version(checkout.root)[0]
+    for flag in ("--assume-unchanged", "--skip-worktree"):
+        checkout.git("update-index", flag, "edge/cue.py")
+        checkout.write("edge/cue.py", f"changed behind {flag}")
+        assert packages.project_version(checkout.root)[0].startswith(f"{clean}.d")
+
+
+def test_a_hooks_git_dir_is_not_the_checkouts(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout.commit()
+    version = packages.project_version(checkout.root)
+    monkeypatch.setenv("GIT_DIR", str(checkout.folder / "nowhere"))
+    assert packages.project_version(checkout.root) == version
+
+
+GIT_FAULTS = {  # name: what git says
+    "a clone of another user": "fatal: detected dubious ownership in repository at 'check out'",
+    "a worktree whose repository is gone": "fatal: not a git repository: /nowhere",
+}
+
+
+@pytest.mark.parametrize("name", [*GIT_FAULTS, "no git"])
+def test_where_git_cannot_say_it_the_version_tells_the_content(
+    name: str, checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkout.commit()
+    tools = checkout.folder / "tools"
+    tools.mkdir()
+    if name in GIT_FAULTS:
+        (tools / "git").write_text(f'#!/bin/sh\necho "{GIT_FAULTS[name]}" >&2\nexit 128\n')
+        (tools / "git").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    else:
+        monkeypatch.setenv("PATH", str(tools))
+    before = packages.project_version(checkout.root)[0]
+    assert re.fullmatch(r"0\.1\.0\+c[0-9a-f]{12}", before)
+    note = capfd.readouterr().err
+    assert note.startswith("deploy.sh: note: ")
+    assert GIT_FAULTS.get(name, "no git on this machine") in note
+    checkout.write("edge/cue.py", "changed")
+    assert packages.project_version(checkout.root)[0] != before
 
 
 def test_a_checkout_without_the_installer_is_told(checkout: Checkout) -> None:
@@ -648,17 +735,12 @@ def test_a_wheel_that_does_not_build_is_told(checkout: Checkout) -> None:
     checkout.fails(88, "the project's wheel could not be built")
 
 
-@pytest.mark.parametrize("tool", ["git", "ssh-keygen"])
-def test_a_missing_tool_is_told_with_its_package(checkout: Checkout, tool: str) -> None:
-    checkout.commit()
+def test_a_missing_tool_is_told_with_its_package(checkout: Checkout) -> None:
     tools = checkout.folder / "tools"
     tools.mkdir()
-    for name in {"git", "ssh-keygen"} - {tool}:
-        found = shutil.which(name)
-        assert found
-        (tools / name).symlink_to(found)
-    package = {"git": "git", "ssh-keygen": "openssh-client"}[tool]
-    checkout.fails(76, f"no {tool} on this machine; install it with: sudo apt install {package}", PATH=str(tools))
+    checkout.fails(
+        76, "no ssh-keygen on this machine; install it with: sudo apt install openssh-client", PATH=str(tools)
+    )
 
 
 def test_an_open_key_is_told(checkout: Checkout, key: Path) -> None:
