@@ -21,7 +21,8 @@ usage: ./deploy.sh COMMAND [USER@]HOST [ARGUMENTS]
   bench      cuelens-bench there, as JSON on standard output; what follows goes to it: stages --frames 300
   uninstall  remove everything there; settings and what was saved stay with --keep-settings
 
-USER needs sudo without a password there, or is root. CUELENS_SSH has options for ssh: CUELENS_SSH="-p 2222 -i KEY".
+USER needs sudo there, or is root. Where sudo asks for a password, so does this, once; without a terminal CUELENS_SUDO_PASSWORD
+has it. CUELENS_SSH has options for ssh: CUELENS_SSH="-p 2222 -i KEY". HOST is a name or an address: pi@fe80::1%eth0, pi@[fd00::5].
 END
 }
 
@@ -29,6 +30,32 @@ installer=$root/deploy/device/install.sh
 program=/opt/cuelens/current/venv/bin/cuelens
 read -ra options <<<"${CUELENS_SSH:-}"
 exec </dev/null  # ssh would take what is meant for others
+sudo="" password=""
+# For the shell there: sudo asks a program for the password, which comes first of all on standard input and is in no command line.
+# shellcheck disable=SC2016
+askpass='IFS= read -r CUELENS_SUDO_PASSWORD; export CUELENS_SUDO_PASSWORD
+SUDO_ASKPASS=$(mktemp) || exit; export SUDO_ASKPASS
+printf "#!/bin/sh\nprintf \"%%s\\\\n\" \"\$CUELENS_SUDO_PASSWORD\"\n" >"$SUDO_ASKPASS"; chmod 700 "$SUDO_ASKPASS"'
+
+read_host() {  # [USER@]HOST: sets $host as ssh takes it, and $rsync_host as rsync does
+    local given=${1#ssh://} user="" name port=""
+    given=${given%/}
+    [[ $given != *@* ]] || user=${given%@*}@
+    name=${given##*@}
+    if [[ $name =~ ^\[([^]]+)\](:([0-9]+))?$ ]]; then
+        name=${BASH_REMATCH[1]} port=${BASH_REMATCH[3]}
+    elif [[ $name =~ ^([^:]+):([0-9]+)$ ]]; then
+        name=${BASH_REMATCH[1]} port=${BASH_REMATCH[2]}
+    fi
+    [ -z "$port" ] || die 2 "'$1' has a port; give it in CUELENS_SSH: CUELENS_SSH=\"-p $port\" ./deploy.sh $command $user$name"
+    case $name in
+    "" | -*) die 2 "'$1' names no host; give [USER@]HOST" ;;
+    *::* | *:*:*:*:*:*:*:*) rsync_host="${user}[$name]" ;;
+    *:*) die 2 "'$1' is no host; valid are a name, an IPv4 address and an IPv6 address such as fd00::5 or fe80::1%eth0" ;;
+    *) rsync_host=$user$name ;;
+    esac
+    host=$user$name
+}
 
 connect() {  # one connection for all that follows
     command -v ssh >/dev/null || die 90 "no ssh on this machine; install it with: sudo apt install openssh-client"
@@ -44,25 +71,50 @@ remote() {  # COMMAND: by the shell there
     return "$code"
 }
 
+remote_line() { remote "$1" | tail -n 1; }  # COMMAND: the last line of what it prints: a .bashrc may print before
+
+as_root() {  # COMMAND: by the shell there, in which $sudo makes root of what follows it
+    if [ -z "$password" ]; then
+        remote "$1"
+    else
+        { remote "$askpass; ($1); code=\$?; rm -f \"\$SUDO_ASKPASS\"; exit \$code" < <(printf '%s\n' "$password" && cat <&3); } 3<&0
+    fi
+}
+
 device() {  # COMMAND [ARGUMENTS...]: install.sh there, as root
     local words
     printf -v words ' %q' "$@"
-    remote "${sudo}bash -s$words" <"$installer"
+    as_root "${sudo}bash -s$words" <"$installer"
 }
 
-find_root() {  # sets $sudo
+find_root() {  # sets $sudo, and $password where sudo asks for one
     # shellcheck disable=SC2016  # for the shell there
-    case $(remote '[ "$(id -u)" = 0 ] && echo root || { sudo -n true 2>/dev/null && echo sudo; } || id -un') in
+    case $(remote_line '[ "$(id -u)" = 0 ] && echo root || { sudo -n true 2>/dev/null && echo sudo; } || id -un') in
     root) sudo="" ;;
     sudo) sudo="sudo -n " ;;
     "") exit 90 ;;
-    *) die 91 "$host may not use sudo there without a password; log in there and allow it: echo \"\$USER ALL=(ALL) NOPASSWD: ALL\" | sudo tee /etc/sudoers.d/cuelens, or push as root@" ;;
+    *) ask_sudo ;;
     esac
+}
+
+ask_sudo() {
+    local allow="echo \"\$USER ALL=(ALL) NOPASSWD: ALL\" | sudo tee /etc/sudoers.d/cuelens"
+    password=${CUELENS_SUDO_PASSWORD:-}
+    if [ -z "$password" ] && [ -t 2 ] && { : </dev/tty; } 2>/dev/null; then
+        read -rsp "deploy.sh: password of $host, for sudo there: " password </dev/tty || :
+        echo >&2
+    fi
+    [ -n "$password" ] || die 91 "$host may not use sudo there without a password (new Raspberry Pi OS asks for it); start this in a terminal, give it in CUELENS_SUDO_PASSWORD, push as root@, or log in there and allow it: $allow"
+    sudo="sudo -A "
+    as_root "${sudo}true" || die 91 "$host: sudo there does not take this password, or not from this user (its words are above); log in there and try: sudo -v"
 }
 
 read_facts() {  # sets $facts
     local line
-    while read -r line; do facts[${line%%=*}]=${line#*=}; done < <(remote "bash -s facts" <"$installer")
+    # A .bashrc may print something, too.
+    while read -r line; do
+        [[ ! $line =~ ^[a-z_0-9]+= ]] || facts[${line%%=*}]=${line#*=}
+    done < <(remote "bash -s facts" <"$installer")
     [ -n "${facts[arch]:-}" ] || exit 90
     say "$host: ${facts[board]:-${facts[arch]}}, ${facts[system]}, Python ${facts[python]:-none}, $((facts[free_kib] / 1024)) MiB free, cameras: ${facts[cameras]:-none}, groups: ${facts[groups]:-none}"
 }
@@ -105,24 +157,28 @@ show_progress() {  # BYTES: passes standard input on
 }
 
 upload() {  # FILE: to $inbox there; goes on where a connection broke
-    local name=${1##*/} size have sum
+    local name=${1##*/} size have sum code=0
     size=$(stat -Lc %s -- "$1")
     if [ -n "${facts[rsync]}" ] && command -v rsync >/dev/null; then
         local progress=() shell
         [ ! -t 2 ] || progress=(--info=progress2)
         printf -v shell ' %q' "${options[@]}"
-        rsync --partial --inplace --copy-links "${progress[@]}" --rsh "ssh$shell" -- "$1" "$host:$inbox/$name" >&2 ||
-            die 90 "$host: rsync could not send ${1##*/} (its words are above); push again, it goes on where it stopped"
-        return
+        rsync --partial --inplace --copy-links "${progress[@]}" --rsh "ssh$shell" -- "$1" "$rsync_host:$inbox/$name" >&2 || code=$?
+        case $code in
+        0) return ;;
+        2) say "rsync does not understand what answers there (does a .bashrc print something?); sending without it" ;;
+        *) die 90 "$host: rsync could not send ${1##*/} (its words are above); push again, it goes on where it stopped" ;;
+        esac
     fi
     sum=$(sha256sum <"$1")
-    have=$(remote "stat -c %s $inbox/$name 2>/dev/null || echo 0")
+    have=$(remote_line "stat -c %s $inbox/$name 2>/dev/null || echo 0")
+    [[ $have =~ ^[0-9]+$ ]] || have=0
     while :; do
         [ "$have" -lt "$size" ] || have=0
         [ "$have" != 0 ] || remote "rm -f $inbox/$name"
         tail -c "+$((have + 1))" -- "$1" | show_progress "$((size - have))" | remote "cat >>$inbox/$name" ||
             die 90 "$host: ${1##*/} could not be sent; push again, it goes on where it stopped"
-        [ "$(remote "sha256sum <$inbox/$name")" != "$sum" ] || return 0
+        [ "$(remote_line "sha256sum <$inbox/$name")" != "$sum" ] || return 0
         [ "$have" != 0 ] || die 90 "$host: ${1##*/} arrived damaged; check the network and the card there, then push again"
         have=$size  # what was there was of another file
     done
@@ -130,6 +186,7 @@ upload() {  # FILE: to $inbox there; goes on where a connection broke
 
 push() {
     local bundle="" signers="" settings="" deadline="" size code=0 words=()
+    check_machine
     local -A facts
     while [ $# != 0 ]; do
         case $1 in
@@ -151,7 +208,7 @@ push() {
     [ -n "$bundle" ] || make_bundle
     [ -z "$deadline" ] || words+=(--deadline "$deadline")
     version=$(bundle_version "$bundle")
-    inbox=$(remote 'mkdir -p ~/.cache/cuelens && chmod 700 ~/.cache/cuelens && cd ~/.cache/cuelens && pwd')
+    inbox=$(remote_line 'mkdir -p ~/.cache/cuelens && chmod 700 ~/.cache/cuelens && cd ~/.cache/cuelens && pwd')
     [[ $inbox =~ ^/[A-Za-z0-9/._-]+$ ]] || die 90 "$host: the home folder is '$inbox'; valid are names of letters, digits, dots and dashes"
     if [ -n "$settings" ]; then
         remote "cat >$inbox/cuelens.toml" <"$settings"
@@ -177,7 +234,7 @@ push() {
     fi
     empty_inbox
     if [ "$code" = 0 ]; then  # a camera that is missing, say, or a weak power supply
-        remote "$sudo$program check" | grep -v '^ok' >&2 || :
+        as_root "$sudo$program check" | grep -v '^ok' >&2 || :
     fi
     return "$code"
 }
@@ -187,9 +244,9 @@ bench() {  # [TASK ARGUMENTS...]: what it needs beyond a release is sent along; 
     [ "$#" != 0 ] || set -- stages
     printf -v words ' %q' "$@"
     find_root
-    there=$(remote 'mktemp -d')
+    there=$(remote_line 'mktemp -d')
     tar -c -C "$root" --exclude=reference --exclude=__pycache__ benchmarks | remote "tar -x -C $there"
-    remote "trap '${sudo}systemctl start cuelens.service; rm -rf $there' EXIT
+    as_root "trap '${sudo}systemctl start cuelens.service; rm -rf $there' EXIT
         ${sudo}systemctl stop cuelens.service && cd $there && PYTHONDONTWRITEBYTECODE=1 /opt/cuelens/current/venv/bin/python -m benchmarks.bench$words --json"
 }
 
@@ -209,6 +266,7 @@ case $host in
 "" | -*) die 2 "$command needs a [USER@]HOST; see ./deploy.sh $command --help" ;;
 esac
 shift 2
+read_host "$host"
 connect
 case $command in
 push) push "$@" ;;
@@ -218,12 +276,12 @@ bench) bench "$@" ;;
     case $command in
     status)
         device status
-        remote "[ ! -e $program ] || $sudo$program status"
+        as_root "[ ! -e $program ] || $sudo$program status"
         ;;
     logs)
         [ $# != 0 ] || set -- --lines=100
         printf -v words ' %q' "$@"
-        remote "${sudo}journalctl --unit=cuelens.service --no-pager$words"
+        as_root "${sudo}journalctl --unit=cuelens.service --no-pager$words"
         ;;
     rollback) device rollback "$@" ;;
     uninstall)

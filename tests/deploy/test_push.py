@@ -32,6 +32,7 @@ FACTS = {
 SSH = """#!/bin/sh
 for word; do command=$word; done
 echo "$command" >>{log}
+echo "$*" >>{log}.words
 case $command in
 "bash -s facts") cat >/dev/null; cat {facts} ;;
 *"id -u"*) echo {user} ;;
@@ -90,6 +91,110 @@ def test_a_device_that_will_not_do_is_refused_before_anything_is_sent(
     assert not [command for command in desk.asked() if "cat >" in command or "install" in command]
 
 
+# ssh to a device that is this machine; its sudo wants a password, and its .bashrc prints something.
+LOCAL_SSH = """#!/bin/sh
+for word; do command=$word; done
+printf '%s\\n' "$*" >>{log}
+case $* in *"-O exit"*) exit ;; esac
+printf 'Welcome\\n\\nsystem = odd\\n'
+PATH={folder}/there:$PATH exec sh -c "$command"
+"""
+THERE = {
+    "id": '#!/bin/sh\n[ "$1" = -u ] && echo 1000 || echo pi\n',
+    "sudo": """#!/bin/sh
+case $1 in
+-n) echo "sudo: a password is required" >&2; exit 1 ;;
+-A) shift ;;
+esac
+[ "$("$SUDO_ASKPASS" prompt)" = "$WANTED" ] || { echo "sudo: 3 incorrect password attempts" >&2; exit 1; }
+unset CUELENS_SUDO_PASSWORD
+exec "$@"
+""",
+    "journalctl": '#!/bin/sh\ncat\necho "journal: $*"\n',
+}
+WANTED = """it's "odd" $(id) \\n %s `x` ü"""
+
+
+class LocalDevice:
+    """A device that runs what it is asked to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.log = folder, folder / "log"
+        (folder / "there").mkdir()
+        programs = {"ssh": LOCAL_SSH.format(log=self.log, folder=folder)}
+        programs |= {f"there/{name}": text for name, text in THERE.items()}
+        for name, text in programs.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o755)
+
+    def deploy(self, *words: str, **environment: str) -> CompletedProcess[str]:
+        path = f"{self.folder}:/usr/bin:/bin"
+        given = {"TMPDIR": str(self.folder), "WANTED": WANTED, "CUELENS_ROOT": str(self.folder), **environment}
+        return run(REPOSITORY / "deploy.sh", *words, PATH=path, HOME=str(self.folder), **given)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("status", "no release is installed"), ("logs", "journal: --unit=cuelens")]
+)
+def test_sudos_password_is_handed_over_and_shown_nowhere(tmp_path: Path, command: str, said: str) -> None:
+    device = LocalDevice(tmp_path)
+    done = device.deploy(command, "pi@glasses", CUELENS_SUDO_PASSWORD=WANTED)
+    assert (done.returncode, said in done.stdout) == (0, True), done.stdout + done.stderr
+    assert WANTED not in done.stdout + done.stderr + device.log.read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"ssh", "there", "log"}, "and nothing of it stays there"
+
+
+def test_a_wrong_sudo_password_is_said_at_once(tmp_path: Path) -> None:
+    done = LocalDevice(tmp_path).deploy("status", "pi@glasses", CUELENS_SUDO_PASSWORD="guess")
+    assert (done.returncode, "sudo there does not take this password" in done.stderr) == (91, True), done.stderr
+    assert "guess" not in done.stderr
+
+
+def test_what_a_bashrc_prints_is_no_answer(tmp_path: Path) -> None:
+    done = LocalDevice(tmp_path).deploy("push", "pi@glasses")
+    assert done.returncode in (92, 93, 94), done.stderr
+    assert "pi@glasses: " in done.stderr
+    assert "bad array subscript" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [
+        ("pi@fd00::5", "pi@fd00::5"),
+        ("pi@[fd00::5]", "pi@fd00::5"),
+        ("pi@fe80::1%eth0", "pi@fe80::1%eth0"),
+        ("[::1]", "::1"),
+        ("ssh://pi@glasses/", "pi@glasses"),
+    ],
+)
+def test_an_address_is_given_to_ssh_as_ssh_takes_it(desk: Desk, given: str, host: str) -> None:
+    desk.deploy("status", given)
+    words = [line.split() for line in (desk.folder / "log.words").read_text().splitlines()]
+    assert {line[line.index("--") + 1] for line in words if "--" in line} == {host}
+    assert ["-O", "exit", host] in [line[-3:] for line in words]
+
+
+@pytest.mark.parametrize(
+    ("given", "host"),
+    [("pi@fe80::1%eth0", "pi@[fe80::1%eth0]"), ("[::1]", "[::1]"), ("pi@10.0.0.7", "pi@10.0.0.7")],
+)
+def test_an_address_is_given_to_rsync_as_rsync_takes_it(desk: Desk, given: str, host: str) -> None:
+    rsync = desk.folder / "rsync"
+    rsync.write_text(f'#!/bin/sh\nfor word; do :; done\necho "$word" >{desk.folder}/sent\n')
+    rsync.chmod(0o755)
+    desk.deploy("push", given, "--bundle", desk.bundle, rsync="/usr/bin/rsync")
+    assert (desk.folder / "sent").read_text() == f"{host}:/home/pi/.cache/cuelens/some.tar\n"
+
+
+def test_where_rsync_is_disturbed_the_bundle_is_sent_without_it(desk: Desk) -> None:
+    rsync = desk.folder / "rsync"
+    rsync.write_text("#!/bin/sh\necho 'protocol version mismatch -- is your shell clean?' >&2\nexit 2\n")
+    rsync.chmod(0o755)
+    done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, rsync="/usr/bin/rsync")
+    assert "sending without it" in done.stderr
+    assert "cat >>/home/pi/.cache/cuelens/some.tar" in desk.asked()
+
+
 def test_sudo_that_wants_a_password_is_said(desk: Desk) -> None:
     done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, user="pi")
     assert (done.returncode, "may not use sudo there without a password" in done.stderr) == (91, True), done.stderr
@@ -120,6 +225,10 @@ def test_no_ssh_is_said(desk: Desk) -> None:
         (["push", "pi@glasses", "--bundle"], "--bundle needs a value"),
         (["push", "pi@glasses", "--settings", "/nowhere"], "/nowhere: no file that can be read"),
         (["uninstall", "pi@glasses", "--some"], "unknown argument '--some'"),
+        (["status", "pi@glasses:2222"], 'CUELENS_SSH="-p 2222" ./deploy.sh status pi@glasses'),
+        (["logs", "pi@[fd00::5]:22"], 'CUELENS_SSH="-p 22" ./deploy.sh logs pi@fd00::5'),
+        (["bench", "pi@1:2:3"], "'pi@1:2:3' is no host"),
+        (["rollback", "pi@"], "names no host"),
     ],
 )
 def test_a_wrong_command_line_is_named(desk: Desk, words: list[str], said: str) -> None:
