@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from edge.encodings import decode_text
 from edge.errors import SettingsInvalid
 from edge.files import read_file
 
@@ -361,8 +362,10 @@ def read_settings(path: Path, settings_type: type[T], mistakes: list[str] | None
     import tomllib
 
     try:
-        text = read_file(path, LARGEST_FILE).decode()
-        for number, line in enumerate(text.splitlines(), 1):
+        text, wrong = decode_text(read_file(path, LARGEST_FILE))
+        if wrong and mistakes is None:
+            raise SettingsInvalid(f"{path}:{wrong}")
+        for number, line in enumerate(text.split("\n"), 1):
             if len(line) > LONGEST_LINE:
                 raise SettingsInvalid(f"{path}:{number}: {len(line)} characters; a line may have {LONGEST_LINE}")
         table = tomllib.loads(text)
@@ -374,6 +377,8 @@ def read_settings(path: Path, settings_type: type[T], mistakes: list[str] | None
         raise SettingsInvalid(f"{path}: brackets in too many brackets; settings are tables of plain values") from error
     except ValueError as error:  # also of an integer with thousands of digits
         raise SettingsInvalid(f"{path}: not TOML: {error}") from error
+    if wrong and mistakes is not None:
+        mistakes.append(f"{path}:{wrong}")
     settings: T = _build(settings_type, table, path, _lines(text), "", mistakes)
     return settings
 
@@ -471,7 +476,7 @@ def _lines(text: str) -> dict[tuple[str, str], int]:
     """Return the line of each section, under (section, ""), and of each key, under (section, key)."""
     found: dict[tuple[str, str], int] = {}
     section = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if header := re.match(r"\s*\[([^\[\]]+)\]", line):
             section = header[1].strip()
             found.setdefault((section, ""), number)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.config import SENSITIVITIES, Settings, read_settings
+from edge.encodings import decode_text
 from edge.errors import SettingsInvalid
 from edge.files import replace_file, sink_error
 
@@ -46,7 +47,7 @@ class SavedSettings:
         import tomllib
 
         saved = read_settings(self.path, Settings)  # checks it; only what the file names is taken
-        text = self.path.read_text(encoding="utf-8-sig")
+        text, _ = decode_text(self.path.read_bytes())
         if text.rstrip().rpartition("\n")[2] != END:
             raise SettingsInvalid(f"{self.path}: cut short, its last line is not {END!r}; save again, or delete it")
         table = tomllib.loads(text)

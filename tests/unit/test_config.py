@@ -82,7 +82,7 @@ def test_read_safely_only_what_is_wrong_is_at_its_default_and_each_mistake_is_to
     assert "did you mean 'hold'" in mistakes[2]
 
 
-@pytest.mark.parametrize("content", [b"source = = 1", b"\xff\xfe", b"sinks = [", b"a" * 1000])
+@pytest.mark.parametrize("content", [b"source = = 1", b"\x80\x81", b"sinks = [", b"a" * 1000])
 def test_read_safely_a_file_that_is_not_toml_is_the_defaults(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "cuelens.toml"
     path.write_bytes(content)
@@ -138,3 +138,68 @@ def test_a_pipe_is_no_settings_file_and_is_not_waited_for(tmp_path: Path) -> Non
     os.mkfifo(path)
     with pytest.raises(SettingsInvalid, match="is no plain file"):
         load_settings(path)
+
+
+SAVED = 'source = "demo"\n[look]\nlanguage = "de"  # Grüße\n'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbf" + SAVED.encode(),
+        SAVED.replace("\n", "\r\n").encode(),
+        SAVED.replace("\n", "\r").encode(),
+        *(SAVED.encode(form) for form in ("utf-16", "utf-16-le", "utf-32")),
+        b"\xfe\xff" + SAVED.encode("utf-16-be"),
+        b"\xff\xfe" + SAVED.replace("\n", "\r\n").encode("utf-16-le"),
+        SAVED.replace("ü", "u").replace("ß", "ss").encode("utf-16-be"),
+        b"\xef\xbb\xbf" + SAVED.replace("\n", "\r\n").encode() + b"\r\n",
+    ],
+    ids=[
+        "BOM",
+        "CRLF",
+        "CR",
+        "UTF-16",
+        "UTF-16 unmarked",
+        "UTF-32",
+        "UTF-16-BE",
+        "UTF-16 CRLF",
+        "UTF-16-BE unmarked",
+        "BOM CRLF",
+    ],
+)
+def test_settings_are_read_as_any_editor_saves_them(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "cuelens.toml"
+    path.write_bytes(content)
+    settings = load_settings(path)
+    assert (settings.source, settings.look.language) == ("demo", "de")
+    assert load_settings_safely(path) == (settings, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (SAVED.encode("latin-1"), "3: byte 0xfc is no UTF-8; save the file as UTF-8"),
+        (SAVED.encode() + b"\0" * 300, "4: 300 NUL bytes, as after a power cut; copy the file again"),
+        (SAVED.encode("utf-16") + b"\x0a", "4: its end is no UTF-16-LE, as its beginning is; save the file as UTF-8"),
+    ],
+    ids=["Latin-1", "NUL", "half a letter"],
+)
+def test_what_is_wrong_in_its_bytes_is_named_and_a_service_takes_the_rest(
+    tmp_path: Path, content: bytes, wrong: str
+) -> None:
+    path = tmp_path / "cuelens.toml"
+    path.write_bytes(content)
+    with pytest.raises(SettingsInvalid) as raised:
+        load_settings(path)
+    assert str(raised.value) == f"{path}:{wrong}"
+    settings, mistakes = load_settings_safely(path)
+    assert (settings.source, settings.look.language, mistakes) == ("demo", "de", [f"{path}:{wrong}"])
+
+
+def test_a_file_of_nothing_but_nul_is_no_settings_and_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "cuelens.toml"
+    path.write_bytes(bytes(4096))
+    settings, mistakes = load_settings_safely(path)
+    assert settings == Settings()
+    assert mistakes == [f"{path}:1: 4096 NUL bytes, as after a power cut; copy the file again"]
