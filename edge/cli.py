@@ -38,6 +38,7 @@ from edge.errors import (
 from edge.pause import KeptPause, pause_file
 from edge.quiet import tame_opencv
 from edge.sinks import SINKS, open_sink, open_sinks
+from edge.sinks.places import check_places, one_at_each_place
 from edge.sources import SOURCES, is_camera, open_source
 from edge.status import SERVICE_SOCKET, StatusServer, ask, default_socket, describe_status, own_version, tell_status
 from edge.systemd import is_service
@@ -421,6 +422,7 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, list[str]]:
     """Return the settings, and what was wrong with the service's file."""
     settings = load_settings(args.config) if getattr(args, "config", None) else Settings()
     mistakes: list[str] = []
+    service_alone = args.command == "run" and not args.config and not args.sink
     if args.command == "run" and not args.config and (service := _settings_by_systemd()):
         settings, mistakes = load_settings_safely(service)
     if args.command == "demo":
@@ -434,6 +436,11 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, list[str]]:
         "threads": args.threads,
     }
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    if service_alone:  # whose sinks nobody is there to correct
+        sinks, twice = one_at_each_place(settings)
+        settings, mistakes = replace(settings, sinks=sinks), mistakes + twice
+    else:
+        check_places(settings)
     complaint = check(Settings, "threads", settings.threads)
     if complaint:
         raise SettingsInvalid(f"--threads is {settings.threads}; {complaint}")

@@ -42,7 +42,7 @@ def read_log(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
                     break
                 try:
-                    record = json.loads(line)
+                    record = json.loads(line.lstrip(b"\0"))  # the hole that a cut left in logs of 0.1.0
                 except (ValueError, RecursionError) as error:
                     raise SourceUnreadable(
                         f"{path}:{number}: no JSON: {error}; give a file that --sink log wrote"
@@ -66,6 +66,7 @@ def replay(path: Path, settings: CueSettings | None = None) -> Iterator[Decision
     """
     policy: CuePolicy | None = None
     labels: tuple[str, ...] = ()
+    first: int | None = None  # line of a rotated log's beginning that was written before its settings were again
     for number, record in read_log(path):
         try:
             if "run" in record:
@@ -77,7 +78,8 @@ def replay(path: Path, settings: CueSettings | None = None) -> Iterator[Decision
                     policy.change(tried)
                 record["run"]["cue"] = asdict(tried)
             if policy is None:
-                raise KeyError("run")
+                first = first or number
+                continue
             t = float(record["t"])
             if not 0 <= t < LATEST:
                 raise ValueError(f"t is {t}; valid are 0 to {LATEST:g} s")
@@ -90,6 +92,8 @@ def replay(path: Path, settings: CueSettings | None = None) -> Iterator[Decision
             what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             raise SourceUnreadable(f"{path}:{number}: {what}; this is no line that --sink log writes") from error
         yield Decision(record | cue_record(cue), t, logged, cue.shown, words)
+    if policy is None:
+        raise SourceUnreadable(f"{path}:{first}: lacks 'run'; this is no log that --sink log writes from its beginning")
 
 
 def _settings(values: dict[str, Any]) -> CueSettings:

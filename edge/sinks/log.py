@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
+import stat
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +21,8 @@ from edge.types import Capabilities, Cue, Update
 class LogSink:
     """Write JSON lines; after a failure the file ends with its last whole line.
 
-    The first line, and each after the policy's settings were changed, has them and the labels under `run`.
+    The first line, each after the policy's settings were changed, and the first after the file was rotated, cut or
+    moved away, has the settings and the labels under `run`: each file can be replayed by itself.
     """
 
     capabilities = Capabilities(every_frame=True, reopens=False)
@@ -27,25 +30,64 @@ class LogSink:
     def __init__(self, argument: str, control: Control) -> None:
         """Open the file `argument` for writing, standard output when empty; raises SinkUnwritable or DiskFull."""
         self._path = Path(argument or "standard output")
+        self._named = bool(argument)
         self._file: BinaryIO | None = None
         self._cue: CueSettings | None = None  # that the lines are of
-        self._whole = 0  # bytes up to the end of the last whole line
         try:
-            # Unbuffered: a line that was shown is on its way to the disk, and a full disk shows at once.
-            self._file = self._path.open("wb", 0) if argument else os.fdopen(os.dup(sys.stdout.fileno()), "wb", 0)
+            if argument:
+                self._open(os.O_TRUNC)
+            else:
+                self._file = os.fdopen(os.dup(sys.stdout.fileno()), "wb", 0)
+                with contextlib.suppress(OSError):  # where a rotation cuts it, what comes begins it: no hole is left
+                    flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
+                    fcntl.fcntl(self._file, fcntl.F_SETFL, flags | os.O_APPEND)
+                self._whole = self._size()
         except OSError as error:
             raise sink_error(self._path, error) from error
+
+    def _open(self, how: int) -> None:
+        """Open the named file for lines at its end, wherever that is by then."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | how
+        # Unbuffered: a line that was shown is on its way to the disk, and a full disk shows at once.
+        file = os.fdopen(os.open(self._path, flags, 0o666), "wb", 0)
+        if self._file is not None:
+            self._file.close()
+        self._file = file
+        self._whole = self._size()  # bytes up to the end of the last whole line
+
+    def _size(self) -> int:
+        assert self._file is not None
+        return os.fstat(self._file.fileno()).st_size
+
+    def _follow(self) -> None:
+        """See whether the file was cut or took another name since, as logrotate does, and begin it anew."""
+        assert self._file is not None
+        ours = os.fstat(self._file.fileno())
+        if not stat.S_ISREG(ours.st_mode):
+            return
+        if ours.st_size < self._whole:
+            self._cue, self._whole = None, ours.st_size
+        if not self._named:
+            return
+        try:
+            there = self._path.stat()
+            moved = (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+        except FileNotFoundError:
+            moved = True
+        except OSError:
+            moved = False
+        if moved:
+            with contextlib.suppress(OSError):  # where none can be made, the lines go on in the one that was moved
+                self._open(0)
+                self._cue = None
 
     def show(self, update: Update) -> None:
         """Write the update's line; raises DiskFull or SinkUnwritable."""
         if self._file is None:
             return
-        record = log_record(update)
-        if update.settings != self._cue:
-            self._cue = update.settings
-            record = {"run": {"labels": update.labels, "cue": asdict(self._cue)}} | record
-        line = log_line(record)
         try:
+            self._follow()
+            line = log_line(self._record(update))
             rest = memoryview(line)
             while rest:  # a disk that is nearly full takes a part and refuses the next
                 rest = rest[self._file.write(rest) :]
@@ -53,6 +95,13 @@ class LogSink:
         except OSError as error:
             self._cut()
             raise sink_error(self._path, error) from error
+
+    def _record(self, update: Update) -> dict[str, Any]:
+        record = log_record(update)
+        if update.settings == self._cue:
+            return record
+        self._cue = update.settings
+        return {"run": {"labels": update.labels, "cue": asdict(self._cue)}} | record
 
     def _cut(self) -> None:
         assert self._file is not None

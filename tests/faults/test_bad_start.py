@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -228,3 +230,20 @@ def test_a_camera_missing_by_hand_ends_the_run_and_for_a_service_does_not(
         main(words)
     assert ended.value.code == 0
     assert "looking for it again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sink", ["video:t.mp4", "mqtt", "terminal:foo", "log:t.jsonl", "audio:file:t.wav"])
+def test_a_sink_given_twice_or_with_what_it_does_not_take_ends_at_once_in_one_line(
+    repository: Path, tmp_path: Path, sink: str
+) -> None:
+    words = ["run", "--source", "demo", "--pace", "fast", "--seconds", "1", "--sink", sink, "--sink", sink]
+    done = subprocess.run(
+        [sys.executable, "-c", "from edge.cli import main; main()", *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(repository)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (50, "", 1), done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -254,3 +254,92 @@ def test_text_on_a_terminal_is_one_line_rewritten() -> None:
     os.close(leader)
     assert shown.count("\r\x1b[K") == 10
     assert shown.count("\n") == 1
+
+
+def records(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_a_log_that_is_cut_while_it_is_open_begins_anew_and_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    sink = LogSink(str(path), Control())
+    for seq in range(3):
+        sink.show(update(seq))
+    kept = path.read_bytes()
+    os.truncate(path, 0)  # logrotate's copytruncate
+    for seq in range(3, 6):
+        sink.show(update(seq))
+    sink.close()
+    assert kept.count(b"\n") == 3
+    assert [(record["seq"], "run" in record) for record in records(path)] == [(3, True), (4, False), (5, False)]
+
+
+def test_a_log_that_is_moved_away_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    path, old = tmp_path / "out.jsonl", tmp_path / "out.jsonl.1"
+    sink = LogSink(str(path), Control())
+    sink.show(update(0))
+    path.rename(old)
+    sink.show(update(1))
+    path.rename(tmp_path / "out.jsonl.2")
+    path.touch()  # logrotate's create
+    sink.show(update(2))
+    path.unlink()
+    sink.show(update(3))
+    sink.close()
+    for name, seq in ((old, 0), (tmp_path / "out.jsonl.2", 1), (path, 3)):
+        assert [(record["seq"], "run" in record) for record in records(name)] == [(seq, True)]
+
+
+def test_where_no_new_log_can_be_made_the_lines_go_on_in_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out.jsonl"
+    sink = LogSink(str(path), Control())
+    sink.show(update(0))
+    path.rename(tmp_path / "moved")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", lambda *_: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+        sink.show(update(1))
+    sink.close()
+    assert [record["seq"] for record in records(tmp_path / "moved")] == [0, 1]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("append", [True, False])
+def test_a_log_on_standard_output_leaves_no_hole_where_that_file_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, append: bool
+) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"before\n")
+    with path.open("a" if append else "w") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        sink = LogSink("", Control())
+        sink.show(update(0))
+        assert path.read_bytes().startswith(b"before\n") == append
+        os.truncate(path, 0)
+        sink.show(update(1))
+        sink.close()
+    assert [(record["seq"], "run" in record) for record in records(path)] == [(1, True)]
+
+
+def test_a_log_that_fills_its_disk_leaves_what_was_there_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"before\n")
+    with path.open("a") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        sink = LogSink("", Control())
+        monkeypatch.setattr(sys, "stdout", sys.__stdout__)
+        sink.show(update(0))
+        whole = path.read_bytes()
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(whole) + 100, limit[1]))
+        try:
+            with pytest.raises(DiskFull):
+                sink.show(update(1))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        sink.close()
+    assert path.read_bytes() == whole

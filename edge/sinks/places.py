@@ -1,0 +1,116 @@
+"""Where each sink of a run shows or writes: two at the same place would overwrite each other, and are refused."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.errors import SettingsInvalid
+
+if TYPE_CHECKING:
+    from edge.config import Settings
+
+Place = tuple[object, ...]
+
+_ONE = ("display", "oled", "mqtt", "terminal")  # one screen, one bus, one connection: whatever their argument
+_STREAMS = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+
+def check_places(settings: Settings) -> None:
+    """Raise SettingsInvalid where two of the settings' sinks have one place."""
+    if twice := _twice(settings):
+        first, second = twice
+        again = "is given twice" if first == second else f"shows or writes where {first} does"
+        raise SettingsInvalid(f"sink {second} {again}; leave one of them out, or give it another place")
+
+
+def one_at_each_place(settings: Settings) -> tuple[tuple[str, ...], list[str]]:
+    """Return the sinks without those whose place another has, and a line for each mistake in them."""
+    kept: list[str] = []
+    mistakes: list[str] = []
+    for given in settings.sinks:
+        spec = given
+        if given.startswith("terminal:") and given != "terminal:":  # alone it would end the run
+            mistakes.append(f"sink {given}: terminal takes no argument; name it terminal")
+            spec = "terminal"
+        if (other := next((each for each in kept if _meet(each, spec, settings)), None)) is None:
+            kept.append(spec)
+        else:
+            mistakes.append(f"sink {spec} shows or writes where {other} does; give it another place")
+    return tuple(kept), mistakes
+
+
+def _twice(settings: Settings) -> tuple[str, str] | None:
+    sinks: Sequence[str] = settings.sinks
+    for index, second in enumerate(sinks):
+        for first in sinks[:index]:
+            if _meet(first, second, settings):
+                return first, second
+    return None
+
+
+def _meet(first: str, second: str, settings: Settings) -> bool:
+    names = first.partition(":")[0], second.partition(":")[0]
+    if names == ("web", "web"):
+        return _listen_alike(first.partition(":")[2], second.partition(":")[2], settings)
+    return _place(first, settings) == _place(second, settings)
+
+
+def _place(spec: str, settings: Settings) -> Place:
+    name, _, argument = spec.partition(":")
+    if name == "oled" and argument == "dummy":
+        return name, argument
+    if name in _ONE:
+        return (name,)
+    if name == "log":
+        return ("standard output",) if not argument or argument in _STREAMS else _file(argument)
+    if name == "video":
+        return _file(argument)
+    if name == "png":
+        path = re.sub(r"^\d{1,5}x\d{1,5}:", "", argument)
+        if path.endswith("/") or Path(path).is_dir():
+            return (*_file(path), "numbered")
+        return (*_file(str(Path(path).parent)), "numbered") if path.endswith("/cue-%06d.png") else _file(path)
+    if name == "audio":
+        return _file(argument[5:]) if argument.startswith("file:") else (name, argument or "default")
+    return name, argument
+
+
+def _file(path: str) -> Place:
+    """Return what a file is, under whatever name: its number where it is there, else its folder's and its name."""
+    with contextlib.suppress(OSError):
+        found = Path(path).stat()
+        return found.st_dev, found.st_ino
+    real = os.path.realpath(path)  # of a link too that leads to no file yet
+    with contextlib.suppress(OSError):
+        folder = Path(real).parent.stat()
+        return folder.st_dev, folder.st_ino, Path(real).name
+    return (real,)
+
+
+def _listen_alike(first: str, second: str, settings: Settings) -> bool:
+    """Return whether two pages have one port on one address; on port 0 each gets its own."""
+    hosts, ports = [], []
+    for argument in (first, second):
+        host, _, port = argument.rpartition(":")
+        hosts.append(_address(host.removeprefix("[").removesuffix("]") or settings.web.host))
+        ports.append(port or str(settings.web.port))
+    if ports[0].lstrip("0") != ports[1].lstrip("0") or not ports[0].lstrip("0"):
+        return False
+    return hosts[0] == hosts[1] or not all(hosts)
+
+
+def _address(host: str) -> str:
+    """Return a host's address, empty where that is every one, or a name's, which may be any."""
+    if host == "localhost":
+        return "127.0.0.1"
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return ""
+    return "" if address.is_unspecified else str(address)
