@@ -10,7 +10,7 @@ from contextlib import suppress
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed, printable
 from edge.types import Capabilities, Update
-from edge.web.access import LEAST_TOKEN, Names, is_loopback
+from edge.web.access import LEAST_TOKEN, Names, host_of, is_loopback
 
 EVERYWHERE = ("0.0.0.0", "::")  # to listen on; not where a browser finds it
 BACKLOG = 32  # connections that wait to be accepted
@@ -42,13 +42,15 @@ class WebSink:
             from edge.web.server import Server
         except ImportError as error:
             raise RuntimeMissing(f"web sink: {error.name} is not installed; ./deploy.sh sinks adds it") from error
+        names = Names(host, settings.names)
         listening = _listen(host, port)
         port = listening.getsockname()[1]
         self._broadcast = Broadcast(control, settings.picture)
-        app = make_app(control, self._broadcast, Names(host, port, settings.names), settings.token)
+        app = make_app(control, self._broadcast, names, settings.token)
         self._server = Server(app, self._broadcast.run, listening)
         self._closed = False
-        shown = settings.names[0] if host in EVERYWHERE and settings.names else host
+        plain = [name for name in settings.names if "/" not in name]  # and no proxy's address
+        shown = (host_of(plain[0]) if plain else None) or host if host in EVERYWHERE else host
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
         print(printable(f"web sink: {self.url}"), file=sys.stderr, flush=True)
 

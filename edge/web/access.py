@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import ipaddress
+import re
 import secrets
+import socket
 from collections import OrderedDict
 from collections.abc import Iterable
+from dataclasses import dataclass
+
+from edge.errors import SettingsInvalid
 
 LEAST_TOKEN = 16  # characters
 FREE_TRIES = 3  # wrong tokens from one address that cost nothing: typing errors
@@ -18,38 +24,109 @@ ALL_REFILL = 3.0  # ... and the seconds for which each further one must
 SESSIONS = 64  # browsers signed in; the oldest makes room
 
 
+PREFIX = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*){1,8}")  # of a path below which a proxy gives the page out
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
+    known = host_of(host)
+    return known == "localhost" or (known is not None and _is_loopback_address(known))
+
+
+def _is_loopback_address(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return False
+
+
+def host_of(asked: str) -> str | None:
+    """Return the one spelling of the host in `HOST` or `HOST:PORT`, None where it is neither.
+
+    Small letters, no dot at the end, no brackets, zone or long form of an IPv6 address: all of them name the same.
+    """
+    asked = asked.strip().lower()
+    with contextlib.suppress(ValueError):
+        return _plain_address(asked)
+    found = re.fullmatch(r"(?:\[([0-9a-f:.]+)(?:%[\w.~-]+)?\]|([\w.-]+?)\.?)(?::([0-9]{1,5}))?", asked, re.ASCII)
+    if found is None or int(found[3] or 0) > 65535:
+        return None
+    if found[1] is None:
+        return None if ".." in found[2] or found[2].startswith(".") else found[2]
+    with contextlib.suppress(ValueError):
+        return _plain_address(found[1])
+    return None
+
+
+def _plain_address(text: str) -> str:
+    address = ipaddress.ip_address(text.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None)  # an IPv4 visitor of an IPv6 socket
+    return str(mapped or address)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address by which a proxy gives the page out: `https://home.example` and the path, `/glasses` or nothing."""
+
+    origin: str
+    path: str
 
 
 class Names:
-    """The names and addresses that a browser may have asked for: any other was made to point here by somebody else."""
+    """The names and addresses that a browser may have asked for: any other was made to point here by somebody else.
 
-    def __init__(self, host: str, port: int, names: Iterable[str]) -> None:
-        self._port = port
-        self._names = {"localhost", "127.0.0.1", "[::1]", _bracketed(host.lower()), *(name.lower() for name in names)}
+    The port is not looked at: a tunnel and a proxy have ports of their own, and who makes a name of his point here is
+    known by the name.
+    """
+
+    def __init__(self, host: str, names: Iterable[str] = ()) -> None:
+        """Take the host that is listened on and the settings' `names`; raises SettingsInvalid."""
+        self.addresses: list[Address] = []  # of proxies
+        self._names = {"localhost", host_of(host)}
+        if host and not is_loopback(host):  # found in one's own network by the name of the machine
+            label = socket.gethostname().partition(".")[0].lower()
+            self._names |= {host_of(label), host_of(f"{label}.local")}
+        for name in names:
+            self._names.add(self._take(name))
+        self._names.discard(None)
+
+    def _take(self, name: str) -> str:
+        """Return the host of one of the settings' names, and note an address; raises SettingsInvalid."""
+        scheme, colons, rest = name.strip().partition("://")
+        place, _, path = rest.partition("/") if colons else (name, "", "")
+        with contextlib.suppress(UnicodeError):
+            place = place.encode("idna").decode()  # as a browser asks for it
+        host = host_of(place)
+        prefix = f"/{path.rstrip('/')}" if path.rstrip("/") else ""
+        wrong = host is None or (colons and scheme.lower() not in ("http", "https"))
+        if host is None or wrong or (prefix and not PREFIX.fullmatch(prefix)):
+            raise SettingsInvalid(
+                f"web.names has {name!r}; valid are names as glasses.local, and addresses of a proxy as "
+                "https://home.example/glasses"
+            )
+        if colons:
+            default = ":443" if scheme.lower() == "https" else ":80"
+            self.addresses.append(Address(f"{scheme.lower()}://{place.strip().lower().removesuffix(default)}", prefix))
+        return host
 
     def own(self, asked: str, address: str) -> bool:
         """Whether the Host header `asked` names this page, which was reached at `address` of this machine."""
-        name, colon, port = asked.lower().rpartition(":")
-        if not colon or port.endswith("]"):
-            name, port = asked.lower(), "80"
+        host = host_of(asked)
+        if host is None or (asked.count(":") > 1 and not asked.startswith("[")):  # a bare IPv6 address is no Host
+            return False
         # An address cannot be made to point elsewhere, so the one it was reached at needs no mention in the settings.
-        return (
-            bool(name) and port == str(self._port) and (name in self._names or name == _bracketed(_unmapped(address)))
-        )
+        return host in self._names or _is_loopback_address(host) or host == host_of(address)
+
+    def own_origin(self, origin: str, address: str) -> bool:
+        """Whether the Origin header is of a page that was asked for by one of our names, whatever its port is."""
+        scheme, colons, place = origin.partition("://")
+        return bool(colons) and scheme in ("http", "https") and self.own(place, address)
 
 
-def _unmapped(address: str) -> str:
-    return address.removeprefix("::ffff:") if "." in address else address  # an IPv4 visitor of an IPv6 socket
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+def forwarded_prefix(given: str) -> str:
+    """Return the path below which a proxy says that it gives the page out, "" where it says none or what is no path."""
+    given = given.rstrip("/")
+    return given if PREFIX.fullmatch(given) and ".." not in given else ""
 
 
 class Tries:
@@ -95,7 +172,7 @@ class Tries:
 def _network(address: str) -> str:
     """Return what one visitor may choose addresses from: an IPv6 network of 64 bits, else the address itself."""
     try:
-        parsed = ipaddress.ip_address(_unmapped(address.partition("%")[0]))
+        parsed = ipaddress.ip_address(_plain_address(address))
     except ValueError:
         return address
     if parsed.version == 4:

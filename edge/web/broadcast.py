@@ -7,7 +7,7 @@ import contextlib
 import json
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -18,16 +18,25 @@ from edge.web.news import STALE, Arrived, cue_of, tell_cue, tell_page, tell_pict
 
 INTERVAL = 0.1  # seconds between messages where nothing changed but numbers and the picture
 LOOK_AGAIN = 0.5  # seconds until it is looked what else changed: settings, outputs, the age
+LATE = 1.5  # seconds without an answer after which a browser is the first to make room
 STALLED = 5.0  # seconds within which a browser must have taken a message
+WATCHERS = 16  # browsers at once: within what edge/web/server.py lets one address have, with room to load pages
+FAREWELL = 1.0  # seconds for one that makes room to hear why
+MAKE_ROOM = (
+    4001  # code of a WebSocket that is closed for a newer one; 4000 to 4999 are for applications, RFC 6455 7.4.2
+)
 LATENCIES = 300  # the newest, of which the page shows percentiles: ten seconds at 30 fps
 
 
 class _Watcher:
     """One browser: what it is to get, and whether it has taken what it got."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str) -> None:
+        self.address = address
         self.fresh = asyncio.Event()  # there is news
         self.taken = asyncio.Event()
+        self.answered = time.monotonic()  # when it took the newest message that it took, or came
+        self.leave = asyncio.Event()  # it makes room
         self.picture = False  # wants it
 
 
@@ -43,9 +52,10 @@ class Broadcast:
         self._newest: Arrived | None = None
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self._wake = asyncio.Event()
-        self._watchers: set[_Watcher] = set()
+        self._watchers: dict[_Watcher, None] = {}  # oldest first
         self._joined = 0
         self._news: dict[str, Any] = {}
+        self._made = 0.0  # when that was made
         self._page: dict[str, Any] = {}
         self._picture: tuple[dict[str, Any], bytes] | None = None
         self._drawn: Arrived | None = None  # what it shows
@@ -92,7 +102,7 @@ class Broadcast:
             showing = self._showing()
             if showing == shown and now - made < INTERVAL:
                 continue
-            shown, made = showing, now
+            shown, self._made, made = showing, now, now
             self._draw(now)
             self._news = tell_cue(self._newest, self._control, now) | tell_run(self._control, tuple(self._latencies))
             for watcher in self._watchers:
@@ -120,23 +130,41 @@ class Broadcast:
             self._picture = tell_picture(newest)
 
     async def watch(self, socket: WebSocket) -> None:
-        """Tell one browser until it leaves, or takes nothing for STALLED seconds."""
+        """Tell one browser until it leaves, takes nothing for STALLED seconds, or makes room for a newer one.
+
+        One that asks for `room` only comes where there is some: it made room before, and nobody looks at it now.
+        """
         await socket.accept()
-        watcher = _Watcher()
-        self._watchers.add(watcher)
+        watcher = _Watcher(socket.client.host if socket.client else "")
+        if len(self._watchers) >= WATCHERS:
+            if "room" in socket.query_params:
+                await _make_leave(socket)
+                return
+            self._most_crowded().leave.set()
+        self._watchers[watcher] = None
         self._joined += 1
         self.wake()
-        tasks = [asyncio.create_task(self._tell(socket, watcher)), asyncio.create_task(_listen(socket, watcher))]
+        work = (self._tell(socket, watcher), _listen(socket, watcher), watcher.leave.wait())
+        tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in work]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._watchers.discard(watcher)
+            self._watchers.pop(watcher, None)
             for task in tasks:
                 task.cancel()
             ends = await asyncio.gather(*tasks, return_exceptions=True)
+        if watcher.leave.is_set():
+            await _make_leave(socket)
         for end in ends:
             if isinstance(end, Exception) and not isinstance(end, WebSocketDisconnect | TimeoutError):
                 raise end
+
+    def _most_crowded(self) -> _Watcher:
+        """Return who makes room: one that does not answer, else the oldest of the address with the most."""
+        now = time.monotonic()
+        staying = [one for one in self._watchers if not one.leave.is_set()]
+        counts = Counter(one.address for one in staying)
+        return max(staying, key=lambda one: (now - one.answered > LATE, counts[one.address]))
 
     async def _tell(self, socket: WebSocket, watcher: _Watcher) -> None:
         page: dict[str, Any] | None = None
@@ -144,7 +172,13 @@ class Broadcast:
         while True:
             await watcher.fresh.wait()
             watcher.fresh.clear()
-            message: dict[str, Any] = {"news": self._news}
+            now = time.monotonic()
+            news = dict(self._news)
+            if news["age"] is not None:
+                news["age"] = round(news["age"] + now - self._made, 2)
+            # What passed at the other side since it answered, and not here, is how long we are under way at most: no
+            # clock is shared, and a line that kept a message back shows.
+            message: dict[str, Any] = {"news": news, "held": round(now - watcher.answered, 3)}
             if self._page is not page:
                 page = message["page"] = self._page
             newer = self._picture if watcher.picture and self._picture is not picture else None
@@ -159,6 +193,12 @@ class Broadcast:
                 await watcher.taken.wait()
 
 
+async def _make_leave(socket: WebSocket) -> None:
+    with contextlib.suppress(TimeoutError, WebSocketDisconnect, RuntimeError):  # it left, or does not hear
+        async with asyncio.timeout(FAREWELL):
+            await socket.close(MAKE_ROOM)
+
+
 async def _listen(socket: WebSocket, watcher: _Watcher) -> None:
     while True:
         message = await socket.receive()
@@ -166,6 +206,7 @@ async def _listen(socket: WebSocket, watcher: _Watcher) -> None:
             return
         match message.get("text"):
             case "taken":
+                watcher.answered = time.monotonic()
                 watcher.taken.set()
             case "picture on":
                 watcher.picture = True

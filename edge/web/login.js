@@ -1,6 +1,7 @@
 // Sends the token and goes on to the page; the token is in no address and is kept nowhere.
 "use strict";
 
+const { base, key } = document.body.dataset;
 const form = document.getElementById("form");
 
 form.addEventListener("submit", async (event) => {
@@ -9,13 +10,13 @@ form.addEventListener("submit", async (event) => {
   const error = document.getElementById("error");
   error.textContent = "";
   try {
-    const answer = await fetch("/login", {
+    const answer = await fetch(`${base}login`, {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
+      headers: { "Content-Type": "application/json", "X-Cuelens-Key": key },
       body: JSON.stringify({ token: token.value }),
     });
     if (answer.ok) {
-      location.replace("/");
+      location.replace(base || "./");
     } else if (answer.status === 429) {
       error.textContent = form.dataset.wait.replace("{n}", answer.headers.get("Retry-After"));
     } else {

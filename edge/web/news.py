@@ -19,6 +19,8 @@ from edge.web.texts import LANGUAGES, TEXTS
 from edge.words import SENTENCES, describe, word
 
 STALE = 2.0  # seconds after which what was seen is not shown any more
+LASTING = ("paused", "no_camera")
+REPEATED = 5.0  # seconds in which the loop has said these again: it does every second
 LARGEST_WIDTH = 640  # pixels of a picture that is sent
 QUALITY = 70  # of its JPEG
 PLAIN = ("sensitivity", "vocabulary")  # of the table `cue`; all else there is advanced
@@ -50,8 +52,10 @@ def tell_cue(arrived: Arrived | None, control: Control, now: float) -> dict[str,
     cue = cue_of(arrived, control)
     told: dict[str, Any] = {
         "paused": control.paused,
-        # What was true when nothing more was heard of stays so: neither is about a face that may have gone.
-        "lasts": cue is not None and cue.state in ("paused", "no_camera"),
+        # Neither is about a face that may have gone. The loop repeats both while they are true: silence is a loop that
+        # hangs, and a pause that it has not taken yet may have left the camera open.
+        "lasts": cue is not None
+        and (arrived is None or (arrived.update.cue.state in LASTING and now - arrived.t < REPEATED)),
         "age": None if arrived is None else round(max(0.0, now - arrived.t), 2),
     }
     if cue is None:

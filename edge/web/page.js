@@ -1,19 +1,13 @@
-// Shows what the glasses tell over one WebSocket, and sends what is changed here. It keeps nothing and asks nobody else.
+// Shows what the glasses tell over the connection of link.js, and sends what is changed here. It keeps nothing.
 "use strict";
 
-const STALE = 2; // seconds after which what was seen is not shown any more
 const at = (id) => document.getElementById(id);
 
-let texts = { connecting: "Connecting", waiting: "No news yet", stale: "No news", stale_for: "for {n} s", age_now: "now",
-  age_ago: "{n} s ago", lost: "Not connected", connected: "Connected", pause: "Pause", resume: "Go on",
-  not_reached: "Not done: no answer from the device.", saved: "Saved." };
-let link = null; // the WebSocket
-let linked = "connecting";
-let tries = 0;
+let texts = JSON.parse(document.body.dataset.texts);
 let news = null;
-let heard = 0; // when, in milliseconds
 let header = null; // of the picture whose bytes come next
-let pictured = 0; // when the newest was drawn
+let pictured = null; // when the newest was drawn
+const ELSEWHERE = 409; // somebody else changed it meanwhile
 const fields = new Map(); // by table and key: what is on the page for a setting
 
 function say(element, text) {
@@ -28,40 +22,23 @@ function told(value, unit = "") {
   return value === undefined ? "–" : value + unit;
 }
 
-function connect() {
-  if (link && link.readyState < WebSocket.CLOSING) return;
-  link = new WebSocket(`ws://${location.host}/news`);
-  link.binaryType = "arraybuffer";
-  link.onopen = () => {
-    tries = 0;
-    setLink("connected");
-    if (at("show-picture").checked) link.send("picture on");
-  };
-  link.onmessage = receive;
-  link.onclose = leave;
-}
-
-function leave() {
-  setLink("lost");
-  setTimeout(connect, Math.min(5000, 500 * 2 ** tries++));
-  // Signed out, as after a restart of the glasses: there is nothing to wait for here.
-  fetch("/session").then((answer) => { if (answer.status === 401) location.replace("/login"); }, () => {});
-}
-
 function setLink(state) {
   linked = state;
-  at("link").dataset.link = state;
-  say(at("link"), texts[state]);
-  at("pause").disabled = state !== "connected" || !news;
+  const up = state === "connected" || state === "slow";
+  at("link").dataset.link = up || state === "connecting" ? state : "lost";
+  say(at("link"), state === "foreign" ? texts.lost : texts[state]);
+  const note = state === "full" ? texts.full_note : state === "foreign" ? texts.foreign_note : "";
+  say(at("why"), note.replace("{name}", location.origin + location.pathname.replace(/\/[^/]*$/, "")));
+  at("pause").disabled = !up || !news;
 }
 
 async function receive(event) {
-  heard = performance.now();
   try {
     if (typeof event.data === "string") {
       const message = JSON.parse(event.data);
+      news = message.news; // before its time: what is shown is never newer than it is
+      hear(message.held);
       if (message.page) showPage(message.page);
-      news = message.news;
       showNews();
       header = message.picture || null;
       if (header) return; // its bytes come next
@@ -69,29 +46,24 @@ async function receive(event) {
       await drawPicture(event.data, header);
     }
   } finally {
-    if (!header || typeof event.data !== "string") event.target.send("taken");
+    if (!header || typeof event.data !== "string") taken(event.target);
   }
 }
 
 function showNews() {
-  showCue();
-  at("pause").disabled = linked !== "connected";
+  at("pause").disabled = false;
   at("pause").dataset.paused = news.paused;
   say(at("pause"), news.paused ? texts.resume : texts.pause);
-  say(at("fps"), told(news.fps));
-  say(at("p50"), told(news.p50, "\u00a0ms"));
-  say(at("p95"), told(news.p95, "\u00a0ms"));
-  say(at("dropped"), told(news.dropped));
-  showSinks(news.sinks || []);
+  showCue();
 }
 
 // Never a frozen label: what is older than STALE is taken away, whoever stopped telling.
 function showCue() {
-  const silent = (performance.now() - heard) / 1000;
+  const silent = silence();
   const age = news && news.age !== null ? news.age + silent : null;
   const known = news && news.sentence !== undefined;
   const stale = known && (silent > STALE || (!news.lasts && age > STALE));
-  const shown = known && !stale ? news : null;
+  const shown = known && !stale && !document.hidden ? news : null;
   if (shown) at("cue").style.setProperty("--accent", shown.colour);
   at("cue").dataset.side = (shown && shown.side) || "";
   const glyph = shown ? shown.glyph : "";
@@ -101,11 +73,22 @@ function showCue() {
   }
   say(at("word"), shown ? shown.word : "");
   say(at("sentence"), shown ? shown.sentence : stale ? texts.stale : texts.waiting);
-  say(at("stale-for"), stale && age !== null ? fill(texts.stale_for, Math.floor(Math.max(age, silent))) : "");
+  const old = stale && age !== null && Number.isFinite(silent);
+  say(at("stale-for"), old ? fill(texts.stale_for, Math.floor(Math.max(age, silent))) : "");
   say(at("partner"), shown ? shown.partner : "");
   say(at("state"), shown ? shown.state : "–");
-  say(at("age"), age === null ? "–" : age > STALE ? fill(texts.age_ago, Math.floor(age)) : texts.age_now);
-  if (pictured && (stale || performance.now() - pictured > STALE * 1000)) hidePicture();
+  say(at("age"), age === null || !Number.isFinite(age) ? "–" : age > STALE ? fill(texts.age_ago, Math.floor(age)) : texts.age_now);
+  showRun(silent <= STALE ? news : {}, age !== null && age > STALE && !news.lasts);
+  if (pictured && (!shown || since(pictured) > STALE)) hidePicture();
+}
+
+// Numbers of a run that is not heard of are old labels too.
+function showRun(run, stands) {
+  say(at("fps"), told(stands ? undefined : run.fps));
+  say(at("p50"), told(run.p50, "\u00a0ms"));
+  say(at("p95"), told(run.p95, "\u00a0ms"));
+  say(at("dropped"), told(run.dropped));
+  showSinks(run.sinks || []);
 }
 
 function showSinks(sinks) {
@@ -130,7 +113,7 @@ function showSinks(sinks) {
 async function drawPicture(bytes, told) {
   const canvas = at("canvas");
   const picture = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
-  if (!at("show-picture").checked) return;
+  if (!at("show-picture").checked || silence() > STALE || document.hidden) return;
   if (canvas.width !== told.width || canvas.height !== told.height) {
     canvas.width = told.width;
     canvas.height = told.height;
@@ -162,22 +145,26 @@ async function drawPicture(bytes, told) {
     pen.fillText(face.says, face.x, below);
     pen.lineWidth = 2 * unit;
   }
-  pictured = performance.now();
+  pictured = instant();
 }
 
 function hidePicture() {
-  pictured = 0;
+  pictured = null;
   at("canvas").hidden = true;
   at("no-picture").hidden = !at("show-picture").checked;
+}
+
+function showTexts() {
+  for (const element of document.querySelectorAll("[data-text]")) {
+    if (element.id !== "pause") say(element, texts[element.dataset.text]);
+  }
+  setLink(linked);
 }
 
 function showPage(page) {
   texts = page.texts;
   document.documentElement.lang = page.language;
-  for (const element of document.querySelectorAll("[data-text]")) {
-    if (element.id !== "pause") say(element, texts[element.dataset.text]);
-  }
-  say(at("link"), texts[linked]);
+  showTexts();
   say(at("saved"), "");
   at("picture").hidden = !page.pictures;
   at("settings").hidden = false;
@@ -221,7 +208,7 @@ function makeField(member, set) {
   error.setAttribute("role", "alert");
   control.id = id;
   control.setAttribute("aria-describedby", error.id);
-  const field = { control, label, error, output: null, busy: 0, edited: false };
+  const field = { control, label, error, output: null, busy: 0, edited: false, seen: member.value };
   row.append(label);
   if (member.choices) {
     row.append(control);
@@ -247,7 +234,7 @@ function makeField(member, set) {
     }
   }
   control.addEventListener("input", () => {
-    field.edited = true;
+    field.edited = true; // from here on `seen` stays what it was when somebody began
     if (field.output) field.output.value = Number(control.value).toFixed(2);
   });
   control.addEventListener("change", () => change(member, field));
@@ -257,6 +244,7 @@ function makeField(member, set) {
 }
 
 function updateField(field, member) {
+  field.member = member;
   say(field.label, member.label);
   const { control } = field;
   if (member.choices) {
@@ -266,6 +254,7 @@ function updateField(field, member) {
     });
   }
   if (field.busy || field.edited) return; // being changed here
+  field.seen = member.value;
   if (control.type === "checkbox") control.checked = member.value;
   else if (control.value !== String(member.value)) control.value = member.value;
   if (field.output) field.output.value = Number(member.value).toFixed(2);
@@ -276,41 +265,46 @@ async function change(member, field) {
   const value = member.choices ? control.value : control.type === "checkbox" ? control.checked
     : control.value === "" ? null : Number(control.value);
   field.busy += 1;
-  const error = await send("/settings", { table: member.table, values: { [member.key]: value } });
+  const values = { table: member.table, values: { [member.key]: value }, seen: { [member.key]: field.seen } };
+  const [status, error] = await send("settings", values);
   field.busy -= 1;
-  if (!field.busy) field.edited = error !== "";
-  say(field.error, error);
+  if (status === 204) field.seen = value;
+  if (!field.busy) field.edited = error !== "" && status !== ELSEWHERE;
+  say(field.error, status === ELSEWHERE ? texts.elsewhere : error);
   control.setAttribute("aria-invalid", error !== "");
+  if (status === ELSEWHERE && !field.busy) updateField(field, field.member); // what it is by now
 }
 
-// Returns what went wrong in one line, "" where nothing did.
+// Returns the answer's status, 0 without one, and what went wrong in one line, "" where nothing did.
 async function send(path, values) {
   try {
-    const answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(values) });
-    if (answer.ok) return "";
-    if (answer.status === 401) location.replace("/login");
-    return (await answer.json()).error;
+    const answer = await post(path, values);
+    if (answer.ok) return [answer.status, ""];
+    if (answer.status === 401) location.replace(`${base}login`);
+    return [answer.status, (await answer.json()).error];
   } catch {
-    return texts.not_reached;
+    return [0, texts.not_reached];
   }
 }
 
 at("pause").addEventListener("click", async () => {
-  say(at("pause-error"), await send("/pause", { paused: !news.paused }));
+  say(at("pause-error"), (await send("pause", { paused: !news.paused }))[1]);
 });
 
 at("save").addEventListener("click", async () => {
+  at("save").disabled = true; // a second click would save the same
   say(at("saved"), "");
-  const error = await send("/save", {});
+  const [, error] = await send("save", {});
   say(at("save-error"), error);
   say(at("saved"), error ? "" : texts.saved);
+  at("save").disabled = false;
 });
 
 at("show-picture").addEventListener("change", (event) => {
-  if (link.readyState === WebSocket.OPEN) link.send(event.target.checked ? "picture on" : "picture off");
+  if (link && link.readyState === WebSocket.OPEN) link.send(event.target.checked ? "picture on" : "picture off");
   hidePicture();
 });
 
-document.addEventListener("visibilitychange", () => { if (!document.hidden) connect(); });
-setInterval(showCue, 250);
+showTexts();
+setInterval(() => { watch(); showCue(); }, 250);
 connect();

@@ -14,6 +14,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from edge.web.texts import TEXTS
+
 EXCHANGE_TIME = 10.0  # seconds for a request and its answer, whatever the other side does
 LINGER = 1.0  # seconds for the last bytes to leave before a connection is cut
 CONNECTIONS = 40  # at once; more are answered 503
@@ -22,6 +24,12 @@ HOPELESS = 60  # connections at which further ones are cut without an answer
 LARGEST_HEAD = 16_384  # bytes of a request's line and headers
 LARGEST_MESSAGE = 256  # bytes of a WebSocket message: browsers only say a word
 END = 1.0  # seconds in which the thread ends
+_SAYS = "".join(f'<p lang="{language}">{texts["busy"]}</p>' for language, texts in TEXTS.items())
+BUSY = f'<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="dark"><title>Cuelens</title>{_SAYS}'
+_BUSY_ANSWER = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\nCache-Control: no-store\r\n"
+    b"Content-Type: text/html\r\nContent-Length: %d\r\n\r\n%s"
+) % (len(BUSY.encode()), BUSY.encode())
 
 
 class _Exchange(H11Protocol):
@@ -46,7 +54,7 @@ class _Exchange(H11Protocol):
             super().data_received(data)
         elif not self._answered:
             self._answered = True
-            self.transport.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self.transport.write(_BUSY_ANSWER)
             self.transport.write_eof()  # not closed: the rest of the request would make that a reset
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:

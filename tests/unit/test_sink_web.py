@@ -32,7 +32,7 @@ client = pytest.importorskip("websockets.sync.client", reason="websockets is not
 
 import websockets.exceptions  # noqa: E402
 
-from edge.web import app, broadcast, server  # noqa: E402
+from edge.web import app, broadcast, guard, server  # noqa: E402
 
 TOKEN = "correct horse battery"
 SMILE = Cue("expression", "smile", 0.9, 0.0, None, "near", "left")
@@ -458,10 +458,12 @@ def test_every_answer_forbids_what_the_page_does_not_need(serve: Callable[..., P
     [
         "evil.example",
         "evil.example:{port}",
-        "127.0.0.1",
-        "localhost:1",
         "127.0.0.1:{port}.evil.example",
         "user@127.0.0.1:{port}",
+        "localhost.evil.example:{port}",
+        "localhost..:{port}",
+        "glasses.local.:{port}",
+        "192.0.2.1:{port}",
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/page.js", "/settings"])
@@ -472,9 +474,28 @@ def test_a_foreign_name_is_refused(serve: Callable[..., Page], host: str, path: 
     answer = page.ask(method, path, headers={"Host": host, "Origin": f"http://{host}"})
     assert answer.status == 421
     assert "evil" not in answer.headers["Content-Security-Policy"]
+    assert "ws:" not in answer.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("host", ["LocalHost:{port}", "127.0.0.1:{port}", "[::1]:{port}", "glasses.local:{port}"])
+def test_who_looks_is_told_in_words_which_name_is_not_known(serve: Callable[..., Page]) -> None:
+    page = serve()
+    sees = {"Accept": "text/html,*/*;q=0.8", "Accept-Language": "de-AT", "Host": "glasses.example:8317"}
+    answer = page.ask("GET", "/", headers=sees)
+    assert (answer.status, answer.headers["Content-Type"]) == (421, "text/html; charset=utf-8")
+    assert "Diese Seite hat nicht den Namen glasses.example." in answer.text
+    assert "names &quot;glasses.example&quot; ergänzen" in answer.text
+    for odd in ('<script>alert("x")</script>', "a b", "\xe4", "x" * 9000):
+        assert "alert" not in page.ask("GET", "/", headers=sees | {"Host": odd}).text
+
+
+# A tunnel (ssh -L 9000:localhost:8317) and a proxy have ports of their own.
+@pytest.mark.parametrize(
+    "host",
+    [
+        "LocalHost:{port}", "127.0.0.1:{port}", "[::1]:{port}", "glasses.local:{port}", "localhost:9000", "127.0.0.1",
+        "127.0.0.2:80", "localhost.:{port}", "GLASSES.LOCAL.", "[0:0:0:0:0:0:0:1]:9000", "[::FFFF:127.0.0.1]",
+    ],
+)  # fmt: skip
 def test_our_own_names_are_let_in(serve: Callable[..., Page], host: str) -> None:
     page = serve(names=("Glasses.local",))
     assert page.ask("GET", "/", headers={"Host": host.format(port=page.port)}).status == 200
@@ -493,11 +514,43 @@ def test_our_own_names_are_let_in(serve: Callable[..., Page], host: str) -> None
         ("", "", False),
         (":80", "", False),
         ("localhost:", "", False),
+        ("localhost:99999", "", False),
+        ("localhost:\uff18", "", False),
+        ("192.168.4.1:9000", "192.168.4.1", True),
+        ("192.168.4.1.", "192.168.4.1", True),
+        ("[fe80:0:0::1%25wlan0]:80", "fe80::1%wlan0", True),
+        ("[fe80::1", "fe80::1", False),
         ("0.0.0.0", "127.0.0.1", True),  # what the settings say
     ],
 )
 def test_a_name_is_ours_by_the_settings_or_by_where_it_was_reached(asked: str, address: str, own: bool) -> None:
-    assert Names("0.0.0.0", 80, ()).own(asked, address) is own
+    assert Names("0.0.0.0").own(asked, address) is own
+
+
+def test_in_ones_own_network_the_machine_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Specs.attacker.example")  # as a foreign DHCP server may name it
+    everywhere, here = Names("0.0.0.0"), Names("127.0.0.1")
+    for asked in ("specs", "specs.local:8317", "SPECS.local."):
+        assert (everywhere.own(asked, ""), here.own(asked, "")) == (True, False)
+    assert not everywhere.own("specs.attacker.example", "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["*", "*.local", "a b", "", "http://", "ftp://a", "https://u:p@a", "https://a/b?c", "https://a/..", "a/b", "a:b"],
+)
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(SettingsInvalid, match=r"web\.names has .*; valid are names as glasses\.local, and addresses"):
+        WebSink("0", Control(Settings(web=WebSettings(names=(name,)))))
+
+
+def test_a_name_may_be_written_as_a_browser_shows_it() -> None:
+    names = Names(
+        "127.0.0.1", ("Müller.local", "glasses.local.:9000", "HTTPS://Home.example:443/glasses/", "[FE80::1]")
+    )
+    for asked in ("xn--mller-kva.local", "glasses.local", "home.example", "[fe80::1]:1"):
+        assert names.own(asked, "")
+    assert [(item.origin, item.path) for item in names.addresses] == [("https://home.example", "/glasses")]
 
 
 @pytest.mark.parametrize(
@@ -698,8 +751,8 @@ def test_a_browser_whose_line_is_full_is_dropped_too(
 def test_without_the_token_there_is_only_a_bare_page(serve: Callable[..., Page]) -> None:
     page = serve(token=TOKEN, names=("glasses.local",))
     answer = page.ask("GET", "/")
-    assert (answer.status, answer.headers["Location"]) == (303, "/login")
-    bare = "".join(page.ask("GET", path).text for path in app.BARE)
+    assert (answer.status, answer.headers["Location"]) == (303, "login")
+    bare = "".join(page.ask("GET", path).text for path in guard.BARE)
     assert TOKEN not in bare
     assert "glasses.local" not in bare
     for method, path in (
@@ -797,7 +850,7 @@ def test_the_oldest_session_makes_room() -> None:
 
 def test_without_a_token_the_sign_in_page_leads_on(serve: Callable[..., Page]) -> None:
     page = serve()
-    assert page.ask("GET", "/login").headers["Location"] == "/"
+    assert page.ask("GET", "/login").headers["Location"] == "./"
     assert page.ask("POST", "/login", token="").status == 429
 
 
