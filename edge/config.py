@@ -251,8 +251,10 @@ class WebSettings:
     """What a browser must know beyond loopback: at least 16 characters."""
 
     names: tuple[str, ...] = ()
-    """Further names by which the page may be asked for, as `glasses.local`, and addresses at which a proxy gives it out,
-    as `https://home.example/glasses`; others are refused."""
+    """Further names by which the page may be asked for, as `glasses.local`; others are refused.
+
+    Also addresses at which a proxy gives it out, as `https://home.example/glasses`.
+    """
 
     picture: bool = False
     """Let the page show the camera's picture, with boxes; only while somebody has it turned on there."""
