@@ -11,6 +11,7 @@ usage: ./deploy.sh COMMAND [ARGUMENTS]
   demo [--seconds N]   show Cuelens working, without a camera
   run [ARGUMENTS]      cuelens run: a camera, a video or pictures; see ./deploy.sh run --help
   faces IMAGE...       cuelens faces: find the faces in pictures
+  read IMAGE...        cuelens read: say which expression each face in pictures shows
   replay LOG           cuelens replay: decide the cues of a log again, without pixels
   sinks                add the libraries of the sinks display, oled, web and mqtt, and of [pins], to .venv
   host                 set up .venv-host, for training, conversion and benchmarks
@@ -28,7 +29,7 @@ END
 }
 
 case ${1:-help} in
-demo | run | faces | replay)
+demo | run | faces | read | replay)
     environment .venv device
     exec "$root/.venv/bin/cuelens" "$@"
     ;;
@@ -47,7 +48,7 @@ flash) exec "$root/deploy/flash.sh" "${@:2}" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, faces, replay, sinks, host, arm64, bundle, flash, push, status, logs, rollback, bench, uninstall, test and help"
+    say "unknown command '$1'; valid are demo, run, faces, read, replay, sinks, host, arm64, bundle, flash, push, status, logs, rollback, bench, uninstall, test and help"
     exit 2
     ;;
 esac

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.command import command
+from edge.commands import read
 from edge.config import (
     SENSITIVITIES,
     CueSettings,
@@ -76,6 +77,9 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     stills.add_argument("--json", action="store_true", help="a line of JSON for each picture")
     stills.add_argument("--config", type=Path, help="settings file (TOML), of which [faces] counts")
     stills.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    stills.add_argument("--read", action="store_true", help="also read their expressions, as cuelens read does")
+    reader = commands.add_parser("read", help="read the expression of each face in pictures")
+    read.add_arguments(reader)
     again = commands.add_parser("replay", help="decide a log's cues again, without pixels")
     again.add_argument("log", type=Path, metavar="LOG", help="what --sink log:PATH wrote")
     again.add_argument("--settings", type=Path, help="settings file (TOML) whose [cue] is tried; default the log's own")
@@ -363,10 +367,12 @@ def _put_out(args: argparse.Namespace) -> int:
 
 
 def _find_faces(args: argparse.Namespace) -> int:
-    """Print the faces of each picture; a picture that cannot be read is named and the others are still done."""
+    """Print the faces of each picture, with their expressions if wanted; one that cannot be read costs only itself."""
     from edge.sources.file import load_picture
     from edge.stills import StillFinder, describe_still, still_record
 
+    if args.read:
+        return read.run(argparse.Namespace(**vars(args), out=None, model=None))
     tame_opencv()
     finder = StillFinder((load_settings(args.config) if args.config else Settings()).faces)
     code = 0
@@ -453,6 +459,7 @@ _COMMANDS = {
     "run": _run_and_keep,
     "demo": _run_and_keep,
     "faces": _find_faces,
+    "read": read.run,
     "replay": _replay,
     "status": _status,
     "check": _check,

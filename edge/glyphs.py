@@ -360,6 +360,12 @@ def _draw_word(text: str, width: int, height: int, *, crisp: bool) -> Mask:
     return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
+def draw_line(text: str, height: int) -> Mask:
+    """Draw one line of text as uint8 (height, as wide as it is)."""
+    width = math.ceil(_wide(text) * height / (_CAPITAL + _MARK + _TAIL + _LETTER_STROKE) / 0.9)
+    return _draw_word(text, max(1, width), height, crisp=False)
+
+
 def _draw_page(text: str, width: int, height: int, *, crisp: bool) -> Mask:
     """Draw text in lines on uint8 (height, width), as large as all of it fits; what never does is cut."""
     lines: list[str] = []

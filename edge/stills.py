@@ -54,33 +54,35 @@ class StillFinder:
         return sorted(faces, key=lambda face: face.distance_m)
 
 
-def still_record(path: Path, faces: Sequence[Face]) -> dict[str, Any]:
-    """Return a picture's faces as JSON-ready values; boxes are x, y, width, height of the face before it was turned."""
+def face_record(face: Face) -> dict[str, Any]:
+    """Return a face as JSON-ready values; the box is x, y, width, height of the face before it was turned."""
     return {
-        "path": str(path),
-        "faces": [
-            {
-                "box": list(face.box),
-                "roll_deg": face.roll_deg,
-                "score": face.score,
-                "distance_m": face.distance_m,
-                "distance_error_m": face.distance_error_m,
-                "quality": {name: round(value, 3) for name, value in asdict(face.quality).items()},
-            }
-            for face in faces
-        ],
+        "box": list(face.box),
+        "roll_deg": face.roll_deg,
+        "score": face.score,
+        "distance_m": face.distance_m,
+        "distance_error_m": face.distance_error_m,
+        "quality": {name: round(value, 3) for name, value in asdict(face.quality).items()},
     }
 
 
+def still_record(path: Path, faces: Sequence[Face]) -> dict[str, Any]:
+    """Return a picture's faces as JSON-ready values."""
+    return {"path": str(path), "faces": [face_record(face) for face in faces]}
+
+
+def describe_face_still(face: Face) -> str:
+    """Return where a face of a picture is, how far away and what is poor in it, as a line for a person."""
+    x, y, side, _ = face.box
+    weak = [name for name, value in asdict(face.quality).items() if value < WEAK]
+    return (
+        f"  {side} pixels wide at ({x}, {y}), turned {face.roll_deg:+.0f} degrees, "
+        f"{face.distance_m:.1f} +- {face.distance_error_m:.1f} m away, log odds {face.score:.1f}"
+        + (f"; poor {', '.join(weak)}" if weak else "")
+    )
+
+
 def describe_still(path: Path, faces: Sequence[Face]) -> str:
-    """Say a picture's faces in lines for a person."""
+    """Return a picture's faces as lines for a person."""
     lines = [f"{path}: {len(faces)} face{'' if len(faces) == 1 else 's'}"]
-    for face in faces:
-        x, y, side, _ = face.box
-        weak = [name for name, value in asdict(face.quality).items() if value < WEAK]
-        lines.append(
-            f"  {side} pixels wide at ({x}, {y}), turned {face.roll_deg:+.0f} degrees, "
-            f"{face.distance_m:.1f} +- {face.distance_error_m:.1f} m away, log odds {face.score:.1f}"
-            + (f"; poor {', '.join(weak)}" if weak else "")
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(describe_face_still, faces)])

@@ -134,7 +134,7 @@ def annotate(update: Update) -> Picture:
     unit = height / 480
     probabilities = {reading.face_id: reading.probabilities for reading in update.readings}
     for face in update.faces:
-        corners = _corners(face)
+        corners = corners_of(face)
         cv2.polylines(picture, [corners], True, _OTHER, max(1, round(2 * unit)), cv2.LINE_AA)
         values = probabilities.get(face.id)
         reading = f"{update.labels[int(np.argmax(values))]} {max(values):.2f} " if values else ""
@@ -152,7 +152,7 @@ def annotate(update: Update) -> Picture:
     return picture
 
 
-def _corners(face: Face) -> npt.NDArray[np.int32]:
+def corners_of(face: Face) -> npt.NDArray[np.int32]:
     x, y, width, height = face.box
     rectangle = ((x + width / 2, y + height / 2), (float(width), float(height)), face.roll_deg)
     return np.round(cv2.boxPoints(rectangle)).astype(np.int32)

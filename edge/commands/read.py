@@ -1,0 +1,143 @@
+"""`cuelens read`: say, and draw if wanted, which expression each face in pictures shows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.config import Settings, load_settings
+from edge.errors import CuelensError, SettingsInvalid, SinkUnwritable, SourceEmpty, printable, printable_lines
+from edge.quiet import tame_opencv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from edge.still_reader import StillReading
+    from edge.types import Gray
+
+_IMAGES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `cuelens read` takes."""
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of them")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each picture")
+    parser.add_argument(
+        "--out", type=Path, help="also draw it: a picture's name, or a folder that gets each one and contact sheets"
+    )
+    parser.add_argument("--model", help="a .tflite file with its contract beside it; default the shipped one")
+    parser.add_argument("--config", type=Path, help="settings file (TOML), of which [faces], [cue] and [look] count")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the faces of each picture; one that cannot be read is named, and the others are still done."""
+    from tqdm import tqdm
+
+    from edge.model import ExpressionModel, shipped_model
+    from edge.sources.file import load_picture
+    from edge.still_reader import StillReader, describe_readings, reading_record
+
+    tame_opencv()
+    settings = load_settings(args.config) if args.config else Settings()
+    paths = list(_expand(args.pictures))
+    drawing = _Drawing(args.out, paths, settings) if args.out else None
+    model = ExpressionModel(Path(args.model or settings.model or shipped_model()), settings.threads)
+    reader = StillReader(settings, model)
+    code = 0
+    waiting = len(paths) > 1 and sys.stderr.isatty()
+    for path in tqdm(paths, "pictures", disable=not waiting, leave=False):
+        try:
+            gray = load_picture(path)
+            readings = reader.read(gray)
+        except CuelensError as error:
+            if args.debug:
+                raise
+            print(printable(f"cuelens: {error}"), file=sys.stderr)
+            code = code or error.exit_code
+            continue
+        record = json.dumps(reading_record(path, readings, settings.look)) if args.json else None
+        print(record or printable_lines(describe_readings(path, readings, settings.look)), flush=True)
+        if drawing is not None:
+            drawing.add(path, gray, readings)
+    if drawing is not None:
+        drawing.finish()
+    return code
+
+
+def _expand(pictures: Sequence[Path]) -> Iterator[Path]:
+    """Name the pictures, those of a folder in its order; raises SourceEmpty for a folder without one."""
+    from edge.sources.file import PICTURES
+
+    for path in pictures:
+        if not path.is_dir():
+            yield path
+            continue
+        inside = sorted(item for item in path.iterdir() if item.suffix.lower() in PICTURES)
+        if not inside:
+            raise SourceEmpty(f"{path}: no picture in it; valid are {', '.join(sorted(PICTURES))}")
+        yield from inside
+
+
+class _Drawing:
+    """Writes each annotated picture, and contact sheets at the end."""
+
+    def __init__(self, out: Path, paths: Sequence[Path], settings: Settings) -> None:
+        """Decide between a file and a folder; raises SettingsInvalid, SinkUnwritable."""
+        self._look = settings.look
+        self._file = out if out.suffix.lower() in _IMAGES and not out.is_dir() else None
+        self._folder = out
+        self._names: set[str] = set()
+        self._tiles: list[tuple[str, npt.NDArray[np.uint8]]] = []
+        if self._file is not None:
+            if len(paths) > 1:
+                raise SettingsInvalid(f"--out is {out}, for {len(paths)} pictures; give the name of a folder")
+            if any(path.exists() and out.exists() and path.samefile(out) for path in paths):
+                raise SettingsInvalid(f"--out is {out}, the picture itself; give another name")
+            return
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SinkUnwritable(f"{out}: {error.strerror}; choose a folder that you may write") from error
+        if any(path.resolve().parent == out.resolve() for path in paths):
+            raise SettingsInvalid(f"--out is {out}, the pictures' own folder; give another one")
+
+    def add(self, path: Path, gray: Gray, readings: Sequence[StillReading]) -> None:
+        """Draw and write a picture; raises DiskFull or SinkUnwritable."""
+        from edge.still_drawing import draw_readings, shrink_to_tile
+
+        picture = draw_readings(gray, readings, self._look)
+        if self._file is not None:
+            _write(self._file, picture)
+            return
+        name, number = path.stem, 1
+        if name.startswith("sheet-"):  # the contact sheets' own names
+            name = f"picture-{name}"
+        while name in self._names:
+            number += 1
+            name = f"{path.stem}-{number}"
+        self._names.add(name)
+        _write(self._folder / f"{name}.png", picture)
+        self._tiles.append((path.name, shrink_to_tile(picture)))
+
+    def finish(self) -> None:
+        """Write the contact sheets of what was drawn; raises DiskFull or SinkUnwritable."""
+        from edge.still_drawing import draw_sheets
+
+        for number, sheet in enumerate(draw_sheets(self._tiles), 1):
+            _write(self._folder / f"sheet-{number:02d}.png", sheet)
+
+
+def _write(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+    import cv2
+
+    from edge.files import replace_file
+
+    _, content = cv2.imencode(path.suffix.lower(), picture)
+    replace_file(path, content.tobytes())
