@@ -314,8 +314,8 @@ class _Asked:
 
         control = Control()
         control.health = Health("x")
-        self.app = make_app(control, Broadcast(control, False), Names("127.0.0.1", 8317, ()), "correct horse battery")
-        self.open = make_app(control, Broadcast(control, False), Names("127.0.0.1", 8317, ()), "")
+        self.app = make_app(control, Broadcast(control, False), Names("127.0.0.1"), "correct horse battery")
+        self.open = make_app(control, Broadcast(control, False), Names("127.0.0.1"), "")
         self.loop = asyncio.new_event_loop()
 
     def ask(self, app: Any, method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> int:
@@ -377,6 +377,9 @@ def _web_seeds() -> list[bytes]:
         b"GET /login\naccept-language: de;q=0.9, en-GB;q=nan, *;q=\n\n",
         b"GET /\ncookie: cuelens=x; a=b\nhost: localhost:8317\n\n",
         b"GET /../../etc/passwd\nhost: [::1]:8317\n\n",
+        b"GET /login\nx-forwarded-prefix: /glasses\nhost: LOCALHOST.:9000\n\n",
+        b"GET /\nhost: home.example\naccept: text/html\naccept-language: fr\n\n",
+        b'POST /pause\nx-cuelens-key: \xff\norigin: https://[::1]:9\n\n{"paused": true}',
         b"POST /settings\n\n" + b"[" * 5000,
     ]
 
