@@ -21,6 +21,7 @@ from edge.config import (
     CueSettings,
     Settings,
     check,
+    hide_secrets,
     load_settings,
     load_settings_safely,
     with_sensitivity,
@@ -442,6 +443,7 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, list[str]]:
         "threads": args.threads,
     }
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    hide_secrets(settings)
     if service_alone:  # whose sinks nobody is there to correct
         sinks, twice = one_at_each_place(settings)
         settings, mistakes = replace(settings, sinks=sinks), mistakes + twice

@@ -11,12 +11,14 @@ from typing import Any, TypeVar, get_type_hints
 from edge.encodings import decode_text
 from edge.errors import SettingsInvalid
 from edge.files import read_file
+from edge.secrecy import hide, plain, plain_address
 
 T = TypeVar("T")
 
 LARGEST_FILE = 65_536  # bytes: ten times what deploy/cuelens.toml has, with all its comments
 LONGEST_LINE = 1000  # characters: tomllib takes seconds for a key of ten thousand parts
 MOST_MISTAKES = 20  # that are told
+SECRET = {"secret": True}  # of a setting whose value no error quotes: it logs in, or names a person or a home
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,16 +243,16 @@ class AudioSettings:
 class WebSettings:
     """The `web` sink: a page for a phone or a carer."""
 
-    host: str = "127.0.0.1"
+    host: str = field(default="127.0.0.1", metadata=SECRET)
     """Where to listen; any other than loopback needs a token."""
 
     port: int = field(default=8317, metadata={"range": (0, 65535)})
     """0: any free one, which is said at the start."""
 
-    token: str = ""
+    token: str = field(default="", metadata=SECRET)
     """What a browser must know beyond loopback: at least 16 characters."""
 
-    names: tuple[str, ...] = ()
+    names: tuple[str, ...] = field(default=(), metadata=SECRET)
     """Further names by which the page may be asked for, as `glasses.local`; others are refused.
 
     Also addresses at which a proxy gives it out, as `https://home.example/glasses`.
@@ -264,11 +266,11 @@ class WebSettings:
 class MqttSettings:
     """The `mqtt` sink: cues to a broker, off unless named."""
 
-    host: str = "127.0.0.1"
+    host: str = field(default="127.0.0.1", metadata=SECRET)
     port: int = field(default=1883, metadata={"range": (1, 65535)})
-    topic: str = "cuelens"
-    user: str = ""
-    password: str = ""
+    topic: str = field(default="cuelens", metadata=SECRET)
+    user: str = field(default="", metadata=SECRET)
+    password: str = field(default="", metadata=SECRET)
     tls: bool = False
 
 
@@ -383,7 +385,17 @@ def read_settings(path: Path, settings_type: type[T], mistakes: list[str] | None
     if wrong and mistakes is not None:
         mistakes.append(f"{path}:{wrong}")
     settings: T = _build(settings_type, table, path, _lines(text), "", mistakes)
+    if isinstance(settings, Settings):
+        hide_secrets(settings)
     return settings
+
+
+def hide_secrets(settings: Settings) -> None:
+    """Have what logs in anywhere printed nowhere, from now on."""
+    address = settings.source.partition(":")[2]
+    hide(address, plain_address(address))
+    for secret in (settings.web.token, settings.mqtt.password):
+        hide(secret)
 
 
 def check(settings_type: type, name: str, value: object) -> str | None:
@@ -410,6 +422,10 @@ def check_setting(settings_type: type, key: str, value: object, full: str) -> An
         hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(sorted(hints))}"
         where, _, table = full.removesuffix(key).rpartition(" ")
         raise SettingsInvalid(f"{where} unknown setting {_seen(table + key)}; {hint}".lstrip())
+    rule = next(item for item in fields(settings_type) if item.name == key).metadata
+    if "secret" in rule and not isinstance(value, list if hints[key] == tuple[str, ...] else hints[key]):
+        kind = "a list of strings" if hints[key] == tuple[str, ...] else f"of type {hints[key].__name__}, in quotes"
+        raise SettingsInvalid(f"{full} is of type {type(value).__name__}; it must be {kind}")
     converted = _convert(hints[key], value, full)
     complaint = check(settings_type, key, converted)
     if complaint:
@@ -436,7 +452,7 @@ def _build(
         try:
             if isinstance(kind, type) and is_dataclass(kind):
                 if not isinstance(value, dict):
-                    raise SettingsInvalid(f"{full} is {_seen(value)}; it must be a table: [{key}]")
+                    raise SettingsInvalid(f"{full} is of type {type(value).__name__}; it must be a table: [{key}]")
                 values[key] = _build(kind, value, path, lines, f"{section}.{key}".lstrip("."), mistakes)
             else:
                 values[key] = check_setting(settings_type, key, value, full)
@@ -469,7 +485,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 def _seen(value: object) -> str:
     """Say a value in a few words: a file may hold one of any length, depth or alphabet."""
     try:
-        text = repr(value)
+        text = plain(repr(value))  # before it is cut: the half of an address has its password, and no @
     except (ValueError, RecursionError):  # an integer of thousands of digits, tables in tables
         return f"a large {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:100]}…"

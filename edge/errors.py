@@ -7,15 +7,17 @@ environment and its pins, 80s what is wrong with a conversion where that could b
 
 from __future__ import annotations
 
+from edge.secrecy import plain
+
 LONGEST = 1000  # characters of a line
 
 
 def printable(text: object) -> str:
     """Return text as one line that a terminal or a page only shows: controls, line ends and bidi overrides spelt out.
 
-    Whoever prints what a file, a name, a driver or a peer said prints it through here.
+    Whoever prints what a file, a name, a driver or a peer said prints it through here; no password comes through.
     """
-    line = str(text)
+    line = plain(str(text))
     if line.isprintable():
         return line
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -17,7 +17,7 @@ from pathlib import Path
 from edge.control import Control, without_folders
 from edge.errors import CuelensError, SinkFailed, printable
 from edge.files import replace_file
-from edge.status import plain
+from edge.secrecy import plain
 
 FILE = "failure"  # in the state folder
 PAGE = 5.0  # seconds for which each page is shown
@@ -123,7 +123,8 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
             )
         )
     _say(f"stopped: {failure}; {MORE}")
-    while not stop.is_set() and (seconds is None or time.monotonic() - begun < seconds):
+    shown = time.monotonic()  # opening the sinks takes its time
+    while not stop.is_set() and (seconds is None or time.monotonic() - shown < seconds):
         for outlet in outlets:
             outlet.put(update)
             for line in outlet.news(time.monotonic()):

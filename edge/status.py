@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import socket
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import NotRunning, SettingsInvalid, SinkUnwritable
 from edge.files import sink_error
+from edge.secrecy import plain_address
 
 if TYPE_CHECKING:
     from edge.control import Control
@@ -171,8 +171,8 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
 
 
 def plain(spec: str) -> str:
-    """Return NAME:ARGUMENT without what logs in to an address."""
-    return re.sub(r"//[^/@]*@", "//", spec)
+    """Return NAME:ARGUMENT without what logs in to an address, nor its query."""
+    return plain_address(spec)
 
 
 def ask(path: Path) -> dict[str, Any]:
