@@ -1,21 +1,18 @@
 """`cuelens report`: what helps to find a fault, with nothing in it that tells who or where somebody is.
 
-Facts and numbers are taken by name. Of free text, a word stays only if it is one of Cuelens' or the system's own.
+Facts and numbers are taken by name. Of free text, a word stays only as part of a message of Cuelens' or the system's.
 """
 
 from __future__ import annotations
 
-import errno
 import gzip
 import io
 import json
-import os
 import platform
 import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
-from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ from edge.config import Settings
 from edge.doctor import examine
 from edge.doctor.board import system_name
 from edge.doctor.machine import UNIT, Line, Machine
+from edge.doctor.phrases import kept_words, literals
 from edge.doctor.service import read_settings_file
 from edge.sinks import SINKS
 from edge.sources import SOURCES
@@ -39,16 +37,6 @@ PACKAGES = (
     *("cuelens", "numpy", "opencv-python-headless", "tflite-runtime", "ai-edge-litert", "picamera2"),
     *("pygame-ce", "luma.oled", "pillow", "starlette", "uvicorn", "websockets", "paho-mqtt"),
 )
-SYSTEM_WORDS = """
-    aborted abrt activating active applied at auto boot by changing code consumed control core counter cpu deactivated
-    dead dependency dump dumped entered executable exit exited failed for from group hit inactive interval is it job
-    kernel kill killed killing left limit main memory no not of on over peak pid process quickly reached repeated
-    request restart result running scheduled segv service session signal spawn start started starting state status step
-    stopped stopping success successfully swap systemd term time timed timeout to too triggered unit was watchdog with
-    imx219 imx290 imx296 imx378 imx462 imx477 imx500 imx519 imx708 ov5647 ov64a40 ov9281
-    bookworm trixie debian gnu linux
-"""
-
 _PLACE = re.compile(r"://|@|/(?:home|media|mnt|root)/")  # in a URL, a mail address, a path of somebody's
 _ADDRESSES = re.compile(
     r"\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5,7}\b"  # MAC
@@ -56,15 +44,6 @@ _ADDRESSES = re.compile(
     r"|(?<![\w:])(?:[0-9a-f]{0,4}:){2,7}[0-9a-f]{0,4}(?![\w:])",  # IPv6
     re.IGNORECASE,
 )
-_NUMBER = re.compile(r"\d{1,6}(?:s|ms|x|mb|gb|fps)?|0x[0-9a-f]{1,6}", re.IGNORECASE)  # longer ones may be a serial
-
-
-@cache
-def own_words() -> frozenset[str]:
-    """Return the words of this package's public source, of the system's errors and of systemd, in small letters."""
-    texts = [path.read_text(encoding="utf-8") for path in Path(__file__).parents[1].rglob("*.py")]
-    texts += [os.strerror(number) for number in errno.errorcode]
-    return frozenset(word.lower() for text in (*texts, SYSTEM_WORDS) for word in re.findall(r"\w+", text))
 
 
 class Cleaner:
@@ -72,7 +51,6 @@ class Cleaner:
 
     def __init__(self, personal: Iterable[str]) -> None:
         """`personal` goes also where it is a common word: names of people and machines, settings of one's own."""
-        self._words = own_words()
         names = sorted({name for name in personal if name}, key=len, reverse=True)
         self._personal = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, names))})(?!\w)") if names else None
 
@@ -86,19 +64,21 @@ class Cleaner:
 
     def text(self, text: str) -> str:
         """Return the text with GONE in the place of every word that may be somebody's."""
-        return re.sub(r"\w+", self._keep, self.fact(text))
-
-    def _keep(self, found: re.Match[str]) -> str:
-        word = found[0]
-        return word if word.lower() in self._words or _NUMBER.fullmatch(word) else GONE
+        line = self.fact(text)
+        kept = set(kept_words(line))
+        return re.sub(r"\w+", lambda found: found[0] if found.span() in kept else GONE, line)
 
     def value(self, value: Any) -> Any:
         """Return a JSON value with all its text clean."""
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self.value(item) for key, item in value.items()}
+            return {self._word(str(key)): self.value(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.value(item) for item in value]
-        return self.text(value) if isinstance(value, str) else value
+        return self._word(value) if isinstance(value, str) else value
+
+    def _word(self, text: str) -> str:
+        """Return a status' key or value as it is where our code has it so, else as free text."""
+        return text if text in literals() and self.fact(text) == text else self.text(text)
 
 
 def personal_names(machine: Machine, settings: Settings) -> Iterator[str]:
@@ -239,6 +219,12 @@ def _is_cue(shown: object) -> bool:
     return shown == "face" or (isinstance(shown, str) and shown in WORDS["en"])
 
 
+def _check_name(name: str) -> str:
+    """Return a check's name; a sink's is of the settings, and may be anything."""
+    kind, _, sink = name.partition(" ")
+    return f"{kind} {GONE}" if kind == "sink" and sink not in SINKS else name
+
+
 def make_report(machine: Machine, config: Path | None, say: Callable[[Line], None]) -> bytes:
     """Return the report as a .tar.gz; the same findings give the same bytes. `say` hears each check as it is done."""
     settings, _ = read_settings_file(machine, config)
@@ -246,7 +232,7 @@ def make_report(machine: Machine, config: Path | None, say: Callable[[Line], Non
     lines = []
     for line in examine(machine, config):
         say(line)
-        lines.append(cleaner.value(asdict(line)))
+        lines.append(cleaner.value(asdict(line)) | {"name": _check_name(line.name)})
     tables = {
         "checks.json": lines,
         "settings.json": clean_settings(settings),
