@@ -272,6 +272,14 @@ class MqttSettings:
     user: str = field(default="", metadata=SECRET)
     password: str = field(default="", metadata=SECRET)
     tls: bool = False
+    ca: str = ""
+    """A PEM file with the authority that signed the broker's certificate, where the system does not know it."""
+
+    clear_password: bool = False
+    """Let user and password go to the broker unencrypted: in a network of your own, where it has no TLS."""
+
+    discovery: str = ""
+    """Where Home Assistant looks for devices, `homeassistant`; empty: it is told of none."""
 
 
 @dataclass(frozen=True, slots=True)

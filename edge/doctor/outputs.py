@@ -43,6 +43,9 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
             yield check_folder(machine, name, argument)
         elif name in NETWORKED and not has_network(machine):
             yield Line(f"sink {name}", "do", "the service has no network, which it needs", DROP_IN)
+        elif name == "mqtt" and settings.mqtt.ca and not machine.path(settings.mqtt.ca).is_file():
+            todo = "put the PEM file of the broker's authority there, readable by all"
+            yield Line(f"sink {name}", "do", f"{settings.mqtt.ca} is no file", todo)
         else:
             yield Line(f"sink {name}", "ok", "has what it needs")
 

@@ -84,7 +84,10 @@ def checkout(tmp_path: Path, repository: Path) -> Checkout:
 def test_unknown_command_names_the_valid_ones(checkout: Checkout) -> None:
     done = checkout.run("fly")
     assert done.returncode == 2
-    assert "'fly'; valid are demo, run, faces, read, replay, sinks, host, arm64, bundle, flash, push, status" in done.stderr
+    assert (
+        "'fly'; valid are demo, run, faces, read, replay, sinks, host, arm64, bundle, flash, push, status"
+        in done.stderr
+    )
 
 
 def test_no_command_shows_the_help(checkout: Checkout) -> None:

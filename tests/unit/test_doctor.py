@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from edge import doctor
-from edge.config import AudioSettings, OledSettings, PinSettings, Settings
+from edge.config import AudioSettings, MqttSettings, OledSettings, PinSettings, Settings
 from edge.doctor import Line, board, camera, examine, machine, network, outputs, service, trials
 from edge.doctor.machine import Machine, run_command, run_trial, run_within
 from edge.errors import CheckFailed
@@ -394,6 +394,12 @@ TABLE: list[Row] = [
     ("a broker, and a service with one", "pi 4",
      both(edit(modules={"paho.mqtt"}), unit(RestrictAddressFamilies="AF_INET AF_INET6 AF_UNIX")),
      outputs.check_sinks, sinks("mqtt"), "ok", "has what it needs"),
+    ("no authority of a broker", "pi 4",
+     both(edit(modules={"paho.mqtt"}), unit(RestrictAddressFamilies="AF_INET AF_INET6 AF_UNIX")),
+     outputs.check_sinks, sinks("mqtt", mqtt=MqttSettings(tls=True, ca="/etc/cuelens/ca.pem")), "do", "PEM file"),
+    ("an authority of a broker", "pi 4",
+     both(edit(files={"/etc/ca.pem": ""}, modules={"paho.mqtt"}), unit(RestrictAddressFamilies="AF_INET AF_INET6")),
+     outputs.check_sinks, sinks("mqtt", mqtt=MqttSettings(tls=True, ca="/etc/ca.pem")), "ok", "has what it needs"),
     ("a log", "pi 4", edit(), outputs.check_sinks, sinks("log:/var/lib/cuelens/log.jsonl"), "ok", "is there"),
     ("a log in no folder", "pi 4", edit(), outputs.check_sinks, sinks("log:/data/log.jsonl"), "do", "no folder"),
     ("a log out of reach", "pi 4", edit(files={"/home": None}), outputs.check_sinks, sinks("video:/home/x.mp4"),

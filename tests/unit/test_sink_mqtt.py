@@ -45,6 +45,9 @@ WAIT = 10.0  # seconds for what takes some milliseconds
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a busy machine take its time; the deadline itself is tested on a clock of the test's own."""
     monkeypatch.setattr(mqtt, "ANSWER", WAIT)
+    monkeypatch.setattr(mqtt, "CONFIRMED", WAIT)
+    monkeypatch.setattr(mqtt, "REFRESH", 100 * WAIT)
+    monkeypatch.setattr(mqtt, "_ids", {})
 
 
 def update(cue: Cue = SMILE, t: float = 0.0) -> Update:
@@ -265,7 +268,9 @@ def test_the_first_update_waits_and_is_not_sent_when_a_newer_frame_is_there(peer
     sink.show(update(SMILE))
     show(sink, UPSET)
     sink.close()
-    cues = [body for kind, body in broker.packets.queue if kind == PUBLISH and b"/cue" in body]
+    cues = [
+        body for kind, body in broker.packets.queue if kind == PUBLISH and b"/cue" in body and b"stopped" not in body
+    ]
     assert [b"upset" in body for body in cues] == [True]
 
 
@@ -288,7 +293,9 @@ def test_to_a_broker_that_takes_nothing_only_one_cue_waits_and_the_next_is_the_n
     wait_until(lambda: sink._sent(0.0))
     show(sink, AWAY)
     sink.close()
-    cues = [body for kind, body in broker.packets.queue if kind == PUBLISH and b"/cue" in body]
+    cues = [
+        body for kind, body in broker.packets.queue if kind == PUBLISH and b"/cue" in body and b"stopped" not in body
+    ]
     assert [b"smile" in cues[0], b"upset" in cues[1], b"away" in cues[2], len(cues)] == [True, True, True, 3]
 
 
@@ -328,7 +335,9 @@ def test_an_update_without_a_frame_is_never_left_out(peer: MakePeer) -> None:
     sink.show(update(UPSET))
     sink.show(Update(None, (), (), (), Cue("paused", None, 0.0, 1.0), {}, 0))
     sink.close()
-    cues = [body for kind, body in broker.packets.queue if kind == PUBLISH and b"/cue" in body]
+    cues = [
+        body for kind, body in broker.packets.queue if kind == PUBLISH and b"/cue" in body and b"stopped" not in body
+    ]
     assert [b"smile" in cues[0], b"paused" in cues[1], len(cues)] == [True, True, 2]
 
 
@@ -512,11 +521,11 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 
 @pytest.fixture
-def listen() -> Iterator[Callable[[int], Listener]]:
+def listen() -> Iterator[Callable[..., Listener]]:
     made: list[Listener] = []
 
-    def make(port: int) -> Listener:
-        made.append(Listener(port))
+    def make(port: int, topic: str = "cuelens/#") -> Listener:
+        made.append(Listener(port, topic))
         return made[-1]
 
     yield make
@@ -524,7 +533,7 @@ def listen() -> Iterator[Callable[[int], Listener]]:
         one.close()
 
 
-Listen = Callable[[int], Listener]
+Listen = Callable[..., Listener]
 
 
 @needs_broker
@@ -538,18 +547,19 @@ def test_each_change_is_published_once_and_mere_confidence_is_none(broker: Broke
     show(sink, AWAY)
     sink.show(Update(None, (), (), (), Cue("no_camera", None, 0.0, 77.7), {}, 0))
     sink.close()
-    topics = [listener.next() for _ in range(6)]
+    topics = [listener.next() for _ in range(7)]
     assert topics[0] == ("cuelens/status", "online", False)
-    assert topics[5] == ("cuelens/status", "offline", False)
-    assert [topic for topic, _, _ in topics[1:5]] == ["cuelens/cue"] * 4
+    assert topics[6] == ("cuelens/status", "offline", False)
+    assert [topic for topic, _, _ in topics[1:6]] == ["cuelens/cue"] * 5
     keys = ("state", "expression", "reason", "confidence", "distance", "side", "t")
-    records = [json.loads(text) for _, text, _ in topics[1:5]]
+    records = [json.loads(text) for _, text, _ in topics[1:6]]
     assert all(tuple(record) == keys for record in records)
     assert [tuple(record.values()) for record in records] == [
         ("expression", "smile", None, 0.81, "near", "left", 12.346),
         ("expression", "smile", None, 0.81, "near", "ahead", 0.0),
         ("unsure", None, "away", 0.2, "far", "right", 0.0),
         ("no_camera", None, None, 0.0, None, None, 77.7),
+        ("stopped", None, None, 0.0, None, None, 77.7),
     ]
     assert listener.rest() == []
 
@@ -563,6 +573,7 @@ def test_who_subscribes_later_gets_the_status_and_no_old_cue(broker: Broker, lis
     later = listen(broker.port)
     assert later.rest() == [("cuelens/status", "online", True)]
     sink.close()
+    assert json.loads(later.next()[1])["state"] == "stopped"
     assert later.next() == ("cuelens/status", "offline", False)
     assert listen(broker.port).rest() == [("cuelens/status", "offline", True)]
 
@@ -618,8 +629,8 @@ def test_after_an_outage_only_what_is_true_now_is_sent(broker: Broker, listen: L
     again = MqttSink("", control(broker.port))
     show(again, UPSET)
     again.close()
-    messages = [listener.next() for _ in range(3)]
-    assert [topic for topic, _, _ in messages] == ["cuelens/status", "cuelens/cue", "cuelens/status"]
+    messages = [listener.next() for _ in range(4)]
+    assert [topic for topic, _, _ in messages] == ["cuelens/status", "cuelens/cue", "cuelens/cue", "cuelens/status"]
     assert json.loads(messages[1][1])["expression"] == "upset"
     assert listener.rest() == []
 
@@ -666,14 +677,3 @@ def test_tls_trusts_what_the_system_trusts_and_nothing_else(tmp_path: Path, monk
             sink.close()
     finally:
         broker.stop()
-
-
-def test_two_processes_are_two_clients() -> None:
-    assert mqtt.CLIENT_ID.startswith("cuelens-")
-    other = subprocess.run(
-        [sys.executable, "-c", "from edge.sinks.mqtt import CLIENT_ID; print(CLIENT_ID)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert other.stdout.strip() != mqtt.CLIENT_ID
