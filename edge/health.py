@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edge.pace import Pace
 
 RECENT = 60  # frames that the present rate is of
+IDLE = 2.0  # seconds without a frame after which that rate is one of the past
 KEPT = 9_000  # latencies a stage: five minutes at 30 fps, 0.3 MB
 CHANGES = 200  # newest changes of the cue
 _THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
@@ -128,6 +129,8 @@ class Health:
         self.first: float | None = None  # monotonic, of the first cue
         self.last = 0.0
         self._recent: deque[float] = deque(maxlen=RECENT)  # monotonic, of the newest cues
+        self.shown_at = time.monotonic()  # when the loop last said what is to be shown
+        self._counted_at = self.shown_at  # when it last did of a frame
         self._cpu = time.process_time()
         self._stages: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
@@ -144,6 +147,7 @@ class Health:
         self.first = now if self.first is None else self.first
         self.last = now
         self._recent.append(now)
+        self._counted_at = time.monotonic()
         self.frames += 1
         self.frames_with_face += bool(faces)
         self.unread += work.unread
@@ -155,6 +159,7 @@ class Health:
     def show(self, cue: Cue, now: float) -> None:
         """Take the cue that is shown from `now` (monotonic) on, with a frame or without one."""
         before, self.cue = self.cue, cue
+        self.shown_at = time.monotonic()
         if before is None or (cue.state, cue.expression) != (before.state, before.expression):
             self.cues[cue.expression or cue.state] += 1
         if before is None or cue.shown != before.shown:
@@ -189,7 +194,9 @@ class Health:
 
     @property
     def recent_fps(self) -> float:
-        """Return processed frames a second over the newest RECENT."""
+        """Return processed frames a second over the newest RECENT, 0 where none came for IDLE seconds."""
+        if time.monotonic() - self._counted_at > IDLE:
+            return 0.0
         recent = tuple(self._recent)
         return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0
 

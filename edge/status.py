@@ -29,6 +29,7 @@ PAUSE = 0.05  # seconds between two answers
 SEND_DEADLINE = 0.5  # seconds in which an asker takes its answer
 ASK_DEADLINE = 3.0  # seconds
 MOST = 1 << 20  # bytes of an answer
+STALLED = 5.0  # seconds: the loop says what is to be shown with each frame, and each second without one
 NEWEST = 1800  # measurements that latencies are of: a minute at 30 frames a second
 
 
@@ -121,7 +122,11 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
     health, held_mb = control.health, rss_mb()
     told: dict[str, Any] = {"version": version, "state": "starting", "expression": None, "reason": None}
     if health is not None and (cue := health.cue) is not None:
-        told |= {"state": cue.state, "expression": cue.expression, "reason": cue.reason}
+        told["cue_age"] = round(now - health.shown_at, 2)
+        if told["cue_age"] > STALLED:  # this thread lives, and the loop does not: what it said is of the past
+            told["state"] = "stalled"
+        else:
+            told |= {"state": cue.state, "expression": cue.expression, "reason": cue.reason}
     told |= {
         "paused": control.paused,
         "problems": list(control.problems),
@@ -230,7 +235,8 @@ def _describe(told: Mapping[str, Any]) -> str:
 
     row("cuelens", "{version}, running for {uptime} s", "version", "uptime")
     cue = told.get("expression") or told.get("state")
-    row("cue", f"{cue}" + (f" ({told['reason']})" if told.get("reason") else ""), "state")
+    why = f"for {told.get('cue_age')} s" if cue == "stalled" else told.get("reason")
+    row("cue", f"{cue}" + (f" ({why})" if why else ""), "state")
     rows.extend(("problem", problem) for problem in told.get("problems") or ())
     row("source", "{source}", "source")
     row("frames", "{frames}, {dropped} dropped; {recent_fps} a second now, {fps} on the whole", "frames", "fps")

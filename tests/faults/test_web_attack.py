@@ -93,6 +93,8 @@ class Rate:
 
     def run(self) -> None:
         try:
+            while self._control.health is None or not self._control.health.frames:
+                time.sleep(0.05)  # a busy machine takes its time to load what finds and reads faces
             time.sleep(1.0)
             self.quiet = self.count(2.0)
             words = [sys.executable, "-c", ATTACK, str(self._port), "4", "200"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -112,6 +113,26 @@ def test_a_run_tells_how_it_is_doing_and_takes_its_socket_away_at_the_end(reposi
     assert not path.exists()
     with pytest.raises(NotRunning, match="sudo systemctl start cuelens"):
         ask(path)
+
+
+def test_a_loop_that_hangs_is_said_to_and_its_last_cue_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    control, model = Control(), ExpressionModel()
+    control.health = health = Health("x")
+    now = time.monotonic()
+    for number in range(3):
+        health.count(Cue("expression", "smile", 0.9, 0.0), [], {"total": 1.0}, now - 1 + number / 10)
+    told = tell_status(control, model, "1")
+    assert (told["state"], told["expression"]) == ("expression", "smile")
+    assert told["recent_fps"] == 10.0
+    later = now + 60.0
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    told = tell_status(control, model, "1")
+    assert (told["state"], told["expression"], told["reason"]) == ("stalled", None, None)
+    assert told["cue_age"] >= 59
+    assert told["recent_fps"] == 0.0
+    assert re.search(r"^cue +stalled \(for \d+\.?\d* s\)$", describe_status(told), re.MULTILINE)
+    health.show(Cue("no_camera", None, 0.0, 0.0), 0.0)
+    assert tell_status(control, model, "1")["state"] == "no_camera"
 
 
 def test_the_services_socket_is_in_its_runtime_directory_and_its_watchdog_is_counted(
