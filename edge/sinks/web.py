@@ -14,6 +14,7 @@ from edge.web.access import LEAST_TOKEN, Names, host_of, is_loopback
 
 EVERYWHERE = ("0.0.0.0", "::")  # to listen on; not where a browser finds it
 BACKLOG = 32  # connections that wait to be accepted
+HUNG = 5.0  # seconds in which the server takes an update; its browsers have seen nothing new for as long
 
 
 class WebSink:
@@ -55,7 +56,7 @@ class WebSink:
         print(printable(f"web sink: {self.url}"), file=sys.stderr, flush=True)
 
     def show(self, update: Update) -> None:
-        """Leave the update for the browsers; raises SinkFailed where the server has ended."""
+        """Leave the update for the browsers; raises SinkFailed where the server has ended, or hangs."""
         if self._closed:
             return
         if not self._server.serving:
@@ -63,6 +64,8 @@ class WebSink:
             raise SinkFailed(
                 f"web sink: its server ended: {type(cause).__name__}: {cause}; run again with --debug"
             ) from cause
+        if self._broadcast.waiting() > HUNG:
+            raise SinkFailed(f"web sink: its server has taken no update for {HUNG:.0f} s; run again with --debug")
         with suppress(RuntimeError):  # it ends just now: the next update says so
             self._broadcast.offer(update)
 

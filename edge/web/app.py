@@ -47,7 +47,8 @@ def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -
 
     async def show_page(request: Request) -> Response:
         language = control.settings.look.language
-        return _filled(page, request, language, guard.key, texts=json.dumps(_own_words(language)))
+        words = _own_words(language)
+        return _filled(page, request, language, guard.key, texts=json.dumps(words), **words)
 
     async def login(request: Request) -> Response:
         if sessions is None:

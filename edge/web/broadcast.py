@@ -49,6 +49,7 @@ class Broadcast:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._offered: Arrived | None = None  # not yet taken by the event loop
+        self._offered_at = 0.0  # when the first that it replaced was
         self._newest: Arrived | None = None
         self._latencies: deque[float] = deque(maxlen=LATENCIES)
         self._wake = asyncio.Event()
@@ -64,8 +65,15 @@ class Broadcast:
         """Leave an update in place of an older one; returns at once, from any thread."""
         with self._lock:
             waiting, self._offered = self._offered is not None, Arrived.now(update)
+            if not waiting:
+                self._offered_at = time.monotonic()
         if self._loop is not None and not waiting:
             self._loop.call_soon_threadsafe(self._take)
+
+    def waiting(self) -> float:
+        """Return the seconds for which the event loop has taken nothing that was offered."""
+        with self._lock:
+            return time.monotonic() - self._offered_at if self._offered is not None else 0.0
 
     def _take(self) -> None:
         with self._lock:

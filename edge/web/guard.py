@@ -93,13 +93,13 @@ class Guard:
 
     def _below_path(self, scope: Scope) -> Scope:
         """Return the scope with the path as the application knows it, whether a proxy took its own part off or not."""
-        path = scope["path"]
-        for address in self._names.addresses:
-            if address.path and path.startswith(f"{address.path}/"):
-                return {**scope, "path": path.removeprefix(address.path), BASE: f"{address.path}/"}
         headers = HTTPConnection(scope).headers
-        prefix = forwarded_prefix(headers.get("x-forwarded-prefix") or headers.get("x-ingress-path") or "")
-        return {**scope, BASE: f"{prefix}/" if prefix else ""}
+        given = forwarded_prefix(headers.get("x-forwarded-prefix") or headers.get("x-ingress-path") or "")
+        path = scope["path"]
+        for prefix in (*(address.path for address in self._names.addresses), given):
+            if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+                return {**scope, "path": path.removeprefix(prefix) or "/", BASE: f"{prefix}/"}
+        return {**scope, BASE: f"{given}/" if given else ""}
 
     def _policy(self, host: str) -> dict[str, str]:
         """Return what a browser may do with an answer; `host` is the one asked for, "" where it is not ours."""

@@ -305,6 +305,7 @@ at("show-picture").addEventListener("change", (event) => {
   hidePicture();
 });
 
+at("unscripted").remove();
 showTexts();
 setInterval(() => { watch(); showCue(); }, 250);
 connect();

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Coroutine
@@ -19,7 +20,7 @@ from edge.web.texts import TEXTS
 EXCHANGE_TIME = 10.0  # seconds for a request and its answer, whatever the other side does
 LINGER = 1.0  # seconds for the last bytes to leave before a connection is cut
 CONNECTIONS = 40  # at once; more are answered 503
-ADDRESS_CONNECTIONS = 24  # of them from one address: it cannot take all; a browser uses up to seven
+ADDRESS_CONNECTIONS = 30  # of them from one address: it cannot take all; a browser uses up to seven
 HOPELESS = 60  # connections at which further ones are cut without an answer
 LARGEST_HEAD = 16_384  # bytes of a request's line and headers
 LARGEST_MESSAGE = 256  # bytes of a WebSocket message: browsers only say a word
@@ -149,4 +150,7 @@ class Server:
         if self._loop is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._closing.set)
         self._thread.join(END)
+        if self._thread.is_alive():  # it hangs: another server may have the place
+            with contextlib.suppress(OSError):
+                self._listening.shutdown(socket.SHUT_RDWR)
         return not self._thread.is_alive()

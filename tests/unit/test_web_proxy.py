@@ -85,6 +85,7 @@ def test_below_a_path_all_addresses_are_below_it(serve: Callable[..., Page], hea
         assert page.ask("GET", "/", headers={header: given}).headers["Location"] == f"{base}login"
         signed = page.ask("POST", "/login", headers={header: given}, token=TOKEN).headers["Set-Cookie"]
         assert f"Path={base or '/'};" in f"{signed};"
+    assert page.ask("GET", "/a/b/login.js", headers={header: "/a/b"}).status == 200  # not taken off
     for odd in ("//evil.example", "https://evil.example", "/a/../b", '/"><script>', "/a b", "/a, /b", "/" + "a/" * 99):
         assert 'data-base=""' in page.ask("GET", "/login", headers={header: odd}).text
 
@@ -95,6 +96,8 @@ def test_a_proxy_that_passes_its_path_on_is_understood_by_the_settings(serve: Ca
     assert 'src="/glasses/page.js"' in answer.text
     assert page.ask("GET", "/glasses/page.js", headers={"Host": "home.example"}).status == 200
     assert page.ask("GET", "/page.js").status == 200
+    assert 'src="/glasses/page.js"' in page.ask("GET", "/glasses").text  # without its last stroke
+    assert page.ask("GET", "/glasses2/page.js").status == 404
     assert page.ask("GET", "/other/page.js").status == 404
     policy = answer.headers["Content-Security-Policy"].split("; ")
     assert "connect-src 'self' ws://home.example wss://home.example" in policy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,9 @@ client = pytest.importorskip("websockets.sync.client", reason="websockets is not
 
 import websockets.exceptions  # noqa: E402
 
+from edge.control import Control  # noqa: E402
+from edge.errors import SinkFailed  # noqa: E402
+from edge.sinks.web import WebSink  # noqa: E402
 from edge.types import Cue, Update  # noqa: E402
 from edge.web import broadcast, server  # noqa: E402
 from tests.unit.test_sink_web import PATIENCE, Page, news_when, next_news, serve, update, wait_for  # noqa: E402
@@ -147,3 +151,26 @@ def test_a_pause_that_the_loop_never_takes_does_not_last(serve: Callable[..., Pa
     with page.watch() as browser:
         news = next_news(browser)["news"]
     assert (news["sentence"], news["lasts"]) == ("Cuelens is paused.", False)
+
+
+def test_a_server_that_hangs_is_said_and_another_one_takes_its_place(
+    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.sinks.web.HUNG", 0.2)
+    page = serve()
+    loop = page.sink._server._loop
+    assert loop is not None
+    busy, go = threading.Event(), threading.Event()
+    loop.call_soon_threadsafe(lambda: (busy.set(), go.wait(3 * PATIENCE)))
+    assert busy.wait(PATIENCE)
+    page.sink.show(update())
+    time.sleep(0.3)
+    with pytest.raises(SinkFailed, match="its server has taken no update for"):
+        page.sink.show(update())
+    with pytest.raises(SinkFailed, match="did not end within a second"):
+        page.sink.close()
+    again = WebSink(str(page.port), Control())
+    again.close()
+    go.set()
+    page.sink._server._thread.join(PATIENCE)
+    assert not page.sink._server.serving

@@ -249,3 +249,19 @@ def test_of_two_who_change_the_same_setting_one_is_told(
     field.press("Enter")
     says(page, "#cue-hold-error", "")
     assert fed.control.settings.cue.hold == 2.0
+
+
+def test_a_page_whose_scripts_did_not_come_says_so(feed: Callable[..., Feed], chromium: Any, tmp_path: Path) -> None:
+    fed = feed()
+    with contextlib.closing(chromium.new_context(viewport=PHONE)) as context:
+        page = context.new_page()
+        page.route("**/page.js", lambda route: route.fulfill(status=503))
+        page.goto(fed.sink.url)
+        page.locator("#unscripted").wait_for(state="visible")
+        says(page, "#unscripted", "This page did not come whole. Load it again.")
+        says(page, "#link", "")
+        look_at(page, tmp_path, "phone-unscripted")
+        page.unroute("**/page.js")
+        page.reload()
+        says(page, "#word", "smile")
+        assert page.locator("#unscripted").count() == 0

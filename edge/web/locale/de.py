@@ -103,5 +103,6 @@ TEXTS = {
     "token_note": "Es steht in der Einstellungsdatei der Brille unter [web], token.",
     "wrong": "Das ist nicht das Schlüsselwort.",
     "wait": "Zu viele falsche Versuche. {n} s warten.",
+    "unscripted": "Diese Seite ist nicht ganz angekommen. Neu laden.",
     "noscript": "Diese Seite braucht JavaScript.",
 }

@@ -99,5 +99,6 @@ TEXTS = {
     "token_note": "It is in the settings file of the glasses, under [web].",
     "wrong": "That is not the token.",
     "wait": "Too many wrong tries. Wait {n} s.",
+    "unscripted": "This page did not come whole. Load it again.",
     "noscript": "This page needs JavaScript.",
 }

@@ -97,5 +97,6 @@ TEXTS = {
     "token_note": "Está en el archivo de ajustes de las gafas, en [web], token.",
     "wrong": "Esa no es la clave.",
     "wait": "Demasiados intentos fallidos. Espere {n} s.",
+    "unscripted": "Esta página no ha llegado entera. Vuelva a cargarla.",
     "noscript": "Esta página necesita JavaScript.",
 }

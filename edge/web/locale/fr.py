@@ -102,5 +102,6 @@ TEXTS = {
     "token_note": "Elle est dans le fichier de réglages des lunettes, sous [web], token.",
     "wrong": "Ce n'est pas la clé.",
     "wait": "Trop d'essais faux. Attendez {n} s.",
+    "unscripted": "Cette page n'est pas arrivée entière. Rechargez-la.",
     "noscript": "Cette page a besoin de JavaScript.",
 }
