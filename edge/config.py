@@ -214,11 +214,14 @@ class OledSettings:
 
     chip: str = field(default="ssd1306", metadata={"choices": ("ssd1306", "sh1106", "ssd1351")})
     bus: str = field(default="i2c", metadata={"choices": ("i2c", "spi")})
-    port: int = field(default=1, metadata={"range": (0, 10)})
+    port: int = field(default=1, metadata={"range": (0, 63)})
     """Number of the I2C or SPI bus: 1 is the Raspberry Pi's I2C, 0 its SPI."""
 
-    address: int = field(default=0x3C, metadata={"range": (0x08, 0x77)})
-    """On I2C."""
+    address: int = field(default=0x3C, metadata={"range": (0x08, 0x77), "meant": {0x78: 0x3C, 0x7A: 0x3D}})
+    """On I2C: 0x3c or 0x3d, which boards print as 0x78 and 0x7a."""
+
+    column: int = field(default=-1, metadata={"range": (-1, 15)})
+    """First of the chip's columns that the display shows; -1 is the driver's own choice, 2 of an SH1106."""
 
     width: int = field(default=128, metadata={"range": (32, 512)})
     height: int = field(default=64, metadata={"range": (32, 512)})
@@ -411,7 +414,9 @@ def check(settings_type: type, name: str, value: object) -> str | None:
     rule = next(item for item in fields(settings_type) if item.name == name).metadata
     if "range" in rule and not rule["range"][0] <= value <= rule["range"][1]:
         low, high = rule["range"]
-        return f"valid are {low} to {high}"
+        meant = rule.get("meant", {}).get(value)
+        hint = "" if meant is None else f"; {value:#x} is printed on many boards, and is {meant:#x} here"
+        return f"valid are {low} to {high}{hint}"
     if "choices" in rule and value not in rule["choices"]:
         return f"valid are {', '.join(map(str, rule['choices']))}"
     return None

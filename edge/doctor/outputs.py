@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge.config import Settings
 from edge.doctor.machine import Line, Machine
+from edge.sinks.display import has_picture
 
 MODULES = {
     "display": ("pygame",),
@@ -14,6 +15,7 @@ MODULES = {
     "web": ("starlette", "uvicorn", "websockets"),
     "mqtt": ("paho.mqtt",),
 }
+OLED_ADDRESSES = (0x3C, 0x3D)  # as a solder bridge on the board chooses
 PLAYERS = ("aplay", "paplay")
 NETWORKED = ("web", "mqtt")
 PERSIST = tuple(
@@ -52,8 +54,8 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
 
 def check_display(machine: Machine) -> Line:
     """Look for a connector with a display, as the kernel tells."""
-    connectors = {path.parent.name: path for path in machine.paths("/sys/class/drm", "card*-*/status")}
-    states = {name: machine.text(f"/sys/class/drm/{name}/status") or "?" for name in sorted(connectors)}
+    connectors = sorted(path.parent.name for path in machine.paths("/sys/class/drm", "card*-*/status"))
+    states = {name: machine.text(f"/sys/class/drm/{name}/status") or "?" for name in connectors if has_picture(name)}
     if not states:
         todo = "set dtoverlay=vc4-kms-v3d in /boot/firmware/config.txt, then restart"
         return Line("sink display", "do", "the kernel has no display connector", todo)
@@ -68,17 +70,24 @@ def check_oled(machine: Machine, settings: Settings) -> Line:
     oled = settings.oled
     name, config = (f"i2c-{oled.port}", "do_i2c") if oled.bus == "i2c" else (f"spidev{oled.port}.0", "do_spi")
     if not machine.path(f"/dev/{name}").exists():
+        others = [path.name for path in machine.paths("/dev", f"{name.rstrip('.0123456789')}*")]
+        there = f"; there {'is' if len(others) == 1 else 'are'} {', '.join(others)}, for [oled] port" if others else ""
         todo = f"sudo raspi-config nonint {config} 0, then restart"
-        return Line("sink oled", "do", f"no /dev/{name}: the bus is off", todo)
+        return Line("sink oled", "do", f"no /dev/{name}: the bus is off{there}", todo)
     if oled.bus != "i2c":
         return Line("sink oled", "ok", f"/dev/{name} is there; a display on SPI does not answer")
-    told = machine.trial("i2c", str(machine.path(f"/dev/{name}")), str(oled.address))
+    bus = str(machine.path(f"/dev/{name}"))
+    told = machine.trial("i2c", bus, str(oled.address))
     where = f"0x{oled.address:02x} on /dev/{name}"
     if "error" not in told:
         return Line("sink oled", "ok", f"{where} answers")
     todo = f"check its four wires, and what answers: i2cdetect -y {oled.port}"
     if "Permission" in str(told["error"]):
         todo = "sudo usermod -aG i2c $USER, then log in again"
+    else:
+        for address in OLED_ADDRESSES:
+            if address != oled.address and "error" not in machine.trial("i2c", bus, str(address)):
+                todo = f"something answers at 0x{address:02x}: set address = 0x{address:02x} in [oled]"
     return Line("sink oled", "do", f"{where} does not answer ({told['error']})", todo)
 
 

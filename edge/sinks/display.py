@@ -154,10 +154,23 @@ def _size_of(argument: str, settings: DisplaySettings) -> tuple[int, int] | None
     return size if size[0] else None
 
 
+def has_picture(connector: str) -> bool:
+    """Return whether a display can be plugged into a connector of that name.
+
+    `Writeback` is a buffer in memory, whose state is `unknown` whatever is plugged in: every Raspberry Pi has one.
+    """
+    return "Writeback" not in connector
+
+
 def _is_connected() -> bool:
-    """Return whether any connector has a display; True where the kernel says nothing of connectors."""
-    states = []
+    """Return whether a connector has a display; True where the kernel can say it of none.
+
+    `unknown` (of a composite output, say) counts for nothing beside a connector that is known to be free: SDL shows a
+    picture on connected ones alone.
+    """
+    states = set()
     for status in CONNECTORS.glob("card*-*/status"):
-        with contextlib.suppress(OSError):
-            states.append(status.read_text().strip())
-    return not states or any(state != "disconnected" for state in states)
+        if has_picture(status.parent.name):
+            with contextlib.suppress(OSError):
+                states.add(status.read_text().strip())
+    return "connected" in states or "disconnected" not in states

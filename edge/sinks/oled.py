@@ -19,6 +19,7 @@ SIZES = {
     "sh1106": ((128, 64), (128, 128), (128, 32)),
     "ssd1351": ((128, 128), (128, 96), (96, 96)),
 }
+_COLUMN = {"sh1106": "page_address_offset", "ssd1351": "h_offset"}  # what the drivers call the first column
 INTERVAL = 0.1  # seconds: 1 kB at I2C's 400 kHz takes 25 ms, and its driver as long on a small board
 _I2C_HELP = "turn it on with sudo raspi-config nonint do_i2c 0, and see what answers with i2cdetect -y"
 _SPI_HELP = "turn it on with sudo raspi-config nonint do_spi 0"
@@ -62,7 +63,8 @@ class OledSink:
         driver = getattr(import_module("luma.oled.device"), settings.chip)
         try:
             self._serial = open_serial(settings)
-            device = driver(self._serial, width=settings.width, height=settings.height, rotate=rotate)
+            column = {_COLUMN[settings.chip]: settings.column} if settings.column >= 0 else {}
+            device = driver(self._serial, width=settings.width, height=settings.height, rotate=rotate, **column)
             device.contrast(round(255 * settings.brightness))
         except self._errors as error:
             self._release()
@@ -125,5 +127,7 @@ def _check(argument: str, settings: OledSettings) -> None:
         raise SettingsInvalid(
             f"oled: width x height is {settings.width} x {settings.height}; valid for {settings.chip} are {valid}"
         )
+    if settings.column >= 0 and settings.chip not in _COLUMN:
+        raise SettingsInvalid(f"oled: column is {settings.column}; valid for {settings.chip} is -1: it has no other")
     if settings.chip == "ssd1351" and settings.bus == "i2c":
         raise SettingsInvalid("oled: bus is 'i2c'; valid for ssd1351 is spi")

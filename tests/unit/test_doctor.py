@@ -67,6 +67,11 @@ class Fake:
     user: tuple[str, frozenset[str]] = ("ada", frozenset({"ada", "video"}))
     status: dict[str, Any] | None = None
 
+    def trial(self, name: str, *words: str) -> dict[str, Any]:
+        """Answer a trial by its name, or by its name and words where the table has those."""
+        told = " ".join((name, *words)).replace(str(self.root), "")
+        return self.trials.get(told, self.trials.get(name, {"error": "not tried"}))
+
     def machine(self) -> Machine:
         """Write the files and return the machine."""
         for name, content in self.files.items():
@@ -80,7 +85,7 @@ class Fake:
         return Machine(
             self.root,
             command=lambda *words: told.get(words[0]),
-            trial=lambda name, *_: self.trials.get(name, {"error": "not tried"}),
+            trial=self.trial,
             has_module=lambda name: name in self.modules,
             free_bytes=lambda path: self.free,
             may_use=lambda path: self.usable,
@@ -366,6 +371,14 @@ TABLE: list[Row] = [
     ("a display", "pi 4", edit(), outputs.check_sinks, sinks("display"), "ok", "HDMI-A-1 connected"),
     ("no display plugged in", "pi 4", edit(files={"/sys/class/drm/card1-HDMI-A-1/status": "disconnected\n"}),
      outputs.check_sinks, sinks("display"), "do", "plug the display in"),
+    ("an unplugged display, and a buffer that is none", "pi 4",
+     edit(files={"/sys/class/drm/card1-HDMI-A-1/status": "disconnected\n",
+                 "/sys/class/drm/card1-Writeback-1/status": "connected\n"}),
+     outputs.check_sinks, sinks("display"), "do", "HDMI-A-1 disconnected, HDMI-A-2 disconnected"),
+    ("nothing but a buffer", "mini-PC",
+     both(without("/sys/class/drm/card0-DP-1/status"),
+          edit(files={"/sys/class/drm/card0-Writeback-1/status": "unknown\n"})),
+     outputs.check_sinks, sinks("display"), "do", "vc4-kms-v3d"),
     ("no display driver", "mini-PC", without("/sys/class/drm/card0-DP-1/status"),
      outputs.check_sinks, sinks("display"), "do", "vc4-kms-v3d"),
     ("no pygame", "pi 4", edit(modules=set()), outputs.check_sinks, sinks("display"), "do", "pygame not installed"),
@@ -374,6 +387,11 @@ TABLE: list[Row] = [
      outputs.check_sinks, sinks("oled"), "do", "i2cdetect -y 1"),
     ("no right to the bus", "pi 4", edit(trials={"i2c": {"error": "[Errno 13] Permission denied: '/dev/i2c-1'"}}),
      outputs.check_sinks, sinks("oled"), "do", "usermod -aG i2c"),
+    ("an oled at the other address", "pi 4",
+     edit(trials={"i2c": {"error": "[Errno 121] Remote I/O error"}, "i2c /dev/i2c-1 61": {"answers": True}}),
+     outputs.check_sinks, sinks("oled"), "do", "something answers at 0x3d: set address = 0x3d in [oled]"),
+    ("an oled at another bus", "pi 4", both(without("/dev/i2c-1"), edit(files={"/dev/i2c-3": "", "/dev/i2c-20": ""})),
+     outputs.check_sinks, sinks("oled"), "do", "the bus is off; there are i2c-3, i2c-20, for [oled] port"),
     ("bus off", "pi 4", without("/dev/i2c-1"), outputs.check_sinks, sinks("oled"), "do", "do_i2c 0"),
     ("SPI off", "pi 4", edit(), outputs.check_sinks, sinks("oled", oled=OledSettings(bus="spi", port=0)),
      "do", "no /dev/spidev0.0"),

@@ -245,3 +245,26 @@ def test_without_the_library_it_says_what_adds_it(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(display, "import_module", absent)
     with pytest.raises(RuntimeMissing, match=r"pygame-ce is not installed; \./deploy\.sh sinks adds it"):
         DisplaySink("", control())
+
+
+@pytest.mark.parametrize(
+    ("states", "connected"),
+    [
+        ({"HDMI-A-1": "disconnected", "HDMI-A-2": "disconnected", "Writeback-1": "unknown"}, False),
+        ({"HDMI-A-1": "disconnected", "HDMI-A-2": "connected", "Writeback-1": "unknown"}, True),
+        ({"HDMI-A-1": "disconnected", "Writeback-1": "connected"}, False),
+        ({"HDMI-A-1": "disconnected", "Composite-1": "unknown", "Writeback-1": "unknown"}, False),
+        ({"Composite-1": "unknown", "Writeback-1": "unknown"}, True),
+        ({"DSI-1": "connected", "Writeback-1": "unknown"}, True),
+        ({"Writeback-1": "unknown"}, True),
+    ],
+)
+def test_a_connector_of_no_display_is_none(
+    states: dict[str, str], connected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Raspberry Pi's kernels have a Writeback connector, whose state says nothing."""
+    for name, state in states.items():
+        (tmp_path / f"card1-{name}").mkdir()
+        (tmp_path / f"card1-{name}" / "status").write_text(f"{state}\n")
+    monkeypatch.setattr(display, "CONNECTORS", tmp_path)
+    assert display._is_connected() == connected

@@ -264,3 +264,17 @@ def test_without_a_library_it_says_what_adds_it(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(oled, "open_serial", absent)
     with pytest.raises(RuntimeMissing, match=message):
         OledSink("", control("sh1106", bus="spi"))
+
+
+def test_the_first_column_is_the_drivers_own_or_the_settings(bus: Bus) -> None:
+    for column, first in ((-1, 2), (0, 0), (4, 4)):
+        bus.sent.clear()
+        sink = OledSink("", control("sh1106", column=column))
+        sink.show(update(SMILE))
+        assert bytes([0xB0, first, 0x10]) in bus.commands()
+        sink.close()
+
+
+def test_a_chip_without_other_columns_says_so(bus: Bus) -> None:
+    with pytest.raises(SettingsInvalid, match="column is 2; valid for ssd1306 is -1"):
+        OledSink("", control("ssd1306", column=2))
