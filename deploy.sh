@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Cuelens in one command; the work is done by deploy/*.sh and the programs in the environment.
+! head -n 1 -- "$0" | grep -q "$(printf '\r')" || { echo "deploy.sh: this checkout has Windows' line ends (CRLF); take a fresh clone, or a copy that nothing rewrote" >&2; exit 88; } #
 set -euo pipefail
 # shellcheck source=deploy/venv.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/deploy/venv.sh"
@@ -24,7 +25,7 @@ usage: ./deploy.sh COMMAND [ARGUMENTS]
   help                 this text
 
 The first start of a command sets up what it needs in .venv or .venv-host, here in this folder and without root.
-CUELENS_PYTHON names the Python to use, 3.11 to 3.13.
+CUELENS_PYTHON names the Python to use, 3.11 to 3.14 (for host, 3.13).
 END
 }
 

@@ -26,7 +26,9 @@ requirements() {  # LOCK NAMES...: the lock's words for these packages on Python
 install_wheels() {  # FOLDER REQUIREMENTS
     local platforms=()
     for glibc in 34 28 27 17; do platforms+=(--platform "manylinux_2_${glibc}_aarch64"); done  # pip takes the tags literally
-    "$root/.venv/bin/python" -m pip install -qq --target "$1" "${platforms[@]}" --platform manylinux2014_aarch64 \
+    read_pip_files "$root/.venv"
+    mkdir -p -- "$(scratch)"
+    TMPDIR=$(scratch) "$root/.venv/bin/python" -m pip install -qq --target "$1" "${platforms[@]}" --platform manylinux2014_aarch64 \
         --implementation cp --python-version 311 --only-binary=:all: --no-deps --require-hashes -r <(echo "$2") >&2 ||
         die 75 "pip could not get the packages for ${1##*/} (its words are above); check the network, then start again"
 }

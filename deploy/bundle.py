@@ -47,6 +47,7 @@ from deploy.packages import (
     progress_bar,
     project_version,
     read_wheel,
+    refused,
     run,
     say,
     sha256_of,
@@ -365,8 +366,9 @@ def os_failure(error: OSError, place: Path) -> Failure:
     """The failure behind an operating system's refusal."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return Failure(87, FULL)
-    words = f"{error.filename or place}: {error.strerror}"
-    return Failure(86, f"{words}; name a folder that you may write (--out, TMPDIR), a file that you may read")
+    return Failure(
+        86, f"{refused(error, place)}; name a folder that you may write (--out, TMPDIR), a file that you may read"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
 # Regenerate deploy/locks from pyproject.toml with uv (on PATH or in $UV): `deploy/lock.sh --upgrade` takes newer versions.
 set -euo pipefail
-cd -- "$(dirname -- "$(readlink -f -- "$0")")/.."
+root=$(cd -- "$(dirname -- "$(readlink -f -- "$0")")/.." && pwd)
+cd -- "$root"
 
 lock() {  # NAME SOURCE...
     local name=$1
     shift
     "${UV:-uv}" pip compile --quiet --universal --python-version 3.11 --generate-hashes --only-binary :all: \
         --no-annotate --no-emit-index-url --no-emit-find-links --custom-compile-command deploy/lock.sh \
-        "$@" --output-file "deploy/locks/$name.txt" >/dev/null
+        "$@" --output-file "$root/deploy/locks/$name.txt" >/dev/null
 }
 
 lock device pyproject.toml "$@"
-lock host --group host "$@"
+# TensorFlow has no wheels for Python 3.14: the host's environment ends before it.
+older=$(mktemp -d)
+trap 'rm -rf -- "$older"' EXIT
+sed "s/'3\.15'/'3.14'/; s/<3\.15/<3.14/" pyproject.toml >"$older/pyproject.toml"
+(cd -- "$older" && lock host --group host "$@")
 # What joins both environments takes the version of a package that it shares with them.
 both=(-c deploy/locks/device.txt -c deploy/locks/host.txt)
 # The extras alone: the project itself needs another numpy than the host.

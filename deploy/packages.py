@@ -179,6 +179,24 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def refused(error: OSError, place: Path) -> str:
+    """Say what was refused of which path and, where another user's file is in the way, how to get it back."""
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place
+    words = f"{path}: {error.strerror}"
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return words
+    for found in (path, *path.parents):
+        with suppress(OSError):
+            owner = found.stat().st_uid
+            if owner not in (os.geteuid(), 0) or (owner == 0 and found.is_relative_to(ROOT)):
+                whose = "root" if owner == 0 else f"user {owner}"
+                words += (
+                    f", for {found} belongs to {whose} (was something started with sudo?); sudo chown -R $USER {found}"
+                )
+            break
+    return words
+
+
 def full_disk(words: str) -> Failure | None:
     """The failure, where a tool's words are that the disk is full."""
     if os.strerror(errno.ENOSPC) not in words:
@@ -249,7 +267,14 @@ def download(text: str, target: Target, folder: Path) -> None:
     # On a terminal pip shows its own progress.
     out = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
     done = subprocess.run(
-        words, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE, text=True, errors="replace", check=False
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=out,
+        stderr=subprocess.PIPE,
+        env={"TMPDIR": str(folder.parent), **os.environ},  # /tmp is often small, and in memory
+        text=True,
+        errors="replace",
+        check=False,
     )
     if done.returncode == 0:
         return

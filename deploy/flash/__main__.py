@@ -31,7 +31,7 @@ from deploy.flash.network import (
     wpa_key,
 )
 from deploy.flash.seed import FOLDER, Wishes, seed_files
-from deploy.packages import CHUNK, ROOT, TARGETS, Failure, counted, progress_bar, project_version, say
+from deploy.packages import CHUNK, ROOT, TARGETS, Failure, counted, progress_bar, project_version, refused, say
 from edge.config import Settings, load_settings
 from edge.errors import CuelensError
 
@@ -133,8 +133,7 @@ def os_failure(error: OSError, args: argparse.Namespace) -> Failure:
         if path and str(error.filename) == str(path):
             code = 100 if option == "--image" else 109
             return Failure(code, f"{path}: {error.strerror}; give {option} a file that is there and may be read")
-    where = error.filename or args.out or args.device
-    return Failure(107, f"{where}: {error.strerror}; name a place that has room and may be written")
+    return Failure(107, f"{refused(error, args.out or args.device)}; name a place that has room and may be written")
 
 
 def flash(args: argparse.Namespace) -> None:

@@ -755,6 +755,25 @@ def test_a_folder_that_cannot_be_written_is_told(checkout: Checkout) -> None:
     checkout.fails(86, "file: ", CUELENS_KEY=str(checkout.folder / "file" / "key"))
 
 
+@pytest.mark.parametrize("owner", [0, 65534])
+def test_a_file_of_another_user_is_told_with_what_gives_it_back(
+    owner: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `sudo ./deploy.sh bundle` leaves them."""
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
+    monkeypatch.setattr(packages.os, "geteuid", lambda: 1000)
+    folder = tmp_path / "dist"
+    folder.mkdir()
+    real = Path.stat
+    monkeypatch.setattr(Path, "stat", lambda path: os.stat_result((*real(path)[:4], owner, *real(path)[5:])))
+    error = PermissionError(13, "Permission denied", str(folder))
+    words = packages.refused(error, tmp_path)
+    assert f"{folder}: Permission denied, for {folder} belongs to {'root' if owner == 0 else 'user 65534'}" in words
+    assert f"sudo chown -R $USER {folder}" in words
+    assert packages.refused(OSError(2, "No such file", "x"), tmp_path) == "x: No such file"
+    assert packages.refused(OSError(5, "Input/output error"), tmp_path) == f"{tmp_path}: Input/output error"
+
+
 def test_no_network_is_told(checkout: Checkout) -> None:
     nowhere = {"PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0"}
     checkout.fails(78, "check the network", **nowhere)

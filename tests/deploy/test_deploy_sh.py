@@ -23,8 +23,8 @@ if [ "$1 $2" = "-m venv" ]; then
     mkdir -p "$target/bin" && cp "$0" "$target/bin/python"
 elif [ "$1 $2" = "-m pip" ]; then
     echo "pip $*" >>"$CALLS"
-    sleep "${{PIP_SECONDS:-0}}"
-    if [ -n "${{PIP_FAILS:-}}" ]; then
+    sleep "${{STAND_IN_SECONDS:-0}}"
+    if [ -n "${{STAND_IN_FAILS:-}}" ]; then
         echo "no such wheel" >&2
         exit 1
     fi
@@ -115,16 +115,77 @@ def test_32_bit_python_on_a_64_bit_kernel_is_refused(checkout: Checkout) -> None
 
 def test_other_system_is_refused(checkout: Checkout) -> None:
     checkout.program("uname", '#!/bin/sh\n[ "$1" = -s ] && echo Darwin || echo arm64\n')
-    done = checkout.run("demo")
-    assert done.returncode == 71
-    assert "Darwin arm64" in done.stderr
+    for command in (("demo",), ("bundle",), ("push", "pi@glasses")):
+        done = checkout.run(*command)
+        assert (done.returncode, done.stderr.count("\n"), checkout.called()) == (71, 1, [])
+        assert "Darwin arm64" in done.stderr
+        assert "on a Mac in a container" in done.stderr
+
+
+def test_a_system_without_flock_is_told_before_anything_is_locked(checkout: Checkout) -> None:
+    """As macOS and Git Bash are; and a Linux without util-linux."""
+    for name in ("bash", "env", "dirname", "readlink", "head", "grep", "cat", "sha256sum", "id"):
+        found = shutil.which(name)
+        assert found
+        (checkout.bin / name).symlink_to(found)
+    for system, words in (("MINGW64_NT-10.0", "on Windows in WSL"), ("Linux", "sudo apt install util-linux")):
+        checkout.program("uname", f'#!/bin/sh\n[ "$1" = -s ] && echo {system} || echo x86_64\n')
+        done = checkout.run("demo", PATH=str(checkout.bin))
+        assert (done.returncode, words in done.stderr, done.stderr.count("\n")) == (71, True, 1), done.stderr
+
+
+def test_windows_line_ends_are_named(checkout: Checkout) -> None:
+    program = checkout.root / "deploy.sh"
+    program.write_bytes(program.read_bytes().replace(b"\n", b"\r\n"))
+    done = subprocess.run(["bash", program, "demo"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "take a fresh clone" in done.stderr) == (88, True), done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_clone_by_windows_git_has_no_windows_line_ends(repository: Path, tmp_path: Path) -> None:
+    if not (repository / ".git").exists():
+        pytest.skip("no clone")
+    clone = tmp_path / "clone"
+    settings = ("-c", "core.autocrlf=true", "-c", "core.eol=crlf")
+    subprocess.run(["git", *settings, "clone", "-q", "--depth", "1", f"file://{repository}", clone], check=True)
+    listed = subprocess.run(
+        ["git", *settings, "ls-files", "--eol"], cwd=clone, capture_output=True, text=True, check=True
+    )
+    assert not [line for line in listed.stdout.splitlines() if "crlf" in line.partition("attr/")[0]]
+    assert not [line for line in listed.stdout.splitlines() if line.split()[1] == "w/mixed"]
 
 
 def test_python_of_a_wrong_version_is_named_with_what_is_valid(checkout: Checkout) -> None:
     checkout.program("old", "#!/bin/sh\necho 3.9 64\n")
     done = checkout.run("demo", CUELENS_PYTHON=str(checkout.bin / "old"))
     assert done.returncode == 70
-    assert "is 3.9; valid are 3.11 to 3.13" in done.stderr
+    assert "is cpython 3.9" not in done.stderr
+    assert "is 3.9; valid are 3.11 to 3.14: install one" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        ("3.15 64 cpython", 70, "is 3.15; valid are 3.11 to 3.14"),
+        ("3.14 64 free-threaded", 70, "is free-threaded 3.14; valid are"),
+        ("3.11 64 pypy", 70, "is pypy 3.11; valid are"),
+        ("3.12 64 musl", 71, "use Debian, Ubuntu or Raspberry Pi OS"),
+    ],
+)
+def test_a_python_that_no_package_is_locked_for_is_named(
+    checkout: Checkout, answer: str, code: int, words: str
+) -> None:
+    checkout.program("other", f"#!/bin/sh\necho {answer}\n")
+    done = checkout.run("demo", CUELENS_PYTHON=str(checkout.bin / "other"))
+    assert (done.returncode, words in done.stderr, checkout.called()) == (code, True, []), done.stderr
+
+
+def test_the_host_needs_a_python_that_tensorflow_has_packages_for(checkout: Checkout) -> None:
+    checkout.program("newest", STAND_IN.replace("exec", '[ "$1" != -c ] || exec echo 3.14 64 cpython\n    exec'))
+    done = checkout.run("host", CUELENS_PYTHON=str(checkout.bin / "newest"))
+    assert done.returncode == 70
+    assert "is 3.14; valid are 3.11 to 3.13, after which TensorFlow has no packages" in done.stderr
+    assert checkout.run("demo", CUELENS_PYTHON=str(checkout.bin / "newest")).returncode == 0
 
 
 def test_missing_python_is_named(checkout: Checkout) -> None:
@@ -205,7 +266,7 @@ def test_the_tests_have_sinks_and_tools_in_both_environments(checkout: Checkout)
 
 def test_failed_install_of_sinks_is_taken_up_again(checkout: Checkout) -> None:
     checkout.run("demo")
-    assert checkout.run("sinks", PIP_FAILS="1").returncode == 73
+    assert checkout.run("sinks", STAND_IN_FAILS="1").returncode == 73
     assert checkout.run("sinks").returncode == 0
     assert sum("sinks.txt" in line for line in checkout.called()) == 2
 
@@ -220,7 +281,7 @@ def test_second_start_asks_nothing_of_pip(checkout: Checkout) -> None:
 
 
 def test_failed_install_shows_pips_words_and_is_taken_up_again(checkout: Checkout) -> None:
-    done = checkout.run("demo", PIP_FAILS="1")
+    done = checkout.run("demo", STAND_IN_FAILS="1")
     assert done.returncode == 73
     assert "no such wheel" in done.stderr
     assert checkout.run("demo").returncode == 0
@@ -228,7 +289,7 @@ def test_failed_install_shows_pips_words_and_is_taken_up_again(checkout: Checkou
 
 @pytest.mark.parametrize("word", ["device.txt", "build.txt", "--editable"])
 def test_killed_in_the_middle_is_repaired_by_the_next_start(checkout: Checkout, word: str) -> None:
-    process = checkout.start("demo", PIP_SECONDS="0.5")
+    process = checkout.start("demo", STAND_IN_SECONDS="0.5")
     try:
         deadline = time.monotonic() + 30
         while not any(word in line for line in checkout.called()):
@@ -271,7 +332,7 @@ def test_moved_checkout_makes_it_anew(checkout: Checkout) -> None:
 
 
 def test_concurrent_starts_set_up_once(checkout: Checkout) -> None:
-    starts = [checkout.start("demo", PIP_SECONDS="0.2") for _ in range(3)]
+    starts = [checkout.start("demo", STAND_IN_SECONDS="0.2") for _ in range(3)]
     outputs = [start.communicate(timeout=60)[0] for start in starts]
     assert outputs == ["cuelens demo\n"] * 3
     assert checkout.called().count("venv") == 1
@@ -283,7 +344,7 @@ def test_a_running_program_holds_no_lock(checkout: Checkout) -> None:
     program = checkout.root / ".venv/bin/cuelens"
     program.unlink()
     (checkout.root / ".venv/.install_project").unlink()
-    process = checkout.start("demo", PIP_SECONDS="0")
+    process = checkout.start("demo", STAND_IN_SECONDS="0")
     process.communicate(timeout=60)
     program.write_text("#!/bin/sh\nls -l /proc/$$/fd\n", encoding="utf-8")
     assert "pyproject" not in checkout.run("demo").stdout
@@ -296,8 +357,12 @@ def test_pi_keeps_the_systems_numpy(checkout: Checkout, tmp_path: Path) -> None:
         (modules / name).mkdir(parents=True)
         (modules / name / "__init__.py").touch()
     copy = tmp_path / "lock"
-    checkout.program("python3", STAND_IN.replace("sleep", f'[ -e {copy} ] || cat "${{!#}}" >{copy}\n    sleep'))
-    done = checkout.run("demo", PYTHONPATH=str(modules))
+    system = STAND_IN.replace("sleep", f'[ -e {copy} ] || cat "${{!#}}" >{copy}\n    sleep')
+    probe = (
+        f'case "$*" in *find_spec*) shift; PYTHONPATH={modules} ;; esac; export PYTHONPATH\n    exec {sys.executable}'
+    )
+    checkout.program("python3", system.replace(f"exec {sys.executable}", probe))
+    done = checkout.run("demo")
     assert done.returncode == 0, done.stderr
     names = [line.partition("==")[0] for line in copy.read_text(encoding="utf-8").splitlines() if "==" in line]
     assert "opencv-python-headless" in names
@@ -313,3 +378,95 @@ def test_signals_reach_the_program(checkout: Checkout) -> None:
     process.terminate()
     process.communicate(timeout=10)
     assert process.returncode == -signal.SIGTERM
+
+
+# What people's shells and files have set for pip and Python, by what it breaks.
+PIP_SETTINGS = {"PIP_USER": "1", "PIP_TARGET": "/nowhere", "PIP_PREFIX": "/nowhere", "PIP_REQUIRE_HASHES": "1"}
+PYTHON_SETTINGS = {"PYTHONPATH": "/nowhere", "PYTHONHOME": "/nowhere", "PYTHONUSERBASE": "/nowhere"}
+SHOW = STAND_IN.replace(
+    'echo "pip $*" >>"$CALLS"', 'echo "pip $*" >>"$CALLS"; env | grep -E "^(PIP|PYTHON|TMPDIR)" | sort >"$CALLS.env"'
+)
+
+
+def settings_of(checkout: Checkout) -> dict[str, str]:
+    """What pip was started with at last, of its own settings, Python's and the folder for temporary files."""
+    text = checkout.calls.with_name("calls.env").read_text(encoding="utf-8")
+    return dict(line.split("=", 1) for line in text.splitlines())
+
+
+def test_settings_of_pip_and_python_have_a_say_in_where_packages_come_from_alone(checkout: Checkout) -> None:
+    checkout.program("python3", SHOW)
+    kept = {"PIP_INDEX_URL": "http://mirror/simple", "PIP_CERT": "/some.pem", "PIP_RETRIES": "2"}
+    done = checkout.run("demo", **PIP_SETTINGS, **PYTHON_SETTINGS, **kept, PIP_CONFIG_FILE="/dev/null")
+    assert (done.returncode, done.stdout) == (0, "cuelens demo\n"), done.stderr
+    backend = {"PYTHONPATH": f"{checkout.root}/.venv/backend"}
+    ours = {"PIP_CONFIG_FILE": "/dev/null", "PYTHONNOUSERSITE": "1", "TMPDIR": f"{checkout.root}/.cache/tmp"}
+    assert settings_of(checkout) == {**kept, **ours, **backend}
+
+
+def test_a_pip_conf_has_a_say_in_where_packages_come_from_alone(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.program("python3", SHOW)
+    conf = tmp_path / "pip.conf"
+    conf.write_text(
+        "[global]\nuser = yes\nindex-url = http://mirror/simple\nextra-index-url =\n    http://a b\n    http://c\n"
+        "[install]\ntarget = /nowhere\nindex-url = http://nearer/simple\nretries = 7\n[download]\ncert = /x\n",
+        encoding="utf-8",
+    )
+    done = checkout.run("demo", PIP_CONFIG_FILE=str(conf), PIP_RETRIES="2")
+    assert done.returncode == 0, done.stderr
+    found = settings_of(checkout)
+    assert (found["PIP_INDEX_URL"], found["PIP_RETRIES"], found["PIP_CONFIG_FILE"]) == (
+        "http://nearer/simple",
+        "2",
+        "/dev/null",
+    )
+    assert not {"PIP_USER", "PIP_TARGET"} & found.keys()
+
+
+def test_what_is_temporary_lies_beside_the_environment_unless_somebody_says_where(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    checkout.program("python3", SHOW)
+    checkout.run("demo")
+    assert settings_of(checkout)["TMPDIR"] == f"{checkout.root}/.cache/tmp"
+    assert not (checkout.root / ".cache/tmp").exists(), "and nothing of it stays"
+    checkout.run("sinks", TMPDIR=str(tmp_path))
+    assert settings_of(checkout)["TMPDIR"] == str(tmp_path)
+
+
+def test_a_full_folder_for_temporary_files_is_named_with_what_is_missing(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.program(
+        "df", f"#!/bin/sh\necho head\ncase $* in *{tmp_path}/small) echo x 1 1 65536 ;; *) echo x 1 1 9999999 ;; esac\n"
+    )
+    (tmp_path / "small").mkdir()
+    done = checkout.run("demo", STAND_IN_FAILS="1", TMPDIR=str(tmp_path / "small"))
+    assert done.returncode == 73
+    assert f"{tmp_path}/small has 64 MiB free, 400 are needed" in done.stderr
+    assert "TMPDIR=FOLDER ./deploy.sh" in done.stderr
+    done = checkout.run("demo", STAND_IN_FAILS="1", TMPDIR=str(tmp_path / "none"))
+    assert f"TMPDIR is {tmp_path}/none, which is no folder" in done.stderr
+    assert "check the network" in checkout.run("demo", STAND_IN_FAILS="1").stderr
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
+@pytest.mark.parametrize("mask", ["022", "077"])
+def test_what_another_user_made_is_named_with_what_gives_it_back(checkout: Checkout, tmp_path: Path, mask: str) -> None:
+    for place in (tmp_path, *tmp_path.parents[:2]):
+        place.chmod(0o755)
+    subprocess.run(["chmod", "-R", "a+rX", tmp_path], check=True)
+    os.chown(checkout.root, 65534, 65534)
+    first = ["sh", "-c", f"umask {mask}; exec ./deploy.sh demo"]
+    made = checkout.environment(SUDO_USER="nobody")
+    done = subprocess.run(first, cwd=checkout.root, env=made, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("this needs no sudo")) == (0, 1), done.stderr
+    os.chown(checkout.root / ".cache", 65534, 65534)
+    with (checkout.root / "deploy/locks/device.txt").open("a") as file:
+        file.write("# changed\n")
+    user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "./deploy.sh", "demo"]
+    done = subprocess.run(
+        user, cwd=checkout.root, env=checkout.environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 73, done.stderr
+    assert f"sudo chown -R nobody {checkout.root}/.venv" in done.stderr
+    assert "cannot remove" not in done.stderr

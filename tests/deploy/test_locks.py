@@ -79,7 +79,7 @@ def test_sinks_has_every_extra_and_never_another_numpy_or_opencv() -> None:
 @pytest.mark.parametrize("name", ["sinks", "device", "build", "pip"])
 def test_a_lock_of_the_device_is_for_both_machines_and_every_python(name: str) -> None:
     """Of each package there is one version for a machine and a Python, or none, and then on both machines."""
-    for machine, python in itertools.product(("x86_64", "aarch64"), ("3.11", "3.12", "3.13")):
+    for machine, python in itertools.product(("x86_64", "aarch64"), ("3.11", "3.12", "3.13", "3.14")):
         environment = {
             "sys_platform": "linux",
             "platform_machine": machine,
