@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -451,10 +452,16 @@ def test_a_full_folder_for_temporary_files_is_named_with_what_is_missing(checkou
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
 @pytest.mark.parametrize("mask", ["022", "077"])
-def test_what_another_user_made_is_named_with_what_gives_it_back(checkout: Checkout, tmp_path: Path, mask: str) -> None:
-    for place in (tmp_path, *tmp_path.parents[:2]):
-        place.chmod(0o755)
-    subprocess.run(["chmod", "-R", "a+rX", tmp_path], check=True)
+def test_what_another_user_made_is_named_with_what_gives_it_back(repository: Path, mask: str) -> None:
+    # Not in pytest's own folder, which each start of pytest takes from all other users.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        checkout = Checkout(Path(folder), repository)
+        subprocess.run(["chmod", "-R", "a+rX", folder], check=True)
+        hold_to_what_another_user_may(checkout, mask)
+
+
+def hold_to_what_another_user_may(checkout: Checkout, mask: str) -> None:
     os.chown(checkout.root, 65534, 65534)
     first = ["sh", "-c", f"umask {mask}; exec ./deploy.sh demo"]
     made = checkout.environment(SUDO_USER="nobody")
