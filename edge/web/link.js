@@ -8,6 +8,8 @@ const SLOW_RETRY = 20; // seconds before one that made room asks for some
 const HIDDEN = 30; // seconds after which a page that nobody sees makes room for others
 const ANSWER = 10; // seconds for the answer to what was changed here
 const MAKE_ROOM = 4001; // edge/web/broadcast.py
+const PERSISTENT = 3; // tries that failed while all else is answered: something lets no WebSocket through
+const KNOWN = ["full", "foreign", "blocked"]; // why there is none, which stays until it is asked again
 
 const { base, key } = document.body.dataset;
 let link = null; // the WebSocket
@@ -76,7 +78,7 @@ function leave(code) {
   if (code === MAKE_ROOM) {
     wait("full", SLOW_RETRY, true);
   } else {
-    const known = linked === "full" || linked === "foreign"; // why, and that stays until it is asked again
+    const known = KNOWN.includes(linked);
     wait(known ? linked : "lost", known ? LONGEST_WAIT : tries ? Math.min(LONGEST_WAIT, 0.25 * 2 ** tries) : 0);
     if (tries > 1) ask();
   }
@@ -95,6 +97,7 @@ async function ask() {
   const status = await post("session", {}).then((answer) => answer.status, () => 0);
   if (link && spoke) return; // meanwhile there is one
   if (status === 401) location.replace(`${base}login`);
+  else if (status === 204) setLink(tries > PERSISTENT ? "blocked" : linked);
   else setLink(status === 403 ? "foreign" : status === 503 ? "full" : "lost");
 }
 

@@ -26,8 +26,8 @@ function setLink(state) {
   linked = state;
   const up = state === "connected" || state === "slow";
   at("link").dataset.link = up || state === "connecting" ? state : "lost";
-  say(at("link"), state === "foreign" ? texts.lost : texts[state]);
-  const note = state === "full" ? texts.full_note : state === "foreign" ? texts.foreign_note : "";
+  say(at("link"), texts[state] || texts.lost);
+  const note = texts[`${state}_note`] || "";
   say(at("why"), note.replace("{name}", location.origin + location.pathname.replace(/\/[^/]*$/, "")));
   at("pause").disabled = !up || !news;
 }

@@ -14,6 +14,7 @@ class Relay:
 
     def __init__(self, target: int, path: str = "", headers: str = "") -> None:
         """Relay to the port `target`; with a `path` it is taken off, the Host made the target's, `headers` added."""
+        self.upgrades = True  # passes a WebSocket's request on as such
         self.silent = 0  # connections up to this number pass nothing any more, and are not closed
         self.delay = 0.0  # seconds that what the page sends is under way
         self.opened = 0
@@ -39,7 +40,7 @@ class Relay:
                     ).start()
 
     def _pass(self, one: socket.socket, other: socket.socket, request: bool, number: int) -> None:
-        first = request and bool(self._path)
+        first = request and (bool(self._path) or not self.upgrades)
         with contextlib.suppress(OSError):
             while data := one.recv(65_536):
                 if not request and self.delay:
@@ -52,6 +53,10 @@ class Relay:
             other.shutdown(socket.SHUT_WR)
 
     def _rewrite(self, data: bytes) -> bytes:
+        if not self.upgrades:
+            data = re.sub(rb"(?i)\r\n(upgrade|connection): [^\r]*", b"", data)
+        if not self._path:
+            return data
         data = data.replace(b" " + self._path.encode() + b"/", b" /", 1)
         return re.sub(
             rb"(?i)\r\nhost: [^\r]*", f"\r\nHost: 127.0.0.1:{self._target}{self._headers}".encode(), data, count=1

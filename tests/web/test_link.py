@@ -28,6 +28,7 @@ from tests.web.test_browser import (
 __all__ = ["chromium", "feed", "visit"]  # fixtures
 
 from edge.web import broadcast
+from edge.web.texts import TEXTS
 
 pytestmark = pytest.mark.slow
 
@@ -229,6 +230,19 @@ def test_an_address_that_the_glasses_do_not_know_is_said_with_what_helps(
         known = relay(feed(names=(url[:-1],)), "/glasses")
         page.goto(url.replace(str(line.port), str(known.port)))
         says(page, "#word", "smile")
+
+
+def test_a_proxy_that_passes_no_websocket_on_is_named_as_that(
+    feed: Callable[..., Feed], relay: Callable[..., Relay], chromium: Any
+) -> None:
+    line = relay(feed())
+    line.upgrades = False
+    with opened(chromium, line.url) as page:
+        says(page, "#why", TEXTS["en"]["blocked_note"])
+        says(page, "#link", "Not connected")
+        line.upgrades = True
+        says(page, "#link", "Connected")
+        says(page, "#why", "")
 
 
 def test_of_two_who_change_the_same_setting_one_is_told(

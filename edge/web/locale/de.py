@@ -49,6 +49,10 @@ TEXTS = {
     "foreign_note": (
         "Die Brille kennt diese Adresse nicht. In ihrer Einstellungsdatei unter [web] bei names ergänzen: {name}"
     ),
+    "blocked_note": (
+        "Etwas zwischen hier und der Brille lässt keinen WebSocket durch. "
+        "Ein Proxy muss Upgrade und Connection weitergeben."
+    ),
     "elsewhere": "Jemand anderes hat das inzwischen geändert. Ansehen, dann noch einmal ändern.",
     "unknown_name": "Diese Seite hat nicht den Namen {name}.",
     "unknown_name_todo": (

@@ -47,6 +47,9 @@ TEXTS = {
     "foreign_note": (
         "The glasses do not know this address. Add it to names, under [web] in their settings file: {name}"
     ),
+    "blocked_note": (
+        "Something between here and the glasses lets no WebSocket through. A proxy must pass on Upgrade and Connection."
+    ),
     "elsewhere": "Somebody else changed this meanwhile. Look, then change it again.",
     "unknown_name": "This page does not go by the name {name}.",
     "unknown_name_todo": 'Add "{name}" to names, under [web] in the settings file of the glasses, and restart them.',

@@ -45,6 +45,9 @@ TEXTS = {
     "full": "Demasiadas páginas abiertas",
     "full_note": "Cierre otra página de Cuelens. Esta sigue sola, o cuando la toque.",
     "foreign_note": "Las gafas no conocen esta dirección. Añádala a names, en [web] de su archivo de ajustes: {name}",
+    "blocked_note": (
+        "Algo entre este aparato y las gafas no deja pasar WebSocket. Un proxy debe pasar Upgrade y Connection."
+    ),
     "elsewhere": "Otra persona lo ha cambiado entretanto. Mírelo y cámbielo otra vez.",
     "unknown_name": "Esta página no se llama {name}.",
     "unknown_name_todo": 'Añada "{name}" a names, en [web] del archivo de ajustes de las gafas, y reinícielas.',

@@ -48,6 +48,10 @@ TEXTS = {
         "Les lunettes ne connaissent pas cette adresse. Ajoutez-la à names, sous [web] dans leur "
         "fichier de réglages : {name}"
     ),
+    "blocked_note": (
+        "Quelque chose entre ici et les lunettes ne laisse pas passer WebSocket. "
+        "Un proxy doit transmettre Upgrade et Connection."
+    ),
     "elsewhere": "Quelqu'un d'autre l'a changé entre-temps. Regardez, puis changez-le de nouveau.",
     "unknown_name": "Cette page ne s'appelle pas {name}.",
     "unknown_name_todo": (
