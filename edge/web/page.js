@@ -208,7 +208,7 @@ function makeField(member, set) {
   error.setAttribute("role", "alert");
   control.id = id;
   control.setAttribute("aria-describedby", error.id);
-  const field = { control, label, error, output: null, busy: 0, edited: false, seen: member.value };
+  const field = { control, label, error, output: null, busy: 0, edited: false, seen: member.value, turn: Promise.resolve() };
   row.append(label);
   if (member.choices) {
     row.append(control);
@@ -260,11 +260,16 @@ function updateField(field, member) {
   if (field.output) field.output.value = Number(member.value).toFixed(2);
 }
 
-async function change(member, field) {
+// One after the other: what the second has seen is what the first did.
+function change(member, field) {
+  field.busy += 1;
+  field.turn = field.turn.then(() => put(member, field));
+}
+
+async function put(member, field) {
   const { control } = field;
   const value = member.choices ? control.value : control.type === "checkbox" ? control.checked
     : control.value === "" ? null : Number(control.value);
-  field.busy += 1;
   const values = { table: member.table, values: { [member.key]: value }, seen: { [member.key]: field.seen } };
   const [status, error] = await send("settings", values);
   field.busy -= 1;

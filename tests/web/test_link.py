@@ -265,6 +265,17 @@ def test_of_two_who_change_the_same_setting_one_is_told(
     assert fed.control.settings.cue.hold == 2.0
 
 
+def test_who_changes_a_setting_many_times_is_nobody_else(feed: Callable[..., Feed], visit: Callable[..., Any]) -> None:
+    fed = feed()
+    page = visit(fed.sink.url)
+    page.locator("#audio-volume").focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    until(page, "[...fields.values()].every((field) => !field.busy)")
+    says(page, "#audio-volume-error", "")
+    assert fed.control.settings.audio.volume == 0.38
+
+
 def test_a_page_whose_scripts_did_not_come_says_so(feed: Callable[..., Feed], chromium: Any, tmp_path: Path) -> None:
     fed = feed()
     with contextlib.closing(chromium.new_context(viewport=PHONE)) as context:
