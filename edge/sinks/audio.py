@@ -33,7 +33,8 @@ ATTACK, RELEASE = 0.012, 0.025  # seconds in which a note comes and goes: shorte
 PEAK = 0.9  # of full scale, at volume 1
 PAUSE = 0.08  # seconds between the tone and the word
 PROBE = 0.05  # seconds of silence with which a device is tried
-PATIENCE = 2.0  # seconds over a sound's length that playing it, or speaking a word, may take
+PATIENCE = 2.0  # seconds that speaking a word may take, and for which a device is waited for when it is opened
+WAKE = 10.0  # seconds over its length that a sound may take: a Bluetooth speaker that slept takes three to wake
 GRACE = 0.3  # seconds that a player gets to end in order
 GAP = 2.0  # seconds without updates that a file has as silence; a longer gap is cut, as in a video
 
@@ -228,6 +229,7 @@ class _Player:
         self._clock = clock
         self._errors = os.fdopen(os.memfd_create("cuelens-errors"), "w+b")
         self._child: subprocess.Popen[bytes] | None = None
+        self._late: float | None = None  # when the first sound should have ended, since which none has
         try:
             self._try()
         except BaseException:
@@ -235,34 +237,36 @@ class _Player:
             raise
 
     def _try(self) -> None:
-        """Play silence to the end; raises SinkFailed where that does not work."""
+        """Play silence; raises SinkFailed where that fails at once. One that is not done yet may be waking."""
         self._child = self._start(bytes(2 * round(PROBE * RATE)))
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._child.wait(PROBE + PATIENCE)
-        except subprocess.TimeoutExpired as error:
-            raise self._hung() from error
-        self._check()
+            self._check()
 
     def advance(self, update: Update) -> float:
         now = self._clock()
-        if self._child is not None and self._child.poll() is not None:
+        if self._child is None:
+            return now
+        if self._child.poll() is not None:
             self._check()
-        elif self._child is not None and now > self._end + PATIENCE:
-            self._stop()
-            raise self._hung()
+        elif now > self._end:
+            self._late = self._end if self._late is None else self._late
+            if now > self._late + WAKE:
+                self._stop()
+                raise self._hung()
         return now
 
     def _check(self) -> None:
         """Put away a player that has ended; raises SinkFailed where it could not play."""
         assert self._child is not None
-        code, self._child = self._child.returncode, None
+        code, self._child, self._late = self._child.returncode, None, None
         if code:
             self._errors.seek(0)
             words = self._errors.read(1000).decode(errors="replace").strip().partition("\n")[0]
             raise SinkFailed(f"{self._says} failed: {words or f'exit code {code}'}; see `aplay -L` for valid devices")
 
     def _hung(self) -> SinkFailed:
-        return SinkFailed(f"{self._says} hung, {PATIENCE:.0f} s after the sound's end; is the device connected?")
+        return SinkFailed(f"{self._says} hung, {WAKE:.0f} s after the sound's end; is the device connected?")
 
     def play(self, samples: bytes) -> None:
         self._stop()

@@ -21,7 +21,7 @@ from edge.control import Control
 from edge.cue import SMALL_VOCABULARY
 from edge.errors import CuelensError, DiskFull, RuntimeMissing, SettingsInvalid, SinkFailed, SinkUnwritable
 from edge.sinks import audio, open_sink
-from edge.sinks.audio import PATIENCE, PROBE, RATE, TONES, AudioSink, Onsets, audible, tone
+from edge.sinks.audio import PROBE, RATE, TONES, WAKE, AudioSink, Onsets, audible, tone
 from edge.types import Cue, Frame, Update
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -448,12 +448,12 @@ def test_a_player_that_hangs_is_killed_and_said(programs: Programs, monkeypatch:
     clock, before = Clock(), children()
     sink = AudioSink("", control(), clock)
     sink.show(update(SMILE))
-    clock.now += PATIENCE
+    clock.now += WAKE
     sink.show(update(SMILE))
     assert children() != before
     clock.now += 1.0
     monkeypatch.setattr(audio, "GRACE", 0.01)
-    with pytest.raises(SinkFailed, match="hung, 2 s after the sound's end"):
+    with pytest.raises(SinkFailed, match="hung, 10 s after the sound's end"):
         sink.show(update(SMILE))
     assert children() == before
     sink.close()
@@ -464,9 +464,47 @@ def test_a_device_that_hangs_from_the_start_is_said(programs: Programs, monkeypa
     before = children()
     monkeypatch.setattr(audio, "PATIENCE", 0.3)
     monkeypatch.setattr(audio, "GRACE", 0.01)
+    clock = Clock()
+    sink = AudioSink("", control(), clock)
+    clock.now += 1.0
+    sink.show(update(NOBODY))
+    clock.now += WAKE
     with pytest.raises(SinkFailed, match="hung"):
-        AudioSink("", control())
+        sink.show(update(NOBODY))
     assert children() == before
+    sink.close()
+
+
+def test_a_speaker_that_takes_three_seconds_to_wake_is_no_hang(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs.add("aplay", "exec /bin/sleep 0.6")
+    monkeypatch.setattr(audio, "PATIENCE", 0.1)  # it is opened before it is awake
+    clock, before = Clock(), children()
+    sink = AudioSink("", control(), clock)
+    for _ in range(2):
+        sink.show(update(SMILE))
+        clock.now += 3.0
+        sink.show(update(SMILE))
+        wait_for_the_end_of(playing(before))
+        clock.now += WAKE
+        sink.show(update(NOBODY))
+    assert children() == before
+    sink.close()
+
+
+def test_newer_sounds_do_not_hide_that_none_is_ever_played(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs.add("aplay", HANGS, after=1)
+    monkeypatch.setattr(audio, "GRACE", 0.01)
+    clock = Clock()
+    sink = AudioSink("", control(repeat=0.0), clock)
+    seconds = 0
+    with pytest.raises(SinkFailed, match="hung"):
+        for seconds in range(30):
+            sink.show(update((SMILE, UPSET)[seconds % 2]))
+            clock.now += 1.0
+    assert WAKE <= seconds <= WAKE + 2
+    sink.close()
 
 
 @pytest.mark.parametrize("script", ["exec /bin/sleep 300", HANGS])
