@@ -35,6 +35,7 @@ REPEAT = 1.0  # seconds after which sinks are told again that the camera is lost
 CLOCK_STEP = 0.002  # seconds by which frames come early
 STATUS_INTERVAL = 10.0  # seconds between the status lines for the service manager
 REOPENING = 3.0  # seconds that a camera may take to open after a pause: libcamera takes one on a Raspberry Pi
+PREPARING = 3.0  # seconds for which the first frame waits for displays that open, which holds up every thread
 HOPELESS = 30.0  # seconds without a frame from a live source, whose own deadlines are shorter, until it is given up
 
 
@@ -111,6 +112,9 @@ def run(
     for spec, sink in sinks:
         health.sinks[spec] = SinkHealth()
         working.append(Outlet(spec, sink, health.sinks[spec], live=source.live, reopen=reopen, unknown=unknown))
+    ready_by = time.monotonic() + PREPARING
+    for outlet in working:
+        outlet.wait_prepared(stop, ready_by)
     failures: list[CuelensError] = []
     begun = heard = since = time.monotonic()
     told = -math.inf  # when the service manager was last told how it goes

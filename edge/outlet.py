@@ -10,7 +10,7 @@ from collections.abc import Callable
 from edge.errors import CuelensError, SinkFailed
 from edge.health import SinkHealth
 from edge.slot import Slot
-from edge.types import Sink, Update
+from edge.types import Prepared, Sink, Update
 
 Reopen = Callable[[str], Sink]
 
@@ -49,6 +49,7 @@ class Outlet:
         self._heard: float | None = None  # when the newest update came; None before one, and once it was too old
         self._begun: float | None = None  # of the update that is being shown, or of opening it again
         self._deadline = sink.capabilities.deadline
+        self._prepared = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(sink,), name=self.name, daemon=True)
         self._thread.start()
 
@@ -82,6 +83,7 @@ class Outlet:
         """Show what comes until the mailbox is closed; returns what went wrong, None where nothing did."""
         try:
             try:
+                self._prepare(sink)
                 while not self.slot.ended:
                     update = self.slot.get(WAIT) or self._overdue()
                     if update is None:
@@ -103,6 +105,21 @@ class Outlet:
             failure.__cause__ = error
             return failure
         return None
+
+    def _prepare(self, sink: Sink) -> None:
+        try:
+            if isinstance(sink, Prepared):
+                self._begun = time.monotonic()
+                sink.prepare()
+        finally:
+            self._begun = None
+            self._prepared.set()
+
+    def wait_prepared(self, stop: threading.Event, deadline: float) -> None:
+        """Wait until the sink may be shown to without holding the loop up, at most until `deadline` or `stop`."""
+        while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
+            if self._prepared.wait(min(WAIT, left)):
+                return
 
     def _overdue(self) -> Update | None:
         heard = self._heard

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -168,3 +168,11 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Finish the output; may be called twice."""
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A sink with work that would hold up every other thread, and is done before the first frame is taken."""
+
+    def prepare(self) -> None:
+        """Do that work, in the thread that show() is called from; raises as that does."""

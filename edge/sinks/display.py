@@ -33,7 +33,7 @@ class DisplaySink:
     """
 
     def __init__(self, argument: str, control: Control) -> None:
-        """Check the argument and find the library; the screen is opened by the first `show`, in its thread.
+        """Check the argument and find the library; the screen is opened by `prepare`, in the thread of `show`.
 
         Raises SettingsInvalid or RuntimeMissing.
         """
@@ -57,6 +57,15 @@ class DisplaySink:
         self._screen: Any = None
         self._shown: Plan | None = None
         self._looked = -LOOK_EVERY
+
+    def prepare(self) -> None:
+        """Open the screen, dark: SDL keeps every thread of Python waiting for that; raises SinkFailed."""
+        try:
+            if self._screen is None:
+                self._open()
+                self._pygame.display.flip()
+        except self._pygame.error as error:
+            raise SinkFailed(f"display: {error}; {self._advice()}") from error
 
     def show(self, update: Update) -> None:
         """Draw the cue if its picture is another one; raises SinkFailed when the window or the display is gone."""

@@ -1,0 +1,93 @@
+"""A sink whose opening holds up every thread is opened before the first frame, and costs the loop no frame."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from edge import loop
+from edge.control import Control
+from edge.errors import SinkFailed
+from edge.health import SinkHealth
+from edge.loop import run
+from edge.model import ExpressionModel
+from edge.outlet import Outlet
+from edge.sources.demo import DemoSource
+from edge.types import Capabilities, Cue, Update
+
+
+class Slow:
+    """A display whose opening is seen to end before anything is shown on it."""
+
+    capabilities = Capabilities(every_frame=True, reopens=False)
+
+    def __init__(self, fails: bool = False) -> None:
+        self.events: list[str] = []
+        self.release = threading.Event()
+        self.fails = fails
+        self.threads: set[int] = set()
+
+    def prepare(self) -> None:
+        self.threads.add(threading.get_ident())
+        self.release.wait(10)
+        self.events.append("prepared")
+        if self.fails:
+            raise SinkFailed("no screen")
+
+    def show(self, update: Update) -> None:
+        self.threads.add(threading.get_ident())
+        self.events.append("shown")
+
+    def close(self) -> None:
+        self.events.append("closed")
+
+
+def outlet(sink: Slow) -> Outlet:
+    update = Update(None, (), (), (), Cue("no_camera", None, 0.0, 0.0), {}, 0)
+    return Outlet("slow", sink, SinkHealth(), live=True, reopen=None, unknown=lambda: update)
+
+
+def test_the_first_frame_waits_for_a_display_that_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    sink, stop = Slow(), threading.Event()
+    taken: list[list[str]] = []
+    find = loop.FaceFinder.find
+    monkeypatch.setattr(loop.FaceFinder, "find", lambda *args: (taken.append(list(sink.events)), find(*args))[1])
+    threading.Timer(0.3, sink.release.set).start()
+    outcome = run(Control(), DemoSource("1", live=False), ExpressionModel(), [("slow", sink)], stop, 0.5)
+    assert outcome.failures == ()
+    assert taken
+    assert all(events[0] == "prepared" for events in taken)
+    assert sink.events[-1] == "closed"
+    assert len(sink.threads) == 1
+
+
+def test_one_that_does_not_come_is_not_waited_for_longer_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "PREPARING", 0.1)
+    monkeypatch.setattr(loop, "END", 0.1)
+    sink = Slow()
+    outcome = run(Control(), DemoSource("1", live=True), ExpressionModel(), [("slow", sink)], threading.Event(), 0.5)
+    assert outcome.health.frames > 0
+    sink.release.set()
+
+
+def test_one_that_fails_to_open_is_a_failure_and_closed() -> None:
+    sink = Slow(fails=True)
+    sink.release.set()
+    failing = outlet(sink)
+    failing.wait_prepared(threading.Event(), time.monotonic() + 10)
+    assert failing.join(time.monotonic() + 10)
+    assert str(failing.failure) == "no screen"
+    assert sink.events == ["prepared", "closed"]
+
+
+def test_a_run_that_is_to_end_waits_for_none() -> None:
+    sink, stop = Slow(), threading.Event()
+    waiting = outlet(sink)
+    stop.set()
+    waiting.wait_prepared(stop, time.monotonic() + 3600)
+    assert sink.events == []
+    sink.release.set()
+    waiting.slot.close()
+    assert waiting.join(time.monotonic() + 10)
