@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,6 +106,8 @@ def _listen_alike(first: str, second: str, settings: Settings) -> bool:
 
 def _address(host: str) -> str:
     """Return a host's address, empty where that is every one, or a name's, which may be any."""
+    from ipaddress import ip_address  # only where two pages are asked for: a start counts its imports
+
     if host == "localhost":
         return "127.0.0.1"
     try:
