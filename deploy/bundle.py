@@ -395,7 +395,9 @@ def main(argv: list[str] | None = None) -> int:
     except (Failure, OSError) as error:
         if args.debug:
             raise
-        failure = os_failure(error, args.out) if isinstance(error, OSError) else error
+        failure = error if isinstance(error, Failure) else os_failure(error, args.out)
+        if isinstance(error, OSError) and args.verify:
+            failure = Failure(86, f"{refused(error, args.verify)}; give --verify and --signers files that are there")
         say(str(failure))
         return failure.exit_code
     except KeyboardInterrupt:

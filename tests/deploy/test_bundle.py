@@ -837,7 +837,7 @@ def test_a_bundle_is_checked_and_listed(checkout: Checkout, tiny: Path, tmp_path
 
 
 def test_a_file_that_is_not_there_is_told(checkout: Checkout) -> None:
-    checkout.fails(86, "nowhere.tar: No such file", "--verify", "nowhere.tar")
+    checkout.fails(86, "nowhere.tar: No such file or directory; give --verify", "--verify", "nowhere.tar")
 
 
 # The real ones
