@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Cuelens in one command; the work is done by deploy/*.sh and the programs in the environment.
-! head -n 1 -- "$0" | grep -q "$(printf '\r')" || { echo "deploy.sh: this checkout has Windows' line ends (CRLF); take a fresh clone, or a copy that nothing rewrote" >&2; exit 88; } #
+read -r first <"$0"; [ "${first%$'\r'}" = "$first" ] || { echo "deploy.sh: this checkout has Windows' line ends (CRLF); take a fresh clone, or a copy that nothing rewrote" >&2; exit 88; } #
 set -euo pipefail
 # shellcheck source=deploy/venv.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/deploy/venv.sh"
