@@ -369,7 +369,7 @@ def _put_out(args: argparse.Namespace) -> int:
 
 def _find_faces(args: argparse.Namespace) -> int:
     """Print the faces of each picture, with their expressions if wanted; one that cannot be read costs only itself."""
-    from edge.sources.file import load_picture
+    from edge.sources.pictures import load_picture
     from edge.stills import StillFinder, describe_still, still_record
 
     if args.read:
@@ -379,7 +379,7 @@ def _find_faces(args: argparse.Namespace) -> int:
     code = 0
     for path in args.pictures:
         try:
-            faces = finder.find(load_picture(path))
+            faces = finder.find(load_picture(path, lambda line: _say(f"cuelens: {line}")))
         except CuelensError as error:
             if args.debug:
                 raise

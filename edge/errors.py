@@ -63,7 +63,7 @@ class SourceUnreadable(CuelensError, ValueError):
 
 
 class SourceTruncated(CuelensError, EOFError):
-    """The video ends before the frames that its header announces."""
+    """The video's file is shorter than its header says."""
 
     exit_code = 13
 

@@ -6,11 +6,16 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from edge.errors import CuelensError, DiskFull, SinkFailed, SinkUnwritable
 
+LONGEST_BEGIN = 100  # characters of a name that its staged file begins with: a file system's limit is 255 bytes
+_ODD = re.compile(r"[^\w.-]", re.ASCII)
 _STAGED = itertools.count()  # no two writers of one file stage it in the same place
 
 
@@ -34,12 +39,39 @@ def read_file(path: Path, most: int) -> bytes:
         return file.read(found.st_size)
 
 
+def native_name(file: BinaryIO) -> str:
+    """Name an open file for a library that takes only UTF-8, a colon for a protocol and a per cent for a number.
+
+    It is opened again by its descriptor; valid as long as `file` is open.
+    """
+    file.seek(0)  # where a descriptor is not opened again but shared, it would go on there
+    name = Path(f"/dev/fd/{file.fileno()}")
+    return str(name) if name.exists() else str(Path(file.name).absolute())
+
+
+@contextlib.contextmanager
+def native_place(path: Path) -> Iterator[str]:
+    """Lend a name for a file to be written by such a library: beside it, by the descriptor of its folder."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        place = Path(f"/dev/fd/{folder}")
+        yield str(place / path.name if place.is_dir() else path.absolute())
+    finally:
+        os.close(folder)
+
+
+def staged_name(path: Path, suffix: str = "") -> Path:
+    """Name the file beside `path` that takes its name when it is whole: short, and plain for any library."""
+    begin = _ODD.sub("_", path.stem if suffix else path.name)[:LONGEST_BEGIN]
+    return path.with_name(f".{begin}.{os.getpid()}.{next(_STAGED)}.part{suffix}")
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write `content` to `path` so that a crash or a power cut leaves the old file or the new one.
 
     Raises SinkUnwritable or DiskFull; then the old file is untouched and nothing else is left.
     """
-    staged = path.with_name(f".{path.name}.{os.getpid()}.{next(_STAGED)}.part")
+    staged = staged_name(path)
     try:
         with staged.open("wb") as file:
             file.write(content)

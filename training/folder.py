@@ -28,7 +28,8 @@ from edge.errors import (
 )
 from edge.preprocessing import Preprocessing
 from edge.quiet import quiet, tame_opencv
-from edge.sources.file import PICTURES, is_whole
+from edge.sources.headers import is_whole
+from edge.sources.pictures import PICTURES
 from training.data import ROLES, DataSet, Labelled
 from training.fer2013 import CLASSES
 from training.tables import open_table

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.config import Settings, load_settings
-from edge.errors import CuelensError, SettingsInvalid, SinkUnwritable, SourceEmpty, printable, printable_lines
+from edge.errors import CuelensError, SettingsInvalid, SinkUnwritable, printable, printable_lines
 from edge.quiet import tame_opencv
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from edge.model import ExpressionModel, shipped_model
-    from edge.sources.file import load_picture
+    from edge.sources.pictures import load_picture
     from edge.still_reader import StillReader, describe_readings, reading_record
 
     tame_opencv()
@@ -52,9 +52,13 @@ def run(args: argparse.Namespace) -> int:
     reader = StillReader(settings, model)
     code = 0
     waiting = len(paths) > 1 and sys.stderr.isatty()
+
+    def say(line: str) -> None:
+        print(printable(f"cuelens: {line}"), file=sys.stderr)
+
     for path in tqdm(paths, "pictures", disable=not waiting, leave=False):
         try:
-            gray = load_picture(path)
+            gray = load_picture(path, say)
             readings = reader.read(gray)
         except CuelensError as error:
             if args.debug:
@@ -73,16 +77,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _expand(pictures: Sequence[Path]) -> Iterator[Path]:
     """Name the pictures, those of a folder in its order; raises SourceEmpty for a folder without one."""
-    from edge.sources.file import PICTURES
+    from edge.sources.pictures import pictures_in
 
     for path in pictures:
         if not path.is_dir():
             yield path
             continue
-        inside = sorted(item for item in path.iterdir() if item.suffix.lower() in PICTURES)
-        if not inside:
-            raise SourceEmpty(f"{path}: no picture in it; valid are {', '.join(sorted(PICTURES))}")
-        yield from inside
+        yield from pictures_in(path)
 
 
 class _Drawing:

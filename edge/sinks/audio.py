@@ -21,7 +21,7 @@ import numpy.typing as npt
 from edge.config import AudioSettings, LookSettings
 from edge.control import Control
 from edge.errors import CuelensError, RuntimeMissing, SettingsInvalid, SinkFailed, SinkUnwritable
-from edge.files import sink_error
+from edge.files import sink_error, staged_name
 from edge.types import Capabilities, Cue, Update
 from edge.words import is_dark, word
 
@@ -312,7 +312,7 @@ class _Recording:
         if path.is_dir():
             raise SinkUnwritable(f"{path}: is a folder; give the path of a file")
         self._path = path
-        self._staged = path.with_name(f".{path.stem}.{os.getpid()}.part.wav")
+        self._staged = staged_name(path, ".wav")
         self._sounding = b""  # what is left of the sound that plays
         self._t: float | None = None  # of the last update, on the capture clock
         self._seconds = 0.0  # that the file lasts; its samples are that rounded

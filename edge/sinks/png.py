@@ -29,19 +29,20 @@ class PngSink:
 
     def __init__(self, argument: str, control: Control) -> None:
         """Check the argument; raises SettingsInvalid or SinkUnwritable."""
-        parts = re.fullmatch(r"(?:(\d{1,5})x(\d{1,5}):)?(.+)", argument)
+        parts = re.fullmatch(r"(?:(\d{1,5})x(\d{1,5}):)?(.+)", argument, re.DOTALL)
         if parts is None:
             raise SettingsInvalid(f"png sink: {argument!r} names no file; valid are {FORMS}")
         self._size = int(parts[1] or WIDTH), int(parts[2] or HEIGHT)
         if not all(SIDES[0] <= side <= SIDES[1] for side in self._size):
             raise SettingsInvalid(f"png sink: {argument!r}: a side may be {SIDES[0]} to {SIDES[1]} pixels")
-        self._path = parts[3]
-        if self._path.endswith("/") or Path(self._path).is_dir():
-            self._path = str(Path(self._path) / "cue-%06d.png")
-        self._numbered = "%" in self._path
-        if not self._path.lower().endswith(".png") or not re.fullmatch(r"[^%]*(%(0\d)?d)?[^%]*", self._path):
+        path = Path(parts[3])
+        if parts[3].endswith("/") or path.is_dir():
+            path = path / "cue-%06d.png"
+        self._folder, self._name = path.parent, path.name
+        self._numbered = bool(re.fullmatch(r"[^%]*%(0\d)?d[^%]*", path.name))
+        if path.suffix.lower() != ".png" or (not self._numbered and re.search(r"%\d*[a-zA-Z]", path.name)):
             raise SettingsInvalid(f"png sink: {argument!r} is no PNG's name; valid are {FORMS}")
-        folder = Path(self._path).parent
+        folder = path.parent
         if not folder.is_dir():
             raise SinkUnwritable(f"{folder}: is not a folder; make it or choose another path")
         if not os.access(folder, os.W_OK):
@@ -63,8 +64,8 @@ class PngSink:
 
     def _next(self) -> Path:
         if not self._numbered:
-            return Path(self._path)
-        while (path := Path(self._path % self._number)).exists():
+            return self._folder / self._name
+        while (path := self._folder / (self._name % self._number)).exists():
             self._number += 1
         return path
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -11,7 +14,7 @@ import numpy.typing as npt
 
 from edge.control import Control
 from edge.errors import DiskFull, SinkFailed, SinkUnwritable
-from edge.files import sink_error
+from edge.files import native_name, native_place, sink_error, staged_name
 from edge.glyphs import cue_colour
 from edge.quiet import tame_opencv
 from edge.types import Capabilities, Face, Update
@@ -19,18 +22,24 @@ from edge.types import Capabilities, Face, Update
 Picture = npt.NDArray[np.uint8]  # BGR (height, width, 3)
 
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-FPS_RANGE = (5.0, 60.0)
+USUAL_FPS = 30.0
+FPS_RANGE = (20.0, 60.0)  # below, a film whose frames come faster later on would lose some of them
+FIRST = 12  # frames whose times tell the rate: the first two of a telephone's or a screen's film may be far apart
 LEAST_FREE = 4_000_000  # bytes on the disk: OpenCV's writer does not say when it is full
 CHECK_EVERY = 15  # frames between looks at the disk
-GAP = 2.0  # seconds without frames that are shown as they were; a longer gap is cut
+GAP = 10.0  # seconds without frames that are shown as they were; a longer gap is cut: the camera was lost, or a pause
 
 _OTHER = (230, 230, 230)
 
 
 class VideoSink:
-    """Write an annotated video beside its name, and give it its name when it is whole."""
+    """Write an annotated video beside its name, and give it its name when it is whole.
 
-    capabilities = Capabilities(colours="rgb", every_frame=True, reopens=False)
+    Its frames are as far apart as most of the run's first ones, or a whole number of times nearer; those that are
+    missing in between are filled in, so that it lasts as long as the run.
+    """
+
+    capabilities = Capabilities(colours="rgb", every_frame=True, reopens=False, deadline=5.0)
 
     def __init__(self, argument: str, control: Control) -> None:
         """Check that `argument` can be written; raises SinkUnwritable or SinkFailed."""
@@ -40,16 +49,17 @@ class VideoSink:
             raise SinkFailed(f"video sink: {argument!r} is no video name; it must end in {', '.join(CODECS)}")
         if self._path.is_dir():
             raise SinkUnwritable(f"{self._path}: is a folder; give the path of a file")
-        self._staged = self._path.with_name(f".{self._path.stem}.{os.getpid()}.part{self._path.suffix.lower()}")
+        self._staged = staged_name(self._path, self._path.suffix.lower())
         try:
             self._staged.touch()
         except OSError as error:
             raise sink_error(self._path, error) from error
         self._writer: cv2.VideoWriter | None = None
-        self._waiting: Update | None = None  # the first frame, until the second tells the rate
-        self._fps = 30.0
+        self._waiting: list[Update] = []  # the first frames, until there are enough to tell the rate
+        self._fps = USUAL_FPS
         self._written = 0
         self._end = 0.0  # capture clock up to which frames are written
+        self._last: Picture | None = None
         self._size = (0, 0)
         self._closed = False
 
@@ -58,24 +68,27 @@ class VideoSink:
         if update.frame is None or self._closed:
             return
         if self._writer is None:
-            if self._waiting is None or self._waiting.frame is None:
-                self._waiting = update
-                return
-            step = update.frame.t - self._waiting.frame.t
-            self._open(update, 1 / step if step > 0 else self._fps)
-            self._write(self._waiting)
+            self._waiting.append(update)
+            if len(self._waiting) == FIRST:
+                self._begin()
+            return
         self._write(update)
 
-    def _open(self, update: Update, fps: float) -> None:
-        assert update.frame is not None
-        height, width = update.frame.gray.shape
+    def _begin(self) -> None:
+        """Open the writer at the rate of the frames that wait, and write them."""
+        waiting, self._waiting = self._waiting, []
+        frames = [update.frame for update in waiting if update.frame is not None]
+        self._fps = frame_rate([later.t - earlier.t for earlier, later in pairwise(frames)])
+        height, width = frames[0].gray.shape
         self._size = (width, height)
-        self._fps = min(max(fps, FPS_RANGE[0]), FPS_RANGE[1])
         code = cv2.VideoWriter.fourcc(*CODECS[self._staged.suffix])
-        self._writer = cv2.VideoWriter(str(self._staged), cv2.CAP_FFMPEG, code, self._fps, self._size)
+        with native_place(self._staged) as name:
+            self._writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, code, self._fps, self._size)
         if not self._writer.isOpened():
             self._discard()
             raise SinkFailed(f"{self._path}: OpenCV opens no {CODECS[self._staged.suffix]} writer; try .avi")
+        for update in waiting:
+            self._write(update)
 
     def _write(self, update: Update) -> None:
         assert update.frame is not None
@@ -91,11 +104,19 @@ class VideoSink:
         t = update.frame.t
         if not self._written or not -GAP < t - self._end < GAP:
             self._end = t
-        # Dropped frames are filled in, so that the video lasts as long as what it shows.
-        while self._end <= t + 0.5 / self._fps:
-            self._writer.write(picture)
-            self._written += 1
-            self._end += 1 / self._fps
+        # What is missing in between is filled with what was seen until then: the video lasts as long as the run.
+        half = 0.5 / self._fps
+        while self._last is not None and self._end < t - half:
+            self._add(self._last)
+        if self._end <= t + half:
+            self._add(picture)
+        self._last = picture
+
+    def _add(self, picture: Picture) -> None:
+        assert self._writer is not None
+        self._writer.write(picture)
+        self._written += 1
+        self._end += 1 / self._fps
 
     def _discard(self) -> None:
         self._closed = True
@@ -107,23 +128,34 @@ class VideoSink:
         """Finish, read back and name the file; raises DiskFull when it is not whole."""
         if self._closed:
             return
-        if self._writer is None and self._waiting is not None:
-            self._open(self._waiting, self._fps)
-            self._write(self._waiting)
+        if self._waiting:
+            self._begin()
         self._closed = True
         if self._writer is None:
             self._staged.unlink(missing_ok=True)
             return
         self._writer.release()
-        reader = cv2.VideoCapture(str(self._staged), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
-        frames = 0
-        while reader.grab():
-            frames += 1
-        reader.release()
+        with self._staged.open("rb") as file:
+            reader = cv2.VideoCapture(native_name(file), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+            frames = 0
+            while reader.grab():
+                frames += 1
+            reader.release()
         if frames != self._written:
             self._staged.unlink(missing_ok=True)
             raise DiskFull(f"{self._path}: only {frames} of {self._written} frames reached the disk; free some space")
         self._staged.replace(self._path)
+
+
+def frame_rate(steps: Sequence[float]) -> float:
+    """Return a rate in frames a second that a run's steps in seconds fit into: most of them, or a part of each."""
+    known = sorted(step for step in steps if step > 0)
+    if not known:
+        return USUAL_FPS
+    usual = known[(len(known) - 1) // 2]
+    near = [step for step in known if 0.5 * usual < step < 1.5 * usual]
+    fps = min(len(near) / sum(near), FPS_RANGE[1])
+    return fps * math.ceil(FPS_RANGE[0] / fps) if fps < FPS_RANGE[0] else fps
 
 
 def annotate(update: Update) -> Picture:

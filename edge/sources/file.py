@@ -1,77 +1,52 @@
-"""Recorded frames: a video, a picture, a folder of pictures or a stream URL, through OpenCV."""
+"""Recorded frames: a film, a picture, a folder of pictures or a stream's URL."""
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import cv2
-import numpy as np
 
 from edge import MOST_PIXELS
 from edge.errors import CameraLost, SourceEmpty, SourceMissing, SourceTruncated, SourceUnreadable
-from edge.files import read_file
+from edge.files import native_name
+from edge.frames import LEAST_SIDE
 from edge.quiet import tame_opencv
+from edge.sources import containers
+from edge.sources.film import Capture, Film
+from edge.sources.headers import GIF, is_animated, is_avif, is_film, pages
+from edge.sources.pictures import (
+    LARGEST_PICTURE,
+    PICTURE_FPS,
+    PICTURES,
+    decode,
+    decode_pictures,
+    load_picture,
+    pictures_in,
+    read_picture,
+    refuse_foreign,
+    refuse_tiny,
+)
 from edge.types import Frame, Gray
 
-PICTURES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-PICTURE_FPS = 30.0  # pictures of a folder are the frames of a film
+__all__ = ["LARGEST_PICTURE", "PICTURES", "Capture", "FileSource", "decode", "load_picture"]
+
 STILL_FRAMES = 60  # one picture alone is two seconds of film: a cue needs time to build
-LARGEST_GAP = 10.0  # seconds between frames; more is a broken timestamp, not a pause
-SLACK_FRAMES, SLACK_SHARE = 3, 0.03  # by which headers of whole files were seen to promise too much
-LARGEST_PICTURE = 1 << 27  # bytes of a picture's file
+SLACK_FRAMES, SLACK_SHARE = 3, 0.03  # by which headers of whole streams were seen to promise too much
 NETWORK_DEADLINE = 5.0  # seconds, to open a stream and for each frame of it
+PROBED = 1 << 24  # bytes of what begins like a picture that are looked at, to see whether it is a film
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_PICTURE_ENDS = ((b"\xff\xd8", b"\xff\xd9"), (b"\x89PNG", b"IEND"))
-
-
-class Capture:
-    """A cv2.VideoCapture that may be closed from another thread while one is in read()."""
-
-    def __init__(self, target: str, backend: int, options: Sequence[float] = ()) -> None:
-        tame_opencv()
-        self.closing = threading.Event()
-        self.stuck = False  # a read that never returned kept close() from its work
-        self._lock = threading.Lock()
-        self._capture = cv2.VideoCapture()
-        try:
-            self.opened = self._capture.open(target, backend, [int(option) for option in options])
-        except cv2.error:
-            self.opened = False
-
-    def get(self, name: int) -> float:
-        """Ask for one of OpenCV's CAP_PROP_ values; 0 when closed or unknown."""
-        with self._lock:
-            return self._capture.get(name)
-
-    def read(self) -> Gray | None:
-        """Read the next picture as OpenCV gives it; None at the end, on a failure and when closed."""
-        with self._lock:
-            if self.closing.is_set():
-                return None
-            try:
-                got, picture = self._capture.read()
-            except cv2.error:
-                return None
-            return np.asarray(picture, np.uint8) if got and picture is not None and picture.size else None
-
-    def close(self) -> None:
-        """Release the device or file; a read in progress elsewhere is given a second."""
-        self.closing.set()
-        self.stuck = not self._lock.acquire(timeout=1.0)
-        if not self.stuck:
-            try:
-                self._capture.release()
-            finally:
-                self._lock.release()
+_LOCAL = "file://"
 
 
 class FileSource:
-    """The video, picture, folder of pictures (in the order of their names) or stream URL `argument`.
+    """The film, picture, folder of pictures (in the order of their names, numbers by their value) or URL `argument`.
 
     `live` plays it at its own speed, with `t` on time.monotonic(); otherwise frames come as fast as
     asked for, with `t` the position in seconds. A stream without an end is always live.
@@ -84,22 +59,30 @@ class FileSource:
         self.announced: int | None = None
         self._name = argument
         self._closing = threading.Event()
-        self._capture: Capture | None = None
+        self._film: Film | None = None
+        self._path: Path | None = None  # of a single file
         self._pictures: list[Path] = []
         self._endless = False
-        if _URL.match(argument):
+        if argument.lower().startswith(_LOCAL):
+            argument = unquote(argument[len(_LOCAL) :], errors="surrogateescape")
+        elif _URL.match(argument):
             self._open_stream(argument)
             return
         path = Path(argument)
-        if not argument or not path.exists():
+        try:
+            there = bool(argument) and path.exists()
+        except (OSError, ValueError):  # a name too long, or with a zero byte
+            there = False
+        if not there:
             raise SourceMissing(f"--source file:{argument}: no such file or folder; give a video, picture or folder")
         if path.is_dir():
-            self._pictures = sorted(item for item in path.iterdir() if item.suffix.lower() in PICTURES)
-            if not self._pictures:
-                raise SourceEmpty(f"{path}: no picture in this folder; pictures end in {', '.join(PICTURES)}")
-            self.announced = len(self._pictures)
+            self._open_folder(path)
         else:
             self._open_file(path)
+
+    def _open_folder(self, path: Path) -> None:
+        self._pictures = pictures_in(path)
+        self.announced = len(self._pictures)
 
     def _open_file(self, path: Path) -> None:
         if not path.is_file():
@@ -107,56 +90,62 @@ class FileSource:
         try:
             with path.open("rb") as file:
                 head = file.read(4096)
+                picture = cv2.haveImageReader(native_name(file)) or is_avif(head) or head.startswith(GIF)
+                if picture:
+                    file.seek(0)
+                    head = file.read(PROBED)
         except OSError as error:
             raise SourceUnreadable(f"{path}: {error.strerror}; give a file that may be read") from error
         if not head:
             raise SourceEmpty(f"{path}: the file is empty (0 bytes); copy or record it again")
-        if path.suffix.lower() != ".gif" and cv2.haveImageReader(str(path)):
-            self._pictures = [path]
-            self.announced = STILL_FRAMES
+        refuse_foreign(path, head[:4096])
+        self._path = path
+        if picture and not is_film(head):
+            single = not is_animated(head) and len(pages(head)) == 1
+            self.announced = STILL_FRAMES if single else None
             return
-        # FFmpeg would play a text file as a terminal session; no video header is without a zero byte.
-        self._capture = None if b"\0" not in head else Capture(str(path), cv2.CAP_FFMPEG, (cv2.CAP_PROP_N_THREADS, 1))
-        if self._capture is None or not self._capture.opened:
-            kind = "text" if b"\0" not in head else "neither a video nor a picture that can be read, or cut short"
+        # FFmpeg would play a text file as a terminal session; of films' headers only Y4M's has no zero byte.
+        text = b"\0" not in head and not head.startswith(b"YUV4MPEG2 ")
+        self._film = None if text else Film(path, str(path))
+        if self._film is None or not self._film.opened:
+            kind = "text" if text else "neither a video nor a picture that can be read, or cut short"
             raise SourceUnreadable(
                 f"{path}: {kind} (begins {bytes(head[:8])!r}); give a video such as .mp4 or .mkv, or a picture"
             )
-        self._read_header(self._capture)
+        self._read_header(self._film)
 
     def _open_stream(self, url: str) -> None:
         wait = int(NETWORK_DEADLINE * 1000)
         options = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, wait, cv2.CAP_PROP_READ_TIMEOUT_MSEC, wait)
-        self._capture = Capture(url, cv2.CAP_FFMPEG, options)
-        if not self._capture.opened:
+        self._film = Film(url, url, options)
+        if not self._film.opened:
             raise SourceUnreadable(
                 f"{url}: no video stream opens there within {NETWORK_DEADLINE:g} s; check the address and the network"
             )
-        self._read_header(self._capture)
+        self._read_header(self._film)
         self._endless = self.announced is None
         self.live = self.live or self._endless
 
-    def _read_header(self, capture: Capture) -> None:
-        width, height = capture.get(cv2.CAP_PROP_FRAME_WIDTH), capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
-        if width * height > MOST_PIXELS:
-            capture.close()
+    def _read_header(self, film: Film) -> None:
+        width, height = film.size
+        if width * height > MOST_PIXELS or 0 < min(width, height) < LEAST_SIDE:
+            film.close()
             raise SourceUnreadable(
-                f"{self._name}: frames of {width:.0f}x{height:.0f}; "
-                f"valid are up to {MOST_PIXELS / 1e6:.0f} million pixels"
+                f"{self._name}: frames of {width}x{height}; valid are {LEAST_SIDE} pixels on each side "
+                f"up to {MOST_PIXELS / 1e6:.0f} million pixels"
             )
-        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.announced = int(count) if 0 < count < 1e8 else None
+        self.announced = film.announced
 
     def frames(self) -> Iterator[Frame]:
         """Yield every frame once, in order.
 
         Raises SourceUnreadable where nothing or a damaged picture is met, SourceTruncated after the
-        last frame when clearly more were announced, CameraLost when an endless stream stops.
+        last frame when some of the file is missing, CameraLost when an endless stream stops.
         """
         started: float | None = None
         first = 0.0
         try:
-            for seq, (gray, position) in enumerate(self._pictured() if self._pictures else self._filmed()):
+            for seq, (gray, position) in enumerate(self._filmed() if self._film is not None else self._pictured()):
                 if self._closing.is_set():
                     return
                 now = time.monotonic()
@@ -171,73 +160,64 @@ class FileSource:
             self.close()
 
     def _pictured(self) -> Iterator[tuple[Gray, float]]:
-        if len(self._pictures) == 1 and self.announced == STILL_FRAMES:
-            gray = load_picture(self._pictures[0])
-            yield from ((gray, index / PICTURE_FPS) for index in range(STILL_FRAMES))
+        """Yield the pictures of a file, or the first one of each file of a folder."""
+        if self._path is None:
+            for index, path in enumerate(self._pictures):
+                yield load_picture(path), index / PICTURE_FPS
             return
-        for index, path in enumerate(self._pictures):
-            yield load_picture(path), index / PICTURE_FPS
+        position, last, count = 0.0, None, 0
+        for gray, seconds in decode_pictures(self._path, read_picture(self._path)):
+            yield gray, position
+            position, last, count = position + seconds, gray, count + 1
+        if count == 1 and last is not None:
+            yield from _held(last)
 
     def _filmed(self) -> Iterator[tuple[Gray, float]]:
-        assert self._capture is not None
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        step = 1 / fps if 1 <= fps <= 240 else 1 / PICTURE_FPS  # headers say 0, nan and 90000 too
+        assert self._film is not None
         count = 0
-        position = seen = 0.0
-        while (picture := self._capture.read()) is not None:
-            stamp = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            if count:
-                position += stamp - seen if 0 < stamp - seen <= LARGEST_GAP else step
-            seen = stamp
+        gray: Gray | None = None
+        for gray, position in self._film.frames():
+            refuse_tiny(self._name, gray)
             count += 1
-            gray = picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-            yield np.asarray(gray, np.uint8), position
+            yield gray, position
         if self._closing.is_set():
             return
-        if count == 0:
+        if gray is None:
             raise SourceUnreadable(f"{self._name}: no frame of this video can be decoded; convert it to H.264 in .mp4")
         if self._endless:
             raise CameraLost(f"{self._name}: the stream stopped after {count} frames; check the sender and the network")
+        if self._path is None:
+            self._check_stream(count)
+            return
+        if count == 1:
+            yield from _held(gray)
+        self._check_whole(self._path, count)
+
+    def _check_whole(self, path: Path, count: int) -> None:
+        """Raise SourceTruncated where the file is shorter than its container says."""
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            missing = containers.missing_bytes(file, size)
+        if missing:
+            raise SourceTruncated(
+                f"{path}: ends after {count} frames; {size} of the {size + missing} bytes that its header announces "
+                "are there; copy it again"
+            )
+
+    def _check_stream(self, count: int) -> None:
         if self.announced is not None and self.announced - count > max(SLACK_FRAMES, SLACK_SHARE * self.announced):
             raise SourceTruncated(
-                f"{self._name}: ends after {count} of the {self.announced} frames its header announces; copy it again"
+                f"{self._name}: ends after {count} of the {self.announced} frames its header announces; "
+                "check the network, or copy the file and play that"
             )
 
     def close(self) -> None:
         """Release the file or stream; may be called twice, and from another thread."""
         self._closing.set()
-        if self._capture is not None:
-            self._capture.close()
+        if self._film is not None:
+            self._film.close()
 
 
-def is_whole(content: bytes) -> bool:
-    """Tell whether a JPEG or PNG file has its end: some decoders fill what is missing with gray and report nothing."""
-    return all(content.rfind(end) > len(content) // 2 for start, end in _PICTURE_ENDS if content.startswith(start))
-
-
-def load_picture(path: Path) -> Gray:
-    """Read one picture as luma, uint8 (height, width); raises SourceMissing, SourceEmpty, SourceUnreadable."""
-    try:
-        content = read_file(path, LARGEST_PICTURE)
-    except FileNotFoundError as error:
-        raise SourceMissing(f"{path}: no such picture; give the path of one") from error
-    except OSError as error:
-        raise SourceUnreadable(f"{path}: {error.strerror}; give pictures that may be read") from error
-    if not content:
-        raise SourceEmpty(f"{path}: the file is empty (0 bytes); copy it again or take it out of the folder")
-    gray = decode(np.frombuffer(content, np.uint8)) if is_whole(content) else None
-    if gray is None:
-        raise SourceUnreadable(
-            f"{path}: a damaged picture, or one of more than {MOST_PIXELS / 1e6:.0f} million pixels; copy it again or "
-            "take it out of the folder"
-        )
-    return gray
-
-
-def decode(content: Gray) -> Gray | None:
-    """Decode a picture's bytes, uint8 (n,) or (1, n), to luma, uint8 (height, width); None where it is none."""
-    try:
-        gray = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
-    except cv2.error:  # how OpenCV takes a picture that says it is too large
-        return None
-    return None if gray is None else np.ascontiguousarray(gray, np.uint8)
+def _held(gray: Gray) -> Iterator[tuple[Gray, float]]:
+    """Yield a picture that came once as often as one that is alone is shown."""
+    yield from ((gray, index / PICTURE_FPS) for index in range(1, STILL_FRAMES))

@@ -24,7 +24,7 @@ from edge.errors import DiskFull, SinkFailed, SinkUnknown, SinkUnwritable
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sinks.log import LogSink
 from edge.sinks.terminal import TerminalSink
-from edge.sinks.video import VideoSink, annotate
+from edge.sinks.video import VideoSink, annotate, frame_rate
 from edge.types import Capabilities, Cue, Face, Frame, Quality, Reading, Update
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -158,6 +158,66 @@ def test_dropped_frames_are_filled_in(tmp_path: Path) -> None:
     video = cv2.VideoCapture(str(path))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == 12
     video.release()
+
+
+def times(path: Path) -> list[float]:
+    """Play a video, and return the seconds from its first frame to each one whose picture is a new one."""
+    video = cv2.VideoCapture(str(path))
+    changes, before, number = [], None, 0
+    while (picture := video.read()[1]) is not None:
+        if before is None or np.abs(picture.astype(int) - before).mean() > 20:
+            changes.append(number / video.get(cv2.CAP_PROP_FPS))
+        before, number = picture.astype(int), number + 1
+    video.release()
+    return changes
+
+
+@pytest.mark.parametrize(
+    "stamps",
+    [
+        [0.0, *(0.7 + index / 30 for index in range(1, 40))],
+        [*(index / 5 for index in range(15)), *(2.8 + index / 20 for index in range(1, 20))],
+        [1000.0 + index / 25 for index in range(30)],
+        [index * 2.5 for index in range(6)],
+        [0.0, 0.04, 0.08, 8.0, 8.04, 8.08],
+    ],
+    ids=["the first lasts longer", "faster later", "begins late", "a picture every 2.5 s", "a pause"],
+)
+def test_a_video_lasts_as_long_as_the_run_and_shows_each_frame_when_it_was(stamps: list[float], tmp_path: Path) -> None:
+    path = tmp_path / "out.avi"
+    sink = VideoSink(str(path), Control())
+    for seq, t in enumerate(stamps):
+        shown = update(seq)
+        sink.show(replace(shown, frame=replace(shown.frame, t=t)))
+    sink.close()
+    assert times(path) == pytest.approx([t - stamps[0] for t in stamps], abs=0.051)
+
+
+def test_the_rate_of_a_video_is_that_of_most_first_frames() -> None:
+    assert frame_rate([0.73, *[1 / 30] * 10]) == pytest.approx(30)
+    assert frame_rate([0.033, 0.034, 0.033, 0.033, 0.034]) == pytest.approx(29.94, abs=0.01)
+    assert frame_rate([0.1] * 5) == pytest.approx(20)
+    assert frame_rate([0.08] * 5) == pytest.approx(25)
+    assert frame_rate([0.001] * 5) == 60
+    assert frame_rate([-1.0, 0.0, float("nan")]) == frame_rate([]) == 30
+
+
+@pytest.mark.parametrize(
+    "name", ["2026-11-29T10:30:00", "http:out", "out\udce9", "-out", "100%", "out%03d", "a b\nc", "ü" * 125, "x" * 251]
+)
+@pytest.mark.parametrize("folder", ["", "f\udce9:%d/"])
+def test_a_file_is_written_whatever_it_is_called(
+    folder: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if folder:
+        Path(folder).mkdir()
+    for spec in (f"video:{folder}{name}.avi", f"png:{folder}{name}.png", f"log:{folder}{name}.txt"):
+        sink = open_sink(spec, Control())
+        sink.show(update(1))
+        sink.close()
+    names = {f"{name}.avi", f"{name}.txt", f"{name % 1 if 'd' in name and '%' in name else name}.png"}
+    assert {path.name for path in Path(folder or ".").iterdir()} == names
 
 
 def test_a_single_frame_is_a_video_too_and_none_is_no_file(tmp_path: Path) -> None:
