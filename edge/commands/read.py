@@ -8,15 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from edge.config import Settings, load_settings
 from edge.errors import CuelensError, SettingsInvalid, SinkUnwritable, printable, printable_lines
 from edge.quiet import tame_opencv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
     from edge.still_reader import StillReading
     from edge.types import Gray
