@@ -29,8 +29,8 @@ DEBIAN = "#!/bin/bash\n[ -z \"$MMDEBSTRAP_FAILS\" ] || { echo 'no mirror' >&2; e
 PIP = """#!/bin/bash
 case "$*" in
 *"-m pip install"*)
-    [ -z "$PIP_FAILS" ] || { echo 'no wheel' >&2; exit 1; }
-    sleep "${PIP_SECONDS:-0}"
+    [ -z "$STAND_IN_FAILS" ] || { echo 'no wheel' >&2; exit 1; }
+    sleep "${STAND_IN_SECONDS:-0}"
     mkdir -p "$6" && cat "${!#}" >"$6/requirements"
     ;;
 *) exit 1 ;;
@@ -128,11 +128,11 @@ def test_a_missing_tool_is_named_with_its_package(checkout: Checkout, tool: str)
     assert "sudo apt install mmdebstrap qemu-user-static" in errors
 
 
-@pytest.mark.parametrize("fault", ["MMDEBSTRAP_FAILS", "PIP_FAILS"])
+@pytest.mark.parametrize("fault", ["MMDEBSTRAP_FAILS", "STAND_IN_FAILS"])
 def test_a_failed_download_leaves_the_old_tree_or_none(checkout: Checkout, fault: str) -> None:
     code, errors = checkout.run(**{fault: "1"})
     assert (code, checkout.left()) == (75, [])
-    assert {"MMDEBSTRAP_FAILS": "no mirror", "PIP_FAILS": "no wheel"}[fault] in errors
+    assert {"MMDEBSTRAP_FAILS": "no mirror", "STAND_IN_FAILS": "no wheel"}[fault] in errors
     assert checkout.run()[0] == 0
     (checkout.tree / "old").touch()
     (checkout.tree / ".stamp").write_text("of another lock")
@@ -142,7 +142,7 @@ def test_a_failed_download_leaves_the_old_tree_or_none(checkout: Checkout, fault
 
 
 def test_killed_in_the_middle_is_repaired_by_the_next_start(checkout: Checkout) -> None:
-    process = checkout.start(PIP_SECONDS="60")
+    process = checkout.start(STAND_IN_SECONDS="60")
     deadline = time.monotonic() + 30
     while not (checkout.tree.with_name("arm64.new") / "usr").exists():
         assert time.monotonic() < deadline
