@@ -290,7 +290,7 @@ def as_svg(figure: Any) -> str:
 def make_page(boards: Boards, plots: Mapping[str, str]) -> str:
     """Return the page: what boards reach, then each report with its plots, tables, figures and provenance."""
     from benchmarks.sections import SECTIONS
-    from training.report import page
+    from training.pages import page
 
     intro = (
         "<p>Made by <code>cuelens-bench page</code> of the reports beside this file. Void is what was measured on a "
@@ -350,6 +350,6 @@ def _picture(svg: str, plot: Plot, report: Report) -> str:
 
 
 def _table(rows: Table) -> str:
-    from training.report import tabulate
+    from training.pages import tabulate
 
     return tabulate(list(rows[0]), [list(row.values()) for row in rows])

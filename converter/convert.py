@@ -10,7 +10,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,29 +28,33 @@ from converter.quantise import (
     correct_biases,
     cut_softmax,
     export_float,
-    give_pixels,
     measure_ranges,
     quantise_ai_edge,
     quantise_tensorflow,
 )
-from converter.recipe import Recipe, Scaling, read_recipe
+from converter.recipe import Recipe, read_recipe
 from converter.report import write_report
 from converter.runtimes import Runtime, find_runtimes
 from edge.command import command
-from edge.errors import ConfidenceDrifted, GateFailed, InputMisread, ModelShape
+from edge.errors import ConfidenceDrifted, GateFailed, ModelShape, printable
 from edge.files import replace_file, sink_error
 from edge.model import CONTRACT_FORMAT, load_interpreter
 from edge.preprocessing import Preprocessing
 from edge.quiet import quiet
+from training.classes import match_classes, reorder
 from training.data import DataSet, read_data
-from training.evaluate import predict_keras
-from training.keras_file import check_classes, load_keras, preprocessing_of, read_about
+from training.foreign import (
+    IN_RECIPE,
+    Scaling,
+    add_foreign_options,
+    ask_keras,
+    examine,
+    read_foreign_options,
+)
+from training.keras_file import give_pixels, load_keras, preprocessing_of, read_about
 from training.sample import draw_rows
 
-SCALINGS = {"pixels / 255": Scaling(1 / 255), "pixels / 127.5 - 1": Scaling(1 / 127.5, -1.0)}
-SCALED_ON = 512  # rows
 MENDED = (GateFailed, ConfidenceDrifted)  # refusals that a layer in float may mend
-CLEARLY = 0.05  # of accuracy: so much better another scaling must be to be believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,45 +99,56 @@ class Steps:
         self._bar.close()
 
 
-def read_task(path: Path, source: Path, recipe: Recipe, step: Steps) -> Task:
-    """Read a .keras or .h5 file and the data; raises ModelShape where they don't fit, InputMisread for other pixels."""
+def read_task(path: Path, source: Path, recipe: Recipe, step: Steps, *, scaled: bool = False) -> Task:
+    """Read a .keras or .h5 file and the data, whose classes come in the network's order.
+
+    Raises ModelShape where they don't fit, InputMisread for other pixels unless they are said to be `scaled` rightly,
+    LabelsPermuted for another order of the classes than is taken.
+    """
     step("read the network")
     network, about = load_keras(path), read_about(path)
     preprocessing = preprocessing_of(network, path)
     taken = network.output_shape
     step("read the data")
     data = read_data(source, preprocessing, ("fit", "choose"))
-    check_classes(path, about.get("classes", data.classes), data)
-    if not isinstance(taken, tuple) or len(taken) != 2 or taken[1] != len(data.classes):
+    if not isinstance(taken, tuple) or len(taken) != 2 or taken[1] is None:
         raise ModelShape(f"{path}: gives {taken}; {data.title} needs (None, {len(data.classes)}): one output a class")
+    named = recipe.classes or tuple(about.get("classes", ()))
+    data = hold_classes(path, named, taken[1], data)
     wanted = network if recipe.softmax else cut_softmax(network)
+    scaled = scaled or recipe.input != Scaling()
     if recipe.input != Scaling():
-        network, wanted = (give_pixels(each, recipe.input.scale, recipe.input.offset) for each in (network, wanted))
-    elif not about:
-        _hold_scaling(path, network, data)
+        network, wanted = (give_pixels(each, recipe.input) for each in (network, wanted))
+    if not about and not (scaled and recipe.classes):
+        step("find out what it expects")
+        chosen, stated = data.choose, {"scaled": scaled, "ordered": bool(recipe.classes)}
+        examine(path, ask_keras(network), chosen.images, chosen.labels, data.classes, **stated, advice=IN_RECIPE)
     step("export as float")
     content = export_float(wanted)
     step("ask the float network")
     return Task(read_original(path, network, data.classes, content, data.choose), about, preprocessing, data, wanted)
 
 
-def _hold_scaling(path: Path, network: Any, data: DataSet) -> None:
-    """Raise InputMisread where a network made elsewhere knows the data clearly better when pixels are scaled."""
-    images, labels = data.choose.images[:SCALED_ON], data.choose.labels[:SCALED_ON]
+def hold_classes(path: Path, named: Sequence[str], width: int, data: DataSet) -> DataSet:
+    """Return the data with its classes in the order of the network's, `named` where that is known.
 
-    def score(network: Any) -> float:
-        return float((predict_keras(network, images).argmax(axis=1) == labels).mean())
-
-    plain = score(network)
-    scores = {name: score(give_pixels(network, given.scale, given.offset)) for name, given in SCALINGS.items()}
-    best = max(scores, key=lambda name: scores[name])
-    if scores[best] > plain + CLEARLY:
-        given = SCALINGS[best]
-        raise InputMisread(
-            f"{path}: knows {plain:.3f} of {len(labels)} pictures with pixels 0 to 255 and {scores[best]:.3f} with "
-            f"{best}: it does not scale them itself; say so in the recipe: "
-            f"input = {{ scale = {given.scale:.8f}, offset = {given.offset} }}"
+    Raises ModelShape where they are not the same.
+    """
+    if width != len(named or data.classes):
+        whose = "the network's names are" if named else f"{data.title} has"
+        raise ModelShape(
+            f"{path}: tells {width} classes apart; {whose} {len(named or data.classes)}: "
+            "name the network's in its order, --classes a,b,c"
         )
+    if not named:
+        return data
+    match = match_classes(named, data.classes)
+    if match.model_only or match.data_only:
+        raise ModelShape(
+            f"{path}: knows {', '.join(named)[:200]}; {data.title} has {', '.join(data.classes)[:200]}: "
+            "give the data it was made for"
+        )
+    return reorder(data, named)
 
 
 def draw_calibration(data: DataSet, recipe: Recipe) -> Images:
@@ -260,13 +275,16 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         "--report", type=Path, help="folder for report.json and report.html instead; a refusal leaves them there too"
     )
     parser.add_argument("--device-python", type=Path, help="of the device's environment (.venv/bin/python)")
+    add_foreign_options(parser)
     parser.add_argument("--native", action="store_true", help="leave the emulated runtimes out: quicker")
     args = parser.parse_args(argv)
     recipe = read_recipe(args.recipe)
+    given = read_foreign_options(args)
+    recipe = replace(recipe, input=given.scaling or recipe.input, classes=given.classes or recipe.classes)
     runtimes, absent = find_runtimes(args.device_python, native=args.native)
-    step = Steps(8)
+    step = Steps(9)
     try:
-        task = read_task(args.model, args.data, recipe, step)
+        task = read_task(args.model, args.data, recipe, step, scaled=given.scaling is not None)
         if args.check is not None:
             step("judge")
             kept = _kept_float(args.check)
@@ -292,9 +310,9 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         raise judgement.refusal
     if made is not None:
         _publish(args.out, args.model.stem, made)
-        print(f"{args.out / args.model.stem}.tflite: {describe_judgement(judgement)}")
+        print(printable(f"{args.out / args.model.stem}.tflite: {describe_judgement(judgement)}"))
     else:
-        print(f"{args.check}: {describe_judgement(judgement)}")
+        print(printable(f"{args.check}: {describe_judgement(judgement)}"))
 
 
 def _kept_float(file: Path) -> list[str]:

@@ -35,9 +35,10 @@ from edge.errors import (
 )
 from edge.model import ExpressionModel
 from training.calibration import Floats, calibration_error
+from training.classifier import predict_keras
 from training.data import DataSet, Labelled
-from training.evaluate import predict_keras, wilson_interval
 from training.keras_file import as_batch
+from training.scores import wilson_interval
 
 Pixels = npt.NDArray[np.float32]
 

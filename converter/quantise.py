@@ -16,7 +16,14 @@ from tqdm import tqdm
 from converter.graph import WEIGHTED, Graph, name_layer, pack, read_graph, unpack
 from converter.lift import Ranges
 from converter.recipe import Recipe
-from edge.errors import ModelUnreadable, OperatorUnsupported, RuntimeMissing, SettingsInvalid
+from edge.errors import (
+    GateFailed,
+    ModelUnreadable,
+    OperatorUnsupported,
+    RangesForeign,
+    RuntimeMissing,
+    SettingsInvalid,
+)
 from edge.quiet import quiet
 from training.keras_file import as_batch
 
@@ -27,15 +34,6 @@ LEAST_CUT = 0.3  # no range is cut below this share of what was seen
 CORRECTED_ON = (16, 256)  # pictures, least and most
 CORRECTED_RUNS = 4096  # over all layers: deep networks get fewer pictures
 LEAST_ACTIVE = 0.1  # a ReLU that passes less tells too little of its bias
-
-
-def give_pixels(network: Any, scale: float, offset: float) -> Any:
-    """Put pixel * scale + offset before a Keras network that does not scale pixels itself."""
-    import keras
-
-    pixels = keras.Input(network.inputs[0].shape[1:], name="pixels")
-    scaled = keras.layers.Rescaling(scale, offset, name="scaling")(pixels)
-    return keras.Model(pixels, network(scaled), name=network.name)
 
 
 def cut_softmax(network: Any) -> Any:
@@ -164,7 +162,10 @@ class Probe:
             self._interpreter = Interpreter(
                 model_content=content, experimental_op_resolver_type=kernels, experimental_preserve_all_tensors=True
             )
-            self._interpreter.allocate_tensors()
+            try:
+                self._interpreter.allocate_tensors()
+            except RuntimeError as error:
+                raise _explain_refusal(self.graph, error) from error
 
     def run(self, picture: npt.NDArray[Any]) -> None:
         """Run one picture, uint8 (side, side) or (side, side, 3)."""
@@ -189,6 +190,23 @@ class Probe:
             return np.asarray(stored - known.lift, np.float32)
         real = (stored.astype(np.float32) - known.zero_point[0]) * known.scale[0] - known.lift
         return np.asarray(real, np.float32)
+
+
+def _explain_refusal(graph: Graph, error: RuntimeError) -> GateFailed:
+    """Say which layer the kernels refuse, and why: their words name the operator alone."""
+    words = " ".join(str(error).split())
+    found = re.search(r"Node number (\d+) ", words)
+    where = "the network"
+    if found and int(found[1]) < len(graph.operators):
+        where = f"layer {name_layer(graph.tensors[graph.operators[int(found[1])].outputs[0]].name)}"
+    cause = words.partition(" was not true")[0].rpartition(" ")[2]
+    if "overflow_from_quantization" in words:
+        return RangesForeign(
+            f"{where}: its values span so little of what its weights allow that no int8 scale holds them ({cause}); a "
+            "network that was never fitted is like that: fit it, calibrate on pictures of the data, or name the layer "
+            "in keep_float"
+        )
+    return GateFailed(f"{where}: the int8 kernels refuse it ({words:.200}); name the layer in keep_float")
 
 
 def measure_ranges(content: bytes, pictures: Images, recipe: Recipe) -> Ranges:

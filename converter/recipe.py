@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge.config import read_settings
 from edge.errors import SettingsInvalid
+from training.foreign import Scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +20,6 @@ class Calibration:
     """`stratified`: as many of each class as of every other. `random`: as the data has them."""
 
     seed: int = field(default=0, metadata={"range": (0, 2**31 - 1)})
-
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """What a network expects that does not scale pixels itself: it gets pixel * scale + offset, inside the graph."""
-
-    scale: float = field(default=1.0, metadata={"range": (1e-6, 1e6)})
-    offset: float = field(default=0.0, metadata={"range": (-1e6, 1e6)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +66,9 @@ class Recipe:
 
     most_float: int = field(default=2, metadata={"range": (0, 100)})
     """So many more layers, the noisiest first, are kept in float where the gate would fail otherwise."""
+
+    classes: tuple[str, ...] = ()
+    """The classes of a network made elsewhere, in its order; empty: the file's own, or the data's."""
 
     calibration: Calibration = field(default_factory=Calibration)
     input: Scaling = field(default_factory=Scaling)

@@ -17,23 +17,9 @@ import numpy.typing as npt
 
 from edge.files import replace_file
 from training.calibration import Floats, Labels, reliability
-from training.evaluate import wilson_interval
-from training.report import (
-    BLUE,
-    GALLERY,
-    GRAY,
-    LIGHT,
-    ORANGE,
-    as_html,
-    as_png,
-    draw,
-    encode,
-    open_folder,
-    page,
-    shorten,
-    show_picture,
-    tabulate,
-)
+from training.pages import as_html, encode, page, show_picture, tabulate
+from training.report import BLUE, GALLERY, GRAY, LIGHT, ORANGE, as_png, draw, open_folder, shorten
+from training.scores import wilson_interval
 
 _NAMED_LAYERS = 60  # beyond these, only every second, third, ... has room for its name
 _EXACT = 100  # dB: noise of rounding in float32; nothing is lost there

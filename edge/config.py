@@ -486,6 +486,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             return float(value)
         except OverflowError as error:
             raise SettingsInvalid(f"{where} is {_seen(value)}; it must be a number of 300 digits or less") from error
+    if kind == tuple[float, ...]:
+        items = value if isinstance(value, list) else [value]
+        return tuple(_convert(float, item, where) for item in items)
     if kind == tuple[str, ...]:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)

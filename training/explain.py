@@ -30,11 +30,13 @@ from edge.errors import (
 from edge.files import replace_file
 from edge.model import read_contract
 from edge.preprocessing import Preprocessing
-from training.data import read_data
+from training.classes import Floats, match_classes
+from training.data import DataSet, read_data
 from training.explain_methods import Images, Network, activations, dream, grad_cam, occlusion
 from training.fer2013 import CLASSES
+from training.foreign import Given, Pixels, add_foreign_options, examine, read_foreign_options
 from training.keras_file import read_about
-from training.report import as_html, page
+from training.pages import as_html, page
 
 WHAT = ("activations", "dream", "gradcam", "occlusion")
 BLIND = "this network does not look at the picture"
@@ -96,9 +98,8 @@ def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Pictur
     return Pictures(np.stack(images), tuple(path.name for path in paths), (None,) * len(paths))
 
 
-def draw_pictures(path: Path, split: str, preprocessing: Preprocessing, seed: int) -> Pictures:
-    """Draw PER_CLASS pictures of each class from a data set's split; raises what `read_data` raises."""
-    data = read_data(path, preprocessing, (split,))
+def draw_pictures(data: DataSet, seed: int) -> Pictures:
+    """Draw PER_CLASS pictures of each class from a data set of one split."""
     ((name, labelled),) = data.splits.items()
     rng = np.random.default_rng(seed)
     rows = np.concatenate(
@@ -106,6 +107,23 @@ def draw_pictures(path: Path, split: str, preprocessing: Preprocessing, seed: in
     )
     names = tuple(Path(labelled.names[row]).name if labelled.names else f"{name} {row}" for row in rows)
     return Pictures(labelled.images[rows], names, tuple(data.classes[labelled.labels[row]] for row in rows))
+
+
+def _hold(path: Path, network: Network, data: DataSet, given: Given, labels: Sequence[str]) -> None:
+    """Hold a network to the data: raises InputMisread or LabelsPermuted for one made elsewhere that differs."""
+    match = match_classes(labels, data.classes)
+    if read_about(path) or path.with_suffix(".json").is_file() or len(match.pairs) < 2:
+        return
+    ((_, labelled),) = data.splits.items()
+    truth = match.relabel(labelled.labels)
+    rows = np.flatnonzero(truth >= 0)
+
+    def answer(pixels: Pixels) -> Floats:
+        return network.ask(pixels)[:, match.columns]
+
+    images = labelled.images[rows]
+    scaled, ordered = given.scaling is not None, bool(given.classes)
+    examine(path, answer, images, truth[rows], match.classes, scaled=scaled, ordered=ordered)
 
 
 def read_labels(path: Path, width: int, given: str | None = None) -> tuple[str, ...]:
@@ -118,12 +136,12 @@ def read_labels(path: Path, width: int, given: str | None = None) -> tuple[str, 
     if given is not None:
         labels = tuple(name.strip() for name in given.split(","))
         if len(labels) != width:
-            raise SettingsInvalid(f"--labels names {len(labels)} classes, {path} has {width}; name each, in its order")
+            raise SettingsInvalid(f"--classes names {len(labels)} classes, {path} has {width}; name each, in its order")
         return labels
     if contract.is_file():
         labels = read_contract(contract).labels
         if len(labels) != width:
-            raise ContractMismatch(f"{contract}: {len(labels)} labels, {path.name} has {width} classes; give --labels")
+            raise ContractMismatch(f"{contract}: {len(labels)} labels, {path.name} has {width} classes; give --classes")
         return labels
     if said := read_about(path).get("classes"):
         return tuple(said)
@@ -415,18 +433,21 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures and index.html")
     parser.add_argument("--what", help=f"of {','.join(WHAT)}; default all, without a picture dream")
     parser.add_argument("--class", dest="name", metavar="NAME", help="explain this class alone")
-    parser.add_argument("--labels", help="the classes in the model's order, with commas; default the contract's")
+    add_foreign_options(parser, "--labels")
     parser.add_argument("--seed", type=int, default=0, help="of the dreams and of the pictures drawn from --data")
     args = parser.parse_args(argv)
     what = _what(args.what, bool(args.images or args.data))
-    network = Network(args.model)
-    labels = read_labels(args.model, network.width, args.labels)
+    given = read_foreign_options(args)
+    network = Network(args.model, given.scaling)
+    labels = read_labels(args.model, network.width, args.classes)
     if args.name is not None and args.name not in labels:
         raise SettingsInvalid(f"--class is {args.name!r}; {args.model} knows {', '.join(labels)}")
     wanted = None if args.name is None else labels.index(args.name)
     pictures = read_pictures(args.images, network.preprocessing) if args.images else None
     if args.data is not None:
-        drawn = draw_pictures(args.data, args.split, network.preprocessing, args.seed)
+        data = read_data(args.data, network.preprocessing, (args.split,), lenient=True)
+        _hold(args.model, network, data, given, labels)
+        drawn = draw_pictures(data, args.seed)
         pictures = drawn if pictures is None else pictures.join(drawn)
     try:
         args.out.mkdir(parents=True, exist_ok=True)

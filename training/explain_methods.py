@@ -19,7 +19,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from edge.errors import ModelShape, RuntimeMissing
-from training.keras_file import as_batch, load_keras, preprocessing_of
+from training.foreign import Scaling
+from training.keras_file import as_batch, give_pixels, load_keras, preprocessing_of
 
 # Sides of the dreamt pattern before it is enlarged to the input's side; 1.4 apart as in Mordvintsev et al.,
 # "Inceptionism", 2015. The finest is coarser than the pixels: single pixels are where noise would hide.
@@ -53,8 +54,8 @@ class Tap:
 class Network:
     """A Keras classifier whose logits and layers can be reached."""
 
-    def __init__(self, path: Path) -> None:
-        """Load a .keras file.
+    def __init__(self, path: Path, scaling: Scaling | None = None) -> None:
+        """Load a .keras file; `scaling` is what one that was made elsewhere expects for its pixels.
 
         Raises RuntimeMissing without Keras or with another backend than TensorFlow, ModelShape for what is
         no classifier of square gray or RGB pictures, ModelMissing and ModelUnreadable.
@@ -68,6 +69,8 @@ class Network:
                 "set KERAS_BACKEND=tensorflow"
             )
         self.preprocessing = preprocessing_of(self.model, path)
+        if scaling is not None:
+            self.model = give_pixels(self.model, scaling)
         given = self.model.output_shape
         if not isinstance(given, tuple) or len(given) != 2 or given[1] is None or given[1] < 2:
             raise ModelShape(f"{path}: gives {given}; a classifier gives (None, classes), of 2 classes or more")
@@ -107,6 +110,10 @@ class Network:
         """Read pictures as probabilities, float32 (n, width)."""
         parts = [self._predict(as_batch(images[i : i + _BATCH])) for i in range(0, len(images), _BATCH)]
         return np.concatenate([np.asarray(part, np.float32) for part in parts])
+
+    def ask(self, pixels: Any) -> npt.NDArray[np.float64]:
+        """Ask for the outputs (n, width) to pixels of any scale, float32 (n, side, side, channels)."""
+        return np.asarray(self.model.predict(pixels, batch_size=_BATCH, verbose=0), np.float64)
 
     def noise(self, count: int) -> Images:
         """Draw `count` pictures of noise, the same each time."""

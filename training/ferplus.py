@@ -30,8 +30,12 @@ COLUMNS = (
 )
 """What a rater could say, in the order of fer2013new.csv; NF is no face."""
 
+EIGHT = (*CLASSES, "contempt")
+"""The classes that FER+ publishes figures of, those of FER2013 first."""
+
 _NAMES = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
-_OF_CLASSES = [COLUMNS.index(_NAMES.get(name, name)) for name in CLASSES]
+_OF_EIGHT = [COLUMNS.index(_NAMES.get(name, name)) for name in EIGHT]
+_OF_CLASSES = _OF_EIGHT[: len(CLASSES)]
 _NO_FACE = COLUMNS.index("NF")
 
 
@@ -79,6 +83,20 @@ def majority(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     classes = np.full(len(COLUMNS) + 1, -1, np.int64)  # the last is for no leader
     classes[_OF_CLASSES] = np.arange(len(CLASSES))
     return classes[leader]
+
+
+def published_majority(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Return the class of EIGHT by FER+'s own rule, by which its figures are published: int64 (n,), -1 for none.
+
+    Single votes are dropped; what then has more than half of the rest is the label, where that is an expression
+    (Barsoum et al., arXiv 1608.01041; `_process_data` of github.com/microsoft/FERPlus, mode "majority").
+    """
+    counted = np.where(votes > 1, votes, 0).astype(np.int64)
+    leader = counted.argmax(axis=1)
+    alone = 2 * counted.max(axis=1) > counted.sum(axis=1)
+    classes = np.full(len(COLUMNS), -1, np.int64)
+    classes[_OF_EIGHT] = np.arange(len(EIGHT))
+    return np.where(alone, classes[leader], -1)
 
 
 def drop_no_face(data: Labelled) -> Labelled:

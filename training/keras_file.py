@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from edge.errors import ModelMissing, ModelShape, ModelUnreadable, RuntimeMissin
 from edge.files import sink_error
 from edge.preprocessing import COLOURS, Preprocessing
 from edge.quiet import quiet
-from training.data import DataSet
+from training.foreign import Scaling
+from training.keras_2 import is_keras_2, load_keras_2
 
 _ABOUT = "cuelens.json"
 
@@ -50,15 +52,51 @@ def import_keras() -> Any:
     return keras
 
 
+def refuse_saved_model(path: Path) -> None:
+    """Raise ModelUnreadable for a SavedModel folder, or its own file: Keras 3 does not read it as a network."""
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir() or path.name in ("saved_model.pb", "keras_metadata.pb"):
+        what = "a SavedModel" if (folder / "saved_model.pb").is_file() else "a folder, no model"
+        raise ModelUnreadable(
+            f"{path}: {what}; one file is read, .keras or .h5: save it so where it was made, "
+            "keras.models.load_model(FOLDER).save('model.keras') with the TensorFlow that wrote it"
+        )
+
+
 def load_keras(path: Path) -> Any:
     """Load a .keras (or legacy .h5) file; raises RuntimeMissing, ModelMissing or ModelUnreadable."""
+    refuse_saved_model(path)
     keras = import_keras()
     if not path.is_file():
         raise ModelMissing(f"{path}: no such file; cuelens-train writes one")
     try:
         return keras.saving.load_model(path, compile=False)  # an optimizer of another version is no reason
     except Exception as error:  # zipfile, h5py, json and Keras each raise their own
-        raise ModelUnreadable(f"{path}: {str(error).splitlines()[0]}; it must be a whole .keras file") from error
+        if is_keras_2(path):
+            with suppress(Exception):  # the first reason counts
+                return load_keras_2(keras, path)
+        raise ModelUnreadable(f"{path}: {_explain(path, error)}") from error
+
+
+def _explain(path: Path, error: Exception) -> str:
+    """Say why Keras cannot load a file, and what helps."""
+    words = next(iter(str(error).splitlines()), "") or type(error).__name__
+    if "Lambda" in words:
+        # Keras' own advice, to load it unsafely, runs whatever code the file brings: no option of ours does that.
+        return (
+            "has a Lambda layer, which is code inside the file and is not run here; build the network with a layer in "
+            "its place (Rescaling, Resizing, Normalization), load the weights into it and save that"
+        )
+    if is_keras_2(path):
+        return (
+            f"was written by Keras 2 in a form that Keras 3 does not read ({words[:200]}); save it again where it was "
+            "made as weights, build the same network in Keras 3, load_weights and save it as .keras"
+        )
+    if "Unknown layer" in words or "Could not locate" in words:
+        return (
+            f"has a layer of somebody's own ({words[:200]}); build the network of Keras' own layers and save it again"
+        )
+    return f"{words[:300]}; it must be a whole .keras file"
 
 
 def read_about(path: Path) -> dict[str, Any]:
@@ -71,6 +109,28 @@ def read_about(path: Path) -> dict[str, Any]:
         return {}
 
 
+def give_pixels(network: Any, scaling: Scaling) -> Any:
+    """Put what it expects for its pixels before a Keras network that does not scale them itself.
+
+    Raises SettingsInvalid for a scaling of other channels.
+    """
+    import keras
+
+    shape = network.inputs[0].shape[1:]
+    scaling.check(shape[-1])
+    times, plus = scaling.factors(shape[-1])
+    pixels = keras.Input(shape, name="pixels")
+    if scaling.channels == "rgb" and len({*times.tolist()}) == len({*plus.tolist()}) == 1:
+        scaled = keras.layers.Rescaling(float(times[0]), float(plus[0]), name="scaling")(pixels)
+        return keras.Model(pixels, network(scaled), name=network.name)
+    # Channels that are swapped or scaled each in its own way: a 1 x 1 convolution, which every runtime has in int8.
+    layer = keras.layers.Conv2D(shape[-1], 1, name="scaling")
+    scaled = layer(pixels)
+    kernel = np.diag(times)[::-1] if scaling.channels == "bgr" else np.diag(times)
+    layer.set_weights([np.ascontiguousarray(kernel)[None, None], plus])
+    return keras.Model(pixels, network(scaled), name=network.name)
+
+
 def preprocessing_of(model: Any, path: Path) -> Preprocessing:
     """Tell from a Keras model's input what its pictures must be; raises ModelShape for one that takes no pictures."""
     inputs: Sequence[Any] = model.inputs or ()  # None for a subclassed model that saw no picture yet
@@ -81,12 +141,3 @@ def preprocessing_of(model: Any, path: Path) -> Preprocessing:
             f"{path}: takes {[tuple(taken.shape) for taken in inputs]}; a classifier takes (None, side, side, 1 or 3)"
         )
     return Preprocessing(shape[1], colours[shape[3]])
-
-
-def check_classes(path: Path, model: Sequence[str], data: DataSet) -> None:
-    """Raise ModelShape unless the model's classes are the data's, in their order."""
-    if tuple(model) != data.classes:
-        raise ModelShape(
-            f"{path}: knows {', '.join(model)[:200]}; {data.title} has {', '.join(data.classes)[:200]}: "
-            "give the data it was made for"
-        )

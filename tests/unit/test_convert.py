@@ -20,9 +20,11 @@ from edge.errors import (
     DiskFull,
     GateFailed,
     InputMisread,
+    LabelsPermuted,
     ModelShape,
     NotQuantised,
     OperatorUnsupported,
+    RangesForeign,
     SettingsInvalid,
 )
 from edge.model import ExpressionModel
@@ -242,6 +244,47 @@ def test_pixels_that_a_network_expects_scaled_are_found_out_and_given_so(folder:
     assert np.mean([model.read(i)[c] > 0.4 for i, c in zip(data.images, data.labels, strict=True)]) > 0.9
     layers = json.loads((tmp_path / "out" / "report.json").read_text())["layers"]
     assert {"scaling", "first", "second"} <= {row["layer"] for row in layers}
+
+
+def test_classes_in_another_order_are_found_out_and_stated(network: Path, folder: Path, tmp_path: Path) -> None:
+    import keras
+
+    model = keras.saving.load_model(network)
+    order = [2, 0, 1]
+    last = model.get_layer("last")
+    last.set_weights([weights[..., order] for weights in last.get_weights()])
+    path = tmp_path / "turned.keras"
+    model.save(path)
+    refused = convert(path, "--data", folder, "--out", tmp_path / "out", folder=tmp_path)
+    assert refused.returncode == LabelsPermuted.exit_code
+    assert not (tmp_path / "out").exists()
+    recipe = told(refused).partition("the recipe: ")[2]
+    assert recipe == 'classes = ["right", "left", "middle"]'
+    done = convert(path, "--data", folder, "--out", tmp_path / "out", recipe=recipe, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    model = ExpressionModel(tmp_path / "out" / "turned.tflite")
+    assert model.contract.labels == ("right", "left", "middle")
+    data = draw(60, 9)
+    said = [model.contract.labels[int(np.argmax(model.read(image)))] for image in data.images]
+    assert np.mean([name == CLASSES[label] for name, label in zip(said, data.labels, strict=True)]) > 0.9
+
+
+def test_what_the_int8_kernels_refuse_is_named_by_its_layer(repository: Path) -> None:
+    from converter.graph import read_graph
+    from converter.quantise import _explain_refusal
+
+    graph = read_graph((repository / "models" / "emotion.tflite").read_bytes())
+    words = (
+        "tflite/kernels/kernel_util.cc:349 no_integer_overflow_from_quantization was not true.Node number 1 (X) failed"
+    )
+    found = _explain_refusal(graph, RuntimeError(words))
+    assert isinstance(found, RangesForeign)
+    assert "never fitted" in str(found)
+    assert str(found).startswith("layer ")
+    other = _explain_refusal(graph, RuntimeError("Node number 9999 failed"))
+    assert isinstance(other, GateFailed)
+    assert not isinstance(other, RangesForeign)
+    assert "Node number 9999" in str(other)
 
 
 def test_a_network_that_gives_logits_is_converted_as_such(network: Path, folder: Path, tmp_path: Path) -> None:

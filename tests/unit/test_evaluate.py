@@ -14,20 +14,19 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import DataSplitEmpty, ModelMissing, ModelShape, ModelUnreadable, SettingsInvalid
-from training.evaluate import (
-    MEASURES,
-    bootstrap,
-    compare,
-    cover,
-    main,
-    mcnemar,
-    open_model,
-    predict_keras,
-    score,
-    wilson_interval,
+from edge.errors import (
+    DataColumnMissing,
+    DataMissing,
+    DataSplitEmpty,
+    ModelMissing,
+    ModelShape,
+    ModelUnreadable,
+    SettingsInvalid,
 )
+from training.classifier import open_model, predict_keras
+from training.evaluate import main
 from training.fer2013 import CLASSES
+from training.scores import MEASURES, bootstrap, compare, cover, mcnemar, score, wilson_interval
 
 EVALUATE = [sys.executable, "-c", "from training.evaluate import main; main()"]
 
@@ -274,7 +273,12 @@ def test_a_folder_holds_what_was_printed_and_a_page(
         (["--compare"], SettingsInvalid, "two or more"),
         (["--flip"], SettingsInvalid, "--flip is for .keras"),
         (["--labels", "ferplus"], SettingsInvalid, "--ferplus FILE"),
-        (["--ferplus", "votes.csv"], SettingsInvalid, "--labels ferplus"),
+        (["--labels", "majority"], SettingsInvalid, "--ferplus FILE"),
+        (["--ferplus", "votes.csv"], DataMissing, "votes.csv"),
+        (["--by", "age"], DataColumnMissing, "darkness"),
+        (["--classes", "a,b,a"], SettingsInvalid, "a class twice"),
+        (["--input", "scale = "], SettingsInvalid, "--input"),
+        (["--input", "scal = 2"], SettingsInvalid, "did you mean 'scale'"),
         (["--split", "PrivateTest"], DataSplitEmpty, "PrivateTest"),
         (["--split", "tomorrow"], DataSplitEmpty, "tomorrow"),
     ],
@@ -338,7 +342,8 @@ def test_a_colour_network_reads_any_pictures_and_what_is_skipped_is_said(
 def test_models_of_different_sides_are_compared_each_on_its_own_pictures(
     colours: Path, save: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    right, wrong = save("right.keras"), save("wrong.keras", side=12, turned=True)
+    named = ("blue", "red")
+    right, wrong = save("right.keras", classes=named), save("wrong.keras", side=12, turned=True, classes=named)
     code, out, _ = run(capsys, right, wrong, "--data", colours, "--json")
     first, second = json.loads(out)["models"]
     assert code == 0
@@ -347,12 +352,17 @@ def test_models_of_different_sides_are_compared_each_on_its_own_pictures(
 
 
 @pytest.mark.host
-def test_the_classes_in_a_keras_file_must_be_the_datas_in_their_order(
-    colours: Path, save: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("turned", [True, False])
+def test_the_classes_in_a_keras_file_are_matched_by_name_and_an_order_that_is_not_theirs_is_warned_of(
+    colours: Path, save: Callable[..., Path], capsys: pytest.CaptureFixture[str], turned: bool
 ) -> None:
-    code, _, err = run(capsys, save("model.keras", classes=("red", "blue")), "--data", colours)
-    assert code == ModelShape.exit_code
-    assert "red, blue" in err
+    model = save("model.keras", classes=("red", "blue"), turned=turned)
+    code, out, err = run(capsys, model, "--data", colours, "--json")
+    result = json.loads(out)
+    assert (code, list(result["classes"]), result["accuracy"]) == (0, ["blue", "red"], 1 if turned else 0)
+    assert ("warning: " in err) is not turned
+    assert (result["order"] is None) is turned
+    assert turned or "knows 0.000 of 12 pictures, and 1.000 with blue, red in another order" in err
 
 
 @pytest.mark.host

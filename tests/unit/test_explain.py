@@ -376,7 +376,7 @@ def test_pictures_of_a_data_set_come_with_their_class(tmp_path: Path) -> None:
         (["--what", "gradcam"], SettingsInvalid, "--what gradcam needs a picture; give an IMAGE file or --data"),
         (["--what", "dream,lime"], SettingsInvalid, "'lime'; valid are activations, dream, gradcam, occlusion"),
         (["--class", "angry"], SettingsInvalid, "--class is 'angry'"),
-        (["--labels", "a,b"], SettingsInvalid, "--labels names 2 classes"),
+        (["--labels", "a,b"], SettingsInvalid, "names 2 classes"),
         (["none.png"], SourceMissing, "none.png: no such file"),
         (["--data", "none.csv"], FileNotFoundError, "none.csv"),
     ],

@@ -26,7 +26,8 @@ from edge.errors import (
 from edge.preprocessing import Preprocessing
 from training.data import DataSet, native_colour, read_data
 from training.fer2013 import CLASSES
-from training.folder import list_column, list_patients, split_groups
+from training.folder import list_column, list_patients
+from training.splits import split_groups
 
 GRAY, COLOUR = Preprocessing(8), Preprocessing(8, "rgb")
 

@@ -14,11 +14,18 @@ import pytest
 
 from edge.errors import RuntimeMissing, SinkUnwritable
 from training.data import Labelled
-from training.evaluate import MEASURES, compare, cover, score
-from training.report import GALLERY, choose_pictures, encode, open_folder, page, write_comparison, write_report
+from training.pages import encode, page
+from training.report import GALLERY, choose_pictures, open_folder, write_comparison, write_report
+from training.scores import MEASURES, compare, cover, score
 
 CLASSES = ("cat", "<b>dog</b> & $co", "a class whose name is rather long for any axis")
-ABOUT = {"model": "model.keras", "bytes": 1234, "sha256": "0" * 64, "runtime": "keras 3"}
+ABOUT = {
+    "left_out": {"of_model": [], "of_data": [], "rows": 0, "answered": 0.0},
+    "model": "model.keras",
+    "bytes": 1234,
+    "sha256": "0" * 64,
+    "runtime": "keras 3",
+}
 
 
 class Images(HTMLParser):
@@ -68,7 +75,7 @@ def test_every_picture_of_the_page_is_there_decodes_and_is_described(out: Path, 
     write_report(out, result, data, probabilities, cover(probabilities, data.labels), "a split")
     assert json.loads((out / "report.json").read_text()) == result
     images = Images((out / "index.html").read_text()).alts
-    written = {path.name for path in out.iterdir()} - {"report.json", "index.html"}
+    written = {path.name for path in out.iterdir()} - {"report.json", "index.html", "mistakes.html"}
     assert set(images) == written
     assert {"reliability.png", "coverage.png", "confusion.png", "classes.png", "distribution.png"} <= written
     assert all(images.values())

@@ -27,16 +27,24 @@ def result(**changes: Any) -> dict[str, Any]:
         "model": "emotion.tflite",
         "runtime": "r 1",
         "split": "PrivateTest",
-        "labels": "fer2013",
+        "labels": "majority",
         "classes": classes,
     }
     told |= {"accuracy": 0.7, "accuracy_interval": [0.69, 0.71], "balanced_accuracy": 0.6, "macro_f1": 0.61}
-    return told | {"ece": 0.02, "coverage": {"accuracy_at": {"1": 0.7, "0.5": 0.9}}} | changes
+    told |= {"ece": 0.02, "coverage": {"accuracy_at": {"1": 0.7, "0.5": 0.9}}}
+    share = {"share": 0.81, "interval": [0.8, 0.82], "rows": 9}
+    word = {"precision": share, "recall": share, "told": share, "precision_at_recall": {"precision": 0.5, "goal": 0.75}}
+    told["words"] = {"accuracy": 0.8, "accuracy_interval": [0.79, 0.81], "told": {"told": share, "right": share}}
+    told["words"]["words"] = {"upset": word}
+    told["own_labels"] = {"accuracy": 0.6, "accuracy_interval": [0.59, 0.61]}
+    group = {"group": "dark, below 90", "rows": 30, "accuracy": 0.65, "accuracy_interval": [0.6, 0.7]}
+    group |= {"words_accuracy": 0.75, "words_interval": [0.7, 0.8], "told": 0.5, "told_right": 0.9}
+    return told | {"groups": [{"by": "darkness", "rows": [group]}]} | changes
 
 
 CONTRACT = {"temperature": {"value": 1.25, "fitted_on": "PublicTest", "applied": "in the last layer"}}
-TABLES = ("measured", "classes", "parity", "coverage", "temperature")
-PAGE = "".join(f"<!-- {name} -->\nold\n<!-- end -->\n" for name in TABLES)
+TABLES = ("measured", "words", "groups", "classes", "parity", "coverage", "temperature")
+PAGE = "".join(f"<!-- {name} -->\nstale\n<!-- end -->\n" for name in TABLES)
 PARITY = {
     "runtimes": [
         {
@@ -54,14 +62,25 @@ PARITY = {
 
 def test_the_cards_tables_say_what_was_measured_and_nothing_else() -> None:
     card = write_tables(PAGE, [result()], CONTRACT, PARITY)
-    assert "| emotion.tflite | r 1 | PrivateTest | fer2013 | 0.7000 (0.6900 to 0.7100) |" in card
+    figures = "0.7000 (0.6900 to 0.7100) | 0.6000 | 0.6100 | 0.0200 | 0.8000 (0.7900 to 0.8100) | 0.810, 0.810"
+    assert f"| emotion.tflite | r 1 | PrivateTest | {figures} | 0.6000 (0.5900 to 0.6100) |" in card
+    words = "0.8100 (0.8000 to 0.8200) | 0.8100 (0.8000 to 0.8200) | 0.500 | 0.8100 (0.8000 to 0.8200) | 9 |"
+    assert f"| upset | {words}" in card
+    groups = "30 | 0.6500 (0.6000 to 0.7000) | 0.7500 (0.7000 to 0.8000) | 0.500, 0.900 |"
+    assert f"| darkness | dark, below 90 | {groups}" in card
     assert "| angry | 0.500 | 0.400 | 0.444 | 7 |" in card
     assert "| 50% | 0.9000 |" in card
     line = "| r 1, built-in kernels, x86_64 | 70 | +1.23 (-1.00 to +3.00) | 0.9800 | 0.0071 | 0.7500 | 3 | 2 |"
     assert line in card
     assert "Temperature 1.250, fitted on PublicTest" in card
-    assert "old" not in card
+    assert "stale" not in card
     assert write_tables(card, [result()], CONTRACT, PARITY) == card
+
+
+def test_a_network_with_contempt_is_shown_as_ferplus_publishes() -> None:
+    eight = {"accuracy": 0.85, "accuracy_interval": [0.84, 0.86], "rows": 3137}
+    card = write_tables(PAGE, [result(ferplus=eight)], CONTRACT, PARITY)
+    assert "emotion.tflite on r 1, PrivateTest: 0.8500 (0.8400 to 0.8600), 3137 rows." in card
 
 
 def test_a_page_without_room_for_a_table_is_refused() -> None:
@@ -106,11 +125,10 @@ def test_one_command_makes_all_that_ships_and_again_only_what_is_missing(tmp_pat
     first = subprocess.run(line, cwd=repository, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
     results = json.loads((out / "evaluation.json").read_text())
-    assert {(r["model"], r["split"], r["labels"]) for r in results} == {
-        (model, split, labels)
+    assert {(r["model"], r["split"], r["labels"], r["own_labels"]["labels"]) for r in results} == {
+        (model, split, "majority", "fer2013")
         for model in ("emotion.keras", "emotion.tflite")
         for split in ("PublicTest", "PrivateTest")
-        for labels in ("fer2013", "ferplus")
     }
     contract = json.loads((out / "emotion.json").read_text())
     assert contract["temperature"]["fitted_on"] == "PublicTest"

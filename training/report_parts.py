@@ -1,0 +1,127 @@
+"""Parts of an evaluation's page that only some evaluations have: words, groups, other labels, every kind of mistake."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from training.calibration import Floats, Labels
+from training.data import Labelled
+from training.groups import tabulate_groups
+from training.pages import as_html, encode, page, show_picture, tabulate
+from training.vocabulary import RECALL
+
+PAIRS = 16  # kinds of mistakes, the commonest first
+EACH = 12  # pictures of one
+
+
+def write_more(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return headings and HTML of what a result says of left-out classes, words, other labels and groups."""
+    sections = []
+    left = result["left_out"]
+    if left["of_model"] or left["of_data"]:
+        only = [("the data's", left["of_data"]), ("the model's", left["of_model"])]
+        lines = "".join(f"<li>{as_html(whose + ' ' + ', '.join(names))}</li>" for whose, names in only if names)
+        share = f"{left['answered']:.1%} of the rows had such a first answer, {left['rows']} more such a label"
+        sections.append(("Left out, as not in both", f"<ul>{lines}</ul><p>{as_html(share)}</p>"))
+    if "words" in result:
+        sections.append(("The wearer's words", _words(result["words"])))
+    if "own_labels" in result:
+        rows = [("FER2013's own label", _share_of(result["own_labels"]), str(result["own_labels"]["rows"]))]
+        if "ferplus" in result:
+            rows.append(
+                ("eight classes, as FER+ publishes", _share_of(result["ferplus"]), str(result["ferplus"]["rows"]))
+            )
+        sections.append(("By other labels", tabulate(("labels", "accuracy (95 % interval)", "rows"), rows)))
+    sections += [
+        (f"By {found['by']}", tabulate(*tabulate_groups(found)) + _by_group(found))
+        for found in result.get("groups", ())
+    ]
+    return sections
+
+
+def _share_of(figures: dict[str, Any]) -> str:
+    low, high = figures["accuracy_interval"]
+    return f"{figures['accuracy']:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _between(share: dict[str, Any]) -> str:
+    low, high = share["interval"]
+    return f"{share['share']:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _words(figures: dict[str, Any]) -> str:
+    told = figures["told"]
+    scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}"
+    steady = f"from {told['enter']:g}, leading by {told['margin']:g}"
+    lines = (
+        f"Accuracy {_share_of(figures)} of {figures['rows']} pictures, {scores}.",
+        f"On a steady reading ({steady}) {_between(told['told'])} is told, {_between(told['right'])} of that right.",
+    )
+    head = (
+        "word",
+        "precision (95 %)",
+        "recall (95 %)",
+        "of it told right (95 %)",
+        f"precision at recall {RECALL:g}",
+        "rows",
+    )
+    rows = [
+        (
+            word,
+            *(_between(row[name]) for name in ("precision", "recall", "told")),
+            f"{row['precision_at_recall']['precision']:.3f}",
+            str(row["recall"]["rows"]),
+        )
+        for word, row in figures["words"].items()
+    ]
+    return "".join(f"<p>{as_html(line)}</p>" for line in lines) + tabulate(head, rows)
+
+
+def _by_group(found: dict[str, Any]) -> str:
+    if "accuracy_interval_by_group" not in found:
+        return ""
+    low, high = found["accuracy_interval_by_group"]
+    words = (
+        f"{found['groups']} groups, mean of their accuracies {found['mean_of_groups']:.4f}; accuracy with whole groups "
+        f"drawn again {low:.4f} to {high:.4f} (95 %)."
+    )
+    return f"<p>{as_html(words)}</p>"
+
+
+def find_mistakes(probabilities: Floats, labels: Labels) -> list[tuple[int, int, Labels]]:
+    """Return each kind of mistake, the commonest first: true class, what is said, rows, the most confident first."""
+    said, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(said != labels)
+    kinds = np.unique(np.stack([labels[wrong], said[wrong]], axis=1), axis=0)
+    found = []
+    for true, called in kinds.tolist():
+        rows = wrong[(labels[wrong] == true) & (said[wrong] == called)]
+        found.append((true, called, rows[np.argsort(-confidence[rows], kind="stable")]))
+    return sorted(found, key=lambda kind: -len(kind[2]))
+
+
+def show_mistakes(title: str, probabilities: Floats, data: Labelled, classes: Sequence[str]) -> str:
+    """Return a page with the most confident pictures of every kind of mistake in it, to be looked at, not passed on."""
+    kinds = find_mistakes(probabilities, data.labels)
+    note = (
+        "Pictures of others' faces: to find out what goes wrong, on this computer. Do not publish them."
+        if kinds
+        else "No mistake."
+    )
+    sections = [("", f"<p>{as_html(note)}</p>")]
+    for true, called, rows in kinds[:PAIRS]:
+        figures = []
+        for row in rows[:EACH]:
+            url = f"data:image/png;base64,{base64.b64encode(encode(data.images[row])).decode()}"
+            words = f"{probabilities[row, called]:.2f}, {classes[true]} {probabilities[row, true]:.2f}"
+            source = data.names[row] if data.names else f"row {row + 1} of the split"
+            figures.append(
+                show_picture(url, f"Picture labelled {classes[true]}, said {classes[called]}", words, source)
+            )
+        heading = f"{classes[true]} called {classes[called]}: {len(rows)}"
+        sections.append((heading, f'<div class="gallery">{"".join(figures)}</div>'))
+    return page(f"Mistakes: {title}", sections)

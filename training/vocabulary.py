@@ -1,0 +1,144 @@
+"""What a network is worth to the wearer: the small vocabulary's words, and what would be told on a steady reading.
+
+`cuelens-evaluate --words` shows these figures; words and thresholds are the cue policy's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.config import CueSettings
+from edge.cue import SMALL_VOCABULARY
+from edge.errors import SettingsInvalid
+from training.calibration import Floats, Labels, calibration_error
+from training.classes import canonical
+from training.scores import confuse, round_all, summarise, wilson_interval
+
+RECALL = 0.75  # of a word, at which its precision is asked for
+Rows = npt.NDArray[np.bool_]
+
+
+def as_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> tuple[Floats, Labels, tuple[str, ...]]:
+    """Turn probabilities (n, classes) and labels (n,) into the words': (n, words), (n,) and their names.
+
+    A label of no word becomes -1, as one that is -1 stays. Raises SettingsInvalid for classes that make fewer than two
+    words.
+    """
+    of_class = {label: word for word, group in SMALL_VOCABULARY.items() for label in group}
+    named = [of_class.get(canonical(name), "") for name in classes]
+    words = tuple(word for word in SMALL_VOCABULARY if word in named)
+    if len(words) < 2:
+        raise SettingsInvalid(f"--words: of {', '.join(classes)[:200]} no two are expressions with words; leave it out")
+    told = np.stack(
+        [probabilities[:, [column for column, own in enumerate(named) if own == word]].sum(axis=1) for word in words],
+        axis=1,
+    )
+    places = np.array([words.index(word) if word else -1 for word in named] + [-1], np.int64)
+    return told, places[labels], words
+
+
+def find_told(words: Floats, settings: CueSettings | None = None) -> Rows:
+    """Return for which rows of the words' probabilities (n, words) a steady reading would be told: bool (n,)."""
+    settings = settings or CueSettings()
+    ordered = np.sort(words, axis=1)
+    return np.asarray(
+        (ordered[:, -1] >= settings.enter) & (ordered[:, -1] - ordered[:, -2] >= settings.margin), np.bool_
+    )
+
+
+def precision_at(scores: Floats, positive: Rows, recall: float = RECALL) -> dict[str, float]:
+    """Return the precision, with threshold and recall, of the rows that score (n,) highest where `recall` is reached.
+
+    Rows that score alike are taken together. All are 0 where there is no positive row.
+    """
+    if not positive.any():
+        return {"recall": 0.0, "precision": 0.0, "threshold": 0.0}
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(positive[order])
+    ends = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # the last row of each score
+    end = ends[np.argmax(hits[ends] >= recall * hits[-1] - 1e-9)]
+    return {
+        "recall": float(hits[end] / hits[-1]),
+        "precision": float(hits[end] / (end + 1)),
+        "threshold": float(scores[order][end]),
+    }
+
+
+def _share(hits: float, count: int) -> dict[str, Any]:
+    share = hits / count if count else 0.0
+    return {"share": share, "interval": wilson_interval(share, count) if count else (0.0, 1.0), "rows": count}
+
+
+def score_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
+    """Score the words of probabilities (n, classes) against labels (n,); rows whose label has no word are left out.
+
+    Returns accuracy with its 95 % Wilson interval, balanced accuracy, ECE, the confusion matrix (rows: true), each
+    word's precision and recall with intervals and its precision at RECALL; and of what would be told on a steady
+    reading (the policy's `enter` and `margin`) how much it is and how much of it is right, with intervals, also by
+    word. Raises what `as_words` raises.
+    """
+    told, truth, words = as_words(probabilities, labels, classes)
+    kept = truth >= 0
+    told, truth = told[kept], truth[kept]
+    predicted = told.argmax(axis=1)
+    confusion = confuse(predicted, truth, len(words))
+    summary = summarise(confusion)
+    accuracy, count = float(summary["accuracy"]), len(truth)
+    shown, settings = find_told(told), CueSettings()
+    right = shown & (predicted == truth)
+    by_word = {}
+    for place, word in enumerate(words):
+        called, true = predicted == place, truth == place
+        by_word[word] = {
+            "precision": _share((called & true).sum(), int(called.sum())),
+            "recall": _share((called & true).sum(), int(true.sum())),
+            "precision_at_recall": precision_at(told[:, place], true) | {"goal": RECALL},
+            "told": _share((right & called).sum(), int((shown & called).sum())),
+        }
+    figures: dict[str, Any] = round_all(
+        {
+            "rows": count,
+            "accuracy": accuracy,
+            "accuracy_interval": wilson_interval(accuracy, count),
+            "balanced_accuracy": summary["balanced_accuracy"],
+            "ece": calibration_error(told, truth),
+            "told": {
+                "enter": settings.enter,
+                "margin": settings.margin,
+                "told": _share(shown.sum(), count),
+                "right": _share(right.sum(), int(shown.sum())),
+            },
+            "words": by_word,
+            "confusion": confusion.tolist(),
+        }
+    )
+    return figures
+
+
+def describe_words(figures: dict[str, Any]) -> list[str]:
+    """Lay the words' figures out for a person, a line each."""
+    low, high = figures["accuracy_interval"]
+    told, right = figures["told"]["told"], figures["told"]["right"]
+    scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}, {figures['rows']} rows"
+    steady = f"from {figures['told']['enter']:g}, leading by {figures['told']['margin']:g}"
+    lines = [
+        f"words: accuracy {figures['accuracy']:.4f} ({low:.4f} to {high:.4f}), {scores}",
+        f"told on a steady reading ({steady}): {_between(told)} of all, {_between(right)} of that right",
+        f"{'':12}{'precision':>24}{'recall':>24}{'told right':>24}{f'precision at {RECALL:g}':>19}{'rows':>7}",
+    ]
+    lines += [
+        f"{word:12}"
+        + "".join(f"{_between(row[name]):>24}" for name in ("precision", "recall", "told"))
+        + f"{row['precision_at_recall']['precision']:19.3f}{row['recall']['rows']:7}"
+        for word, row in figures["words"].items()
+    ]
+    return lines
+
+
+def _between(share: dict[str, Any]) -> str:
+    low, high = share["interval"]
+    return f"{share['share']:.3f} ({low:.3f} to {high:.3f})"
