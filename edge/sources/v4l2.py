@@ -1,26 +1,31 @@
-"""USB and other V4L2 cameras through OpenCV, read as luma without a detour over colour."""
+"""USB and other V4L2 cameras: the format whose luma costs least, asked for and taken as the driver says it is."""
 
 from __future__ import annotations
 
-import os
+import errno
 import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from edge.errors import CameraLost, CameraMissing, SettingsInvalid
-from edge.sources.file import Capture, decode
+from edge.pixels import CHEAP, COMPRESSED, FORMATS, KNOWN, VALID, PixelsInvalid, luma, weave
+from edge.sources.file import decode
+from edge.sources.v4l2_device import Description, Device, PixelFormat, Taken
 from edge.types import Frame, Gray
 
 FAILED_READS = 5  # in a row; a single damaged JPEG is no reason to stop
+READ_TIMEOUT = 1.0  # seconds that a read waits for a frame
 READ_DEADLINE = 3.0  # seconds without a frame
 OLDEST_STAMP = 1.0  # seconds: a buffer's timestamp further back is of another clock
+RAW_PIXELS = 640 * 480  # up to which every USB port carries raw frames; above, only JPEG reaches 30 fps
 
 SYSFS = Path("/sys/class/video4linux")  # the kernel's: video0/name, video0/index, video0/device
 Identity = tuple[str, ...]  # of a camera, whatever its number
+
+# The Raspberry Pi's camera system: its nodes stream only as libcamera sets them up.
+PI_DRIVERS = ("unicam", "bcm2835-isp", "rp1-cfe", "pispbe")
+GONE = (errno.ENODEV, errno.ENXIO)
 
 _MODE = re.compile(r"(\d{2,4})x(\d{2,4})(?:@(\d{1,3}))?")
 
@@ -49,82 +54,130 @@ class V4l2Source:
                 f"--source v4l2:{argument}: not a camera; valid are v4l2, v4l2:0, v4l2:/dev/video2, v4l2:0,1280x720@30"
             )
         self._mode = (int(match[1]), int(match[2]), int(match[3] or 30))
-        # The driver's own wait for a frame is 10 s; OpenCV reads this once, before its first wait.
-        os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", "1")
         known = cameras()
         wanted = [f"/dev/video{device}" if device.isdecimal() else device] if device else known
         if (same := _opened_as.get(device)) is not None:
             found = [path for path in (*wanted, *known) if identify(path) == same]
             wanted = list(dict.fromkeys([*found, *wanted]))
         reasons = []
+        asked = f"v4l2:{argument}" if argument else "v4l2"
         for path in wanted:
-            reason = self._open(path)
+            reason = self._open(path, named=bool(device))
             if reason is None:
                 if (identity := identify(path)) is not None:
                     _opened_as[device] = identity
                 return
-            reasons.append(f"{path} {reason}")
-        if not known:
+            if reason:
+                reasons.append(f"{path} {reason}")
+        if not known and not device:
             raise CameraMissing(
-                f"v4l2:{argument}: there is no /dev/video* device; plug in a USB camera, "
+                f"{asked}: there is no /dev/video* device; plug in a USB camera, "
                 "or use --source picamera for one on the ribbon cable"
             )
-        raise CameraMissing(f"v4l2:{argument}: {'; '.join(reasons)}; the devices here are {', '.join(known)}")
+        if not reasons:
+            reasons = ["none of the video devices is a USB camera; plug one in, or use --source picamera"]
+        here = f"the devices here are {', '.join(known)}" if known else "there is no /dev/video* device here"
+        raise CameraMissing(f"{asked}: {'; '.join(reasons)}; {here}")
 
-    def _open(self, path: str) -> str | None:
+    def _open(self, path: str, *, named: bool) -> str | None:
+        """Open a device; returns why it is no camera, in words, nothing where nobody asked for it, None where it is."""
         if not Path(path).exists():
             return "does not exist"
-        if not os.access(path, os.R_OK | os.W_OK):
-            return "may not be opened (sudo usermod -aG video $USER, then log in again)"
-        width, height, fps = self._mode
-        # Up to VGA every USB port carries raw frames, whose luma costs nothing; above, only JPEG reaches 30 fps.
-        fourcc = "YUYV" if width * height <= 640 * 480 else "MJPG"
-        options = [
-            *(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*fourcc)),
-            *(cv2.CAP_PROP_FRAME_WIDTH, width),
-            *(cv2.CAP_PROP_FRAME_HEIGHT, height),
-            *(cv2.CAP_PROP_FPS, fps),
-            *(cv2.CAP_PROP_BUFFERSIZE, 1),
-            *(cv2.CAP_PROP_CONVERT_RGB, 0),
-        ]
-        capture = Capture(path, cv2.CAP_V4L2, options)
-        if not capture.opened:
-            capture.close()
-            return "does not open as a camera (another program may be using it)"
-        self._height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        self._width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        for _ in range(FAILED_READS):  # the first frames of many cameras are empty or damaged
-            if self._read(capture) is not None:
-                self._capture, self._path = capture, path
-                return None
-        capture.close()
-        return "opens but gives no picture"
+        try:
+            device = Device(path)
+        except OSError as error:
+            return explain(error, path, self._mode)
+        try:
+            reason = self._begin(device, path, named=named)
+        except OSError as error:
+            reason = explain(error, path, self._mode)
+        if reason is not None:
+            device.close()
+        return reason
 
-    def _read(self, capture: Capture) -> Gray | None:
-        raw = capture.read()
-        return None if raw is None else luma(raw, self._width, self._height)
+    def _begin(self, device: Device, path: str, *, named: bool) -> str | None:
+        description = device.describe()
+        if description.kind != "camera":
+            return f"is {description.kind}{_camera_beside(description, path)}" if named else ""
+        if description.driver in PI_DRIVERS and not named:
+            return ""
+        width, height, fps = self._mode
+        offered = device.formats()
+        order = in_order(offered, width * height)
+        if offered and not order:
+            return f"gives only {', '.join(offered)}; formats that can be read are {VALID}"
+        reason: str | None = "takes none of the formats that can be read"
+        for name in order or (*CHEAP, *COMPRESSED):
+            self._format = device.set_format(name, width, height)
+            if self._format.name not in KNOWN:
+                reason = f"gives {self._format.name}; formats that can be read are {VALID}"
+                continue
+            device.set_rate(fps)
+            try:
+                device.start()
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                reason = explain(error, path, self._mode)  # JPEG may need less than there is
+                device.stop()
+                continue
+            return self._try(device, path)
+        return reason
+
+    def _try(self, device: Device, path: str) -> str | None:
+        """Read a first picture; returns why there is none. The first frames of many cameras are empty or damaged."""
+        until = time.monotonic() + READ_DEADLINE
+        reason = (
+            f"streams {_words(self._format)}, but no frame came in {READ_DEADLINE:g} s; check its cable and its power"
+        )
+        for _ in range(FAILED_READS):
+            try:
+                if device.read(READ_TIMEOUT, self._take) is not None:
+                    self._device, self._path = device, path
+                    return None
+            except PixelsInvalid as error:
+                reason = f"streams {_words(self._format)}, but gives no picture: {error}"
+            if time.monotonic() > until:
+                break
+        return reason
+
+    def _take(self, taken: Taken) -> tuple[Gray, float]:
+        if taken.damaged:
+            raise PixelsInvalid("the driver marks its frames as damaged")
+        name, width, height, stride, field = self._format
+        return weave(luma(taken.raw, name, width, height, stride, decode), field), taken.stamp
 
     def frames(self) -> Iterator[Frame]:
         """Yield frames until closed, `t` from the driver's timestamp; raise CameraLost when they stop coming."""
         seq = failed = 0
         last, since = float("-inf"), time.monotonic()
         try:
-            while not self._capture.closing.is_set():
-                gray = self._read(self._capture)
+            while not self._device.closing.is_set():
+                why = "no frame came"
+                read = None
+                try:
+                    read = self._device.read(READ_TIMEOUT, self._take)
+                except PixelsInvalid as error:
+                    why = str(error)
+                except OSError as error:
+                    if error.errno in GONE and not self._device.closing.is_set():
+                        raise CameraLost(f"{self._path}: unplugged after frame {seq}; plug it in again") from error
+                    why = error.strerror or str(error)
                 now = time.monotonic()
-                if gray is None:
+                if read is None:
                     failed += 1
-                    if self._capture.closing.is_set():
+                    if self._device.closing.is_set():
                         return
                     if failed >= FAILED_READS or now - since > READ_DEADLINE:
                         raise CameraLost(
-                            f"{self._path}: {failed} reads without a picture in {now - since:.1f} s after frame {seq}; "
-                            "check the cable, then start again"
+                            f"{self._path}: {failed} reads without a picture in {now - since:.1f} s after frame {seq} "
+                            f"({why}); check the cable, then start again"
                         )
-                    self._capture.closing.wait(0.02)  # a driver that fails at once is not hammered
+                    self._device.closing.wait(0.02)  # a driver that fails at once is not hammered
                     continue
                 failed, since = 0, now
-                age = now - self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                gray, stamp = read
+                age = now - stamp
                 last = max(last, now - age if 0 <= age <= OLDEST_STAMP else now)
                 yield Frame(gray, last, seq, now)
                 seq += 1
@@ -134,11 +187,74 @@ class V4l2Source:
     @property
     def stuck(self) -> bool:
         """Whether close() gave up: the driver is still in a read."""
-        return self._capture.stuck
+        return self._device.stuck
 
     def close(self) -> None:
         """Release the camera; may be called twice, and from another thread."""
-        self._capture.close()
+        self._device.close()
+
+
+def in_order(offered: list[str], pixels: int) -> list[str]:
+    """Return the formats of those offered that can be read, the one to ask for first in front.
+
+    Luma that lies ready costs nothing; JPEG costs its decoding, and is what fits through USB in a large picture.
+    """
+    ready = [name for name in CHEAP if name in offered]
+    packed = [name for name in COMPRESSED if name in offered]
+    others = [name for name in offered if name in FORMATS and name not in ready]
+    return [*ready, *packed, *others] if pixels <= RAW_PIXELS else [*packed, *ready, *others]
+
+
+def explain(error: OSError, path: str, mode: tuple[int, int, int]) -> str:
+    """Say what the kernel's refusal of a camera means, and what to do."""
+    match error.errno:
+        case errno.EACCES | errno.EPERM:
+            return "may not be opened (sudo usermod -aG video $USER, then log in again)"
+        case errno.EBUSY:
+            return f"is in use by another program; sudo fuser -v {path} names it: close that"
+        case errno.ENOSPC:
+            width, height, fps = mode
+            return (
+                f"finds too little USB bandwidth for {width}x{height} at {fps} fps ({error.strerror}); "
+                f"ask for less (v4l2:{path},320x240@15), or plug it into a port of its own, without a hub"
+            )
+        case errno.ENOMEM | errno.ENOBUFS:
+            return "finds too little memory for its frames; ask for a smaller picture, or close other programs"
+        case errno.EPROTO | errno.EILSEQ | errno.ETIMEDOUT | errno.ETIME | errno.EPIPE | errno.EOVERFLOW | errno.EIO:
+            return (
+                f"does not answer as USB wants it ({error.strerror}); plug it in again, "
+                "try another cable or port, and a stronger power supply"
+            )
+        case errno.ENODEV | errno.ENXIO:
+            return "was unplugged while it was opened; plug it in again"
+        case errno.ENOLINK:
+            return "has no sensor linked to it; use --source picamera for a camera on the ribbon cable"
+        case errno.ENOTTY | errno.EINVAL | errno.EISDIR:
+            return f"does not open as a camera ({error.strerror})"
+        case _:
+            return f"cannot be used: {error.strerror}; plug it in again, then look at dmesg"
+
+
+def _words(form: PixelFormat) -> str:
+    return f"{form.name} of {form.width}x{form.height}"
+
+
+def _camera_beside(description: Description, path: str) -> str:
+    """Name the node of the same camera that gives the pictures, where there is one."""
+    for other in cameras():
+        try:
+            device = Device(other)
+        except OSError:
+            continue
+        try:
+            beside = device.describe()
+        except OSError:
+            continue
+        finally:
+            device.close()
+        if beside.kind == "camera" and (beside.bus, beside.name) == (description.bus, description.name):
+            return f"; use v4l2:{other}"
+    return ""
 
 
 def cameras() -> list[str]:
@@ -167,19 +283,3 @@ def identify(path: str) -> Identity | None:
         *(read(device / key) for key in ("idVendor", "idProduct", "serial")),
     )
     return identity if identity[0] else None
-
-
-def luma(raw: Gray, width: int, height: int) -> Gray | None:
-    """Take the luma out of what a camera delivers: uint8 contiguous (height, width), None for what has none.
-
-    Understands JPEG bytes (1, n), YUYV (h, w, 2), gray (h, w), planar 4:2:0 (h * 3/2, w) and BGR (h, w, 3).
-    """
-    if not raw.size:
-        return None
-    if raw.ndim == 3 and raw.shape[2] == 2:
-        return np.asarray(cv2.extractChannel(raw, 0), np.uint8)
-    if raw.ndim == 3:
-        return np.asarray(cv2.cvtColor(raw, cv2.COLOR_BGR2GRAY), np.uint8) if raw.shape[2] == 3 else None
-    if raw.shape[0] == 1 or raw.ndim == 1:
-        return decode(raw)
-    return raw[:height, :width].copy()

@@ -55,7 +55,8 @@ class Board:
         shutil.copy(HERE / "guest.py", guest / "init")
         shutil.copytree(repository / "edge", guest / "opt" / "edge", ignore=shutil.ignore_patterns("__pycache__"))
         if camera:
-            shutil.copy(HERE / "camera.py", guest / "opt")
+            for name in ("camera.py", "formats.py"):
+                shutil.copy(HERE / name, guest / "opt")
             for name in ("emotion.tflite", "emotion.json", "face.tflite", "face.json"):
                 shutil.copy(repository / "models" / name, guest / "opt" / "models")
         names = "\n".join(str(path.relative_to(guest)) for path in sorted(guest.rglob("*")))

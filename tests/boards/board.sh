@@ -16,7 +16,7 @@ for library in ld-linux-aarch64 libc libdl libexpat libffi libgcc_s libm libpthr
 done
 for module in "${modules[@]}"; do parts+=("./usr/lib/modules/*/$module.ko.xz"); done
 
-wheels() {  # SITE-PACKAGES CAMERA'S: unpack gpiod in the first, what the device runs on in the other
+wheels() {  # SITE-PACKAGES CAMERA'S OLDER: unpack gpiod, what the device runs on, and the OpenCV of older systems
     (cd -- "$repository" && PYTHONPATH=. "${PYTHON:-python3}" - "$@") <<'END'
 import sys, zipfile
 from deploy.packages import ROOT, TARGETS, fetch, locked, read_lock, read_wheel
@@ -27,6 +27,10 @@ places["gpiod"] = sys.argv[1]
 for path in fetch(locked(target), target, ROOT / ".cache" / "wheels"):
     if place := places.get(read_wheel(path, target).name):
         zipfile.ZipFile(path).extractall(place)
+older = next(target for target in TARGETS if str(target) == "bookworm aarch64")
+pins = [pin for pin in locked(older) if pin.name == "opencv-python-headless"]
+for path in fetch(pins, older, ROOT / ".cache" / "wheels"):
+    zipfile.ZipFile(path).extractall(sys.argv[3])
 END
 }
 
@@ -40,16 +44,17 @@ pack() {  # TREE FILE
 
 make() {
     local tree=$folder.new/tree camera=$folder.new/with-camera number=10
-    mkdir -p "$tree"/{dev,proc,sys,tmp,opt} "$camera"/{modules,opt}
+    mkdir -p "$tree"/{dev,proc,sys,tmp,opt} "$camera"/{modules,opt,older}
     mmdebstrap --quiet --variant=extract --architectures=arm64 --format=tar \
         --include=linux-image-arm64,python3-minimal,libpython3-stdlib,libstdc++6 trixie - |
         # What tar leaves of the padding at the end is read too: mmdebstrap hangs up on all of us where its pipe breaks.
         { tar -x -C "$tree" --wildcards "${parts[@]}" && cat >/dev/null; }
     ln -s usr/lib "$tree/lib"
-    wheels "$tree/opt" "$camera/opt"
+    wheels "$tree/opt" "$camera/opt" "$camera/older"
     run "$tree" "$tree/opt" 'import ctypes, difflib, gpiod, importlib, json, signal, threading, tomllib'
     run "$tree" "$camera/opt" 'import argparse, cv2, email, fcntl, hashlib, random, socket, struct, tqdm, zipfile
 import ai_edge_litert.interpreter'
+    run "$tree" "$camera/older:$camera/opt" 'import cv2'
     for module in "${modules[@]}"; do
         xz --decompress --stdout "$(find "$tree/usr/lib/modules" -name "$module.ko.xz")" \
             >"$camera/modules/$number-$module.ko"

@@ -6,12 +6,13 @@ import fcntl
 import json
 import os
 import struct
+import subprocess
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import ai_edge_litert.interpreter  # noqa: F401  # like some of edge's: for the runs
-import cv2
 
 import edge.button
 import edge.cli
@@ -19,12 +20,11 @@ import edge.finders.haar
 import edge.light
 import edge.loop
 import edge.sinks.log
-from edge.sources.file import Capture
-from edge.sources.v4l2 import V4l2Source, luma
+from edge.sources.v4l2 import V4l2Source
 from edge.status import ask
-from edge.types import Frame, Gray
+from edge.types import Frame
 
-FINIT_MODULE = 273  # of arm64's system calls
+DELETE_MODULE, FINIT_MODULE = 106, 273  # of arm64's system calls
 # linux/videodev2.h: VIDIOC_QUERYCTRL with v4l2_queryctrl, VIDIOC_S_CTRL with v4l2_control
 QUERY, SET = 0xC0445624, 0xC008561C
 QUERIED = struct.Struct("II32siiiiI8x")
@@ -32,12 +32,15 @@ NEXT = 0x80000000
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
 
 
-def load() -> None:
-    """Load the modules; vivid has one node, which captures."""
+def load(planes: int = 1) -> None:
+    """Load the modules; vivid has one node, which captures, into a buffer for all planes or one for each (2)."""
     kernel = ctypes.CDLL(None, use_errno=True)
-    for path in sorted(Path("/modules").iterdir()):
+    loaded = Path("/sys/module/vivid").exists()
+    if loaded and kernel.syscall(DELETE_MODULE, b"vivid", os.O_NONBLOCK):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), "vivid")
+    for path in sorted(Path("/modules").iterdir())[-1 if loaded else 0 :]:
         file = os.open(path, os.O_RDONLY)
-        options = b"node_types=0x1" if path.name.endswith("-vivid.ko") else b""
+        options = f"node_types=0x1 multiplanar={planes}".encode() if path.name.endswith("-vivid.ko") else b""
         if kernel.syscall(FINIT_MODULE, file, options, 0):
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
         os.close(file)
@@ -82,18 +85,14 @@ def frames(argument: str, count: int) -> list[Frame]:
         source.close()
 
 
-def picture(fourcc: str) -> tuple[str, Gray | None]:
-    """The pixel format that the driver gives when asked for one, and the luma of a frame of it."""
-    wanted = [cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*fourcc), cv2.CAP_PROP_CONVERT_RGB, 0]
-    capture = Capture(
-        nodes()[0], cv2.CAP_V4L2, [*wanted, cv2.CAP_PROP_FRAME_WIDTH, 640, cv2.CAP_PROP_FRAME_HEIGHT, 360]
-    )
-    try:
-        raw = capture.read()
-        got = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode()
-        return got, None if raw is None else luma(raw, 640, 360)
-    finally:
-        capture.close()
+def formats(*folders: str) -> dict[str, Any]:
+    """What formats.py says, in a process that finds OpenCV in the first of the folders."""
+    environment = {**os.environ, "PYTHONPATH": ":".join((*folders, "/opt"))}
+    command = [sys.executable, "/opt/formats.py"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-2000:])
+    return dict(json.loads(done.stdout))
 
 
 class Run:
