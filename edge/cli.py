@@ -18,6 +18,7 @@ from edge.command import command
 from edge.commands import read
 from edge.config import (
     SENSITIVITIES,
+    CameraSettings,
     CueSettings,
     Settings,
     check,
@@ -61,6 +62,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     runner = commands.add_parser("run", help="camera or file to cue, until the source ends or a signal comes")
     runner.add_argument("--config", type=Path, help="settings file (TOML); the options here overrule it")
     runner.add_argument("--source", help=f"NAME[:ARGUMENT], one of {', '.join(SOURCES)}; default picamera")
+    runner.add_argument("--rotate", type=int, metavar="DEGREES", help="turn the picture clockwise: 0, 90, 180 or 270")
+    runner.add_argument("--mirror", action="store_true", default=None, help="exchange left and right, after turning")
     demo = commands.add_parser("demo", help="the same on an embedded person who does not exist")
     demo.add_argument("--seed", type=int, default=1, help="of the demo person's script")
     for sub in (runner, demo):
@@ -180,7 +183,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         ends.callback(button.close)
 
     def open_again() -> Source:
-        return open_source(settings.source, live=settings.pace == "live", light=light)
+        return open_source(settings.source, live=settings.pace == "live", light=light, camera=settings.camera)
 
     source: Source
     try:
@@ -449,6 +452,12 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, list[str]]:
         settings, mistakes = replace(settings, sinks=sinks), mistakes + twice
     else:
         check_places(settings)
+    if (rotate_deg := getattr(args, "rotate", None)) is not None:
+        settings = replace(settings, camera=replace(settings.camera, rotate_deg=rotate_deg))
+    if getattr(args, "mirror", False):
+        settings = replace(settings, camera=replace(settings.camera, mirror=True))
+    if complaint := check(CameraSettings, "rotate_deg", settings.camera.rotate_deg):
+        raise SettingsInvalid(f"--rotate is {settings.camera.rotate_deg}; {complaint}")
     complaint = check(Settings, "threads", settings.threads)
     if complaint:
         raise SettingsInvalid(f"--threads is {settings.threads}; {complaint}")

@@ -22,6 +22,17 @@ SECRET = {"secret": True}  # of a setting whose value no error quotes: it logs i
 
 
 @dataclass(frozen=True, slots=True)
+class CameraSettings:
+    """How the picture of a camera, a film or a stream is put upright; not changed while it runs."""
+
+    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
+    """Clockwise: 180 for a camera that hangs upside down."""
+
+    mirror: bool = False
+    """Left and right exchanged, in the picture as it is after turning: for a camera that looks into a mirror."""
+
+
+@dataclass(frozen=True, slots=True)
 class FaceSettings:
     """How faces are looked for; each field's metadata says the valid range."""
 
@@ -32,7 +43,10 @@ class FaceSettings:
     """Faces narrower than this in the frame are not looked for: each step down costs more than all before it."""
 
     fov_deg: float = field(default=62.2, metadata={"range": (10.0, 170.0)})
-    """The camera's horizontal field of view, for distances: 62.2 Camera Module 2, 66 Module 3 (data sheets)."""
+    """The camera's field of view across its unturned width, for distances: 62.2 Camera Module 2, 66 Module 3.
+
+    Of their data sheets.
+    """
 
     budget: int = field(default=4000, metadata={"range": (100, 1_000_000)})
     """Windows of a full scan that are tried in a frame, fewer while a face is there: the rest waits."""
@@ -328,6 +342,7 @@ class Settings:
     pace: str = field(default="live", metadata={"choices": ("live", "fast")})
     model: str = ""  # a path; empty: the shipped model
     threads: int = field(default=1, metadata={"range": (1, 8)})
+    camera: CameraSettings = field(default_factory=CameraSettings)
     faces: FaceSettings = field(default_factory=FaceSettings)
     cue: CueSettings = field(default_factory=CueSettings)
     look: LookSettings = field(default_factory=LookSettings)

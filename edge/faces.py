@@ -88,9 +88,14 @@ def on_chest(owner: Spot, spot: Spot) -> bool:
     return bool(abs(right) < CHEST_WIDE and 0.8 < down < CHEST_DEEP and spot.side > CHEST_PRINT * owner.side)
 
 
-def describe_face(pyramid: Pyramid, spot: Spot, number: int, score: float, fov_deg: float) -> Face:
-    """Say what is known of a face at a spot: its quality, and its distance by the camera's horizontal `fov_deg`."""
-    focal = pyramid.width / 2 / np.tan(np.deg2rad(fov_deg / 2))
+def describe_face(
+    pyramid: Pyramid, spot: Spot, number: int, score: float, fov_deg: float, *, sideways: bool = False
+) -> Face:
+    """Say what is known of a face at a spot: its quality, and its distance by the camera's `fov_deg`.
+
+    That is the field of view across the picture, or, of a camera that stands `sideways`, from its top to its bottom.
+    """
+    focal = (pyramid.height if sideways else pyramid.width) / 2 / np.tan(np.deg2rad(fov_deg / 2))
     distance_m = FACE_M * focal / spot.side
     return Face(
         number,
@@ -107,8 +112,12 @@ def describe_face(pyramid: Pyramid, spot: Spot, number: int, score: float, fov_d
 class FaceFinder:
     """Find and track faces frame by frame; pure on arrays and capture-clock instants."""
 
-    def __init__(self, settings: FaceSettings, verifier: FaceVerifier | None = None) -> None:
-        """Load what proposes and what verifies (the shipped one where None), once for all; raises what they raise."""
+    def __init__(self, settings: FaceSettings, verifier: FaceVerifier | None = None, *, sideways: bool = False) -> None:
+        """Load what proposes and what verifies (the shipped one where None), once for all; raises what they raise.
+
+        `sideways`: the pictures were turned by a quarter, so that the camera's width is their height.
+        """
+        self._sideways = sideways
         self.work = Work()
         self.share = 1.0  # of the budget that a frame gets
         self._settings = settings
@@ -139,7 +148,9 @@ class FaceFinder:
         waited = t - min(self._scanned[self._rolls_deg == 0.0], default=t)
         self.work = Work(self._looks, windows, round(float(waited), 3))
         faces = [
-            describe_face(pyramid, track.spot, track.id, track.evidence, self._settings.fov_deg)
+            describe_face(
+                pyramid, track.spot, track.id, track.evidence, self._settings.fov_deg, sideways=self._sideways
+            )
             for track in self._tracks
             if track.present and track.confirmed
         ]

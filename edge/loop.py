@@ -92,7 +92,8 @@ def run(
     one that is left out. `pace` says which frames are left out, None for none; `verifier` opens the judge of faces.
     """
     settings = control.settings
-    finder = FaceFinder(settings.faces, verifier())
+    sideways = settings.camera.rotate_deg % 180 > 0
+    finder = FaceFinder(settings.faces, verifier(), sideways=sideways)
     turns = Turns(settings.faces)
     readings: dict[int, Reading] = {}
     labels = model.contract.labels
@@ -141,7 +142,7 @@ def run(
 
     def begin_finding() -> None:
         nonlocal finder
-        finder = FaceFinder(settings.faces, verifier())  # its faces' numbers begin anew
+        finder = FaceFinder(settings.faces, verifier(), sideways=sideways)  # its faces' numbers begin anew
         policy.lose_camera(now_of_frames(time.monotonic()))
 
     find = Mended("finder", begin_finding, health, say)

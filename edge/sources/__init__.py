@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge.backends import find_backend
 from edge.errors import SourceUnknown
 
 if TYPE_CHECKING:  # the table costs no numpy
+    from edge.config import CameraSettings
     from edge.light import Light
     from edge.types import Source
 
@@ -25,17 +27,27 @@ def is_camera(spec: str) -> bool:
     return spec.partition(":")[0] in CAMERAS
 
 
-def open_source(spec: str, *, live: bool, light: Light | None = None) -> Source:
+def open_source(spec: str, *, live: bool, light: Light | None = None, camera: CameraSettings | None = None) -> Source:
     """Open `NAME` or `NAME:ARGUMENT`; `live` paces a recorded source by its own clock; a camera is open only while lit.
 
-    Raises SourceUnknown, LightUnlit, or what the source raises.
+    Pictures are turned as `camera` says, but not the demo's. Raises SourceUnknown, LightUnlit, or what the source
+    raises.
     """
     backend, argument = find_backend("--source", spec, SOURCES, SourceUnknown)
+    turns = camera is not None and (camera.rotate_deg or camera.mirror) and not spec.startswith("demo")
+    options: dict[str, object] = {"live": live}
+    turn = None
+    if turns and camera is not None:
+        from edge.turning import Turn, TurnedSource
+
+        turn = Turn.of(camera)
+        if getattr(backend, "flips", False):
+            options["flips"], turn = turn.flips, replace(turn, hflip=False, vflip=False)
     source: Source
     if light is not None and is_camera(spec):
         from edge.light import LitCamera
 
-        source = LitCamera(light, lambda: backend(argument, live=live))
+        source = LitCamera(light, lambda: backend(argument, **options))
     else:
-        source = backend(argument, live=live)
-    return source
+        source = backend(argument, **options)
+    return source if turn is None or turn == Turn() else TurnedSource(source, turn)

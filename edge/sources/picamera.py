@@ -27,14 +27,17 @@ _INSTALL = "sudo apt install python3-picamera2, in a venv made with --system-sit
 class PicameraSource:
     """Camera `argument` ("" or "0" is the first), 640x480 luma at 30 fps, always live.
 
+    `flips` says whether left and right are exchanged, and up and down.
+
     Raises RuntimeMissing, CameraMissing or SettingsInvalid on opening; CameraLost from frames().
     """
 
     live = True
     announced: int | None = None
     stuck = False
+    flips = True  # by itself: the sensor reads its rows and columns the other way round
 
-    def __init__(self, argument: str, *, live: bool = True) -> None:
+    def __init__(self, argument: str, *, live: bool = True, flips: tuple[bool, bool] = (False, False)) -> None:
         if not re.fullmatch(r"\d{0,2}", argument):
             raise SettingsInvalid(f"--source picamera:{argument}: no camera number; valid are picamera, picamera:1")
         self._closing = threading.Event()
@@ -67,9 +70,18 @@ class PicameraSource:
                 lores={"size": SIZE, "format": "YUV420"},
                 buffer_count=4,
                 controls=pace if "FrameDurationLimits" in self._camera.camera_controls else {},
+                **({"transform": self._transform(flips)} if any(flips) else {}),
             )
             self._camera.configure(settings)
-            stream = self._camera.camera_configuration()["lores"]
+            configured = self._camera.camera_configuration()
+            stream = configured["lores"]
+            got = configured.get("transform")
+            done = (bool(getattr(got, "hflip", False)), bool(getattr(got, "vflip", False)))
+            # What a sensor cannot do is done in the copy of its rows.
+            self._order = tuple(
+                slice(None, None, -1 if wanted != is_done else 1)
+                for wanted, is_done in zip(reversed(flips), reversed(done), strict=True)
+            )
             if not re.match(r"(YUV|YVU|NV)\d", stream["format"]):  # planes, of which the first is luma
                 raise CameraMissing(f"picamera: camera {number} gives {stream['format']}, no YUV420; try --source v4l2")
             self._width, self._height = stream["size"]
@@ -83,6 +95,10 @@ class PicameraSource:
                 f"picamera: camera {number} does not start ({_short(error)}); another program may hold it: "
                 "close it, or use --source v4l2 for a USB camera"
             ) from error
+
+    @staticmethod
+    def _transform(flips: tuple[bool, bool]) -> Any:
+        return import_module("libcamera").Transform(hflip=flips[0], vflip=flips[1])
 
     def frames(self) -> Iterator[Frame]:
         """Yield frames until closed, `t` from the sensor's own timestamp; raise CameraLost when they stop coming."""
@@ -128,7 +144,7 @@ class PicameraSource:
         with self._picamera2.MappedArray(request, "lores", reshape=False) as mapped:
             # The one copy: rows are padded, and the buffer goes back. A view with a name would outlive the mapping.
             rows = self._height, self._stride
-            gray: Gray = mapped.array[: self._stride * self._height].reshape(rows)[:, : self._width].copy()
+            gray: Gray = mapped.array[: self._stride * self._height].reshape(rows)[:, : self._width][self._order].copy()
         return gray
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge.config import CameraSettings
 from edge.errors import CameraLost, CameraMissing, RuntimeMissing, SettingsInvalid
 from edge.sources import open_source, picamera
 from edge.sources.picamera import PicameraSource, monotonic_of
@@ -70,6 +71,7 @@ class FakePicamera2:
     info: tuple[dict[str, Any], ...] = ({"Model": "imx708", "Num": 0},)
     stream_format = "YUV420"
     fails_to_start = False
+    flips = (True, True)  # whether its sensor can
     controls: tuple[str, ...] = ("FrameDurationLimits",)
 
     def __init__(self, number: int) -> None:
@@ -93,7 +95,13 @@ class FakePicamera2:
         self.calls.append("configure")
 
     def camera_configuration(self) -> dict[str, Any]:
-        return {"lores": {"format": self.stream_format, "size": (WIDTH, HEIGHT), "stride": STRIDE}}
+        asked = self.settings.get("transform")
+        did = (
+            types.SimpleNamespace(hflip=asked.hflip and self.flips[0], vflip=asked.vflip and self.flips[1])
+            if asked
+            else None
+        )
+        return {"transform": did, "lores": {"format": self.stream_format, "size": (WIDTH, HEIGHT), "stride": STRIDE}}
 
     def start(self) -> None:
         if self.fails_to_start:
@@ -334,3 +342,28 @@ def test_picamera2_built_for_another_numpy_is_said_so(monkeypatch: pytest.Monkey
     monkeypatch.setattr(picamera, "import_module", incompatible)
     with pytest.raises(RuntimeMissing, match=r"numpy\.dtype size changed"):
         PicameraSource("")
+
+
+@pytest.mark.parametrize("able", [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize(("rotate_deg", "mirror"), [(180, False), (180, True), (0, True), (90, False), (90, True)])
+def test_the_sensor_flips_where_it_can_and_the_rest_is_turned_here(
+    rotate_deg: int, mirror: bool, able: tuple[bool, bool], fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libcamera = types.SimpleNamespace(Transform=lambda hflip, vflip: types.SimpleNamespace(hflip=hflip, vflip=vflip))
+    monkeypatch.setitem(sys.modules, "libcamera", libcamera)
+    monkeypatch.setattr(fake, "flips", able)
+    source = open_source("picamera", live=True, camera=CameraSettings(rotate_deg, mirror))
+    asked = fake.made[0].settings.get("transform")
+    assert (asked is None) == (rotate_deg == 90 and not mirror)
+    did = (bool(asked and asked.hflip and able[0]), bool(asked and asked.vflip and able[1]))
+    # The sensor gave LUMA, which is the scene as far as it flipped that.
+    scene = LUMA[:: -1 if did[1] else 1, :: -1 if did[0] else 1]
+    expected = np.rot90(scene, -rotate_deg // 90)
+    frame = next(source.frames())
+    np.testing.assert_array_equal(frame.gray, expected[:, ::-1] if mirror else expected)
+    assert frame.gray.flags.c_contiguous
+
+
+def test_a_picture_that_is_as_it_is_meant_to_be_asks_for_no_transform(fake: type[FakePicamera2]) -> None:
+    open_source("picamera", live=True, camera=CameraSettings()).close()
+    assert "transform" not in fake.made[0].settings
