@@ -120,6 +120,7 @@ class FaceFinder:
         self._sideways = sideways
         self.work = Work()
         self.share = 1.0  # of the budget that a frame gets
+        self.overturned = 0  # proposals, so far, that are a face turned upside down rather than one
         self._settings = settings
         self._finder: Finder = open_finder(settings.finder)
         self._verifier = verifier or FaceVerifier()
@@ -254,6 +255,10 @@ class FaceFinder:
         settings = self._settings
         look = self._look(pyramid, proposal)
         if look.score < settings.admit or look.spot.side < settings.least_side * SMALLER:
+            return
+        self._looks += 1
+        if self._verifier.look(pyramid, look.spot.moved(0.0, 0.0, 1.0, 180.0)).score > look.score:
+            self.overturned += 1  # its chin is up: what it shows would be read wrong
             return
         known = [track for track in self._tracks if track.present]
         if any(shared(track.spot, look.spot) > COVERED or on_chest(track.spot, look.spot) for track in known):

@@ -124,6 +124,7 @@ class Health:
         self.slowest_return = 0.0  # ... until there was one again
         self.faults: Counter[str] = Counter()  # calls that raised, of finder and network
         self.stalls = 0  # times that the loop stood still for so long that its cue was too old to be shown
+        self.overturned = ""  # what is wrong with the picture where faces lie in it or stand on their heads
         self.sinks: dict[str, SinkHealth] = {}
         self.cues: Counter[str] = Counter()  # how often each came up
         self.first: float | None = None  # monotonic, of the first cue
@@ -235,5 +236,5 @@ class Health:
             if sink.failures and sink.state != "failed":
                 lines.append(f"sink {name} failed {sink.failures} times and was opened again: {sink.error}")
         if self.frames and not self.frames_with_face:
-            lines.append("no face was seen in any frame")
+            lines.append(self.overturned or "no face was seen in any frame")
         return "\n".join(lines)

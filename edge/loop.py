@@ -23,7 +23,9 @@ from edge.faces import FaceFinder, crop_face
 from edge.health import Health, SinkHealth
 from edge.mending import Mended
 from edge.model import ExpressionModel
+from edge.mounting import advise
 from edge.outlet import STALE, Outlet, Reopen
+from edge.overturned import EVERY, OverturnWatch
 from edge.pace import Pace
 from edge.slot import END
 from edge.systemd import notify
@@ -93,7 +95,9 @@ def run(
     """
     settings = control.settings
     sideways = settings.camera.rotate_deg % 180 > 0
-    finder = FaceFinder(settings.faces, verifier(), sideways=sideways)
+    judge = verifier()
+    finder = FaceFinder(settings.faces, judge, sideways=sideways)
+    overturned: OverturnWatch | None = OverturnWatch(settings.faces, judge)
     turns = Turns(settings.faces)
     readings: dict[int, Reading] = {}
     labels = model.contract.labels
@@ -225,6 +229,14 @@ def run(
             faces = find(finder.find, frame.gray, clock)
             if faces is None:
                 continue  # whether anybody is there is not known
+            if overturned is not None and faces:
+                overturned = None  # the picture is upright
+            elif overturned is not None:
+                turn_deg = find(overturned.look, frame.gray, EVERY if source.live else 1)
+                if turn_deg is not None:
+                    overturned, health.overturned = None, advise(turn_deg, settings.camera)
+                    control.problems.append(health.overturned)
+                    say(f"cuelens: {health.overturned}")
             found = time.monotonic()
             chosen = turns.choose(faces, policy.partner, clock)
             fresh = [

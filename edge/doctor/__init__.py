@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge.config import Settings
 from edge.doctor.board import check_board, check_clock, check_disk, check_heat, check_memory, check_throttling
-from edge.doctor.camera import check_camera, check_camera_memory
+from edge.doctor.camera import check_camera, check_camera_memory, check_picture
 from edge.doctor.machine import TRIAL_DEADLINE, Line, Machine
 from edge.doctor.network import check_faces, check_network
 from edge.doctor.outputs import check_pins, check_sinks
@@ -22,6 +22,7 @@ CHECKS: dict[str, Check] = {
     "groups": check_groups,
     "camera": check_camera,
     "camera memory": check_camera_memory,
+    "picture": check_picture,
     "network": check_network,
     "faces": check_faces,
     "sinks": check_sinks,

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from edge.config import Settings
 from edge.doctor.machine import Line, Machine
+from edge.mounting import advise, remedy
+from edge.pause import KeptPause, pause_file
+from edge.sources import is_camera
 
 LEAST_CMA_MIB = 32  # four raw frames of a Camera Module 3 at half its size take 15, ours and the ISP's the rest
 HEAPS = ("vidbuf_cached", "linux,cma")  # in libcamera's order; the first is the system's memory on a Raspberry Pi 5
@@ -98,12 +101,18 @@ def _check_v4l2(machine: Machine, wanted: str) -> Iterator[Line]:
         path = wanted if wanted.startswith("/") else f"/dev/video{wanted}"
         cameras = {path: cameras[path]} if path in cameras else {}
     if not cameras:
-        seen = ", ".join(f"{path} {device.get('name') or device.get('error')}" for path, device in shown.items())
+        kinds = {path: device.get("kind", "camera") for path, device in shown.items()}
+        words = {path: "" if kind == "camera" else f", {kind}" for path, kind in kinds.items()}
+        names = {path: device.get("name") or device.get("error") for path, device in shown.items()}
+        seen = "; ".join(f"{path} {name}{words[path]}" for path, name in names.items())
         todo = "sudo usermod -aG video $USER, then log in again" if refused else _no_camera_todo("v4l2")
         yield Line("camera", "do", f"no camera{' at ' + wanted if wanted else ''} among {seen}", todo)
         return
     for path, device in cameras.items():
-        if not device["busy"]:
+        if not device.get("readable", True):
+            says = f"{path}: {device['name']} gives only {', '.join(device['formats'])}, which cannot be read"
+            yield Line("camera", "do", says, "use another camera: every USB webcam gives YUYV, NV12 or MJPG")
+        elif not device["busy"]:
             yield Line("camera", "ok", f"{path}: {device['name']}")
         elif machine.running:
             yield Line("camera", "ok", f"{path}: {device['name']}, held by the running service")
@@ -122,6 +131,39 @@ def _no_camera_todo(name: str) -> str:
     if name == "picamera":
         return "power off, check the ribbon cable and the power supply, then try rpicam-hello"
     return "plug it in again, into another socket; v4l2-ctl --list-devices lists what the kernel sees"
+
+
+def check_picture(machine: Machine, settings: Settings) -> Iterator[Line]:
+    """Look through the camera, where nothing else does and nobody paused, whether people are upright in its picture."""
+    if not is_camera(settings.source):
+        return
+    if machine.running:
+        problems = (machine.status or {}).get("problems") or []
+        for problem in problems:
+            if "in [camera]" in problem:
+                says, _, todo = problem.partition("; ")
+                yield Line("picture", "do", says, todo)
+        return
+    if KeptPause(pause_file()).on:
+        yield Line("picture", "note", "somebody paused: the camera stays closed", "cuelens run --go-on ends the pause")
+        return
+    camera, pins = settings.camera, settings.pins
+    words = (camera.rotate_deg, camera.mirror, pins.chip, pins.light, pins.light_sense)
+    told = machine.trial("picture", settings.source, *map(str, words))
+    if "error" in told:
+        yield Line("picture", "do", f"no picture: {told['error']}", _no_camera_todo(settings.source.partition(":")[0]))
+        return
+    size = "x".join(map(str, told.get("size", ())))
+    if told["turned"] is not None:
+        says = advise(told["turned"], camera).partition(";")[0]
+        yield Line("picture", "do", says, f"set {remedy(told['turned'], camera)}")
+    elif told["faces"]:
+        yield Line("picture", "ok", f"{size}, and somebody is seen upright in it")
+    elif told["black"]:
+        yield Line("picture", "note", f"{size}, and black", "uncover the camera, or turn on a light, then check again")
+    else:
+        todo = "sit before the camera and check again: then it is seen whether the picture is upright"
+        yield Line("picture", "note", f"{size}, and nobody is seen in it", todo)
 
 
 def check_camera_memory(machine: Machine, settings: Settings) -> Iterator[Line]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import struct
 import sys
 import time
 from collections.abc import Callable
@@ -18,14 +17,8 @@ from typing import Any
 
 from edge.errors import CuelensError
 
-# linux/videodev2.h
-VIDIOC_QUERYCAP, VIDIOC_REQBUFS = 0x80685600, 0xC0145608
-CAPABILITY = struct.Struct("<16s32s32sIII12x")
-REQUEST = struct.Struct("<IIIIB3x")
-CAPTURE, MEMORY_TO_MEMORY, OWN_CAPABILITIES = 0x1, 0x8000 | 0x4000, 0x80000000
-MMAP = 1
-
 I2C_SLAVE = 0x0703  # linux/i2c-dev.h
+LOOK = 8.0  # seconds for which somebody is looked for before the camera
 
 
 def try_picamera() -> dict[str, Any]:
@@ -37,37 +30,68 @@ def try_picamera() -> dict[str, Any]:
 
 def try_v4l2(*paths: str) -> dict[str, Any]:
     """Ask each device what it is, and whether another program streams from it; changes nothing in it."""
+    from edge.sources.v4l2 import in_order
+    from edge.sources.v4l2_device import Device
+
     devices: dict[str, Any] = {}
     for path in paths:
         try:
-            device = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+            device = Device(path)
         except OSError as error:
             devices[path] = {"error": error.strerror}
             continue
         try:
-            answer = fcntl.ioctl(device, VIDIOC_QUERYCAP, bytes(CAPABILITY.size))
-            _, card, _, _, whole, own = CAPABILITY.unpack(answer)
-            capabilities = own if whole & OWN_CAPABILITIES else whole
-            captures = bool(capabilities & CAPTURE) and not capabilities & MEMORY_TO_MEMORY
-            devices[path] = {"name": card.split(b"\0")[0].decode(errors="replace"), "captures": captures}
+            description = device.describe()
+            captures = description.kind == "camera"
+            devices[path] = {"name": description.name, "kind": description.kind, "captures": captures}
             if captures:
-                devices[path]["busy"] = _is_busy(device)
+                formats = device.formats()
+                readable = not formats or bool(in_order(formats, 1))
+                devices[path] |= {"busy": device.is_busy(), "formats": formats, "readable": readable}
         except OSError as error:
             devices[path] = {"error": error.strerror}
         finally:
-            os.close(device)
+            device.close()
     return {"devices": devices}
 
 
-def _is_busy(device: int) -> bool:
-    """Give back the no buffers that we have: a device whose buffers are another's refuses even that."""
+def try_picture(spec: str, rotate_deg: str, mirror: str, chip: str, light: str, sense: str) -> dict[str, Any]:
+    """Open the camera, lit where it has a light, and look for faces: upright ones, and turned ones.
+
+    `turned` is by how many degrees clockwise heads are turned, None where that is not seen; `faces` are upright.
+    """
+    from edge.config import CameraSettings, FaceSettings, PinSettings
+    from edge.faces import FaceFinder
+    from edge.frames import is_black
+    from edge.light import open_light
+    from edge.overturned import OverturnWatch
+    from edge.quiet import tame_opencv
+    from edge.sources import open_source
+    from edge.verifier import FaceVerifier
+
+    tame_opencv()
+    settings = CameraSettings(int(rotate_deg), mirror == "True")
+    verifier = FaceVerifier()
+    finder, watch = FaceFinder(FaceSettings(), verifier), OverturnWatch(FaceSettings(), verifier)
+    lamp = open_light(PinSettings(chip=chip, light=int(light), light_sense=int(sense)))
+    told: dict[str, Any] = {"faces": 0, "turned": None, "black": True}
+    source = None
     try:
-        fcntl.ioctl(device, VIDIOC_REQBUFS, REQUEST.pack(0, CAPTURE, MMAP, 0, 0))
-    except BlockingIOError:
-        return True
-    except OSError as error:
-        return error.errno == 16  # EBUSY
-    return False
+        source = open_source(spec, live=True, light=lamp, camera=settings)
+        until = time.monotonic() + LOOK
+        for frame in source.frames():
+            told["size"] = frame.gray.shape[::-1]
+            told["black"] = told["black"] and is_black(frame.gray)
+            told["faces"] = len(finder.find(frame.gray, frame.t))
+            told["turned"] = None if told["faces"] else watch.look(frame.gray)
+            if told["faces"] or told["turned"] is not None or time.monotonic() > until:
+                break
+    finally:
+        if source is not None:
+            source.close()
+        if lamp is not None:
+            lamp.close()
+    return told
 
 
 def try_i2c(path: str, address: str) -> dict[str, Any]:
@@ -126,6 +150,7 @@ def try_faces() -> dict[str, Any]:
 TRIALS: dict[str, Callable[..., dict[str, Any]]] = {
     "picamera": try_picamera,
     "v4l2": try_v4l2,
+    "picture": try_picture,
     "i2c": try_i2c,
     "model": try_model,
     "faces": try_faces,

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from edge.pixels import FORMATS
 from tests.boards.board import NEEDS, VIRT, Board, board_files
-from tests.unit.test_pixels import MOSAICS
+from tests.unit.test_pixels import tolerance
 
 MACHINE = (*VIRT, "-m", "1024", "-smp", "2")
 HUNG = 60.0  # seconds; only to end what would never
@@ -122,14 +123,6 @@ GRAY_RAMP, BARS = 20, 0  # of vivid's test patterns
 UNREAD = {"FWHT", "MJPG"}  # what vivid's list may have of formats that are not in the table of raw ones
 
 
-def coarseness(name: str) -> float:
-    """By how many levels a format may be off: as the bits are that it has, and as a colour filter blurs."""
-    bits = {"RGB1": 2, "Y444": 4, "YUVO": 5, "YUVP": 5} | dict.fromkeys(("RGBP", "RGBR", "RGBO", "RGBQ"), 5)
-    few = bits.get(name, 5 if "15" in name[2:4] else 4 if name == "R444" or name[2:4] == "12" else 8)
-    mosaic = name in MOSAICS
-    return 255 / (1 << few) * 0.7 + (4 if mosaic else 1.5)
-
-
 def check_formats(board: CameraBoard, folders: str) -> dict[str, Any]:
     """Compare the luma of all of vivid's formats with YUYV's, in gray and in colours; returns what was said."""
     for control, value in (("OSD Text Mode", 2), ("Quantization", 1)):  # none, full
@@ -148,7 +141,7 @@ def check_formats(board: CameraBoard, folders: str) -> dict[str, Any]:
             for name, levels in said["levels"].items()
             if not (pattern == BARS and name.startswith("HSV"))  # value is the brightest of three, no luma of a colour
         }
-        assert {name: by for name, by in off.items() if by > coarseness(name)} == {}
+        assert {name: by for name, by in off.items() if by > 2.0 + (tolerance(name) if name in FORMATS else 0)} == {}
     return said
 
 

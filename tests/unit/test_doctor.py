@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from edge import doctor
-from edge.config import AudioSettings, MqttSettings, OledSettings, PinSettings, Settings
+from edge import doctor, sources
+from edge.config import AudioSettings, CameraSettings, MqttSettings, OledSettings, PinSettings, Settings
 from edge.doctor import Line, board, camera, examine, machine, network, outputs, service, trials
 from edge.doctor.machine import Machine, run_command, run_trial, run_within
 from edge.errors import CheckFailed
+from edge.mounting import advise
+from edge.pause import KeptPause, pause_file
+from edge.sources.demo import DemoSource
+from edge.sources.v4l2_device import _kind
+from edge.turning import Turn, TurnedSource
+from tests.unit.kernel import Camera, Kernel
 
 GROUPS = "root:x:0:\nvideo:x:44:ada\nrender:x:105:\naudio:x:29:\ni2c:x:994:\nspi:x:995:\ngpio:x:993:\n"
 UNIT = {
@@ -45,6 +51,8 @@ MODEL = {
     "probability": 0.96,
     "ms": 1.25,
 }
+METADATA = "a camera's metadata node, which gives data about the pictures and not the pictures"
+SEEN = {"faces": 0, "turned": None, "black": False, "size": [640, 480]}
 WEBCAM = {"name": "C920", "captures": True, "busy": False}
 
 Files = dict[str, str | None]  # by path; None: a folder
@@ -176,7 +184,7 @@ def mini_pc(root: Path) -> Fake:
         root,
         files,
         unit={"LoadState": "not-found", "ActiveState": "inactive"},
-        trials={"v4l2": {"devices": devices}, "model": MODEL, "faces": {"faces": 1}},
+        trials={"v4l2": {"devices": devices}, "model": MODEL, "faces": {"faces": 1}, "picture": SEEN | {"faces": 1}},
         architecture="x86_64",
     )
 
@@ -336,6 +344,11 @@ TABLE: list[Row] = [
     ("another device wanted", "mini-PC", edit(), camera.check_camera, Settings(source="v4l2:2,640x480@30"),
      "do", "no camera at 2 among /dev/video0 C920"),
     ("the device wanted", "mini-PC", edit(), camera.check_camera, Settings(source="v4l2:/dev/video0"), "ok", "C920"),
+    ("a format that cannot be read", "mini-PC",
+     v4l2_trial(video0=WEBCAM | {"formats": ["H264"], "readable": False}), camera.check_camera, V4L2, "do",
+     "gives only H264, which cannot be read"),
+    ("its metadata node", "mini-PC", v4l2_trial(video1={"name": "C920", "kind": METADATA, "captures": False}),
+     camera.check_camera, V4L2, "do", "/dev/video1 C920, a camera's metadata node"),
     ("no right to it", "mini-PC", v4l2_trial(video0={"error": "Permission denied"}),
      camera.check_camera, V4L2, "do", "usermod -aG video"),
     ("busy", "mini-PC", v4l2_trial(video0=WEBCAM | {"busy": True}), camera.check_camera, V4L2, "do", "fuser"),
@@ -601,39 +614,88 @@ def test_devices_that_are_none_fail_their_trials(tmp_path: Path) -> None:
     assert "ioctl" in run_trial("i2c", str(tmp_path / "video0"), "60")["error"]
 
 
-V4L2_ANSWERS = [
-    (0x84A00001, 0x04200001, None, {"name": "UVC Camera", "captures": True, "busy": False}),
-    (0x84A00001, 0x04200001, 16, {"name": "UVC Camera", "captures": True, "busy": True}),
-    (0x84A00001, 0x04A00000, None, {"name": "UVC Camera", "captures": False}),  # its metadata node
-    (0x84204000, 0x04204000, None, {"name": "UVC Camera", "captures": False}),  # a codec
-    (0x00000001, 0x00000000, None, {"name": "UVC Camera", "captures": True, "busy": False}),  # of an old driver
+FOUND = {"name": "UVC Camera", "kind": "camera", "captures": True, "busy": False}
+V4L2_ANSWERS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({}, FOUND | {"formats": ["YUYV", "MJPG"], "readable": True}),
+    ({"refuses": {"REQBUFS": errno.EBUSY}}, FOUND | {"busy": True, "formats": ["YUYV", "MJPG"], "readable": True}),
+    ({"formats": ("H264",)}, FOUND | {"formats": ["H264"], "readable": False}),
+    ({"refuses": {"ENUM_FMT": errno.ENOTTY}}, FOUND | {"formats": [], "readable": True}),
+    ({"own": 0x04A00000}, {"name": "UVC Camera", "kind": METADATA, "captures": False}),
+    ({"own": 0x04204000}, {"name": "UVC Camera", "kind": _kind(0x4000), "captures": False}),
+    ({"whole": 0x1, "own": 0}, FOUND | {"formats": ["YUYV", "MJPG"], "readable": True}),  # of an old driver
 ]
 
 
-@pytest.mark.parametrize(("whole", "own", "refusal", "expected"), V4L2_ANSWERS)
+@pytest.mark.parametrize(("device", "expected"), V4L2_ANSWERS)
 def test_a_video_device_is_understood(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    whole: int,
-    own: int,
-    refusal: int | None,
-    expected: dict[str, Any],
+    device: dict[str, Any], expected: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As the kernel answers VIDIOC_QUERYCAP and VIDIOC_REQBUFS; no device is here to ask."""
-
-    def ioctl(_: int, request: int, argument: bytes) -> bytes:
-        if request == trials.VIDIOC_QUERYCAP:
-            assert len(argument) == 104
-            return trials.CAPABILITY.pack(b"uvcvideo", b"UVC Camera", b"usb-1", 0x60C00, whole, own)
-        assert (request, argument) == (trials.VIDIOC_REQBUFS, trials.REQUEST.pack(0, 1, 1, 0, 0))
-        if refusal:
-            raise OSError(refusal, os.strerror(refusal))
-        return argument
-
-    monkeypatch.setattr(trials.fcntl, "ioctl", ioctl)
     path = tmp_path / "video0"
-    path.write_text("")
+    asked = Kernel(monkeypatch).plug(path, Camera(card=b"UVC Camera", **device))
     assert trials.try_v4l2(str(path))["devices"] == {str(path): expected}
+    assert set(asked.calls) <= {"QUERYCAP", "ENUM_FMT", "REQBUFS"}, "nothing is changed in it"
+
+
+PICTURES: list[tuple[dict[str, Any], CameraSettings, str, str, str]] = [
+    ({"faces": 1}, CameraSettings(), "ok", "640x480, and somebody is seen upright", ""),
+    ({"turned": 180.0}, CameraSettings(), "do", "faces are upside down in the picture", "rotate_deg = 180 in [camera]"),
+    ({"turned": 180.0}, CameraSettings(180), "do", "upside down", "rotate_deg = 0 in [camera]"),
+    ({"turned": 90.0}, CameraSettings(), "do", "faces are on their sides", "rotate_deg = 270 in [camera]"),
+    ({"turned": -90.0}, CameraSettings(90), "do", "faces are on their sides", "rotate_deg = 180 in [camera]"),
+    ({"turned": 90.0}, CameraSettings(90, mirror=True), "do", "on their sides", "rotate_deg = 180 in [camera]"),
+    ({}, CameraSettings(), "note", "nobody is seen in it", "sit before the camera"),
+    ({"black": True}, CameraSettings(), "note", "black", "uncover the camera"),
+    ({"error": "v4l2: it is gone"}, CameraSettings(), "do", "no picture: v4l2: it is gone", "plug it in again"),
+]
+
+
+@pytest.mark.parametrize(("told", "turned", "state", "says", "todo"), PICTURES)
+def test_a_picture_that_is_upside_down_names_the_setting_to_write(
+    told: dict[str, Any], turned: CameraSettings, state: str, says: str, todo: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HOME", str(tmp_path))
+    fake = mini_pc(tmp_path / "root")
+    fake.trials["picture"] = SEEN | told
+    (line,) = camera.check_picture(fake.machine(), replace(V4L2, camera=turned))
+    assert (line.name, line.state) == ("picture", state)
+    assert says in line.says
+    assert todo in line.todo
+
+
+def test_a_running_service_says_itself_that_its_picture_is_upside_down(tmp_path: Path) -> None:
+    fake = mini_pc(tmp_path)
+    fake.status = {"problems": ["another; try it", advise(180.0, CameraSettings())]}
+    (line,) = camera.check_picture(fake.machine(), V4L2)
+    assert line.says == "faces are upside down in the picture"
+    assert line.todo == "set rotate_deg = 180 in [camera] of the settings, then start again"
+
+
+def test_no_camera_is_opened_while_somebody_paused_or_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    fake = mini_pc(tmp_path / "root")
+    fake.trials["picture"] = SEEN | {"turned": 180.0}
+    assert not list(camera.check_picture(fake.machine(), Settings(source="demo")))
+    paused = pause_file()
+    assert paused
+    KeptPause(paused).set(True)
+    (line,) = camera.check_picture(fake.machine(), V4L2)
+    assert (line.state, line.says) == ("note", "somebody paused: the camera stays closed")
+
+
+@pytest.mark.parametrize(("rotate_deg", "turned"), [(0, None), (180, 180.0), (270, -90.0)])
+def test_the_trial_of_a_picture_sees_how_people_are_turned_in_it(rotate_deg: int, turned: float | None) -> None:
+    def mounted(*_: object, **__: object) -> TurnedSource:
+        return TurnedSource(DemoSource("1"), Turn.of(CameraSettings(rotate_deg)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sources, "open_source", mounted)
+        told = trials.try_picture("v4l2", "0", "False", "", "-1", "-1")
+    assert told["turned"] == turned
+    assert bool(told["faces"]) == (turned is None)
+    assert not told["black"]
 
 
 def test_picamera2_is_tried_by_its_list_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
