@@ -8,7 +8,8 @@ HIDDEN = "…"
 LEAST = 6  # characters of a secret that is looked for in every line; a shorter one is a word of many
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<![\w/.-])[\w.%+-]+:[^\s@]*@(?=[\w\[])")  # USER:PASSWORD@ without a scheme before it
+# USER:PASSWORD@ without a scheme before it, and no camera's v4l2:DEVICE,WIDTHxHEIGHT@FPS
+_LOGIN = re.compile(r"(?<![\w/.-])(?!v4l2:[^\s@]*,\d+x\d+@\d+(?![\w.]))[\w.%+-]+:[^\s@]*@(?=[\w\[])")
 # What FFmpeg and cameras take for options, also percent-encoded: ?user=, ;user=, /user=admin_password=
 _OPTIONS = re.compile(r"[?#;&]|%3f|%23|%3b|%26", re.IGNORECASE)
 _ASSIGNED = re.compile(r"/[^/]*?(?:=|%3d)", re.IGNORECASE)

@@ -35,6 +35,9 @@ CASES = [
     ("/home/x/a@b.mp4", "/home/x/a@b.mp4"),
     ("mail me@example.org", "mail me@example.org"),
     ("demo:1", "demo:1"),
+    ("v4l2:0,1280x720@30", "v4l2:0,1280x720@30"),
+    ("v4l2:/dev/video0,320x240@15", "v4l2:/dev/video0,320x240@15"),
+    ("v4l2:hunter2@30.lan", "30.lan"),
 ]
 
 
