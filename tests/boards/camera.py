@@ -88,7 +88,7 @@ def frames(argument: str, count: int) -> list[Frame]:
 def formats(*folders: str) -> dict[str, Any]:
     """What formats.py says, in a process that finds OpenCV in the first of the folders."""
     environment = {**os.environ, "PYTHONPATH": ":".join((*folders, "/opt"))}
-    command = [sys.executable, "/opt/formats.py"]
+    command = [sys.executable, "-P", "/opt/formats.py"]  # -P: /opt is not looked into before the folders
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
