@@ -38,8 +38,9 @@ from edge.health import Health
 from edge.pixels import KNOWN, PixelsInvalid, luma
 from edge.replay import describe_summary, replay, summarise
 from edge.sinks.log import log_line
-from edge.sources.file import FileSource, decode, load_picture
+from edge.sources.file import FileSource, load_picture
 from edge.sources.picamera import monotonic_of
+from edge.sources.pictures import decode
 from edge.status import ask, describe_status
 from edge.timeline import draw_timeline
 

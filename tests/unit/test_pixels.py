@@ -19,7 +19,7 @@ from edge.pixels import (
     name_of,
     weave,
 )
-from edge.sources.file import decode
+from edge.sources.pictures import decode
 from edge.types import Gray
 
 RNG = np.random.default_rng(0)
