@@ -122,7 +122,9 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     """Run the loop, or its demo, and say how it went."""
     settings, mistakes = _settings(args)
-    control = Control(settings, args.saved or _saved_by_systemd(), KeptPause(pause_file()))
+    control = Control(
+        settings, args.saved or _saved_by_systemd(), KeptPause(pause_file(folder_of_run=_folder_of_recording(settings)))
+    )
     _take_pause(control, go_on=args.go_on)
     for mistake in mistakes:
         _go_on(control, mistake, "going on with what stands there else, and the defaults")
@@ -134,6 +136,11 @@ def _run(args: argparse.Namespace) -> int:
     # Signals first: what ends us after a camera was opened puts its light out.
     with ended_by_signals(stop), ExitStack() as ends:
         return _loop(args, control, stop, ends)
+
+
+def _folder_of_recording(settings: Settings) -> Path | None:
+    """Return the folder that a recording's run is in; None for a camera's, whose pause holds everywhere."""
+    return None if is_camera(settings.source) else Path().absolute()
 
 
 def _take_pause(control: Control, *, go_on: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,14 +17,18 @@ CONTENT = b"paused\n"
 NO_PLACE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)  # nothing was ever kept in a folder that cannot be entered
 
 
-def pause_file(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return where a pause is kept: the service's state folder, or the user's; None where there is neither."""
+def pause_file(environment: Mapping[str, str] = os.environ, folder_of_run: Path | None = None) -> Path | None:
+    """Return where a pause is kept: the service's state folder, or the user's; None where there is neither.
+
+    By hand, a pause holds for every camera; of a recording, which looks at nobody, for runs in its own folder alone.
+    """
+    name = NAME if folder_of_run is None else f"{NAME}-{zlib.crc32(os.fsencode(folder_of_run)):08x}"
     if folder := environment.get("STATE_DIRECTORY", "").partition(":")[0]:  # systemd.exec(5)
         return Path(folder, NAME)
     if folder := environment.get("XDG_STATE_HOME", ""):
-        return Path(folder, "cuelens", NAME)
+        return Path(folder, "cuelens", name)
     home = environment.get("HOME", "")
-    return Path(home, ".local", "state", "cuelens", NAME) if home else None
+    return Path(home, ".local", "state", "cuelens", name) if home else None
 
 
 class KeptPause:

@@ -103,3 +103,11 @@ def test_what_nobody_asked_for_is_not_kept(tmp_path: Path) -> None:
     control.pause_unasked()
     assert control.paused
     assert not KeptPause(tmp_path / "paused").on
+
+
+def test_by_hand_a_pause_holds_for_every_camera_and_for_recordings_in_the_same_folder() -> None:
+    home, here, there = {"HOME": "/home/x"}, Path("/a"), Path("/b")
+    assert pause_file(home, here) == pause_file(home, here)
+    assert len({pause_file(home), pause_file(home, here), pause_file(home, there)}) == 3
+    service = {"STATE_DIRECTORY": "/s"}
+    assert pause_file(service) == pause_file(service, here)
