@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
 import cv2
 
@@ -64,6 +63,8 @@ class FileSource:
         self._pictures: list[Path] = []
         self._endless = False
         if argument.lower().startswith(_LOCAL):
+            from urllib.parse import unquote
+
             argument = unquote(argument[len(_LOCAL) :], errors="surrogateescape")
         elif _URL.match(argument):
             self._open_stream(argument)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -199,6 +198,8 @@ def _equal(one: Gray, other: Gray) -> bool:
 
 def _look_again(target: str, number: int, descriptors: tuple[int, ...]) -> bytes:
     """Return what FFmpeg logs of the frames around one, in a process of its own; an address may hold a password."""
+    import subprocess  # which hardly a film needs
+
     try:
         done = subprocess.run(
             [sys.executable, "-c", _LOOK_AGAIN],
