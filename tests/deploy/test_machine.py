@@ -47,10 +47,10 @@ class Device:
         self.settings = folder / "settings.toml"
         self.settings.write_text(SETTINGS)
 
-    def deploy(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    def deploy(self, *words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
         """Run ./deploy.sh COMMAND HOST ARGUMENTS here."""
         command, *rest = words
-        return run(REPOSITORY / "deploy.sh", command, HOST, *rest, **self.environment())
+        return run(REPOSITORY / "deploy.sh", command, HOST, *rest, **self.environment(), **more)
 
     def environment(self) -> dict[str, str]:
         """What ./deploy.sh needs to know here."""
@@ -140,6 +140,27 @@ def pushed(device: Device) -> Iterator[Device]:
 
 
 only_trixie = pytest.mark.parametrize("device", ["trixie"], indirect=True, scope="module")
+
+
+@only_trixie
+def test_sudos_password_is_handed_over(device: Device) -> None:
+    """As a new Raspberry Pi OS wants it; the machine's own sudo judges."""
+    password, root = """it's "odd" $(id) \\n %s ü""", device.machine.root
+    sudoers = root / "etc" / "sudoers.d" / "maker"
+    before = sudoers.read_text()
+    done = run("chroot", root, "chpasswd", given=f"maker:{password}\n")
+    assert done.returncode == 0, done.stderr
+    sudoers.write_text("Defaults lecture=never\nmaker ALL=(ALL) ALL\n")
+    try:
+        asked = device.deploy("status")
+        wrong = device.deploy("status", CUELENS_SUDO_PASSWORD="guess")
+        right = device.deploy("status", CUELENS_SUDO_PASSWORD=password)
+    finally:
+        sudoers.write_text(before)
+    assert (asked.returncode, "CUELENS_SUDO_PASSWORD" in asked.stderr) == (91, True), asked.stderr
+    assert (wrong.returncode, "does not take this password" in wrong.stderr) == (91, True), wrong.stderr
+    assert (right.returncode, right.stdout) == (0, "no release is installed\n"), right.stderr
+    assert not device.machine.ask("ls /tmp/tmp.* 2>/dev/null || :")
 
 
 def test_pushed_it_runs_and_shows_cues(pushed: Device) -> None:
