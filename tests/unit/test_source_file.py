@@ -288,6 +288,13 @@ def test_a_video_without_one_decodable_frame_is_unreadable(clip: Path, monkeypat
         play(clip)
 
 
+def test_a_film_over_http_without_a_frame_says_what_its_server_may_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeVideo, "stamps", ())
+    monkeypatch.setattr(film_module, "Capture", FakeVideo)
+    with pytest.raises(SourceUnreadable, match="HTTP ranges"):
+        play("http://server/film.mp4")
+
+
 QUIET = """
 import sys
 from edge.errors import CuelensError
