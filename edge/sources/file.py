@@ -185,8 +185,8 @@ class FileSource:
             return
         if gray is None and self._path is None:
             raise SourceUnreadable(
-                f"{self._name}: no frame can be read from there; where it is an MP4 whose index is at its end, the server "
-                "must give parts of a file (HTTP ranges): copy the file and play that, or use ffmpeg -movflags +faststart"
+                f"{self._name}: no frame can be read from there; an MP4 whose index is at its end needs a server that "
+                "gives parts of a file (HTTP ranges): copy the file and play that, or use ffmpeg -movflags +faststart"
             )
         if gray is None:
             raise SourceUnreadable(f"{self._name}: no frame of this video can be decoded; convert it to H.264 in .mp4")
