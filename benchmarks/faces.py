@@ -1,4 +1,4 @@
-"""`cuelens-bench-faces`: how well and how dearly faces are found, beside plain Haar: clips, turned frames, stills.
+"""`cuelens-bench-faces`: how well and how dearly faces are found, beside plain Haar: clips, light, turns, stills.
 
 Measures are pure functions of boxes or of numbers; what runs a finder over pictures is apart from them.
 """
@@ -49,7 +49,7 @@ Seen = tuple[float, Sequence[tuple[int, Box]]]  # t of a frame, and the ids and 
 EYES_SIDE = 200  # pixels: a face is made so wide before its eyes are looked for
 EYES_SHARE, EYES_APART = 0.6, 0.25  # of the face's height, from the top; of its side
 LARGEST_OWN_DEG = 12.0  # roll of a face that is called upright
-ANGLES_DEG = range(-90, 91, 10)
+ANGLES_DEG = range(-180, 180, 20)
 SURROUNDINGS = 2.0  # faces: the least side of a turned picture
 METHODS = {"plain": "plain Haar", "still": "one picture", "film": "30 frames"}
 FILM_FRAMES = 30
@@ -430,7 +430,7 @@ def run_turned(args: argparse.Namespace) -> dict[str, Any]:
         "every": args.every,
         "by_angle": [{"angle_deg": deg} | tally([row for row in rows if row.angle_deg == deg]) for deg in ANGLES_DEG],
         "within": [
-            {"most_deg": deg} | tally([row for row in rows if abs(row.angle_deg) <= deg]) for deg in (30, 60, 90)
+            {"most_deg": deg} | tally([row for row in rows if abs(row.angle_deg) <= deg]) for deg in (30, 60, 90, 180)
         ],
         "by_clip": [{"clip": part[0].clip} | tally(part) for part in parts],
     }
@@ -484,15 +484,21 @@ def run_cost(args: argparse.Namespace) -> dict[str, Any]:
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Measure how well and how dearly faces are found, beside plain Haar."""
+    from benchmarks.relight import DEFINITIONS as LIGHT_DEFINITIONS
+    from benchmarks.relight import run_light
+
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
-    turned = tasks.add_parser("turned", help="frames with a known upright face, turned by -90 to 90 degrees")
+    turned = tasks.add_parser("turned", help="frames with a known upright face, turned all the way round")
     clips = tasks.add_parser("clips", help="every frame of clips: found, ids, id switches, false faces")
+    light = tasks.add_parser("light", help="clips with less light, and lit from behind: found, false faces")
     stills = tasks.add_parser("stills", help="pictures without a face: what fires")
     cost = tasks.add_parser("cost", help="CPU ms a frame, by frame size and by number of faces")
-    for sub in (turned, clips):
+    for sub in (turned, clips, light):
         sub.add_argument("--clips", type=Path, required=True, help="folder of clips with their labels.csv")
         sub.add_argument("--only", default="*", metavar="PATTERN", help="clips whose name is like this: 'cap*'")
     turned.add_argument("--every", type=int, default=30, help="frames from one that is turned to the next; default 30")
+    light.add_argument("--frames", type=int, default=90, help="of each clip, from its first; default 90")
+    light.add_argument("--every", type=int, default=6, help="frames from one that is measured to the next; default 6")
     clips.add_argument("--no-plain", dest="plain", action="store_false", help="without plain Haar, which takes longest")
     stills.add_argument("--images", type=Path, required=True, help="folder of pictures without a face")
     cost.add_argument("--clip", type=Path, help="a video of one person; default the demo's")
@@ -505,7 +511,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
             raise SettingsInvalid(f"--{name} is {getattr(args, name)}; it must be at least 1")
     make_folder(args.out)
     tame_opencv()
-    run = {"turned": run_turned, "clips": run_clips, "stills": run_stills, "cost": run_cost}[args.task]
+    runs = {"turned": run_turned, "clips": run_clips, "light": run_light, "stills": run_stills, "cost": run_cost}
+    run = runs[args.task]
     result = run(args)
     if args.out:
         model = models_folder() / "face.tflite"
@@ -514,7 +521,11 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
             "runtime": load_interpreter(read_model(model))[1],
         }
         write_result(
-            args.out / f"{args.task}.json", result, DEFINITIONS, settings=asdict(FaceSettings()), verifier=verifier
+            args.out / f"{args.task}.json",
+            result,
+            LIGHT_DEFINITIONS if args.task == "light" else DEFINITIONS,
+            settings=asdict(FaceSettings()),
+            verifier=verifier,
         )
         if draw := {"turned": plot_turned, "cost": plot_cost}.get(args.task):
             replace_file(args.out / f"{args.task}.png", draw(result))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from edge.errors import ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable
@@ -27,10 +28,41 @@ from edge.model import (
     read_tensor,
 )
 from edge.quiet import quiet
+from edge.types import Gray
 from edge.views import Pyramid, Spot
 
-CONTRACT_FORMAT = 1
+CONTRACT_FORMAT = 2  # 2: the view's light is evened out; of 1, a release before, it is not
 OUTPUTS = {"face": 1, "pose": 4}  # names and lengths: log odds; turn, right, down, log size
+
+
+@dataclass(frozen=True, slots=True)
+class Evening:
+    """How a view's light is evened out before the network sees it: the same face, dim, bright or lit from one side.
+
+    Every pixel is counted from the mean of those around it and in their standard deviation: the local contrast
+    normalisation of Jarrett et al. (ICCV 2009), over a box instead of a Gaussian.
+    """
+
+    reach: int = 15  # pixels, odd: side of the box; an eye fits in it, a face does not
+    floor: float = 1.5  # levels, of the standard deviation: what is flatter is a sensor's noise
+    share: float = 0.6  # of the whole view's deviation, beside the box's own: a wall stays flatter than a face
+    gain: float = 50.0  # levels that a standard deviation becomes
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no view can be evened out by."""
+        if self.reach < 3 or self.reach % 2 == 0 or self.floor <= 0 or not 0 <= self.share <= 1 or self.gain <= 0:
+            raise ValueError(f"{self}; valid are an odd reach from 3 up, floor and gain above 0, share from 0 to 1")
+
+    def apply(self, view: Gray) -> Gray:
+        """Even out a view, uint8 (side, side); returns the same, its mean about 128."""
+        box = (self.reach, self.reach)
+        smooth = view.astype(np.float32)
+        smooth -= cv2.blur(smooth, box, borderType=cv2.BORDER_REFLECT_101)
+        power = smooth * smooth
+        least = self.floor**2 + self.share**2 * float(power.mean())
+        spread = np.sqrt(cv2.blur(power, box, borderType=cv2.BORDER_REFLECT_101) + np.float32(least))
+        levels = np.clip(smooth * np.float32(self.gain) / spread + np.float32(128.5), 0, 255)
+        return np.asarray(levels, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +75,7 @@ class Contract:
     outputs: dict[str, Tensor]
     share: float  # of the view's side that the face's fills
     units: tuple[float, float, float, float]
+    evening: Evening | None  # none: the view as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +90,8 @@ def read_contract(path: Path) -> Contract:
     """Read a verifier's contract; raises ModelMissing or ContractUnreadable."""
     try:
         table = json.loads(read_file(path, LARGEST_CONTRACT))
-        if table["format"] != CONTRACT_FORMAT:
-            raise ContractUnreadable(f"{path}: format {table['format']!r}; this version reads {CONTRACT_FORMAT}")
+        if table["format"] not in (1, CONTRACT_FORMAT):
+            raise ContractUnreadable(f"{path}: format {table['format']!r}; this version reads 1 and {CONTRACT_FORMAT}")
         turn_deg, right, down, log_size = (float(unit) for unit in table["units"])
         contract = Contract(
             sha256=str(table["sha256"]),
@@ -67,6 +100,7 @@ def read_contract(path: Path) -> Contract:
             outputs={name: read_promise(table["outputs"][name]) for name in OUTPUTS},
             share=float(table["share"]),
             units=(turn_deg, right, down, log_size),
+            evening=Evening(**table["evening"]) if table["format"] > 1 else None,
         )
     except FileNotFoundError as error:
         raise ModelMissing(f"{path}: no such file; install the verifier and its contract together") from error
@@ -120,6 +154,8 @@ class FaceVerifier:
     def look(self, pyramid: Pyramid, spot: Spot) -> Look:
         """Look at a spot: within a third of its side, and 45 degrees of its turn, it need not be right."""
         view = pyramid.view(spot, self._side, self.contract.share)
+        if self.contract.evening is not None:
+            view = self.contract.evening.apply(view)
         self._interpreter.set_tensor(self._input, self._levels[view][None, ..., None])
         self._interpreter.invoke()
         turn, right, down, size = (self._real("pose") * self.contract.units).tolist()

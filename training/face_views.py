@@ -50,11 +50,21 @@ LOG_CONTRAST = (-0.9, 0.35)  # FER2013 is well lit; dark rooms are not
 SLOPE = 45.0  # levels from the middle to an edge, at most: light from one side
 BRIGHTNESS = 35.0  # levels, standard deviation of the mean
 MEAN_LEVEL = (20.0, 235.0)  # nothing is drawn wholly dark or burnt out
-NOISE = 8.0  # levels, most of the standard deviation: a small sensor at night
+DIMMED = 0.5  # of the views have less light than that
+LOG_LIGHT = (-2.1, 0.0)  # logarithm of how much less: down to an eighth
+LOG_GAMMA = 0.4  # most of the logarithm of a camera's other tone curve
+SHADED = 0.3  # of the views have a shadow across them
+LOG_SHADE = (0.4, 2.1)  # logarithm of how much darker it is: up to eight times
+SHADE_EDGE = (0.05, 0.6)  # of half the side, from hard to soft
+BACKLIT = 0.15  # of the faces, and of what is none, stand in front of a window
+BACK_LIGHT, FRONT_LIGHT, VEIL = (0.0, 0.5), (0.2, 0.8), (0.0, 70.0)  # darkness left, light left, levels of glare
+NOISE_LEVELS, NOISE_SHARE = 1.2, 0.08  # most of a sensor's noise, standard deviation: levels, and of a pixel's level
+CUT = 0.1  # of the views end at the frame's edge, which is repeated
+CUT_AT = (0.02, 0.4)  # of a view's side
 ERASED = 0.15  # of the views: a hand, a mask, a microphone
 ERASED_SIDE = (0.15, 0.4)  # of a view's
 POSTERISED = 0.08  # of the views: what strong compression leaves
-POSTER_STEP = (6.0, 24.0)  # levels
+POSTER_STEP = (0.15, 0.5)  # of a view's standard deviation
 
 Images = npt.NDArray[np.uint8]
 Real = npt.NDArray[np.float64]
@@ -112,13 +122,23 @@ def _draw_borders(count: int, rng: np.random.Generator) -> list[int]:
     return [cv2.BORDER_REFLECT_101 if one else cv2.BORDER_REPLICATE for one in reflected]
 
 
-def _blend(views: Images, backgrounds: Images, shares: npt.NDArray[np.float32]) -> Images:
-    return (views * shares + backgrounds * (1 - shares)).astype(np.uint8)
+def _blend(views: Images, backgrounds: Images, shares: npt.NDArray[np.float32], rng: np.random.Generator) -> Images:
+    """Show `shares` of the views before their backgrounds, some of them in front of a window."""
+    front, back = views.astype(np.float32), backgrounds.astype(np.float32)
+    lit = np.flatnonzero(rng.random(len(views)) < BACKLIT)
+    each = (len(lit), 1, 1)
+    veil = rng.uniform(*VEIL, each)
+    front[lit] = np.minimum(front[lit] * rng.uniform(*FRONT_LIGHT, each) + veil, 255)
+    back[lit] = 255 - (255 - back[lit]) * rng.uniform(*BACK_LIGHT, each)
+    return (front * shares + back * (1 - shares)).astype(np.uint8)
 
 
-def draw_faces(faces: Images, backgrounds: Images, rng: np.random.Generator) -> tuple[Images, npt.NDArray[np.float32]]:
+def draw_faces(
+    faces: Images, backgrounds: Images, rng: np.random.Generator, spread: float = 1.0
+) -> tuple[Images, npt.NDArray[np.float32]]:
     """Draw one view of each face, uint8 (n, 48, 48), in its background, uint8 (n, SIDE, SIDE).
 
+    Places and sizes lie within `spread` of SHIFT and LOG_SIZE.
     Returns views uint8 (n, SIDE, SIDE) and poses float32 (n, 4) in UNITS: where the face is from the view's spot.
     """
     count = len(faces)
@@ -131,21 +151,22 @@ def draw_faces(faces: Images, backgrounds: Images, rng: np.random.Generator) -> 
         return np.asarray(drawn.clip(-most, most), np.float64)
 
     roll_deg = draw(NARROW_ROLL_DEG, ROLL_DEG)
-    log_size = draw(NARROW_LOG_SIZE, LOG_SIZE)
-    shift = draw(NARROW_SHIFT, SHIFT, 2)
+    log_size = draw(spread * NARROW_LOG_SIZE, spread * LOG_SIZE)
+    shift = draw(spread * NARROW_SHIFT, spread * SHIFT, 2)
     mirror, borders = rng.choice((-1.0, 1.0), count), _draw_borders(count, rng)
     views = np.empty((count, SIDE, SIDE), np.uint8)
     for i in range(count):
         matrix = pose_matrix(FACE_SIDE, roll_deg[i], np.exp(log_size[i]), shift[i], mirror[i])
         views[i] = warp(faces[i], matrix, borders[i])
-    views = _blend(views, backgrounds, draw_ovals(roll_deg, np.exp(log_size), shift, rng))
+    views = _blend(views, backgrounds, draw_ovals(roll_deg, np.exp(log_size), shift, rng), rng)
     poses = np.column_stack([roll_deg, shift, log_size]) / UNITS
     return views, poses.astype(np.float32)
 
 
-def draw_misplaced(faces: Images, backgrounds: Images, rng: np.random.Generator) -> Images:
+def draw_misplaced(faces: Images, backgrounds: Images, rng: np.random.Generator, *, turned: bool = True) -> Images:
     """Draw one view of each face as above, but where none should be found: beside, too near, too far, or turned over.
 
+    Without `turned` none of them is turned over.
     Returns uint8 (n, SIDE, SIDE).
     """
     count = len(faces)
@@ -154,7 +175,7 @@ def draw_misplaced(faces: Images, backgrounds: Images, rng: np.random.Generator)
     shift = np.zeros((count, 2))
     mirror, borders = rng.choice((-1.0, 1.0), count), _draw_borders(count, rng)
     views = np.empty((count, SIDE, SIDE), np.uint8)
-    for i, kind in enumerate(rng.integers(4, size=count)):
+    for i, kind in enumerate(rng.integers(4 if turned else 3, size=count)):
         if kind == 0:
             where = rng.uniform(0, 2 * np.pi)
             shift[i] = rng.uniform(*MISPLACED_SHIFT) * np.array([np.cos(where), np.sin(where)])
@@ -168,7 +189,7 @@ def draw_misplaced(faces: Images, backgrounds: Images, rng: np.random.Generator)
             roll_deg[i] = rng.uniform(*MISPLACED_ROLL_DEG)
             shift[i] = rng.uniform(-0.2, 0.2, 2)
         views[i] = warp(faces[i], pose_matrix(FACE_SIDE, roll_deg[i], size[i], shift[i], mirror[i]), borders[i])
-    return _blend(views, backgrounds, draw_ovals(roll_deg, size, shift, rng))
+    return _blend(views, backgrounds, draw_ovals(roll_deg, size, shift, rng), rng)
 
 
 def draw_false_alarms(patches: Images, backgrounds: Images, rng: np.random.Generator) -> Images:
@@ -188,7 +209,7 @@ def draw_false_alarms(patches: Images, backgrounds: Images, rng: np.random.Gener
         views[i] = warp(patches[i], matrix, borders[i], shrink=BOX * whole / PATCH_SIDE < 0.6)
     shares = draw_ovals(roll_deg, size, shift, rng)
     shares[rng.random(count) < FALSE_WHOLE] = 1
-    return _blend(views, backgrounds, shares)
+    return _blend(views, backgrounds, shares, rng)
 
 
 def light(views: Images, rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -209,12 +230,34 @@ def light(views: Images, rng: np.random.Generator) -> npt.NDArray[np.float32]:
     towards, slope = rng.uniform(0, 2 * np.pi, each), SLOPE * rng.uniform(0, 1, each) ** 2
     lit += (slope * (np.cos(towards) * x + np.sin(towards) * y)).astype(np.float32)
     lit += np.clip(mean + rng.normal(0, BRIGHTNESS, each), *MEAN_LEVEL).astype(np.float32)
-    lit += (rng.normal(0, 1, lit.shape) * NOISE * rng.uniform(0, 1, each) ** 2).astype(np.float32)
     for i in np.flatnonzero(rng.random(count) < ERASED):
         tall, wide = (rng.uniform(*ERASED_SIDE, 2) * side).astype(int)
         top, left = rng.integers(0, side - tall), rng.integers(0, side - wide)
         lit[i, top : top + tall, left : left + wide] = rng.uniform(0, 255)
+    np.clip(lit, 0, 255, out=lit)
+    lit *= _draw_exposures(count, side, rng)
+    gamma = np.exp(rng.uniform(-LOG_GAMMA, LOG_GAMMA, each)).astype(np.float32)
+    lit = 255 * (lit / 255) ** gamma
+    deviation = lit.std(axis=(1, 2), keepdims=True)
+    loud = (rng.uniform(0, 1, each) ** 2).astype(np.float32) * (NOISE_LEVELS + NOISE_SHARE * lit)
+    lit += rng.standard_normal(lit.shape, np.float32) * loud
     for i in np.flatnonzero(rng.random(count) < POSTERISED):
-        step = rng.uniform(*POSTER_STEP)
+        step = max(1.0, rng.uniform(*POSTER_STEP) * float(deviation[i, 0, 0]))
         lit[i] = np.round((lit[i] + rng.uniform(-0.5, 0.5, (side, side)) * step) / step) * step
+    for i in np.flatnonzero(rng.random(count) < CUT):
+        turned = np.rot90(lit[i], int(rng.integers(4)))  # a view of the same pixels
+        edge = int(rng.uniform(*CUT_AT) * side)
+        turned[:edge] = turned[edge]
     return np.asarray(np.clip(lit, 0, 255), np.float32)
+
+
+def _draw_exposures(count: int, side: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Draw how much of the light reaches each pixel: float32 (count, side, side), above 0, up to 1."""
+    each = (count, 1, 1)
+    y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j].astype(np.float32)
+    towards = rng.uniform(0, 2 * np.pi, each)
+    along = np.cos(towards) * x + np.sin(towards) * y + rng.uniform(-0.5, 0.5, each)
+    edge = np.exp(rng.uniform(*np.log(SHADE_EDGE), each))
+    depth = rng.uniform(*LOG_SHADE, each) * (rng.random(each) < SHADED)
+    light = rng.uniform(*LOG_LIGHT, each) * (rng.random(each) < DIMMED)
+    return np.exp(light - depth / (1 + np.exp(-along / edge))).astype(np.float32)

@@ -25,12 +25,17 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from edge.command import command
-from edge.errors import CheckpointUnusable, DataSplitEmpty, FitDiverged, SettingsInvalid
+from edge.errors import (
+    CheckpointUnusable,
+    DataSplitEmpty,
+    FitDiverged,
+    SettingsInvalid,
+)
 from edge.files import replace_file, sink_error
 from edge.model import load_interpreter, read_tensor
 from edge.preprocessing import Preprocessing
 from edge.quiet import quiet, tame_opencv
-from edge.verifier import CONTRACT_FORMAT, OUTPUTS
+from edge.verifier import CONTRACT_FORMAT, OUTPUTS, Evening
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.data import read_data
 from training.face_views import (
@@ -48,13 +53,13 @@ from training.face_views import (
     pose_matrix,
 )
 from training.ferplus import drop_no_face
-from training.keras_file import as_batch, import_keras, save_keras
+from training.keras_file import as_batch, import_keras, load_keras, save_keras
 from training.scenes import Scene, digest_scenes, draw_patches, mine_false_alarms, read_scenes, split_scenes
 
 if TYPE_CHECKING:
     import keras
 
-EPOCHS, FIRST_EPOCHS = 24, 8  # of the long fit, and most of the first, which only has to find what is hard
+EPOCHS, FIRST_EPOCHS = 24, 3  # of the long fit, and most of the first, which only has to find what is hard
 BATCH = 256
 LEARNING_RATE, WARMUP_STEPS, WEIGHT_DECAY = 2e-3, 400, 1e-3
 AVERAGE = 0.998  # memory of the averaged weights, by step
@@ -81,6 +86,8 @@ DECISION = 2.0  # log odds, seven to one: where int8 must decide as float does
 
 Answers = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
 """Log odds (n,) that a view shows a face, and its pose (n, 4) in UNITS."""
+
+EVENING = Evening()
 
 _NO_FACE = {"misplaced": -1, "false alarms": -2, "hard": -3, "patches": -4}  # in an epoch's order, instead of a row
 
@@ -156,28 +163,30 @@ def draw_batch(
     for name, patches in (("false alarms", material.false_alarms), ("hard", material.hard)):
         others.append(draw_false_alarms(choose(patches, counts[name]), behind(counts[name]), rng))
     others.append(draw_patches(material.scenes, counts["patches"], rng))
-    pixels = light(np.concatenate([views, *others]), rng)
+    pixels = finish(np.concatenate([views, *others]), rng).astype(np.float32)
     targets = np.zeros((len(pixels), 1 + len(UNITS)), np.float32)
     targets[: len(views), 0] = 1
     targets[: len(views), 1:] = poses
     return pixels[..., None], targets
 
 
+def finish(views: Images, rng: np.random.Generator) -> Images:
+    """Give views, uint8 (n, SIDE, SIDE), their light and even it out again, as the device does; same shape."""
+    return np.array([EVENING.apply(view) for view in np.round(light(views, rng)).astype(np.uint8)])
+
+
 def draw_exam(faces: Images, scenes: Sequence[Scene], false_alarms: Images, rng: np.random.Generator) -> Exam:
     """Draw the views that networks are judged by: one of each face, EXAM_ROWS of what shows none."""
-
-    def finish(views: Images) -> Images:
-        return np.round(light(views, rng)).astype(np.uint8)
 
     behind = draw_patches(scenes, len(faces), rng)
     views, poses = draw_faces(faces, behind, rng)
     chosen = false_alarms[rng.integers(len(false_alarms), size=EXAM_ROWS)]
     return Exam(
-        finish(views),
+        finish(views, rng),
         poses,
-        finish(draw_false_alarms(chosen, draw_patches(scenes, EXAM_ROWS, rng), rng)),
-        finish(draw_patches(scenes, EXAM_ROWS, rng)),
-        finish(draw_misplaced(faces, behind, rng)),
+        finish(draw_false_alarms(chosen, draw_patches(scenes, EXAM_ROWS, rng), rng), rng),
+        finish(draw_patches(scenes, EXAM_ROWS, rng), rng),
+        finish(draw_misplaced(faces, behind, rng), rng),
     )
 
 
@@ -243,12 +252,22 @@ def answer_int8(content: bytes) -> Callable[[Images], Answers]:
 
 
 def fit(
-    name: str, number: int, epochs: int, material: Material, exam: Exam, out: Path, *, seed: int, scenes: str
+    name: str,
+    number: int,
+    epochs: int,
+    material: Material,
+    exam: Exam,
+    out: Path,
+    *,
+    seed: int,
+    scenes: str,
+    start: keras.Model | None = None,
 ) -> tuple[keras.Model, int]:
     """Fit the network on `material` and return it as it was after its best epoch, with that epoch's number from 1.
 
     Every epoch's averaged weights are judged by `exam`; its row goes into OUT/history.json and .png, and everything
-    to go on from into OUT/NAME.npz. `number` tells the rounds' random views apart, `scenes` is their digest.
+    to go on from into OUT/NAME.npz. Weights begin as those of `start` where that is given. `number` tells the rounds'
+    random views apart, `scenes` is their digest.
     Raises SinkUnwritable, DiskFull, CheckpointUnusable, FitDiverged.
     """
     keras = import_keras()
@@ -256,6 +275,8 @@ def fit(
 
     keras.utils.set_random_seed(seed)
     network, best = build(), build()
+    if start is not None:
+        network.set_weights(start.get_weights())
     joined = keras.Model(network.input, keras.layers.Concatenate()(network.outputs))
     rows = len(order_epoch(material, np.random.default_rng(0)))
     batch = min(BATCH, rows)
@@ -381,7 +402,8 @@ def find_hard(network: keras.Model, scenes: Sequence[Scene], rng: np.random.Gene
     hard = []
     for _ in tqdm(range(HARD_DRAWS), "find hard patches", disable=not sys.stderr.isatty(), leave=False):
         patches = draw_patches(scenes, HARD_ROWS, rng, PATCH_SIDE)
-        views = np.array([cv2.warpAffine(patch, matrix, (SIDE, SIDE)) for patch in patches], np.uint8)
+        seen = (cv2.warpAffine(patch, matrix, (SIDE, SIDE)).astype(np.uint8, copy=False) for patch in patches)
+        views = np.array([EVENING.apply(view) for view in seen])
         log_odds, _ = answer(views)
         hard.append(patches[log_odds > np.quantile(log_odds, 1 - HARD_SHARE)])
     return np.concatenate(hard)
@@ -433,6 +455,7 @@ def write_contract(content: bytes, training: Mapping[str, Any], measured: Mappin
         "outputs": {name: _describe(outputs[length]) for name, length in OUTPUTS.items()},
         "share": SHARE,
         "units": list(UNITS),
+        "evening": asdict(EVENING),
         "training": dict(training),
         "measured": dict(measured),
     }
@@ -546,6 +569,9 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument("--out", type=Path, required=True, help="folder for the model, history and checkpoints")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the long fit ({EPOCHS})")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--start", type=Path, help="face.keras whose weights the fit begins with; it needs fewer epochs"
+    )
     args = parser.parse_args(argv)
     for option, least in (("epochs", 1), ("seed", 0)):
         if getattr(args, option) < least:
@@ -580,15 +606,18 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     material = Material(data.fit.images, fitted, mined["fit"], none)
     common: dict[str, Any] = {"seed": args.seed, "scenes": digest}
     first_epochs = min(FIRST_EPOCHS, args.epochs)
-    first, _ = fit("first", 0, first_epochs, material, exam, out, **common)
+    start = None if args.start is None else load_keras(args.start)
+    first, _ = fit("first", 0, first_epochs, material, exam, out, start=start, **common)
     about["first"] = [first_epochs, len(data.fit.labels)]
     rng = np.random.default_rng((args.seed, 1))
     hard = _keep(out / "hard.npz", about, partial(find_hard, first, fitted, rng))
     material = replace(material, hard=hard)
-    network, epoch = fit("long", 1, args.epochs, material, exam, out, **common)
+    network, epoch = fit("long", 1, args.epochs, material, exam, out, start=None if start is None else first, **common)
 
     training = {"data": data.title, "rows": len(data.fit.labels), "no_face_dropped": args.ferplus is not None}
     training |= {"scenes": len(fitted), "held_out": len(held_out), "scenes_digest": digest, "hard": len(hard)}
+    if args.start is not None:
+        training["start_sha256"] = hashlib.sha256(args.start.read_bytes()).hexdigest()
     training |= {"false_alarms": len(mined["fit"]), "epochs": args.epochs, "chosen_epoch": epoch, "seed": args.seed}
     path = save_keras(network, out / "face.keras", training)
     content = quantise(network, draw_calibration(material, np.random.default_rng((args.seed, 2))))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pytest
 
 from edge.views import Pyramid, Spot
+from training import face_views
 from training.face_views import (
     BOX,
     FACE_SIDE,
@@ -96,7 +97,8 @@ def test_the_eyes_of_a_face_turned_clockwise_lean_to_the_right() -> None:
     assert np.rad2deg(np.arctan2(down, right)) == pytest.approx(20.0)  # y points down: clockwise as seen
 
 
-def test_every_drawn_face_is_at_its_pose() -> None:
+def test_every_drawn_face_is_at_its_pose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face_views, "BACKLIT", 0.0)  # levels are compared
     picture, count = draw_picture(), 40
     backgrounds = np.full((count, SIDE, SIDE), GRAY, np.uint8)
     views, poses = draw_faces(np.repeat(picture[None], count, axis=0), backgrounds, np.random.default_rng(3))
@@ -141,6 +143,28 @@ def test_light_stays_between_black_and_white_and_keeps_what_is_seen() -> None:
     assert lit.max() <= 255
     likeness = [np.corrcoef(views[0].ravel(), view.ravel())[0, 1] for view in lit]
     assert np.median(likeness) > 0.8
+
+
+def test_a_backlit_face_is_dim_in_front_of_a_bright_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(face_views, "BACKLIT", 1.0)
+    faces = np.full((50, FACE_SIDE, FACE_SIDE), 200, np.uint8)
+    views, _ = draw_faces(faces, np.full((50, SIDE, SIDE), 100, np.uint8), np.random.default_rng(0))
+    middle, corner = views[:, SIDE // 2, SIDE // 2], views[:, 0, 0]
+    covered = np.abs(middle.astype(int) - corner) > 20  # the others are seen with all around them
+    assert covered.sum() > 25
+    assert np.median(corner[covered]) > 177, "half of a background's darkness is left, at most"
+    assert (middle[covered] < corner[covered]).mean() > 0.7
+
+
+def test_less_light_and_shadows_leave_what_an_even_light_shows() -> None:
+    from edge.verifier import Evening
+
+    view = cv2.resize(draw_picture(), (SIDE, SIDE)).astype(np.uint8)
+    lit, even = light(np.repeat(view[None], 200, axis=0), np.random.default_rng(1)), Evening().apply
+    assert np.quantile(lit.mean(axis=(1, 2)), 0.1) < 40, "some are dark"
+    wanted = even(view).ravel()
+    likeness = [np.corrcoef(wanted, even(np.round(one).astype(np.uint8)).ravel())[0, 1] for one in lit]
+    assert np.median(likeness) > 0.7
 
 
 def test_the_same_seed_draws_the_same_views_and_another_one_others() -> None:
