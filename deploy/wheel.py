@@ -14,7 +14,7 @@ class DeviceWheel(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version != "standard":
             return
-        for name in ("emotion.tflite", "emotion.json", "face.tflite", "face.json"):
+        for name in ("emotion.tflite", "emotion.json", "face.tflite", "face.json", "scan.tflite", "scan.json"):
             build_data["force_include"][f"{self.root}/models/{name}"] = f"edge/model/{name}"
         scripts = self.metadata.core.scripts
         for name in [name for name, target in scripts.items() if not target.startswith("edge.")]:

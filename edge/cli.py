@@ -48,6 +48,7 @@ from edge.systemd import is_service
 
 if TYPE_CHECKING:
     from edge.doctor.machine import Line
+    from edge.finders.net import NetFinder
     from edge.model import ExpressionModel
     from edge.types import Source
     from edge.verifier import FaceVerifier
@@ -181,7 +182,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     settings = control.settings
     lock_memory()
     tame_opencv()
-    model, verifier = _choose_models(args, control)
+    model, verifier, proposer = _choose_models(args, control)
     if status := _open_status(args.status, control, model):
         ends.callback(status.close)
     if light := open_light(settings.pins):
@@ -230,6 +231,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         resume=open_again if is_camera(settings.source) else None,
         pace=pace,
         verifier=verifier,
+        proposer=proposer,
     )
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
@@ -245,11 +247,14 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     return outcome.failures[0].exit_code if outcome.failures else 0
 
 
-def _choose_models(args: argparse.Namespace, control: Control) -> tuple[ExpressionModel, Callable[[], FaceVerifier]]:
-    """Open the settings' network, or the shipped one, and say how to open the verifier.
+def _choose_models(
+    args: argparse.Namespace, control: Control
+) -> tuple[ExpressionModel, Callable[[], FaceVerifier], Callable[[], NetFinder]]:
+    """Open the settings' network, or the shipped one, and say how to open the verifier and the scanner.
 
     A service goes on with the next where one is refused, also with those of the releases before it.
     """
+    from edge.finders.net import NetFinder
     from edge.model import ExpressionModel, former_folders, models_folder, open_first
     from edge.verifier import FaceVerifier
 
@@ -266,7 +271,11 @@ def _choose_models(args: argparse.Namespace, control: Control) -> tuple[Expressi
     def open_verifier() -> FaceVerifier:
         return open_first(FaceVerifier, [folder / "face.tflite" for folder in folders], refused)
 
-    return open_first(lambda path: ExpressionModel(path, settings.threads), paths, refused), open_verifier
+    def open_proposer() -> NetFinder:
+        return open_first(NetFinder, [folder / "scan.tflite" for folder in folders], refused)
+
+    model = open_first(lambda path: ExpressionModel(path, settings.threads), paths, refused)
+    return model, open_verifier, open_proposer
 
 
 def _go_on(control: Control, problem: str, how: str) -> None:
@@ -380,7 +389,7 @@ def _put_out(args: argparse.Namespace) -> int:
 def _find_faces(args: argparse.Namespace) -> int:
     """Print the faces of each picture, with their expressions if wanted; one that cannot be read costs only itself."""
     from edge.sources.pictures import load_picture
-    from edge.stills import StillFinder, describe_still, still_record
+    from edge.stills import StillFinder, describe_still, still_record, watching
 
     if args.read:
         return read.run(argparse.Namespace(**vars(args), out=None, model=None))
@@ -389,7 +398,9 @@ def _find_faces(args: argparse.Namespace) -> int:
     code = 0
     for path in args.pictures:
         try:
-            faces = finder.find(load_picture(path, lambda line: _say(f"cuelens: {line}")))
+            gray = load_picture(path, lambda line: _say(f"cuelens: {line}"))
+            with watching(path) as progress:
+                faces = finder.find(gray, progress)
         except CuelensError as error:
             if args.debug:
                 raise

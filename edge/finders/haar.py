@@ -18,6 +18,8 @@ WINDOW = 24  # pixels: the cascade's own, below which it knows no face
 STRIDE = 2  # pixels between windows, OpenCV's own for its window sizes below 48
 SIDE_STEP = 1.26  # between sizes searched: the verifier finds the size between them
 MOST_WINDOWS = 4500  # of a slice: what a frame may cost at once
+EDGE = 0.25  # of a side, by which large faces are searched beyond the frame: they are cut by its edge, or fill it
+LARGE = 0.35  # of the frame's shorter side, from which a face is large
 GROUP = 0.3  # of a side: hits whose middles are nearer are one proposal
 MOST_PROPOSALS = 6  # of a slice: clutter must not buy time
 
@@ -82,8 +84,9 @@ class HaarFinder:
 def _strips(width: int, height: int, side: float, zoom: float, roll_deg: float) -> list[Slice]:
     """Cut the copy of a frame that is turned upright by `roll_deg` and shrunk by `zoom` into strips."""
     cos, sin = abs(np.cos(np.deg2rad(roll_deg))), abs(np.sin(np.deg2rad(roll_deg)))
-    wide = round(zoom * (cos * width + sin * height))
-    tall = round(zoom * (sin * width + cos * height))
+    beyond = 2 * EDGE * side if side > LARGE * min(width, height) else 0.0
+    wide = round(zoom * (cos * width + sin * height + beyond))
+    tall = round(zoom * (sin * width + cos * height + beyond))
     across = (wide - WINDOW) // STRIDE + 1
     if across < 1 or tall < WINDOW:
         return []

@@ -57,7 +57,7 @@ class Board:
         if camera:
             for name in ("camera.py", "formats.py"):
                 shutil.copy(HERE / name, guest / "opt")
-            for name in ("emotion.tflite", "emotion.json", "face.tflite", "face.json"):
+            for name in ("emotion.tflite", "emotion.json", "face.tflite", "face.json", "scan.tflite", "scan.json"):
                 shutil.copy(repository / "models" / name, guest / "opt" / "models")
         names = "\n".join(str(path.relative_to(guest)) for path in sorted(guest.rglob("*")))
         pack = ("cpio", "--quiet", "--create", "--format=newc", "--owner=0:0")

@@ -567,7 +567,7 @@ def test_the_projects_wheel_is_of_that_version_and_has_the_models(checkout: Chec
     wheel = bundles.read_member(payload(path), f"wheels/cuelens-{version}-py3-none-any.whl")
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         assert f"\nVersion: {version}\n" in archive.read(f"cuelens-{version}.dist-info/METADATA").decode()
-        for name in ("emotion.tflite", "emotion.json", "face.tflite", "face.json"):
+        for name in ("emotion.tflite", "emotion.json", "face.tflite", "face.json", "scan.tflite", "scan.json"):
             assert archive.read(f"edge/model/{name}") == (repository / "models" / name).read_bytes()
         assert {entry.date_time for entry in archive.infolist()} == {(2026, 1, 2, 3, 4, 4)}  # a zip's seconds are even
 

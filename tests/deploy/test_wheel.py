@@ -21,12 +21,13 @@ HOST = {
         "ship",
         "convert",
         "verifier",
+        "scanner",
         "bench",
         "bench-faces",
         "bench-cue",
     )
 }
-MODELS = ("emotion.tflite", "emotion.json", "face.tflite", "face.json")
+MODELS = ("emotion.tflite", "emotion.json", "face.tflite", "face.json", "scan.tflite", "scan.json")
 SCRIPTS = {"cuelens", *HOST}
 
 

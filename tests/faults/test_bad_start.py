@@ -82,10 +82,10 @@ def release(base: Path, version: str, link: str, *, sound: bool = True) -> Path:
     folder = base / "releases" / version / "venv/lib/python3.11/site-packages/edge/model"
     folder.mkdir(parents=True)
     for path in models_folder().glob("*.*"):
-        if path.name in ("emotion.tflite", "emotion.json", "face.tflite", "face.json"):
+        if path.name in ("emotion.tflite", "emotion.json", "face.tflite", "face.json", "scan.tflite", "scan.json"):
             shutil.copy(path, folder)
     if not sound:
-        for name in ("emotion.tflite", "face.tflite"):
+        for name in ("emotion.tflite", "face.tflite", "scan.tflite"):
             (folder / name).write_bytes((folder / name).read_bytes()[:1000])
     (base / link).symlink_to(f"releases/{version}")
     return folder
@@ -105,7 +105,7 @@ def test_a_network_damaged_after_an_update_is_replaced_by_that_of_the_release_be
         main(["run", *FAST, "--sink", f"log:{log}"])
     assert ended.value.code == 0
     said = capsys.readouterr().err
-    assert [name in said for name in (f"{own}/emotion.tflite", f"{own}/face.tflite")] == [True, True]
+    assert [f"{own}/{name}.tflite" in said for name in ("emotion", "face", "scan")] == [True, True, True]
     assert log.read_text().splitlines()
     with pytest.raises(SystemExit) as ended:  # by hand: as it is, the installer's trial of a release, too
         main(["run", *FAST, "--sink", f"log:{log}", "--model", str(own / "emotion.tflite")])

@@ -54,7 +54,7 @@ def test_every_place_at_every_size_is_in_a_slice(finder: HaarFinder, width: int,
 
 def test_a_frame_smaller_than_a_face_has_no_slices(finder: HaarFinder) -> None:
     assert finder.slices(30, 30, (48.0, 27.0), (0.0,)) == []
-    assert finder.slices(40, 40, (48.0, 100.0), (0.0,)) == []
+    assert finder.slices(40, 40, (90.0, 100.0), (0.0,)) == []
 
 
 @pytest.mark.parametrize("roll_deg", [0.0, 30.0, -60.0])

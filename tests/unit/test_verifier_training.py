@@ -13,10 +13,11 @@ import numpy.typing as npt
 import pytest
 
 from edge.errors import CheckpointUnusable, DataMissing, SettingsInvalid
+from edge.finders.net import TILE, WINDOW, NetFinder
 from edge.sources.demo import FACES
 from edge.verifier import FaceVerifier, read_contract
 from edge.views import Pyramid, Spot
-from training import verifier
+from training import scanner, verifier
 from training.face_views import FACE_SIDE, PATCH_SIDE, SHARE, SIDE, UNITS
 from training.fer2013 import CLASSES
 from training.scenes import Scene
@@ -168,7 +169,7 @@ def test_one_epoch_ends_in_a_file_that_the_device_loads(run: Run, tmp_path: Path
     look = device.look(pyramid, Spot(47.5, 47.5, 80.0))
     # What the device reads of a view is what was measured here.
     answer = verifier.answer_int8((out / "face.tflite").read_bytes())
-    log_odds, poses = answer(pyramid.view(Spot(47.5, 47.5, 80.0), SIDE, SHARE)[None])
+    log_odds, poses = answer(verifier.EVENING.apply(pyramid.view(Spot(47.5, 47.5, 80.0), SIDE, SHARE))[None])
     assert look.score == pytest.approx(log_odds[0])
     assert look.spot.roll_deg == pytest.approx(poses[0, 0] * UNITS[0])
     assert look.spot.side == pytest.approx(80.0 * np.exp(poses[0, 3] * UNITS[3]))
@@ -232,3 +233,49 @@ def test_missing_data_and_impossible_settings_are_one_line(
     assert run(tmp_path, "--data", str(tmp_path / "none.csv")) == DataMissing.exit_code
     assert run(tmp_path, "--epochs", "0") == SettingsInvalid.exit_code
     assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_windows_turned_by_quarters_have_their_faces_where_and_as_turned_as_they_say() -> None:
+    view = np.zeros((SIDE, SIDE), np.uint8)
+    view[4:8, 20:24] = 255  # up and to the right of the middle
+    poses = np.array([[10.0, 6.0, -10.0, 0.0]], np.float32) / np.array([UNITS[0], 0.3 * 25.6, 0.3 * 25.6, 1.0])
+    for seed in range(12):
+        (turned,), (pose,) = scanner.turn_views(view[None], poses.astype(np.float32), np.random.default_rng(seed))
+        rows, columns = np.nonzero(turned)
+        right, down = (columns.mean() - (SIDE - 1) / 2) / 25.6, (rows.mean() - (SIDE - 1) / 2) / 25.6
+        assert (pose[2:4] * UNITS[1:3]) == pytest.approx((right, down), abs=0.03)
+        roll_deg = np.rad2deg(np.arctan2(pose[1], pose[0]))
+        assert (roll_deg - 10.0) % 90 == pytest.approx(0, abs=0.01) or (roll_deg - 10.0) % 90 == pytest.approx(90)
+        quarter = round((roll_deg - 10.0) / 90) % 4
+        assert np.array_equal(np.rot90(turned, quarter), view), "turned back, it is what it was"
+
+
+@pytest.mark.host
+@pytest.mark.slow
+def test_a_scanner_of_what_the_verifier_mined_is_one_that_the_device_loads(
+    table: Path, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patches = np.random.default_rng(0).integers(0, 256, (30, PATCH_SIDE, PATCH_SIDE)).astype(np.uint8)
+    for name in ("mined-fit.npz", "mined-held-out.npz"):
+        np.savez(tmp_path / name, about=np.array("{}"), pictures=patches)
+    for name, value in {"BATCH": 32, "EXAM_ROWS": 100, "CALIBRATION_TILES": 2}.items():
+        monkeypatch.setattr(scanner, name, value)
+    words = ["--data", str(table), "--scenes", str(scenes), "--verifier", str(tmp_path), "--epochs", "2"]
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as end:
+        scanner.main([*words, "--out", str(out)])
+    assert not end.value.code
+    finder = NetFinder(out / "scan.tflite")
+    assert finder.contract.evening == scanner.EVENING
+    written = json.loads((out / "scan.json").read_text())
+    assert written["measured"]["faces"] == 21
+    assert written["training"]["epochs"] == 2
+    views = np.random.default_rng(1).integers(0, 256, (60, WINDOW, WINDOW)).astype(np.uint8)
+    network = scanner.import_keras().saving.load_model(out / "scan.keras", compile=False)
+    whole = np.full((1, TILE, TILE, 1), 128, np.float32)
+    whole[0, :WINDOW, :WINDOW, 0] = views[0]
+    in_float = float(network.predict(whole, verbose=0)[0][0, 0, 0, 0])
+    assert scanner.answer_windows((out / "scan.tflite").read_bytes(), views)[0][0] == pytest.approx(in_float, abs=0.5)
+    with pytest.raises(SystemExit) as end:
+        scanner.main([*words[:4], "--verifier", str(out), "--epochs", "2", "--out", str(out)])
+    assert end.value.code == DataMissing.exit_code, "nothing was mined there"
