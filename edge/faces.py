@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from edge.config import FaceSettings
 from edge.finders import Finder, Slice, open_finder
+from edge.finders.net import TILE_COST, NetFinder
 from edge.quality import FACE_M, FACE_M_ERROR, judge_quality
+from edge.recheck import FRESH_LOOKS, agree, find_inside, stands
 from edge.tracks import BELIEVED, Track, appearance, assign, distances
 from edge.types import Face, Gray, Work
 from edge.verifier import FaceVerifier, Look
@@ -25,7 +27,7 @@ ROLLS_DEG = (0.0, -30.0, 30.0, -60.0, 60.0)  # searched: a cascade's hits halve 
 ROLL_SPREAD_DEG = 15.0  # of new faces around the angle that the wearer's head has: makes 30 degrees a seventh as likely
 LEAST_CHANCE = 0.02  # of the angles farthest from it
 NEAR_SIDE = 60.0  # pixels: from here on down a new face matters less, it is too far to be read well
-LARGEST_SHARE = 0.9  # of the frame's shorter side: nobody talks from nearer
+LARGEST_SHARE = 1.2  # of the frame's shorter side: a face that fills the picture is cut by its edges
 FIRST_AGE = 1.0  # seconds
 BUSY_SHARE = 0.4  # of the budget, while a face is there: it costs a reading too, and a newcomer can wait
 LOOK_COST = 350  # windows that a proposal is counted as: clutter must not buy time
@@ -39,6 +41,13 @@ CHEST_PRINT = 1.2  # of the face's width: a head as near as its neighbour's is n
 NUDGES = ((0.05, 0.05, 1.06), (-0.05, 0.05, 0.95), (0.0, -0.07, 1.0))  # right and down in sides, zoom
 MOST_EVIDENCE = 4.0  # of one look: no frame alone confirms a face that another could deny
 KEEP = -1.0  # log odds from which a look at a known face has found it: that one was there a frame ago counts too
+CHECK_EVERY, CHECK_AGAIN = 1.0, 0.2  # seconds from one fresh look at a known face to the next, and after a doubt
+LEASH = 0.3  # logarithm of the size by which a face may grow or shrink between fresh looks
+SEEK_EVERY, SEEK_WIDE = 0.1, 2.0  # seconds between searches where a face was lost; its sides that are searched
+SEEK_LOOKS = 8  # proposals of a search that are looked at, most
+SEEK_SIDES = (0.8, 1.2)  # of its side, about which faces are proposed
+DOUBT = 2.0  # log odds that a fresh look costs which finds nothing
+READABLE = 1.0  # log odds of a look from which a face is read
 NEAR = 1.0  # faces: a look farther from a track than this (edge.tracks.distances) is another's
 ALIKE = 0.25  # most that a returning face may differ in appearance
 THUMB = 12  # pixels: appearance is a picture of this side
@@ -89,7 +98,14 @@ def on_chest(owner: Spot, spot: Spot) -> bool:
 
 
 def describe_face(
-    pyramid: Pyramid, spot: Spot, number: int, score: float, fov_deg: float, *, sideways: bool = False
+    pyramid: Pyramid,
+    spot: Spot,
+    number: int,
+    score: float,
+    fov_deg: float,
+    *,
+    sideways: bool = False,
+    readable: bool = True,
 ) -> Face:
     """Say what is known of a face at a spot: its quality, and its distance by the camera's `fov_deg`.
 
@@ -106,15 +122,24 @@ def describe_face(
         distance_m=round(float(distance_m), 2),
         distance_error_m=round(float(FACE_M_ERROR * distance_m), 2),
         bearing_deg=round(float(np.rad2deg(np.arctan2(spot.cx - pyramid.width / 2, focal))), 1),
+        readable=readable,
     )
 
 
 class FaceFinder:
     """Find and track faces frame by frame; pure on arrays and capture-clock instants."""
 
-    def __init__(self, settings: FaceSettings, verifier: FaceVerifier | None = None, *, sideways: bool = False) -> None:
-        """Load what proposes and what verifies (the shipped one where None), once for all; raises what they raise.
+    def __init__(
+        self,
+        settings: FaceSettings,
+        verifier: FaceVerifier | None = None,
+        proposer: NetFinder | None = None,
+        *,
+        sideways: bool = False,
+    ) -> None:
+        """Load what proposes and what verifies (the shipped ones where None), once for all; raises what they raise.
 
+        `proposer` finds a face again that was lost, or in a box that swelled; new faces are the settings' finder's.
         `sideways`: the pictures were turned by a quarter, so that the camera's width is their height.
         """
         self._sideways = sideways
@@ -124,6 +149,7 @@ class FaceFinder:
         self._settings = settings
         self._finder: Finder = open_finder(settings.finder)
         self._verifier = verifier or FaceVerifier()
+        self._proposer = proposer or NetFinder()
         self._tracks: list[Track] = []
         self._ids = itertools.count(1)
         self._level_deg = 0.0  # the angle that upright faces have: the wearer's own tilt, turned round
@@ -145,12 +171,19 @@ class FaceFinder:
         pyramid = Pyramid(gray)
         self._looks = 0
         self._follow(pyramid, t)
+        self._seek(pyramid, t)
         windows = self._scan(pyramid, t)
         waited = t - min(self._scanned[self._rolls_deg == 0.0], default=t)
         self.work = Work(self._looks, windows, round(float(waited), 3))
         faces = [
             describe_face(
-                pyramid, track.spot, track.id, track.evidence, self._settings.fov_deg, sideways=self._sideways
+                pyramid,
+                track.spot,
+                track.id,
+                track.evidence,
+                self._settings.fov_deg,
+                sideways=self._sideways,
+                readable=track.readable,
             )
             for track in self._tracks
             if track.present and track.confirmed
@@ -188,7 +221,7 @@ class FaceFinder:
     def _follow(self, pyramid: Pyramid, t: float) -> None:
         """Look for each known face where it should be now, and settle which look is whose."""
         settings = self._settings
-        followed = [track for track in self._tracks if t - track.seen <= settings.coast]
+        followed = [track for track in self._tracks if t - track.seen <= settings.coast and not track.denied]
         found: list[Look] = []
         for look in (self._look(pyramid, track.predict(t)) for track in followed):
             if look.score < KEEP or look.spot.side < settings.least_side * SMALLER:
@@ -204,10 +237,10 @@ class FaceFinder:
         for row, column in pairs:
             track, look = followed[row], found[column]
             before_deg = track.spot.roll_deg
-            track.correct(look.spot, t)
+            track.correct(look.spot, t, look.score)
             turns_deg.append(wrap_deg(track.spot.roll_deg - before_deg))
-            track.evidence += min(look.score, MOST_EVIDENCE)
-            track.confirmed = track.confirmed or track.evidence >= settings.confirm
+            track.weigh(min(look.score, MOST_EVIDENCE), t, settings.confirm)
+            track.readable = look.score >= READABLE and not track.doubts and not self._pulled(track)
             track.remember(looks[column])
         turn_deg = median(turns_deg) if turns_deg else 0.0
         matched = {id(followed[row]) for row, _ in pairs}
@@ -216,12 +249,71 @@ class FaceFinder:
                 track.miss()
                 # The wearer's head turned every face at once, those that are hidden too.
                 track.spot = track.spot.moved(0.0, 0.0, 1.0, turn_deg)
+        self._recheck(pyramid, t)
         self._tracks = [track for track in self._tracks if t - track.seen <= self._patience(track)]
         heads = [track.spot for track in self._tracks if track.present and track.confirmed]
         self._tracks = [track for track in self._tracks if not any(on_chest(head, track.spot) for head in heads)]
         upright = [track.spot.roll_deg for track in self._tracks if track.present and track.confirmed]
         if upright:
             self._level_deg = median(upright)
+
+    def _recheck(self, pyramid: Pyramid, t: float) -> None:
+        """Look afresh at the known face that is due most, and end those that are none."""
+        present = [track for track in self._tracks if track.present]
+        due = [track for track in present if self._due(track, t) >= 0]
+        if due:
+            self._check(pyramid, max(due, key=lambda track: self._due(track, t)), t)
+        for track in present:
+            if track.evidence < 0:
+                track.miss()
+                # Not looked for where it was either: what is there is no face.
+                track.evidence, track.doubts, track.denied = 0.0, 0, True
+
+    def _seek(self, pyramid: Pyramid, t: float) -> None:
+        """Search around the place where a confirmed face was lost a moment ago, one face a frame."""
+        settings = self._settings
+        lost = [track for track in self._tracks if not track.present and t - track.seen <= settings.coast]
+        due = [track for track in lost if t - track.sought >= SEEK_EVERY]
+        if not due or self._credit < 0:
+            return
+        track = min(due, key=lambda track: track.sought)
+        track.sought = t
+        sides = tuple(share * track.spot.side for share in SEEK_SIDES)
+        self._credit -= len(sides) * TILE_COST
+        proposals = self._proposer.around(pyramid, track.spot.moved(0.0, 0.0, SEEK_WIDE), sides)
+        for proposal in itertools.islice(proposals, SEEK_LOOKS):
+            if all(not other.present or shared(other.spot, proposal) < COVERED for other in self._tracks):
+                self._credit -= LOOK_COST
+                self._meet(pyramid, proposal, t)
+            if track.present:
+                break
+
+    def _due(self, track: Track, t: float) -> float:
+        """Return for how many seconds a fresh look at a track has been due; below zero where it is not."""
+        soon = track.doubts or not track.readable or self._pulled(track)
+        return t - track.tried - (CHECK_AGAIN if soon else CHECK_EVERY)
+
+    def _pulled(self, track: Track) -> bool:
+        """Whether a track has grown or shrunk as far as it may without a fresh look."""
+        return bool(abs(np.log(track.spot.side / track.anchor)) > LEASH)
+
+    def _check(self, pyramid: Pyramid, track: Track, t: float) -> None:
+        """Look afresh at a known face: believe it, move it onto the face inside its box, or doubt it."""
+        settings = self._settings
+        standing = stands(self._verifier, pyramid, track.spot, settings.admit)
+        self._looks += FRESH_LOOKS
+        found = None
+        if not standing:
+            found, looks = find_inside(self._proposer, self._verifier, pyramid, track.spot, settings.admit)
+            self._looks += looks
+            self._credit -= TILE_COST
+        others = [other for other in self._tracks if other is not track and other.present]
+        if (found is None and standing) or (found is not None and agree(found.spot, track.spot)):
+            track.believe(t)
+        elif found is not None and all(shared(other.spot, found.spot) < COVERED for other in others):
+            track.move(found.spot, t)
+        else:
+            track.doubt(t, DOUBT)
 
     def _patience(self, track: Track) -> float:
         return self._settings.remember if track.confirmed else 0.0
@@ -231,7 +323,7 @@ class FaceFinder:
         settings = self._settings
         known = any(track.present and track.confirmed for track in self._tracks)
         budget = self.share * settings.budget * (BUSY_SHARE if known else 1.0)
-        self._credit = min(self._credit + budget, max(settings.burst, budget))
+        self._credit = min(self._credit + budget, max(settings.burst, budget, max(self._costs, default=0.0)))
         off_deg = np.abs(self._rolls_deg - self._level_deg)
         chance = self._chances * np.maximum(np.exp(-((off_deg / ROLL_SPREAD_DEG) ** 2) / 2), LEAST_CHANCE)
         costs, windows = self._costs, 0
@@ -264,7 +356,9 @@ class FaceFinder:
         if any(shared(track.spot, look.spot) > COVERED or on_chest(track.spot, look.spot) for track in known):
             return
         evidence = nudge(self._verifier, pyramid, look.spot)
-        self._looks += len(NUDGES)
+        self._looks += len(NUDGES) + FRESH_LOOKS
+        if not stands(self._verifier, pyramid, look.spot, settings.admit):
+            return
         seen = self._appearance(pyramid, look.spot)
         gone = [track for track in self._tracks if not track.present and track.looks is not None]
         unlike = np.array([[1.0 - float(track.looks @ seen)] for track in gone if track.looks is not None])
@@ -277,7 +371,7 @@ class FaceFinder:
             track = gone[row]
             track.spot, track.velocity = look.spot, np.zeros(3)
             track.correct(look.spot, t)
-            track.evidence += evidence
+            track.welcome(evidence, t, settings.confirm)
             return
         track = Track(next(self._ids), look.spot, t, evidence)
         track.confirmed = track.evidence >= settings.confirm

@@ -20,6 +20,7 @@ from edge.control import Control
 from edge.cue import CuePolicy
 from edge.errors import CameraLost, CuelensError, LoopStuck, ModelFailed, printable
 from edge.faces import FaceFinder, crop_face
+from edge.finders.net import NetFinder
 from edge.health import Health, SinkHealth
 from edge.mending import Mended
 from edge.model import ExpressionModel
@@ -86,17 +87,19 @@ def run(
     resume: Resume | None = None,
     pace: Pace | None = None,
     verifier: Callable[[], FaceVerifier] = FaceVerifier,
+    proposer: Callable[[], NetFinder] = NetFinder,
 ) -> Outcome:
     """Run until the source ends, `stop` is set or `seconds` have passed, and close source and sinks.
 
     A pause closes the source where `resume` opens it again; without that it stays open, and no frame is taken from it.
     A sink that fails is reported through `say`, and opened again by `reopen` or left out; the run ends with the last
-    one that is left out. `pace` says which frames are left out, None for none; `verifier` opens the judge of faces.
+    one that is left out. `pace` says which frames are left out, None for none; `verifier` opens the judge of faces,
+    `proposer` what finds lost ones again.
     """
     settings = control.settings
     sideways = settings.camera.rotate_deg % 180 > 0
     judge = verifier()
-    finder = FaceFinder(settings.faces, judge, sideways=sideways)
+    finder = FaceFinder(settings.faces, judge, proposer(), sideways=sideways)
     overturned: OverturnWatch | None = OverturnWatch(settings.faces, judge)
     turns = Turns(settings.faces)
     readings: dict[int, Reading] = {}
@@ -146,7 +149,7 @@ def run(
 
     def begin_finding() -> None:
         nonlocal finder
-        finder = FaceFinder(settings.faces, verifier(), sideways=sideways)  # its faces' numbers begin anew
+        finder = FaceFinder(settings.faces, verifier(), proposer(), sideways=sideways)  # its faces' numbers begin anew
         policy.lose_camera(now_of_frames(time.monotonic()))
 
     find = Mended("finder", begin_finding, health, say)
@@ -238,7 +241,7 @@ def run(
                     control.problems.append(health.overturned)
                     say(f"cuelens: {health.overturned}")
             found = time.monotonic()
-            chosen = turns.choose(faces, policy.partner, clock)
+            chosen = turns.choose([face for face in faces if face.readable], policy.partner, clock)
             fresh = [
                 Reading(face.id, values, clock)
                 for face in chosen

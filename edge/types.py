@@ -54,8 +54,9 @@ class Quality:
 class Face:
     """A tracked face; `roll_deg` is its turn in the image plane, clockwise positive as seen.
 
-    `score` is the log odds, over all its frames, that it is a face. `distance_m` is by its width; the true distance
+    `score` is the fading sum of its frames' log odds that it is a face. `distance_m` is by its width; the true distance
     lies within `distance_error_m` of it for two faces in three. `bearing_deg` is to the right of the camera's axis.
+    A face that is not `readable` may be none any more: nothing is read off it until a fresh look has found it again.
     """
 
     id: int
@@ -66,6 +67,7 @@ class Face:
     distance_m: float = 1.0
     distance_error_m: float = 0.0
     bearing_deg: float = 0.0
+    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

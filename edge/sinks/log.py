@@ -137,6 +137,7 @@ def log_record(update: Update) -> dict[str, Any]:
                 "box": list(face.box),
                 "roll_deg": face.roll_deg,
                 "score": face.score,
+                "readable": face.readable,
                 "quality": asdict(face.quality),
                 "distance_m": face.distance_m,
                 "bearing_deg": face.bearing_deg,

@@ -15,6 +15,7 @@ from edge.sources.demo import DemoSource
 from edge.sources.file import load_picture
 from edge.stills import StillFinder
 from edge.types import Box, Face, Gray
+from edge.views import Spot
 
 FPS = 30
 
@@ -146,6 +147,61 @@ def test_two_faces_that_cross_keep_their_ids(person: DemoSource, frames: int) ->
     assert after.keys() == before.keys()
     right_first = max(before, key=before.__getitem__)
     assert after[right_first] == min(after.values()), "who came from the right is on the left now"
+
+
+@pytest.mark.parametrize("zoom", [2.0, 0.5])
+def test_a_box_that_swelled_or_shrank_is_back_on_its_face_soon_and_not_read_before(
+    person: DemoSource, zoom: float
+) -> None:
+    gray, box = person.render(steady(person)), person.truth(steady(person)).box
+    assert box is not None
+    finder = FaceFinder(FaceSettings())
+    number = finder.find(gray, 0.0)[0].id
+    finder._tracks[0].spot = finder._tracks[0].spot.moved(0.3, 0.0, zoom)
+    films = [finder.find(gray, frame / FPS) for frame in range(1, 50)]
+    wrong = [face for faces in films for face in faces if not 0.7 < face.box[2] / box[2] < 1.4]
+    assert not any(face.readable for face in wrong)
+    (face,) = films[-1]
+    assert face.id == number
+    assert overlap(face.box, box) > 0.6
+    assert face.readable
+
+
+def test_a_box_that_slid_onto_the_wall_ends_and_its_face_is_found_again(person: DemoSource) -> None:
+    gray, box = person.render(steady(person)), person.truth(steady(person)).box
+    assert box is not None
+    finder = FaceFinder(FaceSettings())
+    number = finder.find(gray, 0.0)[0].id
+    track = finder._tracks[0]
+    track.spot = Spot(box[2] / 2, box[2] / 2, box[2] * 0.6)
+    track.evidence = 300.0
+    films = [finder.find(gray, frame / FPS) for frame in range(1, 60)]
+    assert all(overlap(face.box, box) > 0.5 for faces in films for face in faces if face.readable)
+    (face,) = films[-1]
+    assert face.id == number, "the same person"
+
+
+@pytest.mark.parametrize("light", [0.5, 0.25])
+def test_a_face_in_little_light_is_found_and_said_to_be_poor(person: DemoSource, light: float) -> None:
+    noise = np.random.default_rng(0).normal(0, 1.5, (480, 640))
+    dark = np.clip(np.round(person.render(steady(person)) * light + noise), 0, 255).astype(np.uint8)
+    finder, box = FaceFinder(FaceSettings()), person.truth(steady(person)).box
+    (face,) = [finder.find(dark, number / FPS) for number in range(30)][-1]
+    assert box is not None
+    assert overlap(face.box, box) > 0.6
+    assert (face.quality.light < 1.0) == (light < 0.4)
+
+
+@pytest.mark.parametrize("share", [1.1, 0.9])
+def test_a_face_that_fills_the_picture_or_is_cut_by_its_edge_is_found(person: DemoSource, share: float) -> None:
+    gray, box = person.render(steady(person)), person.truth(steady(person)).box
+    assert box is not None
+    x, y, side, _ = box
+    tall = round(side / share)
+    top, left = y + side // 2 - tall // 2, x + side // 2 - tall // 2 - (0 if share > 1 else side // 3)
+    near = cv2.resize(gray[top : top + tall, left : left + tall * 4 // 3], (320, 240)).astype(np.uint8)
+    finder = FaceFinder(FaceSettings())
+    assert [finder.find(near, number / FPS) for number in range(30)][-1]
 
 
 def test_two_faces_are_two(person: DemoSource) -> None:

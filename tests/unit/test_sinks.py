@@ -66,6 +66,7 @@ def test_a_log_line_has_the_published_keys(tmp_path: Path) -> None:
                 "box": [100, 60, 90, 90],
                 "roll_deg": -12.5,
                 "score": 7.5,
+                "readable": True,
                 "quality": {"size": 1.0, "sharpness": 0.9, "light": 1.0, "level": 1.0, "frontal": 1.0},
                 "distance_m": 1.25,
                 "bearing_deg": -3.5,

@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edge.tracks import Track, appearance, assign, distances
+from edge.tracks import FORGET, RESERVE, SURE, Track, appearance, assign, distances
 from edge.views import Spot
+
+SPOT = Spot(100.0, 80.0, 50.0)
 
 
 @given(
@@ -102,3 +104,48 @@ def test_appearance_does_not_depend_on_the_light() -> None:
     brighter = (view * 1.5 + 20).astype(np.uint8)
     assert appearance(view) @ appearance(brighter) > 0.99
     assert not appearance(np.full((12, 12), 9, np.uint8)).any()
+
+
+def test_evidence_fades_is_bounded_and_stays_below_what_a_denial_outweighs() -> None:
+    track = Track(1, SPOT, 0.0, 6.0)
+    for number in range(1, 300):
+        track.weigh(4.0, number / 30, confirm=6.0)
+    assert track.confirmed
+    assert track.evidence == 6.0 + RESERVE
+    track.weigh(0.0, 299 / 30 + 10 * FORGET, confirm=6.0)
+    assert 0 < track.evidence < 0.01
+
+
+def test_looks_from_its_own_place_do_not_speak_for_a_track_that_a_fresh_look_doubts() -> None:
+    track = Track(1, SPOT, 0.0, 6.0)
+    track.doubt(1.0, 3.0)
+    assert not track.readable
+    before = track.evidence
+    track.weigh(4.0, 1.0, confirm=6.0)
+    assert track.evidence <= before
+    track.weigh(-1.0, 1.0, confirm=6.0)
+    assert track.evidence <= before - 1.0
+    track.believe(1.1)
+    assert track.readable
+    track.weigh(4.0, 1.1, confirm=6.0)
+    assert track.evidence > before
+
+
+def test_a_denied_face_that_comes_back_is_confirmed_anew() -> None:
+    track = Track(1, SPOT, 0.0, 12.0, confirmed=True)
+    track.denied = True
+    track.welcome(3.0, 1.0, confirm=6.0)
+    assert not track.confirmed
+    track.weigh(4.0, 1.03, confirm=6.0)
+    assert track.confirmed
+
+
+def test_the_less_sure_a_look_is_the_less_it_moves_and_widens_a_track() -> None:
+    moved = []
+    for score in (SURE, 1.0, -1.0):
+        track = Track(1, SPOT, 0.0, 6.0)
+        track.predict(0.03)
+        track.correct(Spot(SPOT.cx + 0.2 * SPOT.side, SPOT.cy, 1.3 * SPOT.side, 20.0), 0.03, score)
+        moved.append((track.spot.cx - SPOT.cx, track.spot.side - SPOT.side, track.spot.roll_deg))
+    assert moved == sorted(moved, reverse=True)
+    assert all(0 < last < first for last, first in zip(moved[-1], moved[0], strict=True))
