@@ -6,6 +6,7 @@ picture -> proposals at every turn by a small network -> the verifier's second o
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -62,8 +63,7 @@ class StillFinder:
 
     def _search(self, pyramid: Pyramid, progress: Progress | None) -> Iterator[Look]:
         """Yield what the verifier takes for a face of what is proposed."""
-        least = max(LEAST_SIDE, LEAST_SIDE * (pyramid.width * pyramid.height / MOST_FINE) ** 0.5)
-        sides = least, LARGEST_SHARE * min(pyramid.width, pyramid.height)
+        sides = least_side(pyramid.width, pyramid.height), LARGEST_SHARE * min(pyramid.width, pyramid.height)
         pieces = self._finder.slices(pyramid.width, pyramid.height, sides, (0.0,))
         for number, piece in enumerate(pieces):
             if progress is not None:
@@ -83,6 +83,11 @@ class StillFinder:
                 if settled.score >= self._settings.admit:
                     return settled
         return None
+
+
+def least_side(width: int, height: int) -> float:
+    """Return how wide the smallest faces are that a picture of this size is searched for."""
+    return LEAST_SIDE * max(1.0, math.sqrt(width * height / MOST_FINE))
 
 
 @contextlib.contextmanager

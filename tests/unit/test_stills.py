@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge import stills
 from edge.cli import main
 from edge.config import FaceSettings
+from edge.finders.net import NetFinder
 from edge.sources.demo import DemoSource
 from edge.stills import StillFinder
 from edge.types import Gray
@@ -105,3 +107,36 @@ def test_a_wider_lens_in_the_settings_brings_faces_nearer(
             main(["faces", str(picture), "--json", *words])
         distances.append(json.loads(capsys.readouterr().out)["faces"][0]["distance_m"])
     assert distances[1] < 0.5 * distances[0]
+
+
+def test_a_long_search_shows_how_far_it_is_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stills, "PROGRESS_AFTER", -1.0)
+    path = Path("large.jpg")
+    with stills.watching(path) as progress:
+        assert progress is None
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    with stills.watching(path) as progress:
+        StillFinder(FaceSettings()).find(np.full((600, 800), 90, np.uint8), progress)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "large.jpg: 0% searched" in err
+    assert err.endswith("\r\x1b[K"), "and the line goes"
+
+
+@pytest.mark.parametrize("roll_deg", [-120, 90, 150, 180])
+def test_a_face_on_its_side_or_head_is_found(portrait: tuple[Gray, tuple[float, float], int], roll_deg: int) -> None:
+    gray, centre, side = portrait
+    (face,) = StillFinder(FaceSettings()).find(turned(gray, roll_deg, centre))
+    assert abs((face.roll_deg - roll_deg + 180) % 360 - 180) < 12
+    assert face.box[2] == pytest.approx(side, rel=0.3)
+
+
+def test_a_large_picture_takes_no_more_looks_for_its_small_faces_than_a_smaller_one() -> None:
+    tiles = [
+        len(NetFinder().slices(width, height, (stills.least_side(width, height), height), ()))
+        for width, height in ((8000, 6000), (16000, 12000))
+    ]
+    assert tiles[1] < 1.3 * tiles[0]
+    assert stills.least_side(4000, 3000) == stills.LEAST_SIDE
