@@ -107,8 +107,38 @@ class CueSettings:
     onset: float = field(default=0.05, metadata={"range": (0.0, 5.0)})
     """Seconds for which an expression must be clear before it is shown: a spike of one frame is none."""
 
-    decay: float = field(default=0.1, metadata={"range": (0.0, 5.0)})
+    decay: float = field(default=0.5, metadata={"range": (0.0, 5.0)})
     """Seconds for which a shown expression may be unclear before it is dropped: a blink, a word spoken."""
+
+    bridge: float = field(default=2.0, metadata={"range": (0.0, 30.0)})
+    """Seconds, time constant of the filter that bridges speech: long against syllables, begun anew at a change."""
+
+    bridge_doubt: float = field(default=2.0, metadata={"range": (0.0, 10.0)})
+    """Standard errors of the bridging filter's value that are taken off it."""
+
+    bridge_enter: float = field(default=0.65, metadata={"range": (0.0, 1.0)})
+    """An expression is also shown from this probability of the bridging filter on, though a mouth speaks."""
+
+    bridge_leave: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
+    """... and is kept above this, while it is the likeliest there."""
+
+    bridge_margin: float = field(default=0.2, metadata={"range": (0.0, 1.0)})
+    """... when it leads the next by this much there."""
+
+    bridge_reach: float = field(default=1.5, metadata={"range": (0.0, 30.0)})
+    """Seconds after which a word that the quick filter is no more clear about is bridged no longer."""
+
+    life: float = field(default=0.25, metadata={"range": (0.0, 1.0)})
+    """How far the shares of expressions are taken from where the network learnt (0) to a conversation's (1).
+
+    A conversation is assumed to be neutral in 60 % of its seconds, a smile in 25, upset in 10 and surprise in 5.
+    """
+
+    rest: float = field(default=15.0, metadata={"range": (0.1, 600.0)})
+    """Seconds, time constant with which a person's own neutral is learnt."""
+
+    rest_most: float = field(default=1.5, metadata={"range": (0.0, 5.0)})
+    """Log odds that a person's own neutral may take off `upset`; 0: everybody is judged alike."""
 
     restless: float = field(default=0.0, metadata={"range": (0.0, 10.0)})
     """Seconds by which the onset grows for each short-lived expression shown lately, as routers damp routes that flap.
@@ -125,13 +155,13 @@ class CueSettings:
     lively: float = field(default=1.0, metadata={"range": (0.0, 10.0)})
     """Short-lived expressions that cost nothing: one smile that passes is no flicker."""
 
-    hold: float = field(default=0.6, metadata={"range": (0.0, 10.0)})
+    hold: float = field(default=0.8, metadata={"range": (0.0, 10.0)})
     """Seconds an expression stays at least: shorter ones cannot be read off a display."""
 
     vanish: float = field(default=0.5, metadata={"range": (0.0, 10.0)})
     """Seconds within which the cue of a face that is gone goes dark, whatever was shown."""
 
-    least_quality: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
+    least_quality: float = field(default=0.3, metadata={"range": (0.0, 1.0)})
     """Faces of less quality (small, blurred, dim, far turned) are never read as an expression."""
 
     away: float = field(default=0.02, metadata={"range": (0.0, 1.0)})

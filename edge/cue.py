@@ -1,4 +1,7 @@
-"""Readings in, one steady cue out: filter, doubt, two thresholds, onset and decay, and `unsure` instead of a guess."""
+"""Readings in, one steady cue out: who is the partner, what is clear of it for how long, `unsure` instead of a guess.
+
+What the readings amount to is judged in edge/evidence.py, against the face's own rest of edge/rest.py.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edge.config import CueSettings
+from edge.evidence import LONGEST_FRAME, TICK, Evidence, gain
+from edge.rest import Rests
 from edge.types import Band, Cue, Face, Reading, Reason, Side, State
 
 # Visible expression, never inner state; the four that people and models confuse are one word.
@@ -19,8 +24,10 @@ SMALL_VOCABULARY = {
 
 BANDS: tuple[Band, ...] = ("near", "middle", "far")
 SLACK = 0.15  # share of a limit by which it must be passed to change the band or side
-TICK = 1e-6  # seconds, of rounding
-LONGEST_FRAME = 0.25  # seconds that a reading may stand for, whatever the gap before it
+# Shares of the words in what the network learnt from: the votes for the seven classes, over FER+'s Training rows.
+LEARNT = {"smile": 0.264, "surprise": 0.122, "upset": 0.287, "neutral": 0.327}
+# ... and of a conversation's seconds, as this device assumes: most of the time a face shows little.
+LIFE = {"smile": 0.25, "surprise": 0.05, "upset": 0.1, "neutral": 0.6}
 
 
 class CuePolicy:
@@ -37,6 +44,7 @@ class CuePolicy:
         self._side: Side = "ahead"
         self._band: Band = "middle"
         self._words: dict[str, list[int]] = {}
+        self._rests = Rests()
         self.change(settings)
 
     def change(self, settings: CueSettings) -> None:
@@ -48,7 +56,9 @@ class CuePolicy:
             words = {label: [index] for index, label in enumerate(self._labels)}
         if words.keys() != self._words.keys():
             self._forget()
+            self._rests = Rests()
         self._settings, self._words = settings, words
+        self._odds = {word: _odds_in_life(word) ** settings.life for word in words}
 
     @property
     def partner(self) -> int | None:
@@ -63,16 +73,21 @@ class CuePolicy:
         """Take the faces of the frame of `t` and those of them that were read in it, and return the cue to show."""
         if t <= self._frame:  # the clock went back: a recording began anew
             self._forget()
+            self._rests = Rests()
             self._interval = 0.0
         elif self._frame > -math.inf:
             self._interval = min(t - self._frame, LONGEST_FRAME)
         self._frame = t
         self._flaps *= math.exp(-self._interval / self._settings.calming)
+        self._rests.follow(faces, t)
+        if self._partner in self._rests.leapt:
+            self._begin_anew()  # the track may have gone over to another face: what was shown is not of this one
         partner = self._choose(faces, t)
-        probabilities = next((item.probabilities for item in readings if partner and item.face_id == partner.id), None)
+        judged = self._judge_readings(faces, readings, t)
+        values = judged.get(partner.id) if partner is not None else None
         if partner is not None:
             self._place(partner)
-        if partner is None or probabilities is None:
+        if partner is None or values is None:
             # A blink of the finder, or not its turn: nothing is known anew or averaged on. It ends before the next
             # frame could be too late.
             if self._cue is not None and t + self._interval - self._read <= self._settings.vanish:
@@ -80,8 +95,22 @@ class CuePolicy:
             if partner is not None:
                 return self._show("unsure", None, 0.0, t, "new")
             return self._end("no_face", t)
-        self._filter(probabilities, partner, t)
+        self._filter(values, partner, t)
         return self._decide(t)
+
+    def _judge_readings(
+        self, faces: Sequence[Face], readings: Sequence[Reading], t: float
+    ) -> dict[int, dict[str, float]]:
+        """Return by face what its reading says: shifted to life's shares, then against the face's own rest."""
+        by_id = {face.id: face for face in faces}
+        judged = {}
+        for reading in readings:
+            if reading.face_id in by_id:
+                weighed = {word: value * self._odds[word] for word, value in self.words(reading.probabilities).items()}
+                total = sum(weighed.values()) or 1.0
+                values = {word: value / total for word, value in weighed.items()}
+                judged[reading.face_id] = self._rests.judge(by_id[reading.face_id], values, t, self._settings)
+        return judged
 
     def lose_camera(self, t: float) -> Cue:
         """Take that no frame has come by `t`: what was seen before says nothing about now."""
@@ -93,17 +122,19 @@ class CuePolicy:
 
     def _end(self, state: State, t: float) -> Cue:
         self._forget()
+        if state != "no_face":
+            self._rests = Rests()
         return self._show(state, None, 0.0, t)
 
     def _forget(self) -> None:
+        """Have no partner."""
         self._partner: int | None = None
         self._rival = None
-        self._filtered: dict[str, float] = {}
-        self._grain: list[dict[str, float]] = []  # the newest readings, by word
-        self._grain_begun = -math.inf
-        self._means: dict[str, float] = {}  # of the readings taken together before them
-        self._steps: dict[str, tuple[float, float]] = {}  # how far the newest two such were from the ones before
-        self._spread: dict[str, float] = {}  # variance of such means
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Know nothing of the partner."""
+        self._evidence: Evidence | None = None
         self._quality = self._frontal = 0.0
         self._read = -math.inf  # when the partner was read last
         self._met = math.inf  # ... and first
@@ -149,79 +180,57 @@ class CuePolicy:
         angle = partner.bearing_deg
         self._side = "right" if angle > limit else "left" if angle < -limit else "ahead"
 
-    def _filter(self, probabilities: tuple[float, ...], partner: Face, t: float) -> None:
+    def _filter(self, values: dict[str, float], partner: Face, t: float) -> None:
         settings = self._settings
-        values = self.words(probabilities)
-        if not self._filtered:
-            # A new face starts undecided, so that one lucky frame is not yet an expression.
-            self._filtered = {word: len(group) / len(self._labels) for word, group in self._words.items()}
+        if self._evidence is None:
+            even = {word: len(group) * self._odds[word] for word, group in self._words.items()}
+            self._evidence = Evidence({word: value / sum(even.values()) for word, value in even.items()})
             self._quality, self._frontal, self._met = partner.quality.whole, partner.quality.frontal, t
             elapsed = self._interval
         else:
             elapsed = min(t - self._read, LONGEST_FRAME)
-        gain = _gain(elapsed, settings.filter)
-        for word, value in values.items():
-            self._filtered[word] += gain * (value - self._filtered[word])
-        self._quality += gain * (partner.quality.whole - self._quality)
-        self._frontal += gain * (partner.quality.frontal - self._frontal)
+        self._evidence.add(values, elapsed, t, settings)
+        weight = gain(elapsed, settings.filter)
+        self._quality += weight * (partner.quality.whole - self._quality)
+        self._frontal += weight * (partner.quality.frontal - self._frontal)
         self._read = t
-        self._grain.append(values)
-        if t - self._grain_begun >= settings.grain - TICK:
-            self._spread_out(t)
-
-    def _spread_out(self, t: float) -> None:
-        """Take the readings since the last call together, and update how much such groups contradict each other."""
-        means = {word: sum(values[word] for values in self._grain) / len(self._grain) for word in self._words}
-        slow = _gain(min(t - self._grain_begun, 2 * LONGEST_FRAME), self._settings.memory)
-        for word, mean in means.items():
-            # As in bipower variation, two large steps near each other are noise, and a single one is a change of
-            # expression (Barndorff-Nielsen and Shephard, Journal of Financial Econometrics 2, 2004).
-            step = abs(mean - self._means.get(word, mean))
-            before = self._steps.get(word, (0.0, 0.0))
-            spread = self._spread.get(word, 0.0)
-            self._spread[word] = spread + slow * (step * max(before) / 2 - spread)
-            self._steps[word] = (before[1], step)
-        self._means, self._grain, self._grain_begun = means, [], t
 
     def _decide(self, t: float) -> Cue:
+        assert self._evidence is not None
         settings, shown = self._settings, self._cue.expression if self._cue and self._own else None
-        best, second = sorted(self._filtered, key=self._filtered.__getitem__, reverse=True)[:2]
-        confidence = self._filtered[best]
-        # Readings that contradict each other count for less: the filtered value's own standard error is taken off.
-        gain = _gain(max(settings.grain, self._interval), settings.filter)
-        error = math.sqrt(self._spread.get(best, 0.0) * gain / (2 - gain))
-        sure = confidence - settings.doubt * error
+        verdict = self._evidence.judge(self._interval, settings)
         poor = self._quality < settings.least_quality * (1 - SLACK if shown else 1.0)
         away = self._frontal < settings.away * (1 - SLACK if shown else 1.0)
-        reason: Reason | None = None
-        if poor or away:
-            reason = "poor" if poor else "away"
-        elif sure < settings.enter:
-            reason = "faint"
-        elif confidence - self._filtered[second] < settings.margin:
-            reason = "torn"
-        if reason is None:
-            if self._candidate is None or self._candidate[0] != best:
-                self._candidate = (best, t)
+        reason: Reason | None = "poor" if poor else "away" if away else verdict.reason
+        if reason is None and verdict.word is not None:
+            if self._candidate is None or self._candidate[0] != verdict.word:
+                self._candidate = (verdict.word, t)
             wait = settings.onset + settings.restless * max(0.0, self._flaps - settings.lively)
-            if best == shown or t - self._candidate[1] >= wait - TICK:
+            if verdict.word == shown or t - self._candidate[1] >= wait - TICK:
                 self._fading = None
-                return self._show("expression", best, confidence, t)
+                return self._show("expression", verdict.word, verdict.confidence, t)
         else:
             self._candidate = None
         if shown is not None:
-            if not (poor or away) and best == shown and confidence >= settings.leave:
+            left = self._left_of(shown)
+            if not (poor or away) and self._evidence.holds(shown, settings):
                 self._fading = None
-                return self._show("expression", shown, self._filtered[shown], t)
+                return self._show("expression", shown, left, t)
             self._fading = t if self._fading is None else self._fading
             # While another is about to follow, the change is one: no `unsure` flashes up between them. Not for as long
             # as the damping makes it wait, though: the old word would be a frozen label.
             follows = self._candidate is not None and t - self._candidate[1] < settings.onset + TICK
             if follows or t - self._fading < settings.decay:
-                return self._show("expression", shown, self._filtered[shown], t)
+                return self._show("expression", shown, left, t)
         self._judged = self._judged or t - self._met >= settings.hold
         reason = reason or (self._cue.reason if self._cue else None) or "faint"
-        return self._show("unsure", None, confidence, t, reason if self._judged else "new")
+        return self._show("unsure", None, verdict.confidence, t, reason if self._judged else "new")
+
+    def _left_of(self, word: str) -> float:
+        """Return what is left of a shown word's confidence."""
+        if self._evidence is None:
+            return 0.0
+        return max(self._evidence.quick.get(word, 0.0), self._evidence.bridged.get(word, 0.0))
 
     def _show(
         self, state: State, expression: str | None, confidence: float, t: float, reason: Reason | None = None
@@ -237,12 +246,13 @@ class CuePolicy:
                 self._flaps += max(0.0, 1 - (t - cue.since) / self._settings.lasting)
             self._cue = new
         else:  # held: still the old word, with what is left of its confidence
-            left = round(self._filtered.get(cue.expression, 0.0), 4)
+            left = round(self._left_of(cue.expression), 4)
             self._cue = replace(cue, confidence=left, distance=distance, side=side)
         self._own = here
         return self._cue
 
 
-def _gain(seconds: float, time_constant: float) -> float:
-    """Return the weight of a value that stands for so long in an exponential filter."""
-    return 1 - math.exp(-seconds / time_constant) if time_constant > 0 else 1.0
+def _odds_in_life(word: str) -> float:
+    """Return how many times likelier a word, or a class of it, is in life than where the network learnt it."""
+    group = next((name for name, labels in SMALL_VOCABULARY.items() if word == name or word in labels), None)
+    return LIFE[group] / LEARNT[group] if group is not None else 1.0

@@ -108,6 +108,18 @@ def _decide(
 ) -> tuple[Cue, dict[str, float] | None]:
     if record["seq"] is None:  # a line without a frame: the camera was lost, or the wearer paused
         return policy.pause(t) if record["state"] == "paused" else policy.lose_camera(t), None
+    faces, readings = read_faces(record, labels)
+    cue = policy.update(faces, readings, t)
+    partner = next((item for item in readings if item.face_id == policy.partner), None)
+    return cue, policy.words(partner.probabilities) if partner else None
+
+
+def read_faces(record: dict[str, Any], labels: tuple[str, ...]) -> tuple[list[Face], list[Reading]]:
+    """Return the faces of a log's line with a frame, and those readings that were made in it.
+
+    Raises KeyError, TypeError, ValueError or AttributeError for what no log has.
+    """
+    t = float(record["t"])
     faces, readings = [], []
     for each in record["faces"]:
         quality = Quality(**{key: float(value) for key, value in each["quality"].items()})
@@ -124,9 +136,7 @@ def _decide(
         faces.append(face)
         if each["probabilities"] is not None:
             readings.append(Reading(face.id, tuple(float(each["probabilities"][label]) for label in labels), t))
-    cue = policy.update(faces, readings, t)
-    partner = next((item for item in readings if item.face_id == policy.partner), None)
-    return cue, policy.words(partner.probabilities) if partner else None
+    return faces, readings
 
 
 def summarise(decisions: list[Decision]) -> dict[str, Any]:

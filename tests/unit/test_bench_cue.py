@@ -6,16 +6,19 @@ import json
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from benchmarks import cue, streams
+from benchmarks import cue, cue_clips, cue_films, cue_noise, cue_people, cue_tune, streams
+from benchmarks.cue_page import write_page
 from benchmarks.streams import LABELS, PARTNER, RATES, WORD, Step, clear, film, follow, judge, nobody, play, steady
-from edge.config import CueSettings, with_sensitivity
+from edge.config import SENSITIVITIES, CueSettings
 from edge.cue import SMALL_VOCABULARY
 from edge.errors import DataMissing
 from edge.model import ExpressionModel
+from edge.replay import replay
 from edge.sources.demo import DemoSource
 
 SETTINGS = CueSettings()
@@ -24,32 +27,34 @@ SETTINGS = CueSettings()
 def certain_films(count: int, certainty: float = 0.95) -> tuple[streams.Probabilities, list[str]]:
     """Return films of unchanging readings, of each class in turn, and their words."""
     labels = [LABELS[row % len(LABELS)] for row in range(count)]
-    frames = round(cue.FPS * cue.SECONDS)
+    frames = round(cue_films.FPS * cue_films.SECONDS)
     return np.array([[clear(label, certainty)] * frames for label in labels]), [WORD[label] for label in labels]
 
 
 def test_the_film_of_a_face_sways_and_is_the_same_each_time() -> None:
     face = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
-    first, second = (list(cue.film_face(face, np.random.default_rng(1))) for _ in range(2))
-    assert len(first) == cue.FPS * cue.SECONDS
+    first, second = (list(cue_films.film_face(face, np.random.default_rng(1))) for _ in range(2))
+    assert len(first) == cue_films.FPS * cue_films.SECONDS
     assert all(picture.shape == (48, 48) and picture.dtype == np.uint8 for picture in first)
     assert all(np.array_equal(one, other) for one, other in zip(first, second, strict=True))
     assert all(not np.array_equal(one, other) for one, other in pairwise(first))
 
 
 def test_sway_keeps_its_spread_and_is_alike_from_frame_to_frame() -> None:
-    rows = cue.sway(20_000, np.random.default_rng(0))
+    rows = cue_films.sway(20_000, np.random.default_rng(0))
     assert rows.std(axis=0) == pytest.approx(np.ones(4), abs=0.1)
-    assert np.corrcoef(rows[:-1, 0], rows[1:, 0])[0, 1] == pytest.approx(np.exp(-1 / (cue.FPS * cue.SWAY)), abs=0.03)
+    assert np.corrcoef(rows[:-1, 0], rows[1:, 0])[0, 1] == pytest.approx(
+        np.exp(-1 / (cue_films.FPS * cue_films.SWAY)), abs=0.03
+    )
 
 
 def test_certain_films_are_all_told_and_right_and_undecided_ones_are_not_told() -> None:
     films, words = certain_films(14)
-    assert cue.play_films(films, words, SETTINGS) == {"coverage": 1.0, "right": 1.0, "raw_right": 1.0}
+    assert cue_films.play_films(films, words, SETTINGS) == {"coverage": 1.0, "right": 1.0, "raw_right": 1.0}
     even = np.full_like(films, 1 / 7)
-    assert cue.play_films(even, words, SETTINGS)["coverage"] == 0.0
+    assert cue_films.play_films(even, words, SETTINGS)["coverage"] == 0.0
     other = [{"smile": "upset"}.get(word, "smile") for word in words]
-    assert cue.play_films(films, other, SETTINGS) == {"coverage": 1.0, "right": 0.0, "raw_right": 0.0}
+    assert cue_films.play_films(films, other, SETTINGS) == {"coverage": 1.0, "right": 0.0, "raw_right": 0.0}
 
 
 def test_a_judgement_counts_only_steps_with_a_truth() -> None:
@@ -66,36 +71,36 @@ def test_clips_are_judged_by_word_and_a_face_that_waits_for_its_turn_keeps_its_r
         replace(step, people=tuple((face, None if number % 2 else values) for face, values in step.people))
         for number, step in enumerate(stream)
     ]
-    (row,) = cue.judge_clips({"a.mp4": stream}, SETTINGS)
+    (row,) = cue_clips.judge_clips({"films/a.mp4": stream}, SETTINGS)
     assert (row["labelled"], row["raw_changes"], row["word_changes"]) == (150, 0, 0)
     assert row["cue_changes"] == 0  # nobody, a face, a smile: nothing told was changed
     assert row["raw_right"] == 120  # the first second has nobody
     assert 100 < row["told"] == row["right"] < 120
-    assert cue.sum_clips([row, row])["cue_right"] == 1.0
-    assert cue.sum_clips([row, row])["raw_right"] == 0.8
+    assert cue_clips.sum_clips([row, row])["cue_right"] == 1.0
+    assert cue_clips.sum_clips([row, row])["raw_right"] == 0.8
 
 
 def test_a_word_that_comes_back_after_unsure_is_no_change_of_word() -> None:
     stream = follow(steady("happy", 3, 30), film([np.full(7, 1 / 7)] * 60, 30), steady("happy", 3, 30))
     cues = play(stream, SETTINGS)
-    assert cue.word_changes(cues) == 0
+    assert cue_clips.word_changes(cues) == 0
     assert streams.changes(cues) >= 2
 
 
 def test_the_words_of_the_clips_are_words_in_order_and_apart() -> None:
-    words = cue.read_clip_words()
+    words = cue_clips.read_clip_words()
     assert len(words) > 20
     for spans in words.values():
-        assert all(start < end and word in SMALL_VOCABULARY for start, end, word in spans)
+        assert all(start < end and word in ("", *SMALL_VOCABULARY) for start, end, word in spans)
         assert all(before[1] < after[0] for before, after in pairwise(spans))
 
 
 def test_every_noise_has_its_length_and_readings_that_sum_to_one() -> None:
     films, _ = certain_films(7)
     for fps in RATES:
-        for name, stream in cue.make_noise(films, fps).items():
-            assert len(stream) == 60 * cue.MINUTES * fps, name
-            assert stream[-1].t == pytest.approx(60 * cue.MINUTES)
+        for name, stream in cue_noise.make_noise(films, fps).items():
+            assert len(stream) == 60 * cue_noise.MINUTES * fps, name
+            assert stream[-1].t == pytest.approx(60 * cue_noise.MINUTES)
             assert all(
                 values is not None and values.sum() == pytest.approx(1)
                 for ((_, values),) in (s.people for s in stream[:50])
@@ -108,38 +113,96 @@ def test_raw_labels_change_as_often_as_they_are_made_to() -> None:
     assert streams.raw_changes(streams.flicker("angry", "sad", 2, 10)) == 0  # one word
 
 
-def test_tuning_ends_within_the_limits_where_it_can_and_never_gets_worse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cue, "VARIED", {"filter": (0.1, 0.4, 0.8), "onset": (0.0, 0.1, 0.6)})
-    monkeypatch.setattr(cue, "make_noise", lambda films, fps: {"none": nobody(1, fps)})
-    monkeypatch.setattr(cue, "with_sensitivity", lambda settings, name: replace(settings, filter=0.8, onset=0.6))
-    films, words = certain_films(20)
-    clips = {"a.mp4": [replace(step, truth="smile") for step in steady("happy", 4, 30)]}
-    found, steps = cue.tune("normal", films, words, clips, 3)
-    assert found["filter"] < 0.8
-    assert found["onset"] < 0.6
-    reached = [(-step["over"], step["gain"]) for step in steps]
-    assert reached == sorted(reached)
-    assert max(cue.worst_onset(replace(with_sensitivity(SETTINGS, "normal"), **found)).values()) < 0.6
+def talkers() -> dict[str, streams.Stream]:
+    """Return four people who talk and smile, or are at rest, whose mouths leave it now and then."""
+
+    def talk(label: str, other: str, fps: int = 10) -> streams.Stream:
+        values = [clear(other if number % 4 == 3 else label, 0.85) for number in range(8 * fps)]
+        return [replace(step, truth=WORD[label]) for step in film(values, fps)]
+
+    pairs = (("happy", "neutral"), ("neutral", "sad"), ("happy", "surprise"), ("surprise", "neutral"))
+    return {f"talk/0{number}-1.avi": talk(*pair) for number, pair in enumerate(pairs)}
 
 
-def test_a_watched_clip_is_read_as_the_loop_reads_it(tmp_path: Path) -> None:
+def test_tuning_never_gets_worse_and_keeps_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cue_tune, "VARIED", {"bridge": (0.2, 2.0), "decay": (0.1, 0.5)})
+    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps, minutes: {"none": nobody(1, fps)})
+    bench = cue_tune.Bench(talkers())
+    start = replace(SETTINGS, bridge=0.2, decay=0.1, onset=0.2)
+    names = list(bench.clips)
+    found = cue_tune.climb(bench, start, names, 2, "")
+    assert bench.worth(found, names) >= bench.worth(start, names)
+    assert bench.excess(found) == 0
+
+
+def test_nobody_is_in_two_folds_and_everybody_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["talk/02-1.avi", "talk/02-2.avi", "talk/04-1.avi", "clips/asl_a.mkv", "clips/asl_b.mkv", "clips/x.mp4"]
+    parts = cue_tune.folds(names)
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    people = [{cue_clips.person_of(name) for name in part} for part in parts]
+    assert sum(map(len, people)) == len(set.union(*people)) == 4
+    monkeypatch.setattr(cue_tune, "VARIED", {"decay": (0.1, 0.5)})
+    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps, minutes: {"none": nobody(1, fps)})
+    held = cue_tune.cross_validate(cue_tune.Bench(talkers()), SETTINGS, 1)
+    assert 0 < held["talk"]["told"] <= 1
+
+
+def test_the_page_says_what_each_setting_buys_and_draws_the_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cue_tune, "VARIED", {"doubt": (0.0, 3.0)})
+    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps, minutes: {"none": nobody(1, fps)})
+    result = cue_tune.tune(cue_tune.Bench(talkers()), SETTINGS, 1, validate=True)
+    write_page(tmp_path / "cue.md", result, "0123456789abcdef")
+    page, drawn = (tmp_path / "cue.md").read_text(), (tmp_path / "cue.svg").read_text()
+    assert "0123456789ab" in page
+    assert page.count("| doubt |") == 1
+    assert all(f"| {name} |" in page and f">{name}</text>" in drawn for name in ("calm", "normal", "quick"))
+    assert ElementTree.fromstring(drawn).tag.endswith("svg")
+    assert {each["sensitivity"] for each in result["points"]} == set(SENSITIVITIES)
+
+
+def test_own_neutrals_help_who_is_misread_at_rest_and_take_no_smile(monkeypatch: pytest.MonkeyPatch) -> None:
+    rest = np.array([0.2, 0.02, 0.03, 0.02, 0.25, 0.03, 0.45])  # half of it upset
+    readings = np.array([*[rest] * 12, *[clear("happy")] * 4])
+    stern = cue_people.Person("a", readings, ("neutral",) * 12 + ("smile",) * 4)
+    without, own = cue_people.compare([stern], SETTINGS)[:2]
+    assert own["neutral"] > without["neutral"] + 0.2
+    assert own["smile"] >= without["smile"] > 0.7
+
+
+def test_a_watched_clip_is_read_as_the_loop_reads_it_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import cv2
 
+    clip, logs = tmp_path / "films" / "02-1.avi", tmp_path / "logs"
+    clip.mkdir(parents=True)
     source = DemoSource("1")
     for number, frame in zip(range(20), source.frames(), strict=False):
-        cv2.imwrite(str(tmp_path / f"{number:03}.png"), frame.gray)
+        cv2.imwrite(str(clip / f"{number:03}.png"), frame.gray)
     source.close()
-    stream = cue.watch(tmp_path, ExpressionModel(), [(0.0, 100.0, "surprise")])
+    log = tmp_path / "out.jsonl"
+    cue_clips.watch(clip, ExpressionModel(), log)
+    stream = cue_clips.read_stream(log, [(0.0, 100.0, "surprise")])
     assert len(stream) == 20
     assert {step.truth for step in stream} == {"surprise"}
     read = [values for step in stream for _, values in step.people if values is not None]
     assert 5 <= len(read) <= 20
     assert all(values.shape == (7,) for values in read)
+    assert {step.truth for step in cue_clips.read_stream(log, [(0.0, 100.0, "")])} == {None}
+    cues = play(stream, SETTINGS)
+    assert [cue.shown for cue in cues] == [item.logged for item in replay(log)]
+
+    clip.rename(tmp_path / "frames")
+    clip.write_bytes(b"")
+    monkeypatch.setattr(cue_clips, "watch", lambda clip, model, into: into.write_bytes(log.read_bytes()))
+    assert list(cue_clips.watch_clips([clip.parent], ExpressionModel(), logs)) == ["films/02-1.avi"]
+    monkeypatch.setattr(cue_clips, "watch", lambda clip, model, into: pytest.fail("watched again"))
+    assert len(cue_clips.watch_clips([clip.parent], ExpressionModel(), logs)["films/02-1.avi"]) == 20
 
 
 def test_a_folder_without_the_clips_is_told_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(DataMissing, match="none of the clips"):
-        cue.watch_clips(tmp_path, ExpressionModel())
+        cue_clips.watch_clips([tmp_path], ExpressionModel())
 
 
 def test_a_blocked_sink_is_measured_beside_one_that_works() -> None:
@@ -151,7 +214,7 @@ def test_a_blocked_sink_is_measured_beside_one_that_works() -> None:
 def test_the_command_prints_a_table_and_writes_what_it_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cue, "MINUTES", 0.1)
+    monkeypatch.setattr(cue_noise, "MINUTES", 0.1)
     with pytest.raises(SystemExit) as end:
         cue.main(["streams", "--out", str(tmp_path)])
     assert not end.value.code

@@ -1,0 +1,211 @@
+"""Clips whose people's expressions are known by the second (clip_words.csv), watched as the loop does, and judged."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+import edge
+from benchmarks.result import make_folder
+from benchmarks.streams import LABELS, Probabilities, Step, Stream, changes, judge, play, raw_changes
+from edge.config import CueSettings, FaceSettings, Settings
+from edge.control import Control
+from edge.cue import CuePolicy
+from edge.errors import DataMissing
+from edge.faces import FaceFinder, crop_face
+from edge.loop import Turns
+from edge.model import ExpressionModel, models_folder
+from edge.replay import read_faces, read_log
+from edge.sinks.log import LogSink
+from edge.sources import open_source
+from edge.types import Cue, Reading, Update
+
+CLIP_WORDS = Path(__file__).with_name("clip_words.csv")
+EDGE = Path(edge.__file__).parent
+JUDGES = (
+    "cue.py",
+    "evidence.py",
+    "rest.py",
+    "config.py",
+    "words.py",
+    "replay.py",
+    "timeline.py",
+)  # of the device's code
+UNTOLD = ("face", "no_face")  # what is shown before anything is told of a face, and without one
+
+
+def watch(clip: Path, model: ExpressionModel, log: Path) -> None:
+    """Find and read the faces of a clip as the loop does, into a log that `cuelens replay` takes too."""
+    source = open_source(f"file:{clip}", live=False)
+    labels = model.contract.labels
+    finder, turns, policy = FaceFinder(FaceSettings()), Turns(FaceSettings()), CuePolicy(CueSettings(), labels)
+    part = log.with_suffix(".part")
+    sink = LogSink(str(part), Control(Settings()))
+    try:
+        for frame in source.frames():
+            t = round(frame.t, 6)
+            faces = finder.find(frame.gray, t)
+            chosen = turns.choose(faces, policy.partner, t)
+            read = [
+                Reading(
+                    face.id,
+                    tuple(round(p, 8) for p in model.read(crop_face(frame.gray, face, model.contract.side))),
+                    t,
+                )
+                for face in chosen
+            ]
+            cue = policy.update(faces, read, t)
+            sink.show(Update(replace(frame, t=t), tuple(faces), tuple(read), labels, cue, {}, 0))
+    finally:
+        source.close()
+        sink.close()
+    part.replace(log)
+
+
+def read_stream(log: Path, words: Sequence[tuple[float, float, str]]) -> Stream:
+    """Return the stream of a clip's log; `words` say what is true in it, from when to when."""
+    stream: Stream = []
+    labels: tuple[str, ...] = ()
+    for _, record in read_log(log):
+        if "run" in record:
+            labels = tuple(record["run"]["labels"])
+            order = [labels.index(label) for label in LABELS]
+        faces, readings = read_faces(record, labels)
+        values = {reading.face_id: np.array(reading.probabilities)[order] for reading in readings}
+        t = float(record["t"])
+        truth = next((word for start, end, word in words if start <= t <= end and word), None)
+        stream.append(Step(t, tuple((face, values.get(face.id)) for face in faces), truth))
+    return stream
+
+
+def read_clip_words(path: Path = CLIP_WORDS) -> dict[str, list[tuple[float, float, str]]]:
+    """Return for each clip the seconds (from, to) in which its person's expression is beyond doubt, and its word.
+
+    An empty word says that the eye gives none there: it is told apart from seconds that nobody looked at.
+    """
+    words: dict[str, list[tuple[float, float, str]]] = {}
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            words.setdefault(row["clip"], []).append((float(row["start"]), float(row["end"]), row["word"]))
+    return words
+
+
+def watch_clips(folders: Sequence[Path], model: ExpressionModel, logs: Path | None = None) -> dict[str, Stream]:
+    """Return the streams of the folders' clips that have words, as FOLDER/CLIP; raises DataMissing without any.
+
+    Each clip is watched once for a model and a state of the code that reads it, and its log kept in the folder `logs`;
+    where that is None, in one that is gone afterwards.
+    """
+    words = read_clip_words()
+    paths = [folder / name for name in words for folder in folders if (folder / name).is_file()]
+    if not paths:
+        where = ", ".join(map(str, folders))
+        raise DataMissing(f"{where}: none of the clips of {CLIP_WORDS.name} in it; give the folder that has them")
+    with ExitStack() as stack:
+        kept = logs or Path(stack.enter_context(TemporaryDirectory()))
+        make_folder(kept)
+        state = f"{model.contract.sha256[:12]}-{_state_of_code()}"
+        shown = tqdm(paths, "watch", unit="clip", disable=not sys.stderr.isatty(), leave=False)
+        streams_by_clip = {}
+        for path in shown:
+            log = kept / f"{path.name}.{state}.jsonl"
+            if not log.is_file():
+                watch(path, model, log)
+            streams_by_clip[f"{path.parent.name}/{path.name}"] = read_stream(log, words[path.name])
+        return streams_by_clip
+
+
+def _state_of_code() -> str:
+    """Return a hash of what a reading depends on: the device's code but for what judges readings, and its verifier."""
+    digest = hashlib.sha256(repr(FaceSettings()).encode())
+    for path in sorted(EDGE.rglob("*.py")):
+        if path.name not in JUDGES:
+            digest.update(path.read_bytes())
+    digest.update((models_folder() / "face.tflite").read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def judge_clips(clips: Mapping[str, Stream], settings: CueSettings) -> list[dict[str, Any]]:
+    """Return for each clip its changes, and of its labelled frames in how many a word is told and in how many right."""
+    rows = []
+    for name, stream in clips.items():
+        cues = play(stream, settings)
+        judged = judge(_hold_readings(stream), cues)
+        rows.append(
+            {
+                "clip": name,
+                "seconds": round(stream[-1].t - stream[0].t, 1),
+                "raw_changes": raw_changes(stream),
+                "word_changes": word_changes(cues),
+                "cue_changes": changes([cue for cue in cues if cue.shown not in UNTOLD]),
+                "shown": round(sum(cue.expression is not None for cue in cues) / len(cues), 4),
+                "labelled": judged.known,
+                "raw_right": judged.raw_right,
+                "told": judged.told,
+                "right": judged.right,
+            }
+        )
+    return rows
+
+
+def sum_clips(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return what clips come to: changes a minute, and of the labelled frames the share told and right of it.
+
+    `mean_` are means over clips, each counting alike; the others count each frame, or each minute, alike.
+    """
+    labelled = [row for row in rows if row["labelled"]]
+    total = {key: sum(row[key] for row in rows) for key in rows[0] if key != "clip"}
+    minutes = total["seconds"] / 60
+    told = [row for row in labelled if row["told"]]
+    return {
+        **{f"{name}_per_minute": round(total[name] / minutes, 1) for name in total if name.endswith("_changes")},
+        "mean_cue_changes": round(fmean(60 * row["cue_changes"] / max(row["seconds"], 0.1) for row in rows), 2),
+        "mean_shown": round(fmean(row["shown"] for row in rows), 4),
+        "told": round(total["told"] / max(total["labelled"], 1), 4),
+        "mean_told": round(fmean(row["told"] / row["labelled"] for row in labelled), 4) if labelled else 0.0,
+        "raw_right": round(total["raw_right"] / max(total["labelled"], 1), 4),
+        "cue_right": round(total["right"] / max(total["told"], 1), 4),
+        "mean_cue_right": round(fmean(row["right"] / row["told"] for row in told), 4) if told else 0.0,
+    }
+
+
+def sum_folders(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return `sum_clips` of all rows, and of those of each folder."""
+    folders = sorted({row["clip"].partition("/")[0] for row in rows})
+    parts = {name: [row for row in rows if row["clip"].startswith(f"{name}/")] for name in folders}
+    return {"whole": sum_clips(rows)} | {name: sum_clips(part) for name, part in parts.items() if part}
+
+
+def person_of(clip: str) -> str:
+    """Return who is in a clip, as far as its name says: what is chosen on one person is judged on others."""
+    name = clip.rpartition("/")[2]
+    return next((match[0] for match in [re.match(r"\d\d-|asl|cap1", name)] if match), name)
+
+
+def word_changes(cues: Sequence[Cue]) -> int:
+    """Return how often another expression is shown than the one shown before it, whatever was between them."""
+    words = [cue.expression for cue in cues if cue.expression]
+    return sum(before != after for before, after in pairwise(words))
+
+
+def _hold_readings(stream: Stream) -> Stream:
+    """Let a face that was not read in a frame have its newest reading: a frame-by-frame display would still show it."""
+    newest: dict[int, Probabilities] = {}
+    held = []
+    for step in stream:
+        newest |= {face.id: values for face, values in step.people if values is not None}
+        held.append(replace(step, people=tuple((face, newest.get(face.id)) for face, _ in step.people)))
+    return held

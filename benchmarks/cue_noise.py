@@ -1,0 +1,92 @@
+"""What the cue makes of made-up streams: changes on noise, how soon a clear expression shows, when a face is gone."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from benchmarks import streams
+from benchmarks.streams import (
+    LABELS,
+    RATES,
+    WORD,
+    Probabilities,
+    Stream,
+    changes,
+    delay_until,
+    follow,
+    nobody,
+    play,
+    steady,
+)
+from edge.config import CueSettings
+
+MINUTES = 2.0  # of a noise
+WANDERING = "readings that wander within 0.3 s"
+
+
+def make_noise(films: Probabilities | None, fps: float, minutes: float | None = None) -> dict[str, Stream]:
+    """Return streams in which nothing is shown that could be told; `films` gives real readings to mix up.
+
+    They last `minutes`, MINUTES where None.
+    """
+    rng, seconds = np.random.default_rng(0), 60 * (MINUTES if minutes is None else minutes)
+    noise = {
+        "one class at random in each frame": streams.dirichlet(0.1, seconds, fps, rng),
+        "any probabilities in each frame": streams.dirichlet(1.0, seconds, fps, rng),
+        "two classes in turn, a frame each": streams.flicker("happy", "neutral", seconds, fps),
+        "two classes in turn, 0.2 s each": streams.flicker("happy", "sad", seconds, fps, max(1, round(fps / 5))),
+        "readings that wander within 0.1 s": streams.wandering(0.1, 2.0, seconds, fps, rng),
+        "readings that wander within 0.3 s": streams.wandering(0.3, 2.0, seconds, fps, rng),
+    }
+    if films is not None:
+        noise["another face's reading in each frame"] = streams.shuffled(films[:, 0], seconds, fps, rng)
+    return noise
+
+
+@functools.cache
+def clear_changes(fps: float) -> list[tuple[Stream, float, str]]:
+    """Return streams with a clear expression that begins, the instant of its first frame, and its word."""
+    cases = []
+    for before in (None, "neutral", "sad", "happy", "surprise"):
+        for label in LABELS:
+            if before is None or WORD[before] != WORD[label]:
+                first = nobody(1, fps) if before is None else steady(before, 5, fps)
+                cases.append((follow(first, steady(label, 3, fps)), first[-1].t + 1 / fps, WORD[label]))
+    return cases
+
+
+def worst_onset(settings: CueSettings) -> dict[int, float]:
+    """Return by frame rate the seconds until the slowest clear expression is shown."""
+    return {
+        fps: round(
+            max(
+                delay_until(stream, play(stream, settings), since, lambda cue, word=word: cue.expression == word)  # type: ignore[misc]
+                for stream, since, word in clear_changes(fps)
+            ),
+            3,
+        )
+        for fps in RATES
+    }
+
+
+def worst_gone(settings: CueSettings) -> dict[int, float]:
+    """Return by frame rate the seconds from a face's last frame to the first dark cue."""
+    result = {}
+    for fps in RATES:
+        stream = follow(steady("happy", 3, fps), nobody(2, fps))
+        cues = play(stream, settings)
+        dark = next(step.t for step, cue in zip(stream, cues, strict=True) if step.t > 3 and cue.state == "no_face")
+        result[fps] = round(dark - 3, 3)
+    return result
+
+
+def measure_streams(settings: CueSettings) -> dict[str, Any]:
+    """Return changes a minute on noise by its kind and frame rate, and onset and end by frame rate."""
+    noise: dict[str, dict[int, float]] = {}
+    for fps in RATES:
+        for name, stream in make_noise(None, fps).items():
+            noise.setdefault(name, {})[fps] = round(changes(play(stream, settings)) / MINUTES, 1)
+    return {"noise": noise, "onset_s": worst_onset(settings), "gone_s": worst_gone(settings)}

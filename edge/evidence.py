@@ -1,0 +1,121 @@
+"""What a face's readings amount to: one filter that is quick, one that bridges speech, and how much readings disagree.
+
+Pure: a word's probabilities and seconds in, verdicts out. The cue policy makes a cue of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge.config import CueSettings
+from edge.types import Reason
+
+TICK = 1e-6  # seconds, of rounding
+EVEN_LEAD = 0.05  # by which a word must be likelier than an even vote makes it: four of seven classes are `upset`
+LONGEST_FRAME = 0.25  # seconds that a reading may stand for, whatever the gap before it
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The word that the readings are clear about, or why they are clear about none."""
+
+    word: str | None
+    confidence: float
+    reason: Reason | None = None  # only without a word
+
+
+class Evidence:
+    """The readings of one face, by word, since it was met."""
+
+    def __init__(self, even: Mapping[str, float]) -> None:
+        """Start undecided: `even` has the words' probabilities where all classes are alike.
+
+        So one lucky frame is not yet an expression.
+        """
+        self._even = dict(even)
+        self.quick = dict(even)
+        self.bridged = dict(even)
+        self._t = -math.inf
+        self._clear: dict[str, float] = {}  # when the quick filter was last clear about each word
+        self._grain: list[Mapping[str, float]] = []  # the newest readings
+        self._grain_begun = -math.inf
+        self._means: dict[str, float] = {}  # of the readings taken together before them
+        self._steps: dict[str, tuple[float, float]] = {}  # how far the newest two such were from the ones before
+        self._spread: dict[str, float] = {}  # variance of such means
+
+    def add(self, values: Mapping[str, float], seconds: float, t: float, settings: CueSettings) -> None:
+        """Take the words' probabilities of the reading of `t`, which stands for so many seconds."""
+        quick, slow = gain(seconds, settings.filter), gain(seconds, settings.bridge)
+        for word, value in values.items():
+            self.quick[word] += quick * (value - self.quick[word])
+            self.bridged[word] += slow * (value - self.bridged[word])
+        best, _ = _two_best(self.quick)
+        self._t = t
+        if self.quick[best] >= settings.leave:
+            self._clear[best] = t
+        self._grain.append(values)
+        if t - self._grain_begun >= settings.grain - TICK:
+            self._spread_out(t, settings)
+
+    def _spread_out(self, t: float, settings: CueSettings) -> None:
+        """Take the readings since the last call together, and update how much such groups contradict each other."""
+        means = {word: sum(values[word] for values in self._grain) / len(self._grain) for word in self.quick}
+        slow = gain(min(t - self._grain_begun, 2 * LONGEST_FRAME), settings.memory)
+        for word, mean in means.items():
+            # As in bipower variation, two large steps near each other are noise, and a single one is a change of
+            # expression (Barndorff-Nielsen and Shephard, Journal of Financial Econometrics 2, 2004).
+            step = abs(mean - self._means.get(word, mean))
+            before = self._steps.get(word, (0.0, 0.0))
+            spread = self._spread.get(word, 0.0)
+            self._spread[word] = spread + slow * (step * max(before) / 2 - spread)
+            self._steps[word] = (before[1], step)
+        self._means, self._grain, self._grain_begun = means, [], t
+
+    def judge(self, interval: float, settings: CueSettings) -> Verdict:
+        """Say which word is clear, with frames `interval` seconds apart.
+
+        Readings that contradict each other count for less: a filtered value's own standard error is taken off. The
+        quick filter is clear within a blink where a face is; where a mouth speaks, only the bridging one is.
+        """
+        best, second = _two_best(self.quick)
+        sure = self.quick[best] - settings.doubt * self._error(best, settings.filter, interval, settings)
+        leads = self.quick[best] - self.quick[second] >= settings.margin
+        if sure >= settings.enter and leads:
+            if best != _two_best(self.bridged)[0]:
+                # A change point: what was before it says nothing about now (Page, Biometrika 41, 1954).
+                self.bridged = dict(self.quick)
+            return Verdict(best, max(self.quick[best], self.bridged[best]))
+        slow, next_slow = _two_best(self.bridged)
+        sure_slow = self.bridged[slow] - settings.bridge_doubt * self._error(slow, settings.bridge, interval, settings)
+        leads_slow = self.bridged[slow] - self.bridged[next_slow] >= settings.bridge_margin
+        if sure_slow >= settings.bridge_enter and leads_slow and self._spanned(slow, settings):
+            return Verdict(slow, self.bridged[slow])
+        return Verdict(None, self.quick[best], "faint" if sure < settings.enter else "torn")
+
+    def holds(self, word: str, settings: CueSettings) -> bool:
+        """Return whether a word that is shown is still the likeliest, and likely enough to stay."""
+        quick = self.quick[word] >= settings.leave and _two_best(self.quick)[0] == word
+        least = max(settings.bridge_leave, self._even[word] + EVEN_LEAD)
+        likeliest = self.bridged[word] >= least and _two_best(self.bridged)[0] == word
+        return quick or (likeliest and self._spanned(word, settings))
+
+    def _spanned(self, word: str, settings: CueSettings) -> bool:
+        """Return whether a word was clear so lately that what came since may be a syllable."""
+        return self._t - self._clear.get(word, -math.inf) <= settings.bridge_reach
+
+    def _error(self, word: str, window: float, interval: float, settings: CueSettings) -> float:
+        """Return the standard error of a word's value in the filter of that time constant."""
+        weight = gain(max(settings.grain, interval), window)
+        return math.sqrt(self._spread.get(word, 0.0) * weight / (2 - weight))
+
+
+def gain(seconds: float, time_constant: float) -> float:
+    """Return the weight of a value that stands for so long in an exponential filter."""
+    return 1 - math.exp(-seconds / time_constant) if time_constant > 0 else 1.0
+
+
+def _two_best(values: Mapping[str, float]) -> tuple[str, str]:
+    first, second = sorted(values, key=values.__getitem__, reverse=True)[:2]
+    return first, second
