@@ -42,7 +42,7 @@ QUIET = (5, 15, 30)  # frames a second at which noise is played: what holds at 3
 # points of that curve; each has its own pace, which is how fast its wearer reads the display.
 KNOB = (0.2, 0.15, 0.1, 0.05, 0.0, -0.05, -0.1, -0.15, -0.2)
 MOVED = ("enter", "bridge_enter")
-PACES = {"calm": {"onset": 0.15, "hold": 1.2}, "normal": {}, "quick": {"onset": 0.0, "hold": 0.5, "decay": 0.3}}
+PACES = {"calm": {"onset": 0.15, "hold": 1.0}, "normal": {}, "quick": {"onset": 0.0, "hold": 0.4, "decay": 0.3}}
 CAUTION = {"calm": 0.1, "normal": 0.0, "quick": -0.1}
 
 

@@ -155,7 +155,7 @@ class CueSettings:
     lively: float = field(default=1.0, metadata={"range": (0.0, 10.0)})
     """Short-lived expressions that cost nothing: one smile that passes is no flicker."""
 
-    hold: float = field(default=0.8, metadata={"range": (0.0, 10.0)})
+    hold: float = field(default=0.6, metadata={"range": (0.0, 10.0)})
     """Seconds an expression stays at least: shorter ones cannot be read off a display."""
 
     vanish: float = field(default=0.5, metadata={"range": (0.0, 10.0)})
@@ -197,19 +197,12 @@ class CueSettings:
         return max(self.hold, self.vanish, self.decay) + 3 * self.filter + self.onset
 
 
-# What `cuelens-bench-cue tune` found (benchmarks/reference/cue/tune.json), beside the defaults above, `normal`'s.
+# Points of the curve of `cuelens-bench-cue tune` (benchmarks/reference/cue), beside the defaults above, `normal`'s: both
+# filters surer, or less sure, each at a pace of its own.
 SENSITIVITIES: dict[str, dict[str, float]] = {
-    "calm": {
-        "enter": 0.75,
-        "leave": 0.65,
-        "margin": 0.5,
-        "onset": 0.15,
-        "decay": 0.5,
-        "restless": 1.0,
-        "hold": 1.0,
-    },
+    "calm": {"enter": 0.8, "bridge_enter": 0.75, "onset": 0.15, "hold": 1.0},
     "normal": {},
-    "quick": {"enter": 0.6, "leave": 0.55, "restless": 0.5, "lasting": 1.0, "hold": 0.4},
+    "quick": {"enter": 0.6, "bridge_enter": 0.55, "onset": 0.0, "hold": 0.4, "decay": 0.3},
 }
 
 
