@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ QUIET = (5, 15, 30)  # frames a second at which noise is played: what holds at 3
 # points of that curve; each has its own pace, which is how fast its wearer reads the display.
 KNOB = (0.2, 0.15, 0.1, 0.05, 0.0, -0.05, -0.1, -0.15, -0.2)
 MOVED = ("enter", "bridge_enter")
-PACES = {"calm": {"onset": 0.15, "hold": 1.0}, "normal": {}, "quick": {"onset": 0.0, "hold": 0.4, "decay": 0.3}}
+PACES = {"calm": {"onset": 0.15, "hold": 1.0}, "normal": {}, "quick": {"onset": 0.0, "hold": 0.4}}
 CAUTION = {"calm": 0.1, "normal": 0.0, "quick": -0.1}
 
 
@@ -172,6 +173,12 @@ def what_each_buys(bench: Bench, normal: CueSettings) -> list[dict[str, Any]]:
     return rows
 
 
+def _onset(settings: CueSettings) -> float | None:
+    """Return the seconds to the slowest clear expression; None where one is never shown."""
+    slowest = max(worst_onset(settings).values())
+    return slowest if math.isfinite(slowest) else None
+
+
 def _figures(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     whole, talk = parts["whole"], parts.get("talk", parts["whole"])
     return {
@@ -192,9 +199,7 @@ def tune(bench: Bench, start: CueSettings, rounds: int, validate: bool) -> dict[
         "limits": LIMITS,
         "settings": {name: {key: getattr(each, key) for key in (*VARIED, "hold")} for name, each in chosen.items()},
         "points": [
-            {"sensitivity": name}
-            | _figures(bench.judge(each, list(bench.clips)))
-            | {"onset_s": max(worst_onset(each).values())}
+            {"sensitivity": name} | _figures(bench.judge(each, list(bench.clips))) | {"onset_s": _onset(each)}
             for name, each in chosen.items()
         ],
         "curve": right_against_told(bench, normal),
