@@ -395,7 +395,7 @@ PEERS = (
     "start, CPU s",
     "frames with a face",
     "changes a minute: label / shown",
-    "PrivateTest",
+    "PrivateTest, FER2013's label",
 )
 
 

@@ -43,6 +43,7 @@ from edge.preprocessing import Preprocessing
 from edge.quiet import quiet
 from training.classes import match_classes, reorder
 from training.data import DataSet, read_data
+from training.ferplus import relabel
 from training.foreign import (
     IN_RECIPE,
     Scaling,
@@ -99,8 +100,12 @@ class Steps:
         self._bar.close()
 
 
-def read_task(path: Path, source: Path, recipe: Recipe, step: Steps, *, scaled: bool = False) -> Task:
+def read_task(
+    path: Path, source: Path, recipe: Recipe, step: Steps, *, scaled: bool = False, ferplus: Path | None = None
+) -> Task:
     """Read a .keras or .h5 file and the data, whose classes come in the network's order.
+
+    With `ferplus`, FER+'s table of votes, what the raters' majority says of the choose split is held to be true.
 
     Raises ModelShape where they don't fit, InputMisread for other pixels unless they are said to be `scaled` rightly,
     LabelsPermuted for another order of the classes than is taken.
@@ -110,7 +115,9 @@ def read_task(path: Path, source: Path, recipe: Recipe, step: Steps, *, scaled: 
     preprocessing = preprocessing_of(network, path)
     taken = network.output_shape
     step("read the data")
-    data = read_data(source, preprocessing, ("fit", "choose"))
+    data = read_data(source, preprocessing, ("fit", "choose"), ferplus=ferplus)
+    if ferplus is not None:
+        data = replace(data, splits=dict(zip(data.splits, (data.fit, relabel(data.choose)), strict=True)))
     if not isinstance(taken, tuple) or len(taken) != 2 or taken[1] is None:
         raise ModelShape(f"{path}: gives {taken}; {data.title} needs (None, {len(data.classes)}): one output a class")
     named = recipe.classes or tuple(about.get("classes", ()))
@@ -204,8 +211,7 @@ def finish(
         recipe=asdict(recipe) | {"kept_float": list(kept_float)},
         gives=original.gives if recipe.softmax else "logits",
     )
-    if "temperature" in about:
-        contract["temperature"] = about["temperature"]
+    contract |= {name: about[name] for name in ("temperature", "votes", "prior") if name in about}
     return content, contract
 
 
@@ -267,6 +273,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     """Convert a Keras classifier of pictures to full int8 TFLite, prove it equal, and only then write it."""
     parser.add_argument("model", type=Path, help="a .keras file by cuelens-train, or any .keras or .h5 classifier")
     parser.add_argument("--data", type=Path, required=True, help="fer2013.csv (.gz, .xz, .zip) or a folder of pictures")
+    parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: judge by the majority of FER+'s raters")
     wanted = parser.add_mutually_exclusive_group(required=True)
     wanted.add_argument("--out", type=Path, help="folder for NAME.tflite, NAME.json and the report")
     wanted.add_argument("--check", type=Path, metavar="FILE", help="judge this .tflite file instead of making one")
@@ -284,7 +291,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     runtimes, absent = find_runtimes(args.device_python, native=args.native)
     step = Steps(9)
     try:
-        task = read_task(args.model, args.data, recipe, step, scaled=given.scaling is not None)
+        task = read_task(args.model, args.data, recipe, step, scaled=given.scaling is not None, ferplus=args.ferplus)
         if args.check is not None:
             step("judge")
             kept = _kept_float(args.check)

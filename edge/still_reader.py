@@ -16,7 +16,7 @@ from edge.config import CueSettings, LookSettings, Settings
 from edge.cue import CuePolicy
 from edge.faces import crop_face
 from edge.model import ExpressionModel
-from edge.stills import StillFinder, describe_face_still, face_record
+from edge.stills import Progress, StillFinder, describe_face_still, face_record
 from edge.types import Face, Gray, Reason
 from edge.words import WORDS
 
@@ -46,9 +46,12 @@ class StillReader:
         self._finder = StillFinder(settings.faces)
         self._policy = CuePolicy(settings.cue, model.contract.labels)
 
-    def read(self, gray: Gray) -> list[StillReading]:
-        """Return what the faces of a luma picture, uint8 (height, width), show; nearest first."""
-        return [self._read_face(gray, face) for face in self._finder.find(gray)]
+    def read(self, gray: Gray, progress: Progress | None = None) -> list[StillReading]:
+        """Return what the faces of a luma picture, uint8 (height, width), show; nearest first.
+
+        `progress` is given the share of the search for them that is done.
+        """
+        return [self._read_face(gray, face) for face in self._finder.find(gray, progress)]
 
     def _read_face(self, gray: Gray, face: Face) -> StillReading:
         crop = crop_face(gray, face, self._model.contract.side)

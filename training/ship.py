@@ -1,8 +1,8 @@
 """`cuelens-ship`: everything in models/ from the data, by one command; what is there already is not made again.
 
-teacher -> soft labels -> fits of compact, one from another -> temperature -> int8, contract and parity.json ->
-evaluation.json -> the card's tables; and, asked to, the other recipes beside it -> comparison.json -> the comparison's
-table.
+teacher -> soft labels -> fits of compact to FER2013's label, one from another: fer2013.* -> the last layer fitted to
+the raters' votes: emotion.keras -> int8, contract and parity.json -> evaluation.json -> the card's tables; and, asked
+to, the other recipes beside it -> comparison.json -> the comparison's table.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from converter.report import plot_layers
 from edge.command import command
 from edge.errors import CuelensError, DataMissing, printable
 from edge.files import replace_file, sink_error
-from training.calibration import fit_temperature
-from training.classifier import predict_keras
-from training.data import read_data, split_names
+from training.data import split_names
 from training.fit import plot_history
-from training.keras_file import load_keras, preprocessing_of, read_about, save_keras
+from training.keras_file import read_about
+from training.raters import aim_at_raters, temper
 
 TEACHERS = 1
 
@@ -51,25 +50,8 @@ OTHERS = {  # the study's networks, with the options that make a fit of theirs a
     "complex": ("--epochs", "8"),
     "transfer": ("--weights", "none", "--rows", "2000", "--epochs", "4"),
 }
+SMALL = ("emotion.tflite", "fer2013.tflite")  # what is measured on everyday faces, new beside old
 MODELS = Path(__file__).parent.parent / "models"
-
-
-def temper(source: Path, data_path: Path, target: Path) -> float:
-    """Fit a temperature on the choose split, put it into the last layer's weights and save as `target`; returns it.
-
-    Dividing weights and bias divides the logits (Guo et al., arXiv 1706.04599): no reader can forget to. The decision
-    for each picture stays as it was.
-    """
-    model = load_keras(source)
-    chosen = read_data(data_path, preprocessing_of(model, source), ("choose",))
-    probabilities = predict_keras(model, chosen.choose.images)
-    temperature = fit_temperature(probabilities, chosen.choose.labels)
-    dense = next(layer for layer in model.layers if layer.output is model.get_layer("probabilities").input)
-    dense.set_weights([weights / temperature for weights in dense.get_weights()])
-    fitted = {"value": round(temperature, 5), "fitted_on": next(iter(chosen.splits)), "applied": "in the last layer"}
-    made_from = hashlib.sha256(source.read_bytes()).hexdigest()
-    save_keras(model, target, {**read_about(source), "made_from": made_from, "temperature": fitted})
-    return temperature
 
 
 def _call(module: str, *words: str | Path, python: str | Path = sys.executable) -> str:
@@ -92,30 +74,34 @@ def _train(recipe: str, out: Path, *words: str | Path) -> None:
         _call("training.fit", recipe, "--out", out, *words)
 
 
-def evaluate_all(models: Path, data: Path, ferplus: Path, device_python: Path | None) -> list[dict[str, Any]]:
+def evaluate_all(
+    models: Path, data: Path, ferplus: Path, device_python: Path | None, wild: Path | None = None
+) -> list[dict[str, Any]]:
     """Evaluate what lies in `models` on the splits that choose and report, on every runtime there is.
 
-    By the majority of FER+'s raters, with FER2013's own labels, the wearer's words and groups beside it.
+    By the majority of FER+'s raters, with FER2013's own labels, the wearer's words and groups beside it; and, where
+    given, all of `wild`, a folder of everyday faces.
 
     The report split is asked for once a file: results in an older evaluation.json are kept while the file is the same.
     """
     kept = models / "evaluation.json"
     before = json.loads(kept.read_text()) if kept.exists() else []
-    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in models.glob("emotion.*")}
-    if before and all(result["sha256"] == hashes.get(result["model"]) for result in before):
-        return list(before)
     _, chosen, reported = split_names(data)
-    host = Path(sys.executable)
-    runs = [("emotion.keras", host), ("emotion.tflite", host)]
-    if device_python is not None:
-        runs.append(("emotion.tflite", device_python))
-    asked = ["--ferplus", ferplus, "--labels", "majority", "--words", "--by", "darkness", "--json"]
-    results = [
-        json.loads(_call("training.evaluate", models / name, "--data", data, "--split", split, *asked, python=python))
-        for split in (chosen, reported)
-        for name, python in runs
-    ]
-    replace_file(kept, json.dumps(results, indent=1).encode() + b"\n")
+    pythons = [Path(sys.executable), *([device_python] if device_python is not None else [])]
+    words = ("--words", "--by", "darkness")
+    votes = ("--data", data, "--ferplus", ferplus, "--labels", "majority", *words)
+    runners = {"emotion.keras": pythons[:1]} | dict.fromkeys(SMALL, pythons)
+    asked = [(split, name, runners[name], "majority", votes) for split in (chosen, reported) for name in runners]
+    if wild is not None:
+        asked += [("all", name, pythons[-1:], "own", ("--data", wild, *words)) for name in SMALL]
+    results = []
+    for split, name, each, labels, options in asked:
+        of = {"sha256": _hash(models / name), "split": split, "labels": labels}
+        known = [result for result in before if all(result[key] == value for key, value in of.items())]
+        line = [models / name, "--split", split, *options, "--json"]
+        results += known or [json.loads(_call("training.evaluate", *line, python=python)) for python in each]
+    if results != before:
+        replace_file(kept, json.dumps(results, indent=1).encode() + b"\n")
     return results
 
 
@@ -143,6 +129,7 @@ def write_tables(card: str, results: Sequence[dict[str, Any]], contract: dict[st
             f"Temperature {fitted['value']:.3f}, fitted on {fitted['fitted_on']}, applied {fitted['applied']}."
         ],
         "parity": _tabulate_parity(parity),
+        "wild": _tabulate_wild(results),
     }
     for name, lines in tables.items():
         card = _replace_table(card, name, lines)
@@ -166,6 +153,7 @@ def _tabulate_measured(results: Sequence[dict[str, Any]]) -> list[str]:
         "file", "runtime", "split", "raters' majority (95 % interval)", "balanced", "macro F1", "ECE", "four words",
         "told, of it right", "FER2013's own label",
     )  # fmt: skip
+    results = [result for result in results if result["labels"] == "majority"]
     for result in results:
         words, own = result["words"], result["own_labels"]
         told, right = words["told"]["told"]["share"], words["told"]["right"]["share"]
@@ -183,6 +171,24 @@ def _tabulate_measured(results: Sequence[dict[str, Any]]) -> list[str]:
         f"{result['ferplus']['rows']} rows.  "
         for result in published
     ]
+    return lines
+
+
+def _tabulate_wild(results: Sequence[dict[str, Any]]) -> list[str]:
+    lines = _head(
+        "file", "runtime", "faces", "seven classes", "balanced", "ECE", "four words", "told, of it right",
+        "upset: precision, recall, precision at recall 0.75",
+    )  # fmt: skip
+    for result in results:
+        if result["labels"] == "own":
+            words, upset = result["words"], result["words"]["words"]["upset"]
+            told = f"{words['told']['told']['share']:.3f}, {words['told']['right']['share']:.3f}"
+            shares = [upset["precision"]["share"], upset["recall"]["share"], upset["precision_at_recall"]["precision"]]
+            cells = [result["model"], result["runtime"], str(result["rows"])]
+            cells.append(_with_interval(result["accuracy"], result["accuracy_interval"]))
+            cells += [f"{result['balanced_accuracy']:.4f}", f"{result['ece']:.4f}"]
+            cells += [_with_interval(words["accuracy"], words["accuracy_interval"]), told]
+            lines.append(_line(*cells, ", ".join(f"{share:.3f}" for share in shares)))
     return lines
 
 
@@ -251,9 +257,13 @@ def _replace_table(page: str, name: str, lines: Sequence[str]) -> str:
     return page
 
 
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def shipped_result(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Pick the result that the product is judged by: the int8 file on the report split, by the raters' majority."""
-    return [r for r in results if r["model"].endswith(".tflite") and r["labels"] == "majority"][-1]
+    return [r for r in results if r["model"] == "emotion.tflite" and r["labels"] == "majority"][-1]
 
 
 def compare_recipes(compact: Path, work: Path, out: Path, data: Path, common: Sequence[str | Path]) -> None:
@@ -288,6 +298,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument("--precision", default="mixed_bfloat16", help="of the fits; float32 without AMX or a GPU")
     parser.add_argument("--epochs", type=int, help="of every fit, instead of its recipe's")
     parser.add_argument("--device-python", type=Path, help="of the device's environment, to evaluate there too")
+    parser.add_argument("--wild", type=Path, help="folder of everyday faces, to evaluate on: never to fit")
     parser.add_argument("--compare", action="store_true", help="fit the study's other networks too, and compare")
     args = parser.parse_args(argv)
     for path in (args.data, args.ferplus):
@@ -310,23 +321,30 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         soft = [*teachers, *(folders[n] for n in fit.teachers)]
         taught = [word for teacher in soft for word in ("--soft-labels", teacher / "soft-labels.npz")]
         _train("compact", folder, *fit.options, *common, *starts, *taught, "--teach")
-    compact, shipped = folders[-1] / "model.keras", args.out / "emotion.keras"
-    made_from = hashlib.sha256(compact.read_bytes()).hexdigest()
-    if read_about(shipped).get("made_from") != made_from:
-        print(f"temperature {temper(compact, args.data, shipped):.4f}")
+    compact, of_labels, shipped = (
+        folders[-1] / "model.keras",
+        args.out / "fer2013.keras",
+        args.out / "emotion.keras",
+    )
+    if read_about(of_labels).get("made_from") != _hash(compact):
+        print(f"temperature {temper(compact, args.data, of_labels):.4f}")
         history = [row for folder in folders for row in json.loads((folder / "history.json").read_text())]
         history = [row | {"epoch": epoch} for epoch, row in enumerate(history, 1)]
         replace_file(args.out / "history.json", json.dumps(history, indent=1).encode() + b"\n")
         plot_history(history, args.out / "history.png", *split_names(args.data)[:2])
+    if read_about(shipped).get("made_from") != _hash(of_labels):
+        given = aim_at_raters(of_labels, args.data, args.ferplus, shipped)
+        print(f"temperature {given['temperature']['value']:.4f} by the raters' majority")
     report = args.work / "parity"
-    words = ["--data", args.data, "--out", args.out, "--recipe", MODELS / "emotion.toml", "--report", report]
+    words = ["--data", args.data, "--out", args.out, "--recipe", MODELS / "emotion.toml"]
+    _call("converter.convert", of_labels, *words, "--report", args.work / "parity-fer2013", "--native")
     if args.device_python is not None:
         words += ["--device-python", args.device_python]
-    _call("converter.convert", shipped, *words)
+    _call("converter.convert", shipped, *words, "--ferplus", args.ferplus, "--report", report)
     parity = (report / "report.json").read_bytes()
     replace_file(args.out / "parity.json", parity)
     replace_file(args.out / "parity.png", plot_layers(json.loads(parity)))
-    results = evaluate_all(args.out, args.data, args.ferplus, args.device_python)
+    results = evaluate_all(args.out, args.data, args.ferplus, args.device_python, args.wild)
     contract = json.loads((args.out / "emotion.json").read_text())
     card = write_tables(_page(args.out, "CARD.md"), results, contract, json.loads(parity))
     replace_file(args.out / "CARD.md", card.encode())

@@ -38,11 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read the faces of each picture; one that cannot be read is named, and the others are still done."""
-    from tqdm import tqdm
-
     from edge.model import ExpressionModel, shipped_model
     from edge.sources.pictures import load_picture
     from edge.still_reader import StillReader, describe_readings, reading_record
+    from edge.stills import watching
 
     tame_opencv()
     settings = load_settings(args.config) if args.config else Settings()
@@ -51,15 +50,15 @@ def run(args: argparse.Namespace) -> int:
     model = ExpressionModel(Path(args.model or settings.model or shipped_model()), settings.threads)
     reader = StillReader(settings, model)
     code = 0
-    waiting = len(paths) > 1 and sys.stderr.isatty()
 
     def say(line: str) -> None:
         print(printable(f"cuelens: {line}"), file=sys.stderr)
 
-    for path in tqdm(paths, "pictures", disable=not waiting, leave=False):
+    for path in paths:
         try:
             gray = load_picture(path, say)
-            readings = reader.read(gray)
+            with watching(path) as progress:
+                readings = reader.read(gray, progress)
         except CuelensError as error:
             if args.debug:
                 raise

@@ -21,8 +21,9 @@ from edge.types import Box, Frame, Gray
 
 WIDTH, HEIGHT, FPS = 640, 480, 30
 
-# One of them a scene. Not fear: faces in fear differ so much (hands, open mouths) that their average shows none.
-UPSET = ("angry", "disgust", "sad")
+# One of them a scene. Not fear: faces in fear differ so much (hands, open mouths) that their average shows none. Not
+# disgust: what FER2013 calls that, its raters call neutral or sad as often.
+UPSET = ("angry", "sad")
 ALWAYS = ("neutral", "happy", "surprise")
 HOLD_FRAMES = 90  # three seconds of one pure expression
 FADE_FRAMES = 12

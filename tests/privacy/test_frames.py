@@ -22,6 +22,7 @@ from edge.control import Control
 from edge.loop import run
 from edge.model import ExpressionModel
 from edge.sinks import SINKS, open_sink
+from edge.sources import SOURCES
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Frame, Sink, Update
 
@@ -89,8 +90,8 @@ def test_every_sink_and_source_is_one_of_those() -> None:
     for module in {*SINKS.values()}:
         path = module.partition(":")[0].replace(".", "/") + ".py"
         assert path in listed() | OWN_PIXELS | CUE_ALONE
-    for path in (EDGE / "sources").glob("*.py"):
-        assert path.name == "__init__.py" or f"edge/sources/{path.name}" in listed()
+    for module in {*SOURCES.values()}:
+        assert module.partition(":")[0].replace(".", "/") + ".py" in listed()
 
 
 @pytest.mark.parametrize(

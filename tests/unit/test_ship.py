@@ -15,6 +15,7 @@ from edge.errors import CuelensError
 from edge.model import ExpressionModel
 from training.fer2013 import CLASSES
 from training.ferplus import COLUMNS
+from training.raters import TRUST
 from training.ship import write_comparison, write_tables
 
 SHIP = [sys.executable, "-c", "from training.ship import main; main()"]
@@ -43,7 +44,7 @@ def result(**changes: Any) -> dict[str, Any]:
 
 
 CONTRACT = {"temperature": {"value": 1.25, "fitted_on": "PublicTest", "applied": "in the last layer"}}
-TABLES = ("measured", "words", "groups", "classes", "parity", "coverage", "temperature")
+TABLES = ("measured", "wild", "words", "groups", "classes", "parity", "coverage", "temperature")
 PAGE = "".join(f"<!-- {name} -->\nstale\n<!-- end -->\n" for name in TABLES)
 PARITY = {
     "runtimes": [
@@ -58,6 +59,17 @@ PARITY = {
         }
     ]
 }
+
+
+def test_the_cards_table_of_everyday_faces_has_them_alone() -> None:
+    wild = result(labels="own", split="all", model="fer2013.tflite", rows=9121)
+    upset = wild["words"]["words"]["upset"]
+    wild["words"]["words"]["upset"] = upset | {"precision_at_recall": {"precision": 0.25, "goal": 0.75}}
+    card = write_tables(PAGE, [result(), wild], CONTRACT, PARITY)
+    measured, everyday = (card.split(f"<!-- {name} -->")[1].split("<!-- end -->")[0] for name in ("measured", "wild"))
+    assert "fer2013.tflite" not in measured
+    assert "emotion.tflite" not in everyday
+    assert everyday.splitlines()[-1].endswith("| 0.810, 0.810 | 0.810, 0.810, 0.250 |")
 
 
 def test_the_cards_tables_say_what_was_measured_and_nothing_else() -> None:
@@ -127,11 +139,13 @@ def test_one_command_makes_all_that_ships_and_again_only_what_is_missing(tmp_pat
     results = json.loads((out / "evaluation.json").read_text())
     assert {(r["model"], r["split"], r["labels"], r["own_labels"]["labels"]) for r in results} == {
         (model, split, "majority", "fer2013")
-        for model in ("emotion.keras", "emotion.tflite")
+        for model in ("emotion.keras", "emotion.tflite", "fer2013.tflite")
         for split in ("PublicTest", "PrivateTest")
     }
     contract = json.loads((out / "emotion.json").read_text())
     assert contract["temperature"]["fitted_on"] == "PublicTest"
+    assert contract["prior"]["trust"] == TRUST
+    assert contract["votes"]["rows"] == 256
     assert contract["training"]["network"] == "compact"
     card = (out / "CARD.md").read_text()
     parity = json.loads((out / "parity.json").read_text())
@@ -158,7 +172,7 @@ def test_a_temperature_in_the_last_layer_changes_confidence_and_no_decision(tmp_
 
     from tests.docs.test_readme import write_table
     from training.keras_file import as_batch, read_about, save_keras
-    from training.ship import temper
+    from training.raters import temper
 
     keras.utils.set_random_seed(0)
     write_table(tmp_path / "fer2013.csv")
