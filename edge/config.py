@@ -117,7 +117,10 @@ class CueSettings:
     """Standard errors of the bridging filter's value that are taken off it."""
 
     bridge_enter: float = field(default=0.65, metadata={"range": (0.0, 1.0)})
-    """An expression is also shown from this probability of the bridging filter on, though a mouth speaks."""
+    """An expression is also shown from this probability of the bridging filter on, though a mouth speaks.
+
+    At least `enter` less a quarter of what that leaves to 1: what `enter` forbids is not bridged in.
+    """
 
     bridge_leave: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
     """... and is kept above this, while it is the likeliest there."""

@@ -206,7 +206,7 @@ class CuePolicy:
             if self._candidate is None or self._candidate[0] != verdict.word:
                 self._candidate = (verdict.word, t)
             wait = settings.onset + settings.restless * max(0.0, self._flaps - settings.lively)
-            if verdict.word == shown or t - self._candidate[1] >= wait - TICK:
+            if verdict.word == shown or (t - self._candidate[1] >= wait - TICK and not verdict.alone):
                 self._fading = None
                 return self._show("expression", verdict.word, verdict.confidence, t)
         else:

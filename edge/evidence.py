@@ -6,6 +6,7 @@ Pure: a word's probabilities and seconds in, verdicts out. The cue policy makes 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from edge.types import Reason
 
 TICK = 1e-6  # seconds, of rounding
 EVEN_LEAD = 0.05  # by which a word must be likelier than an even vote makes it: four of seven classes are `upset`
+UNDERCUT = 0.25  # of what `enter` leaves to 1, by which the bridging filter may be less sure
+WITNESSES = 3  # newest readings, of which two must have a word likeliest before it is shown or begins the bridge anew
 LONGEST_FRAME = 0.25  # seconds that a reading may stand for, whatever the gap before it
 
 
@@ -24,6 +27,7 @@ class Verdict:
     word: str | None
     confidence: float
     reason: Reason | None = None  # only without a word
+    alone: bool = False  # whether a single reading says so, as at few frames a second
 
 
 class Evidence:
@@ -39,6 +43,7 @@ class Evidence:
         self.bridged = dict(even)
         self._t = -math.inf
         self._clear: dict[str, float] = {}  # when the quick filter was last clear about each word
+        self._newest: deque[str] = deque(maxlen=WITNESSES)  # the likeliest word of each of the newest readings
         self._grain: list[Mapping[str, float]] = []  # the newest readings
         self._grain_begun = -math.inf
         self._means: dict[str, float] = {}  # of the readings taken together before them
@@ -52,6 +57,7 @@ class Evidence:
             self.quick[word] += quick * (value - self.quick[word])
             self.bridged[word] += slow * (value - self.bridged[word])
         best, _ = _two_best(self.quick)
+        self._newest.append(_two_best(values)[0])
         self._t = t
         if self.quick[best] >= settings.leave:
             self._clear[best] = t
@@ -83,14 +89,16 @@ class Evidence:
         sure = self.quick[best] - settings.doubt * self._error(best, settings.filter, interval, settings)
         leads = self.quick[best] - self.quick[second] >= settings.margin
         if sure >= settings.enter and leads:
-            if best != _two_best(self.bridged)[0]:
+            # At few frames a second one reading fills the quick filter: wrong, it must not end what was before it.
+            alone = self._newest.count(best) < 2
+            if best != _two_best(self.bridged)[0] and not alone:
                 # A change point: what was before it says nothing about now (Page, Biometrika 41, 1954).
                 self.bridged = dict(self.quick)
-            return Verdict(best, max(self.quick[best], self.bridged[best]))
+            return Verdict(best, max(self.quick[best], self.bridged[best]), alone=alone)
         slow, next_slow = _two_best(self.bridged)
         sure_slow = self.bridged[slow] - settings.bridge_doubt * self._error(slow, settings.bridge, interval, settings)
         leads_slow = self.bridged[slow] - self.bridged[next_slow] >= settings.bridge_margin
-        if sure_slow >= settings.bridge_enter and leads_slow and self._spanned(slow, settings):
+        if sure_slow >= _bridge_least(settings) and leads_slow and self._spanned(slow, settings):
             return Verdict(slow, self.bridged[slow])
         return Verdict(None, self.quick[best], "faint" if sure < settings.enter else "torn")
 
@@ -109,6 +117,14 @@ class Evidence:
         """Return the standard error of a word's value in the filter of that time constant."""
         weight = gain(max(settings.grain, interval), window)
         return math.sqrt(self._spread.get(word, 0.0) * weight / (2 - weight))
+
+
+def _bridge_least(settings: CueSettings) -> float:
+    """Return from what probability on the bridging filter shows a word: `bridge_enter`, bound to `enter`.
+
+    It may lie below `enter` by a quarter of what that leaves to 1: a word that `enter` forbids is not bridged in.
+    """
+    return max(settings.bridge_enter, settings.enter - UNDERCUT * (1 - settings.enter))
 
 
 def gain(seconds: float, time_constant: float) -> float:

@@ -233,3 +233,20 @@ def test_the_rest_of_a_pause_or_a_new_recording_is_forgotten(fps: int) -> None:
 def test_empty_frames_between_change_nothing_of_a_word() -> None:
     stream = follow(steady("happy", 3, 30), nobody(0.2, 30), talk("happy", "neutral", 5, 30))
     assert words(play(stream, SETTINGS)) == ["face", "smile"]
+
+
+@pytest.mark.parametrize("fps", [2, 5, 10])
+@pytest.mark.parametrize("sensitivity", SENSITIVITIES)
+@pytest.mark.parametrize("wrong", ["sad", "surprise", "neutral"])
+def test_one_wrong_reading_shows_nothing_at_any_sensitivity(fps: int, sensitivity: str, wrong: str) -> None:
+    stream = follow(steady("happy", 5, fps), film([clear(wrong)], fps), steady("happy", 5, fps))
+    assert set(words(play(stream, with_sensitivity(SETTINGS, sensitivity)))) <= {"face", "smile"}
+
+
+@rates
+@pytest.mark.parametrize("bridge_enter", [0.0, 0.65, 0.99])
+def test_the_bridge_shows_nothing_that_enter_forbids(fps: int, bridge_enter: float) -> None:
+    tried = replace(SETTINGS, enter=0.99, bridge_enter=bridge_enter)
+    stream = talk("happy", "neutral", 20, fps)
+    assert "smile" not in words(play(stream, tried))
+    assert "smile" in words(play(stream, SETTINGS))
