@@ -51,7 +51,7 @@ class FaceSettings:
     budget: int = field(default=4000, metadata={"range": (100, 1_000_000)})
     """Windows of a full scan that are tried in a frame, fewer while a face is there: the rest waits."""
 
-    burst: int = field(default=24_000, metadata={"range": (100, 10_000_000)})
+    burst: int = field(default=120_000, metadata={"range": (100, 10_000_000)})
     """Windows that may be saved up: what the first frame, or one after quiet frames, may cost at most."""
 
     reads: int = field(default=1, metadata={"range": (1, 20)})
@@ -63,7 +63,7 @@ class FaceSettings:
     admit: float = field(default=0.5, metadata={"range": (-10.0, 10.0)})
     """Log odds that the verifier must give a proposal for it to be followed at all."""
 
-    confirm: float = field(default=6.0, metadata={"range": (-10.0, 100.0)})
+    confirm: float = field(default=5.0, metadata={"range": (-10.0, 100.0)})
     """Log odds, summed over its looks, from which a face counts: a clear one at once, a doubtful one after some frames.
 
     The sequential test of Wald (Annals of Mathematical Statistics 16, 1945); false faces are transient.

@@ -7,34 +7,27 @@ on what they propose -> the faces that stood up to it.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from statistics import median
 
 import numpy as np
 import numpy.typing as npt
 
 from edge.config import FaceSettings
-from edge.finders import Finder, Slice, open_finder
+from edge.finders import open_finder
 from edge.finders.net import TILE_COST, NetFinder
 from edge.quality import FACE_M, FACE_M_ERROR, judge_quality
 from edge.recheck import FRESH_LOOKS, agree, find_inside, stands
+from edge.search import BUSY_SHARE, LOOK_COST, MOST_ROLL_DEG, Search
 from edge.tracks import BELIEVED, Track, appearance, assign, distances
 from edge.types import Face, Gray, Work
 from edge.verifier import FaceVerifier, Look
 from edge.views import Pyramid, Spot, shared, wrap_deg
 
-ROLLS_DEG = (0.0, -30.0, 30.0, -60.0, 60.0)  # searched: a cascade's hits halve about 15 degrees off
-ROLL_SPREAD_DEG = 15.0  # of new faces around the angle that the wearer's head has: makes 30 degrees a seventh as likely
-LEAST_CHANCE = 0.02  # of the angles farthest from it
-NEAR_SIDE = 60.0  # pixels: from here on down a new face matters less, it is too far to be read well
-LARGEST_SHARE = 1.2  # of the frame's shorter side: a face that fills the picture is cut by its edges
-FIRST_AGE = 1.0  # seconds
-BUSY_SHARE = 0.4  # of the budget, while a face is there: it costs a reading too, and a newcomer can wait
-LOOK_COST = 350  # windows that a proposal is counted as: clutter must not buy time
 COVERED = 0.5  # of the smaller spot, from which two are one face: no face is inside another
 RESTLESS = 0.08  # sides, or share of the size, by which a spot moved so far that a second look pays
 RESTLESS_DEG = 8.0
 MOST_LOOKS = 3
+MOST_TURN_DEG = 45.0  # by which a new face may be turned from what was proposed
 SMALLER = 0.7  # of the least side searched: how much smaller a face may turn out to be
 CHEST_WIDE, CHEST_DEEP = 1.0, 3.5  # faces to each side of a face's middle, and below it
 CHEST_PRINT = 1.2  # of the face's width: a head as near as its neighbour's is no larger
@@ -147,17 +140,13 @@ class FaceFinder:
         self.share = 1.0  # of the budget that a frame gets
         self.overturned = 0  # proposals, so far, that are a face turned upside down rather than one
         self._settings = settings
-        self._finder: Finder = open_finder(settings.finder)
         self._verifier = verifier or FaceVerifier()
         self._proposer = proposer or NetFinder()
+        self._search = Search(settings, open_finder(settings.finder), self._proposer)
         self._tracks: list[Track] = []
         self._ids = itertools.count(1)
         self._level_deg = 0.0  # the angle that upright faces have: the wearer's own tilt, turned round
         self._shape, self._t = (0, 0), -np.inf
-        self._slices: list[Slice] = []
-        # By slice: when it was scanned, what it costs, how it is turned, how likely a new face is in it.
-        self._scanned = self._costs = self._rolls_deg = self._chances = np.zeros(0)
-        self._credit = 0.0
         self._looks = 0
 
     def find(self, gray: Gray, t: float) -> list[Face]:
@@ -173,8 +162,7 @@ class FaceFinder:
         self._follow(pyramid, t)
         self._seek(pyramid, t)
         windows = self._scan(pyramid, t)
-        waited = t - min(self._scanned[self._rolls_deg == 0.0], default=t)
-        self.work = Work(self._looks, windows, round(float(waited), 3))
+        self.work = Work(self._looks, windows, round(self._search.waited(t), 3))
         faces = [
             describe_face(
                 pyramid,
@@ -194,24 +182,7 @@ class FaceFinder:
         """Forget everything: this is the first frame, one of another size, or the clock went back."""
         self._shape = gray.shape
         self._tracks, self._level_deg = [], 0.0
-        height, width = gray.shape
-        sides = (float(self._settings.least_side), LARGEST_SHARE * min(width, height))
-        self._slices = self._finder.slices(width, height, sides, ROLLS_DEG)
-        # As if all had been scanned a moment ago: what is likely is searched again before what is not was once.
-        self._scanned = np.full(len(self._slices), t - FIRST_AGE)
-        self._costs = np.array([piece.cost for piece in self._slices], float)
-        self._rolls_deg = np.array([piece.roll_deg for piece in self._slices], float)
-        # A strip holds as large a share of the new faces as of its copy of the frame.
-        whole = Counter[tuple[float, float]]()
-        for piece in self._slices:
-            whole[piece.side, piece.roll_deg] += piece.cost
-        self._chances = np.array(
-            [
-                piece.cost / whole[piece.side, piece.roll_deg] * min(1.0, piece.side / NEAR_SIDE)
-                for piece in self._slices
-            ]
-        )
-        self._credit = self._settings.burst
+        self._search.begin(gray.shape[1], gray.shape[0], t)
 
     def _look(self, pyramid: Pyramid, spot: Spot) -> Look:
         look, times = settle(self._verifier, pyramid, spot)
@@ -274,16 +245,16 @@ class FaceFinder:
         settings = self._settings
         lost = [track for track in self._tracks if not track.present and t - track.seen <= settings.coast]
         due = [track for track in lost if t - track.sought >= SEEK_EVERY]
-        if not due or self._credit < 0:
+        if not due or self._search.credit < 0:
             return
         track = min(due, key=lambda track: track.sought)
         track.sought = t
         sides = tuple(share * track.spot.side for share in SEEK_SIDES)
-        self._credit -= len(sides) * TILE_COST
+        self._search.credit -= len(sides) * TILE_COST
         proposals = self._proposer.around(pyramid, track.spot.moved(0.0, 0.0, SEEK_WIDE), sides)
         for proposal in itertools.islice(proposals, SEEK_LOOKS):
             if all(not other.present or shared(other.spot, proposal) < COVERED for other in self._tracks):
-                self._credit -= LOOK_COST
+                self._search.credit -= LOOK_COST
                 self._meet(pyramid, proposal, t)
             if track.present:
                 break
@@ -306,7 +277,7 @@ class FaceFinder:
         if not standing:
             found, looks = find_inside(self._proposer, self._verifier, pyramid, track.spot, settings.admit)
             self._looks += looks
-            self._credit -= TILE_COST
+            self._search.credit -= TILE_COST
         others = [other for other in self._tracks if other is not track and other.present]
         if (found is None and standing) or (found is not None and agree(found.spot, track.spot)):
             track.believe(t)
@@ -323,30 +294,26 @@ class FaceFinder:
         settings = self._settings
         known = any(track.present and track.confirmed for track in self._tracks)
         budget = self.share * settings.budget * (BUSY_SHARE if known else 1.0)
-        self._credit = min(self._credit + budget, max(settings.burst, budget, max(self._costs, default=0.0)))
-        off_deg = np.abs(self._rolls_deg - self._level_deg)
-        chance = self._chances * np.maximum(np.exp(-((off_deg / ROLL_SPREAD_DEG) ** 2) / 2), LEAST_CHANCE)
-        costs, windows = self._costs, 0
-        while len(self._slices):
-            age = t - self._scanned
-            # Square-root rule: waits of sqrt(cost / chance) find a new face soonest on the average (Wong, 1988).
-            urgent = int(np.argmax(age**2 * chance / costs))
-            if age[urgent] <= 0 or costs[urgent] > self._credit:
-                break
-            self._scanned[urgent] = t
-            self._credit -= costs[urgent]
-            windows += self._slices[urgent].cost
-            for proposal in self._finder.scan(pyramid, self._slices[urgent]):
+        self._search.earn(budget)
+        windows = 0
+        while (number := self._search.next_slice(t, self._level_deg)) is not None:
+            windows += self._search.pieces[number].cost
+            for proposal, least in self._search.scan(pyramid, number, self._level_deg):
                 if all(not track.present or shared(track.spot, proposal) < COVERED for track in self._tracks):
-                    self._credit -= LOOK_COST
-                    self._meet(pyramid, proposal, t)
+                    self._search.credit -= LOOK_COST
+                    self._meet(pyramid, proposal, t, least)
         return windows
 
-    def _meet(self, pyramid: Pyramid, proposal: Spot, t: float) -> None:
+    def _meet(self, pyramid: Pyramid, proposal: Spot, t: float, least: float = -np.inf) -> None:
         """Take a proposal as a new face, or as one that was here before, if the verifier agrees."""
         settings = self._settings
         look = self._look(pyramid, proposal)
         if look.score < settings.admit or look.spot.side < settings.least_side * SMALLER:
+            return
+        if (
+            abs(wrap_deg(look.spot.roll_deg - proposal.roll_deg)) > MOST_TURN_DEG
+            or abs(look.spot.roll_deg) > MOST_ROLL_DEG
+        ):
             return
         self._looks += 1
         if self._verifier.look(pyramid, look.spot.moved(0.0, 0.0, 1.0, 180.0)).score > look.score:
@@ -356,7 +323,10 @@ class FaceFinder:
         if any(shared(track.spot, look.spot) > COVERED or on_chest(track.spot, look.spot) for track in known):
             return
         evidence = nudge(self._verifier, pyramid, look.spot)
-        self._looks += len(NUDGES) + FRESH_LOOKS
+        self._looks += len(NUDGES)
+        if evidence < least:
+            return
+        self._looks += FRESH_LOOKS
         if not stands(self._verifier, pyramid, look.spot, settings.admit):
             return
         seen = self._appearance(pyramid, look.spot)

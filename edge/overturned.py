@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from edge.config import FaceSettings
-from edge.faces import LARGEST_SHARE, nudge, settle
+from edge.faces import nudge, settle
 from edge.finders import Slice, open_finder
+from edge.search import LARGEST_SHARE
 from edge.types import Gray
 from edge.verifier import FaceVerifier
 from edge.views import Pyramid, Spot, wrap_deg

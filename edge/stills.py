@@ -16,9 +16,10 @@ from typing import Any
 
 from edge.config import FaceSettings
 from edge.errors import printable
-from edge.faces import COVERED, LARGEST_SHARE, describe_face, nudge, settle
+from edge.faces import COVERED, describe_face, nudge, settle
 from edge.finders.net import NetFinder
 from edge.recheck import stands
+from edge.search import LARGEST_SHARE
 from edge.types import Face, Gray
 from edge.verifier import FaceVerifier, Look
 from edge.views import Pyramid, Spot, shared

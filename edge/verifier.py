@@ -47,11 +47,24 @@ class Evening:
     floor: float = 1.5  # levels, of the standard deviation: what is flatter is a sensor's noise
     share: float = 0.6  # of the whole view's deviation, beside the box's own: a wall stays flatter than a face
     gain: float = 50.0  # levels that a standard deviation becomes
+    middle: float = (
+        1.0  # of the view's side: the square whose deviation is the whole's; a window beside a face counts not
+    )
 
     def __post_init__(self) -> None:
         """Raise ValueError for what no view can be evened out by."""
-        if self.reach < 3 or self.reach % 2 == 0 or self.floor <= 0 or not 0 <= self.share <= 1 or self.gain <= 0:
-            raise ValueError(f"{self}; valid are an odd reach from 3 up, floor and gain above 0, share from 0 to 1")
+        if (
+            self.reach < 3
+            or self.reach % 2 == 0
+            or self.floor <= 0
+            or not 0 <= self.share <= 1
+            or self.gain <= 0
+            or not 0.1 <= self.middle <= 1
+        ):
+            raise ValueError(
+                f"{self}; valid are an odd reach from 3 up, floor and gain above 0, share from 0 to 1, "
+                "middle from 0.1 to 1"
+            )
 
     def apply(self, view: Gray) -> Gray:
         """Even out a view, uint8 (side, side); returns the same, its mean about 128."""
@@ -59,7 +72,8 @@ class Evening:
         smooth = view.astype(np.float32)
         smooth -= cv2.blur(smooth, box, borderType=cv2.BORDER_REFLECT_101)
         power = smooth * smooth
-        least = self.floor**2 + self.share**2 * float(power.mean())
+        edge = int(len(view) * (1 - self.middle) / 2)
+        least = self.floor**2 + self.share**2 * float(power[edge : len(view) - edge, edge : len(view) - edge].mean())
         spread = np.sqrt(cv2.blur(power, box, borderType=cv2.BORDER_REFLECT_101) + np.float32(least))
         levels = np.clip(smooth * np.float32(self.gain) / spread + np.float32(128.5), 0, 255)
         return np.asarray(levels, np.uint8)

@@ -157,7 +157,9 @@ def test_an_evened_view_has_the_same_pixels_at_every_exposure_and_none_where_not
     assert (even(np.full((32, 32), 77, np.uint8)) == 128).all()
 
 
-@pytest.mark.parametrize("wrong", [{"reach": 2}, {"reach": 8}, {"floor": 0.0}, {"share": 1.5}, {"gain": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"reach": 2}, {"middle": 0.0}, {"reach": 8}, {"floor": 0.0}, {"share": 1.5}, {"gain": 0.0}]
+)
 def test_what_no_view_can_be_evened_by_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="valid are"):
         Evening(**wrong)  # type: ignore[arg-type]
