@@ -51,7 +51,7 @@ class FaceSettings:
     budget: int = field(default=4000, metadata={"range": (100, 1_000_000)})
     """Windows of a full scan that are tried in a frame, fewer while a face is there: the rest waits."""
 
-    burst: int = field(default=360_000, metadata={"range": (100, 10_000_000)})
+    burst: int = field(default=80_000, metadata={"range": (100, 10_000_000)})
     """Windows that may be saved up: what the first frame, or one after quiet frames, may cost at most."""
 
     reads: int = field(default=1, metadata={"range": (1, 20)})

@@ -39,7 +39,7 @@ REACH = 13  # pixels, odd: as Evening's, in a window
 
 SIDE_STEP = 1.5  # between sizes searched: the network, and then the verifier, find the size between them
 EDGE = 0.25  # of a face's side, by which the search goes beyond the frame: faces are cut by its edge, or fill it
-TILE_COST = 10000  # windows of a cascade that take as long as a tile
+TILE_COST = 20000  # windows of a cascade that take as long as a tile
 MOST_PROPOSALS = 40  # of a tile
 EXPECTED = 1.5  # log odds by which a face is likelier where one was a moment ago
 TWINS = 0.6  # of the smaller spot, from which two are one proposal

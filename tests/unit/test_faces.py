@@ -235,7 +235,7 @@ def test_a_nearer_camera_and_a_wider_lens_change_the_distance_as_optics_has_it(p
 
 def test_a_frame_costs_no_more_than_its_budget_and_what_waits_is_told(person: DemoSource) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8)
-    settings = FaceSettings(budget=1500, burst=12_000)  # no slice costs more than a burst
+    settings = FaceSettings(budget=1500, burst=24_000)  # no slice costs more than a burst
     finder, windows, behind = FaceFinder(settings), [], []
     for number in range(200):
         finder.find(noise, number / FPS)
