@@ -66,6 +66,8 @@ def _check_labels(labels: Sequence[str]) -> None:
             fault = "is not one line of text"
         elif label.encode(errors="replace").decode() != label:
             fault = "cannot be written as UTF-8"
+        elif not label.isprintable():
+            fault = "has characters that cannot be shown"
         elif label in labels[: number - 1]:
             fault = f"is label {labels.index(label) + 1} too"
         else:

@@ -19,10 +19,10 @@ hypothesis.settings.register_profile("cuelens", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("cuelens")
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _state(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the pause of whoever runs the tests out of them, and theirs out of that person's folder."""
-    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
+@pytest.fixture(autouse=True)
+def _state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the pause of whoever runs the tests out of them, and that of one test out of the next."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
 
 
 def missing(marker: str) -> str | None:

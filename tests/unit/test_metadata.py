@@ -196,7 +196,7 @@ def test_any_seven_lines_survive_as_labels_on_the_device_and_elsewhere(
     try:
         content = described(labels)
     except DataLabelInvalid:
-        assert any(not label.strip() or label.splitlines() != [label] for label in labels)
+        assert any(not label.strip() or not label.isprintable() for label in labels)
         return
     path = tmp_path_factory.getbasetemp() / "lines.tflite"
     write(path, content, labels)
