@@ -111,6 +111,7 @@ def child(folder: str, *words: str) -> None:
         os.dup2(descriptor, stream)
     if (limit := Path("largest file")).exists():
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit.read_text()),) * 2)
+    os.environ["XDG_STATE_HOME"] = str(Path("state").absolute())  # one run's pause is not another's
     sys.argv = ["cuelens", *words]
     main()
 

@@ -186,7 +186,8 @@ def play_signal(row: Signal, nursery: Nursery, folder: Path) -> Result:
         child.set_mode("")
         before = time.monotonic()
         again = begin(nursery, folder, "--seconds", "60")
-        again.wait_for(lambda: again.shown() == TRUE)
+        kept = "paused" if row.state == "it is paused" else TRUE  # a pause holds until somebody ends it
+        again.wait_for(lambda: again.shown() == kept)
         result.to_recover = time.monotonic() - before
         again.send(signal.SIGTERM)
         if (code := again.end()) != 0:
