@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -46,7 +47,7 @@ def pictures_in(folder: Path) -> list[Path]:
     Raises SourceEmpty, SourceUnreadable.
     """
     try:
-        found = [item for item in folder.iterdir() if not item.name.startswith(".") and item.is_file()]
+        found = [item for item in folder.iterdir() if not item.name.startswith(".") and not item.is_dir()]
     except OSError as error:
         raise SourceUnreadable(f"{folder}: {error.strerror}; give a folder that may be read") from error
     pictures = [item for item in found if item.suffix.lower() in PICTURES + UNREAD]
@@ -152,7 +153,7 @@ def _first_of_film(path: Path) -> Iterator[tuple[Gray, float]]:
 
     film = Film(path, str(path))
     try:
-        yield next(film.frames())
+        yield from islice(film.frames(), 1)
     finally:
         film.close()
 

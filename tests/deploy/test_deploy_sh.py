@@ -453,8 +453,8 @@ def test_a_full_folder_for_temporary_files_is_named_with_what_is_missing(checkou
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be two users")
 @pytest.mark.parametrize("mask", ["022", "077"])
 def test_what_another_user_made_is_named_with_what_gives_it_back(repository: Path, mask: str) -> None:
-    # Not in pytest's own folder, which each start of pytest takes from all other users.
-    with tempfile.TemporaryDirectory() as folder:
+    # Neither pytest's own folder nor what TMPDIR names need be open to another user.
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         checkout = Checkout(Path(folder), repository)
         subprocess.run(["chmod", "-R", "a+rX", folder], check=True)

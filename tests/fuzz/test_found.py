@@ -156,5 +156,5 @@ def test_a_video_of_frames_too_large_is_refused_before_one_is_decoded(
     writer.release()
     FileSource(str(film), live=False).close()
     monkeypatch.setattr(file, "MOST_PIXELS", 64 * 48 - 1)
-    with pytest.raises(SourceUnreadable, match="frames of 64x48; valid are up to"):
+    with pytest.raises(SourceUnreadable, match="frames of 64x48; valid are 16 pixels on each side up to"):
         FileSource(str(film), live=False)

@@ -24,7 +24,7 @@ from edge.errors import (
     SettingsInvalid,
 )
 from training.classifier import open_model, predict_keras
-from training.evaluate import main
+from training.evaluate import describe, main
 from training.fer2013 import CLASSES
 from training.scores import MEASURES, bootstrap, compare, cover, mcnemar, score, wilson_interval
 
@@ -428,23 +428,24 @@ def test_ferplus_labels_drop_the_rows_without_a_majority(
     assert code == 0
     assert result["rows"] + result["dropped"] == 3589
     assert result["dropped"] > 0
-    assert result["labels"] == "ferplus"
-    assert "FER+" in result["data"]
+    assert result["labels"] == "majority"
+    assert "by the raters' majority" in describe(result)
 
 
 @pytest.mark.shared
 @pytest.mark.slow
 def test_the_shipped_model_scores_what_its_card_says_without_tensorflow(shared: Path, repository: Path) -> None:
-    table = shared / "fer2013" / "fer2013.csv.xz"
+    folder = shared / "fer2013"
     model = repository / "models" / "emotion.tflite"
-    command = [*EVALUATE, str(model), "--data", str(table), "--split", "PublicTest", "--json"]
+    data = ["--data", str(folder / "fer2013.csv.xz"), "--ferplus", str(folder / "fer2013new.csv")]
+    command = [*EVALUATE, str(model), *data, "--split", "PublicTest", "--json"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
     result = json.loads(done.stdout)
     assert done.stderr == ""
     contract = json.loads(model.with_suffix(".json").read_text())
     # Runtimes differ in rounding: see the card for by how much.
     assert result["accuracy"] == pytest.approx(contract["measured"]["PublicTest"]["accuracy"], abs=0.004)
-    assert result["accuracy"] >= 0.64
+    assert result["accuracy"] >= 0.85
     assert list(result["classes"]) == list(CLASSES)
 
 

@@ -243,6 +243,15 @@ def test_what_hangs_behind_a_picture_is_nobodys_loss_and_what_lacks_its_end_is_n
     assert not is_whole(thumbnail[: len(thumbnail) - 20]), "its thumbnail's end is not its own"
 
 
+@pytest.mark.parametrize("content", [b"GIF87a", b"GIF89a" + bytes(7), b"GIF89a\x20\0\x20\0\0\0\0;"])
+def test_a_gif_without_a_picture_is_one_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "empty.gif"
+    path.write_bytes(content)
+    for read in (lambda: load_picture(path), lambda: list(FileSource(str(path), live=False).frames())):
+        with pytest.raises(SourceUnreadable, match=r"empty\.gif: "):
+            read()
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_headers_that_lie_end_in_one_line(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
