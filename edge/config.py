@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_type_hints
 from edge.encodings import decode_text
 from edge.errors import SettingsInvalid
 from edge.files import read_file
+from edge.locale import LANGUAGES
 from edge.secrecy import hide, plain, plain_address
 
 T = TypeVar("T")
@@ -213,7 +214,7 @@ SENSITIVITIES: dict[str, dict[str, float]] = {
 class LookSettings:
     """How a cue looks and reads on every display."""
 
-    language: str = field(default="en", metadata={"choices": ("en", "de", "es", "fr")})
+    language: str = field(default="en", metadata={"choices": LANGUAGES})
     """Of the words on displays, the page and the voice."""
 
     words: bool = True

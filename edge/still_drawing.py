@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from edge.config import LookSettings
 from edge.glyphs import draw_line
+from edge.locale import read_locale
 from edge.sinks.video import corners_of
 from edge.still_reader import StillReading
 from edge.types import Gray
-from edge.words import WORDS
 
 Picture = npt.NDArray[np.uint8]  # BGR (height, width, 3)
 
@@ -41,7 +41,7 @@ def draw_readings(gray: Gray, readings: Sequence[StillReading], look: LookSettin
 
 def _draw_bars(picture: Picture, reading: StillReading, look: LookSettings, at: tuple[int, int]) -> None:
     """Draw each label's probability as a bar below the face, likeliest first, as far as they can be read there."""
-    names = WORDS[look.language]
+    names = read_locale(look.language).words
     side = reading.face.box[2]
     tall = max(11, side // 12)
     left, top = at

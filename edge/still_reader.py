@@ -15,10 +15,10 @@ import numpy as np
 from edge.config import CueSettings, LookSettings, Settings
 from edge.cue import CuePolicy
 from edge.faces import crop_face
+from edge.locale import read_locale
 from edge.model import ExpressionModel
 from edge.stills import Progress, StillFinder, describe_face_still, face_record
 from edge.types import Face, Gray, Reason
-from edge.words import WORDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class StillReading:
 
     def name(self, look: LookSettings) -> str:
         """Return the word in the wearer's language; `unsure` has one too."""
-        return WORDS[look.language].get(self.word or "unsure", self.word or "unsure")
+        return read_locale(look.language).words.get(self.word or "unsure", self.word or "unsure")
 
 
 class StillReader:
@@ -99,7 +99,7 @@ def describe_readings(path: Path, readings: Sequence[StillReading], look: LookSe
     """Return a picture's readings as lines for a person."""
     lines = [f"{path}: {len(readings)} face{'' if len(readings) == 1 else 's'}"]
     for reading in readings:
-        why = f" ({WORDS[look.language].get(reading.reason, reading.reason)})" if reading.reason else ""
+        why = f" ({read_locale(look.language).words.get(reading.reason, reading.reason)})" if reading.reason else ""
         lines.append(f"  {reading.name(look)}{why}, {reading.confidence:.0%}:{describe_face_still(reading.face)[1:]}")
         likely = sorted(zip(reading.probabilities, reading.labels, strict=True), reverse=True)
         lines.append("    " + ", ".join(f"{label} {value:.2f}" for value, label in likely))

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from edge import errors
 from edge.config import Settings
+from edge.locale import read_locale
 from edge.sinks import SINKS
 from edge.sources import SOURCES
-from edge.words import WORDS
 
 Words = tuple[str, ...]
 
@@ -48,7 +48,7 @@ MACHINES = """
 def names() -> frozenset[str]:
     """Return the names that things have here: sinks, sources, states, errors, boards; each only as it is written."""
     kinds = {name for module in (errors, builtins) for name, item in vars(module).items() if isinstance(item, type)}
-    own = {*SINKS, *SOURCES, *WORDS["en"], *f"{JOINTS} {UNITS} {MACHINES}".split()}
+    own = {*SINKS, *SOURCES, *read_locale("en").words, *f"{JOINTS} {UNITS} {MACHINES}".split()}
     return frozenset(own | {name for name in kinds if name[0].isupper() and name != "Line"})
 
 

@@ -23,10 +23,10 @@ from edge.doctor.board import system_name
 from edge.doctor.machine import UNIT, Line, Machine
 from edge.doctor.phrases import kept_words, literals
 from edge.doctor.service import read_settings_file
+from edge.locale import read_locale
 from edge.sinks import SINKS
 from edge.sources import SOURCES
 from edge.status import own_version
-from edge.words import WORDS
 
 GONE = "…"  # in the place of what is not told
 MOST_LINES = 500  # of the journal
@@ -216,7 +216,7 @@ def _logged(path: Path) -> Iterator[str]:
 
 
 def _is_cue(shown: object) -> bool:
-    return shown == "face" or (isinstance(shown, str) and shown in WORDS["en"])
+    return shown == "face" or (isinstance(shown, str) and shown in read_locale("en").words)
 
 
 def _check_name(name: str) -> str:

@@ -11,9 +11,10 @@ from edge.config import LookSettings
 from edge.control import Control
 from edge.errors import CuelensError, SettingsInvalid, printable
 from edge.files import sink_error
+from edge.locale import read_locale
 from edge.streams import columns, is_live
 from edge.types import Capabilities, Cue, Update
-from edge.words import WORDS, describe
+from edge.words import describe
 
 LIVE_INTERVAL = 0.1  # seconds: faster cannot be read
 PIPED_INTERVAL = 1.0
@@ -75,5 +76,5 @@ def describe_cue(cue: Cue, look: LookSettings) -> str:
     if cue.expression is None:
         return describe(cue, look)
     filled = round(_BAR * cue.confidence)
-    word = WORDS[look.language].get(cue.expression, cue.expression)
+    word = read_locale(look.language).words.get(cue.expression, cue.expression)
     return f"{word:12} {'#' * filled}{'.' * (_BAR - filled)} {cue.confidence:4.0%}"

@@ -20,10 +20,11 @@ from edge.control import ChangedMeanwhile, Control
 from edge.errors import CuelensError, SettingsInvalid
 from edge.glyphs import glyph_svg
 from edge.identity import device_id
+from edge.locale import read_locale
 from edge.web.access import Names, Sessions, Tries
 from edge.web.broadcast import Broadcast
 from edge.web.guard import BASE, Guard, Refused
-from edge.web.texts import TEXTS, preferred
+from edge.web.texts import preferred
 
 FOLDER = Path(__file__).parent
 LARGEST_BODY = 16_384  # bytes
@@ -127,7 +128,7 @@ def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -
 
 def _own_words(language: str) -> dict[str, str]:
     """Return the words that a page has before it is told of cues and settings."""
-    return {key: text for key, text in TEXTS[language].items() if "." not in key}
+    return {key: text for key, text in read_locale(language).page.items() if "." not in key}
 
 
 def _filled(page: string.Template, request: Request, language: str, key: str, **words: str) -> Response:

@@ -12,8 +12,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge.locale import read_locale
 from edge.web.access import Address, Names, Sessions, forwarded_prefix, host_of
-from edge.web.texts import TEXTS, preferred
+from edge.web.texts import preferred
 
 BARE = ("/login", "/login.js", "/page.css", "/icon.svg")  # what a browser gets before it has signed in
 BASE = "cuelens.base"  # in a request's scope: what its page's addresses begin with
@@ -54,7 +55,8 @@ class Refused(Exception):
         if not self.text or "text/html" not in connection.headers.get("accept", ""):
             return JSONResponse({"error": str(self)}, self.status, self.headers)
         language = preferred(connection.headers.get("accept-language", ""))
-        parts = [TEXTS[language][self.text], TEXTS[language][f"{self.text}_todo"]]
+        texts = read_locale(language).page
+        parts = [texts[self.text], texts[f"{self.text}_todo"]]
         what, todo = (html.escape(part.replace("{name}", self.name)) for part in parts)
         return HTMLResponse(PLAIN.substitute(language=language, what=what, todo=todo), self.status, self.headers)
 

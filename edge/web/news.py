@@ -14,9 +14,9 @@ import numpy as np
 from edge.control import LIVE, Control
 from edge.glyphs import cue_colour, glyph_name, glyph_svg
 from edge.health import percentile
+from edge.locale import LANGUAGES, read_locale
 from edge.types import Cue, Update
-from edge.web.texts import LANGUAGES, TEXTS
-from edge.words import SENTENCES, describe, word
+from edge.words import describe, word
 
 STALE = 2.0  # seconds after which what was seen is not shown any more
 LASTING = ("paused", "no_camera")
@@ -60,23 +60,23 @@ def tell_cue(arrived: Arrived | None, control: Control, now: float) -> dict[str,
     }
     if cue is None:
         return told
-    places = SENTENCES[look.language]
+    locale = read_locale(look.language)
     name = glyph_name(cue, look)
     return told | {
-        "state": TEXTS[look.language][f"state.{cue.state}"],
+        "state": locale.page[f"state.{cue.state}"],
         "colour": "#{:02x}{:02x}{:02x}".format(*cue_colour(cue)),
         "word": word(cue, look) if look.words else "",
         "sentence": describe(cue, look),
         "glyph": glyph_svg(name, cue.distance) if name else "",
         "side": cue.side if look.arrow else None,
-        "partner": ", ".join(places[place] for place in (cue.distance, cue.side) if place),
+        "partner": ", ".join(locale.sentences[place] for place in (cue.distance, cue.side) if place),
     }
 
 
 def tell_run(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
     """Return how the run is doing; `total_ms` are the newest latencies, capture to cue."""
     health = control.health
-    texts = TEXTS[control.settings.look.language]
+    texts = read_locale(control.settings.look.language).page
     told: dict[str, Any] = {}
     if total_ms:
         told |= {f"p{percent}": round(percentile(total_ms, percent)) for percent in (50, 95)}
@@ -100,7 +100,7 @@ def tell_run(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
 def tell_page(control: Control, pictures: bool) -> dict[str, Any]:
     """Return the page's words and all settings that may be changed, with their values and what is valid."""
     language = control.settings.look.language
-    texts = TEXTS[language]
+    texts = read_locale(language).page
     groups = []
     for table in LIVE:
         values = getattr(control.settings, table)
@@ -115,12 +115,11 @@ def tell_page(control: Control, pictures: bool) -> dict[str, Any]:
                 "advanced": table == "cue" and item.name not in PLAIN,
             }
             if "choices" in item.metadata:
-                names = LANGUAGES if item.name == "language" else texts
                 choices = item.metadata["choices"]
-                field["choices"] = [
-                    [choice, names.get(choice if names is LANGUAGES else f"choice.{choice}", choice)]
-                    for choice in choices
-                ]
+                if choices == LANGUAGES:
+                    field["choices"] = [[choice, read_locale(choice).name] for choice in choices]
+                else:
+                    field["choices"] = [[choice, texts.get(f"choice.{choice}", choice)] for choice in choices]
             elif "range" in item.metadata:
                 field["range"] = list(item.metadata["range"])
                 field["whole"] = hints[item.name] is int

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from edge.web.texts import TEXTS
+from edge.locale import LANGUAGES, read_locale
 
 EXCHANGE_TIME = 10.0  # seconds for a request and its answer, whatever the other side does
 LINGER = 1.0  # seconds for the last bytes to leave before a connection is cut
@@ -25,7 +25,7 @@ HOPELESS = 60  # connections at which further ones are cut without an answer
 LARGEST_HEAD = 16_384  # bytes of a request's line and headers
 LARGEST_MESSAGE = 256  # bytes of a WebSocket message: browsers only say a word
 END = 1.0  # seconds in which the thread ends
-_SAYS = "".join(f'<p lang="{language}">{texts["busy"]}</p>' for language, texts in TEXTS.items())
+_SAYS = "".join(f'<p lang="{language}">{read_locale(language).page["busy"]}</p>' for language in LANGUAGES)
 BUSY = f'<!doctype html><meta charset="utf-8"><meta name="color-scheme" content="dark"><title>Cuelens</title>{_SAYS}'
 _BUSY_ANSWER = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\nCache-Control: no-store\r\n"

@@ -21,11 +21,12 @@ from edge.config import Settings, WebSettings
 from edge.control import LIVE, Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.health import Health, SinkHealth
+from edge.locale import read_locale
 from edge.sinks import open_sink
 from edge.sinks.web import WebSink
 from edge.types import Cue, Face, Frame, Update
 from edge.web.access import ALL_REFILL, ALL_TRIES, FREE_TRIES, LONGEST_WAIT, Names, Sessions, Tries
-from edge.web.texts import LANGUAGES, TEXTS, preferred
+from edge.web.texts import preferred
 
 pytest.importorskip("uvicorn", reason="uvicorn is not installed; ./deploy.sh sinks adds it")
 client = pytest.importorskip("websockets.sync.client", reason="websockets is not installed; ./deploy.sh sinks adds it")
@@ -212,25 +213,15 @@ def test_what_stays_true_in_silence_is_said_to(serve: Callable[..., Page], state
     assert sentence in news["sentence"]
 
 
-def test_the_words_of_every_language_are_whole() -> None:
-    assert TEXTS.keys() == LANGUAGES.keys()
-    assert {
-        language: texts.keys() ^ TEXTS["en"].keys()
-        for language, texts in TEXTS.items()
-        if texts.keys() ^ TEXTS["en"].keys()
-    } == {}
-    assert [
-        key for texts in TEXTS.values() for key, text in texts.items() if ("{n}" in text) != ("{n}" in TEXTS["en"][key])
-    ] == []
-
-
 @pytest.mark.parametrize("table", LIVE)
 def test_every_setting_that_may_be_changed_has_a_name(table: str) -> None:
     for item in fields(getattr(Settings(), table)):
-        assert f"setting.{item.name}" in TEXTS["en"]
+        assert f"setting.{item.name}" in read_locale("en").page
         if item.name != "language":
             assert [
-                choice for choice in item.metadata.get("choices", ()) if f"choice.{choice}" not in TEXTS["en"]
+                choice
+                for choice in item.metadata.get("choices", ())
+                if f"choice.{choice}" not in read_locale("en").page
             ] == []
 
 

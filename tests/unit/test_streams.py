@@ -17,23 +17,24 @@ import pytest
 from edge.config import LookSettings, Settings
 from edge.control import Control
 from edge.errors import SettingsInvalid
+from edge.locale import LANGUAGES
 from edge.sinks.terminal import TerminalSink
 from edge.streams import STANDARD, columns, is_live
 from edge.types import Cue, Update
 
-LANGUAGES = ("en", "de", "es", "fr")
 SCRIPT = """
 from edge.command import command
 from edge.config import LookSettings
-from edge.words import WORDS, describe
+from edge.locale import LANGUAGES, read_locale
+from edge.words import describe
 from edge.types import Cue
 
 @command
 def main(parser, argv):
-    for language in sorted(WORDS):
+    for language in LANGUAGES:
         for state in ("no_camera", "no_face", "unsure", "paused", "stopped"):
             print(describe(Cue(state, None, 0.0, 0.0), LookSettings(language=language)))
-        for word in WORDS[language].values():
+        for word in read_locale(language).words.values():
             print(word)
     print("na\\u00efve \\u2013 \\u00dc \\u6f22 caf\\udce9 \\u2026 \\u00df")
 main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from typing import get_args
 
@@ -9,10 +10,10 @@ import pytest
 
 from edge.config import LookSettings
 from edge.cue import SMALL_VOCABULARY
+from edge.locale import LANGUAGES, read_locale
 from edge.types import Band, Cue, Reason, Side, State
-from edge.words import SENTENCES, WORDS, describe, word
+from edge.words import describe, word
 
-LANGUAGES = next(item for item in fields(LookSettings) if item.name == "language").metadata["choices"]
 SEVEN = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 REASONS = get_args(Reason)
 STATES = tuple(state for state in get_args(State) if state != "expression")
@@ -21,16 +22,28 @@ EVERYTHING = {*SMALL_VOCABULARY, *SEVEN, *REASONS, *STATES, *PLACES}
 
 
 def test_every_language_that_can_be_set_has_every_word_and_sentence() -> None:
-    assert set(WORDS) == set(SENTENCES) == set(LANGUAGES)
+    choices = next(item for item in fields(LookSettings) if item.name == "language").metadata["choices"]
+    assert choices == LANGUAGES
+    assert len({read_locale(language).name for language in LANGUAGES}) == len(LANGUAGES) >= 4
     for language in LANGUAGES:
-        assert set(WORDS[language]) == EVERYTHING
-        assert set(SENTENCES[language]) == EVERYTHING | {"other"}
+        locale = read_locale(language)
+        assert set(locale.words) == EVERYTHING
+        assert set(locale.sentences) == EVERYTHING | {"other"}
+        assert set(locale.page) == set(read_locale("en").page)
+
+
+def test_every_text_of_the_page_has_what_is_filled_in_in_every_language() -> None:
+    for language in LANGUAGES:
+        for key, text in read_locale("en").page.items():
+            other = read_locale(language).page[key]
+            assert other.strip() == other != "", key
+            assert re.findall(r"{\w*}", other) == re.findall(r"{\w*}", text), key
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("vocabulary", [tuple(SMALL_VOCABULARY), SEVEN], ids=["small", "full"])
 def test_what_the_wearer_must_tell_apart_has_different_words(language: str, vocabulary: tuple[str, ...]) -> None:
-    for table in (WORDS[language], SENTENCES[language]):
+    for table in (read_locale(language).words, read_locale(language).sentences):
         together = [table[key] for key in (*vocabulary, *REASONS, *STATES)]
         assert len(set(together)) == len(together)
         assert len({table[key] for key in PLACES}) == len(PLACES)
@@ -38,7 +51,7 @@ def test_what_the_wearer_must_tell_apart_has_different_words(language: str, voca
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_word_is_one_word_and_fits_a_small_display(language: str) -> None:
-    for text in WORDS[language].values():
+    for text in read_locale(language).words.values():
         assert 0 < len(text) <= 12
         assert len(text.split()) == 1
 
@@ -46,7 +59,8 @@ def test_a_word_is_one_word_and_fits_a_small_display(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_no_word_or_sentence_says_what_somebody_feels(language: str) -> None:
     """The model's own names of classes say it; only `surprise` and `neutral` can be seen, too."""
-    said = " ".join((*WORDS[language].values(), *SENTENCES[language].values())).lower()
+    locale = read_locale(language)
+    said = " ".join((*locale.words.values(), *locale.sentences.values())).lower()
     for name in ("angry", "anger", "disgusted", "afraid", "fear", "happy", "sad", "wütend", "traurig", "angst", "ekel"):
         assert name not in said.replace(".", " ").split()
     for name in ("feliz", "triste", "miedo", "asco", "enojo", "heureux", "peur", "colère", "dégoût"):
@@ -55,7 +69,7 @@ def test_no_word_or_sentence_says_what_somebody_feels(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_sentence_is_one(language: str) -> None:
-    for key, text in SENTENCES[language].items():
+    for key, text in read_locale(language).sentences.items():
         if key not in PLACES:
             assert text[0].isupper()
             assert text.endswith(".")

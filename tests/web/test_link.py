@@ -27,8 +27,8 @@ from tests.web.test_browser import (
 
 __all__ = ["chromium", "feed", "visit"]  # fixtures
 
+from edge.locale import read_locale
 from edge.web import broadcast
-from edge.web.texts import TEXTS
 
 pytestmark = pytest.mark.slow
 
@@ -238,7 +238,7 @@ def test_a_proxy_that_passes_no_websocket_on_is_named_as_that(
     line = relay(feed())
     line.upgrades = False
     with opened(chromium, line.url) as page:
-        says(page, "#why", TEXTS["en"]["blocked_note"])
+        says(page, "#why", read_locale("en").page["blocked_note"])
         says(page, "#link", "Not connected")
         line.upgrades = True
         says(page, "#link", "Connected")
