@@ -1,6 +1,6 @@
 """`cuelens-bench page`: README's table, the plots and one page of HTML, made of the reports in benchmarks/reference.
 
-A folder of reports by board -> benchmarks.sections -> files; --check says which of them are not what the reports give.
+A folder of reports by board -> benchmarks.sections.kinds -> files; --check says which of them are not what the reports give.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edge.errors import ResultsStale, RuntimeMissing, SettingsInvalid
 from edge.files import replace_file, sink_error
 
 if TYPE_CHECKING:
-    from benchmarks.sections import Plot, Report, Table
+    from benchmarks.sections.section import Plot, Report, Table
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "benchmarks" / "reference"
@@ -83,7 +83,7 @@ def read_boards(reference: Path) -> Boards:
 
     Raises SettingsInvalid for one that is none, or stands under another kind's name.
     """
-    from benchmarks.sections import SECTIONS
+    from benchmarks.sections.kinds import SECTIONS
 
     if not reference.is_dir():
         raise SettingsInvalid(
@@ -156,7 +156,7 @@ def put_block(readme: Path, block: str) -> str:
 
 def make_block(boards: Boards, folder: str) -> str:
     """Return README's part, in Markdown; `folder` is where the reports are, as seen from README."""
-    from benchmarks.sections import SECTIONS
+    from benchmarks.sections.kinds import SECTIONS
 
     if not boards:
         return "\nNo board was measured yet.\n"
@@ -185,7 +185,8 @@ def make_block(boards: Boards, folder: str) -> str:
 
 def board_table(boards: Boards, folder: str | None = None) -> Table:
     """Return what boards reach, a column each; cells are Markdown that leads to the reports where `folder` is given."""
-    from benchmarks.sections import NONE, SECTIONS
+    from benchmarks.sections.kinds import SECTIONS
+    from benchmarks.sections.section import NONE
 
     shown = {
         name: reports
@@ -218,7 +219,7 @@ def head(name: str, reports: Mapping[str, Report]) -> str:
 
 def accuracy(report: Report, evaluations: Any) -> str | None:
     """Return what the network that ships reaches with the report's runtime, as once recorded; None where not."""
-    from benchmarks.sections import share
+    from benchmarks.sections.section import share
 
     looked = {"model": "emotion.tflite", "runtime": report["model"]["runtime"]}
     looked |= {"split": "PrivateTest", "labels": "majority"}
@@ -262,7 +263,7 @@ def draw_plots(boards: Boards) -> dict[str, str]:
 
 def plots_of(boards: Boards) -> list[tuple[str, str, Plot, Report]]:
     """Return every plot that the reports give: board, key, plot, report."""
-    from benchmarks.sections import SECTIONS
+    from benchmarks.sections.kinds import SECTIONS
 
     return [
         (name, key, plot, report)
@@ -289,7 +290,7 @@ def as_svg(figure: Any) -> str:
 
 def make_page(boards: Boards, plots: Mapping[str, str]) -> str:
     """Return the page: what boards reach, then each report with its plots, tables, figures and provenance."""
-    from benchmarks.sections import SECTIONS
+    from benchmarks.sections.kinds import SECTIONS
     from training.pages import page
 
     intro = (
@@ -311,7 +312,7 @@ def make_page(boards: Boards, plots: Mapping[str, str]) -> str:
 
 
 def _report(name: str, kind: str, report: Report, plots: Mapping[str, str]) -> str:
-    from benchmarks.sections import SECTIONS
+    from benchmarks.sections.kinds import SECTIONS
 
     section = SECTIONS[kind]
     html = [f"<p><strong>Void</strong>: {escape(reason)}.</p>" for reason in report["void"]]

@@ -13,9 +13,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks import bench, everything, page, sections
+from benchmarks import bench, everything, page
 from benchmarks.machine import Surroundings
 from benchmarks.schema import RESULTS, VERSION, complaints
+from benchmarks.sections.kinds import SECTIONS
+from benchmarks.sections.section import NONE, STAGES
 from edge.errors import BenchFailed, ResultsStale, SettingsInvalid
 
 PERCENTS = {"p50": 1.5, "p90": 2.0, "p95": 2.5, "p99": 3.0}
@@ -81,7 +83,7 @@ RESULT: Mapping[str, Mapping[str, Any]] = {
         "pace": "fast",
         "dropped": 0,
         "peak_rss_mb": 90.0,
-        "stages": {name: {"wall_ms": PERCENTS, "cpu_ms": PERCENTS} for name in (*sections.STAGES, "whole")},
+        "stages": {name: {"wall_ms": PERCENTS, "cpu_ms": PERCENTS} for name in (*STAGES, "whole")},
     },
     "scale": {
         "source": "demo",
@@ -180,7 +182,7 @@ RESULT: Mapping[str, Mapping[str, Any]] = {
 }
 FIGURES = {
     "stages": {"cpu_ms_per_frame": [4.6, 4.5, 4.75], "fps": [200.0, 210.0, 190.0]}
-    | {f"{name}_cpu_ms": [0.5, 0.6, 0.7] for name in sections.STAGES},
+    | {f"{name}_cpu_ms": [0.5, 0.6, 0.7] for name in STAGES},
     "scale": {"whole_1920x1080_cpu_ms": [7.0, 7.0], "whole_8_faces_cpu_ms": [9.0, 9.5]},
     "start": {"elapsed_s": [0.31, 0.3, 0.32], "cpu_s": [0.2]},
 }
@@ -212,7 +214,7 @@ def make(kind: str, *, void: tuple[str, ...] = (), board: str | None = None) -> 
 
 def boards(*without: str, **more: dict[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
     """A board with a report of every kind, and the emulated Arm; `more` replace or add reports of the board."""
-    kinds = [kind for kind in sections.SECTIONS if kind not in without and kind != "arm"]
+    kinds = [kind for kind in SECTIONS if kind not in without and kind != "arm"]
     return {"pi-x": {kind: make(kind) for kind in kinds} | more, page.EMULATED: {"arm": make("arm")}}
 
 
@@ -238,7 +240,7 @@ def readme(tmp_path: Path) -> Path:
 
 
 def test_every_kind_of_report_has_its_section() -> None:
-    assert RESULTS.keys() <= sections.SECTIONS.keys()
+    assert RESULTS.keys() <= SECTIONS.keys()
 
 
 @pytest.mark.parametrize("kind", RESULTS)
@@ -260,8 +262,8 @@ def test_a_boards_figures_stand_in_its_column_and_lead_to_their_reports() -> Non
         "[4.60 (4.50 to 4.75)](ref/pi-y/stages.json)",
     ]
     assert cells(block, "frames of")[0] == "[demo, 640x480](ref/pi-x/stages.json)"
-    assert cells(block, "capture to shown, p50 / p95, ms") == ["[1.5 / 2.5](ref/pi-x/e2e.json)", sections.NONE]
-    assert cells(block, "memory's growth, MB an hour") == ["[-0.25 ± 0.04](ref/pi-x/memory.json)", sections.NONE]
+    assert cells(block, "capture to shown, p50 / p95, ms") == ["[1.5 / 2.5](ref/pi-x/e2e.json)", NONE]
+    assert cells(block, "memory's growth, MB an hour") == ["[-0.25 ± 0.04](ref/pi-x/memory.json)", NONE]
     assert cells(block, "of a core, with somebody / nobody there")[0].startswith("[4.8 % / 2.2 %]")
     assert "| pi-x: Made Up 9000, 2 cores; 2026-11-26 | pi-y: " in block
 
@@ -285,7 +287,7 @@ def test_peers_stand_side_by_side_with_the_ratio_and_why_one_is_missing() -> Non
     block = page.make_block(boards(), "ref")
     assert cells(block, "fer")[:2] == ["40.0", "0.080 (0.075 to 0.085)"]
     assert cells(block, "cuelens")[-1] == "70.1 %"
-    assert set(cells(block, "mediapipe: cannot be installed: no wheel")) == {sections.NONE}
+    assert set(cells(block, "mediapipe: cannot be installed: no wheel")) == {NONE}
 
 
 def test_the_arms_frame_rates_are_called_a_forecast() -> None:
@@ -388,7 +390,7 @@ def test_the_page_loads_nothing_and_runs_nothing() -> None:
 def test_the_page_tells_where_each_number_comes_from_and_what_is_void() -> None:
     text = page.make_page(boards(e2e=make("e2e", void=("other programs took 1.70 of a core",))), {})
     parts = {heading: part for part in text.split("<section>") for heading in re.findall(r"<h2>(.*?)</h2>", part)}
-    assert len(parts) == len(sections.SECTIONS)
+    assert len(parts) == len(SECTIONS)
     for part in parts.values():
         assert "commit c0ffee" in part
         assert "Made Up 9000, 2 cores" in part
@@ -405,7 +407,7 @@ def test_plots_are_the_same_each_time_and_say_what_is_void() -> None:
     plots = page.draw_plots(measured)
     assert plots == page.draw_plots(measured)
     assert "pi-x-start" not in plots  # nothing was counted
-    assert len(plots) == sum(len(section.plots) for section in sections.SECTIONS.values()) - 1
+    assert len(plots) == sum(len(section.plots) for section in SECTIONS.values()) - 1
     for name, svg in plots.items():
         words = "".join(ElementTree.fromstring(svg).itertext())
         assert len(words.split()) > 10, name

@@ -19,7 +19,6 @@ LONG_FILES = {
     "benchmarks/faces.py",
     "benchmarks/peers/measure.py",
     "benchmarks/scale.py",
-    "benchmarks/sections.py",
     "converter/report.py",
     "deploy/bundle.py",
     "deploy/device/install.sh",

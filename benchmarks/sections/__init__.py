@@ -1,0 +1,1 @@
+"""What the results page says of the reports of each kind; kinds.py lists them."""
