@@ -1,6 +1,6 @@
 """`cuelens-bench page`: README's table, the plots and one page of HTML, made of the reports in benchmarks/reference.
 
-A folder of reports by board -> benchmarks.sections.kinds -> files; --check says which of them are not what the reports give.
+A folder of reports by board -> benchmarks.sections.kinds -> files; --check says which are not what the reports give.
 """
 
 from __future__ import annotations

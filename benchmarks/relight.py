@@ -14,7 +14,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.faces import Clip, find_plain, read_clips, share, spot_of, spread
+from benchmarks.faces_clips import Clip, read_clips, spread
+from benchmarks.faces_haar import find_plain
+from benchmarks.faces_measures import share, spot_of
 from benchmarks.result import table
 from edge.config import FaceSettings
 from edge.faces import FaceFinder

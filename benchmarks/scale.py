@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from benchmarks.compare import interval
-from benchmarks.faces import find_sure
+from benchmarks.faces_haar import find_sure
 from benchmarks.films import CROWD, MOST_FACES, SIZES, Film, draw_crowd, read_frames, resize, sway
 from benchmarks.report import Measured
 from benchmarks.result import progress_bar, table

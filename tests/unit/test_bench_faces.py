@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import faces
-from benchmarks.faces import Seen, Turned
+from benchmarks import faces, faces_clips, faces_measures, films
+from benchmarks.faces_measures import Seen, Turned
 from benchmarks.result import table
 from edge.errors import DataColumnMissing, DataMissing, SettingsInvalid
 from edge.types import Box
@@ -35,22 +35,22 @@ LEFT, RIGHT = (0, 0, 40, 40), (200, 0, 40, 40)
     ],
 )
 def test_a_face_is_found_near_its_middle_and_about_as_wide(spot: Spot, found: bool) -> None:
-    assert faces.match([spot], TRUTH) == (spot if found else None)
+    assert faces_measures.match([spot], TRUTH) == (spot if found else None)
 
 
 def test_the_nearest_fitting_spot_is_the_face() -> None:
     too_wide, near, nearer = Spot(100.0, 100.0, 90.0), Spot(110.0, 100.0, 40.0), Spot(97.0, 100.0, 40.0, 5.0)
-    assert faces.match([too_wide, near, nearer], TRUTH) == nearer
-    assert faces.match([], TRUTH) is None
+    assert faces_measures.match([too_wide, near, nearer], TRUTH) == nearer
+    assert faces_measures.match([], TRUTH) is None
 
 
 def test_a_boxs_middle_is_between_its_first_and_last_pixel() -> None:
-    assert faces.spot_of((10, 20, 41, 41), 7.0) == Spot(30.0, 40.0, 41.0, 7.0)
+    assert faces_measures.spot_of((10, 20, 41, 41), 7.0) == Spot(30.0, 40.0, 41.0, 7.0)
 
 
 def test_no_turn_copies_the_pixels() -> None:
     gray = np.random.default_rng(0).integers(0, 256, (60, 80), np.uint8)
-    picture, face = faces.turn(gray, Spot(40.0, 30.0, 20.0, 3.0), 0.0)
+    picture, face = faces_measures.turn(gray, Spot(40.0, 30.0, 20.0, 3.0), 0.0)
     assert np.array_equal(picture, gray)
     assert face == Spot(40.0, 30.0, 20.0, 3.0)
 
@@ -59,7 +59,7 @@ def test_no_turn_copies_the_pixels() -> None:
 def test_a_turned_point_lands_clockwise_of_where_it_was(angle_deg: int) -> None:
     gray = np.zeros((120, 160), np.uint8)
     cv2.circle(gray, (70, 55), 2, 255, -1)  # 20 pixels to the right of the face's middle
-    picture, face = faces.turn(gray, Spot(50.0, 55.0, 30.0, 4.0), angle_deg)
+    picture, face = faces_measures.turn(gray, Spot(50.0, 55.0, 30.0, 4.0), angle_deg)
     assert picture.shape == gray.shape
     assert (face.cx, face.cy, face.side) == (80.0, 60.0, 30.0)
     assert face.roll_deg == pytest.approx(4.0 + angle_deg)
@@ -69,7 +69,7 @@ def test_a_turned_point_lands_clockwise_of_where_it_was(angle_deg: int) -> None:
 
 
 def test_a_turned_picture_holds_a_large_face_and_its_surroundings() -> None:
-    picture, face = faces.turn(np.full((60, 80), 9, np.uint8), Spot(70.0, 10.0, 50.0), 45.0)
+    picture, face = faces_measures.turn(np.full((60, 80), 9, np.uint8), Spot(70.0, 10.0, 50.0), 45.0)
     assert picture.shape == (100, 100)
     assert (face.cx, face.cy) == (50.0, 50.0)
     assert np.all(picture == 9)  # edges are repeated, not black
@@ -87,7 +87,7 @@ def test_a_turned_picture_holds_a_large_face_and_its_surroundings() -> None:
     ],
 )
 def test_two_eyes_tell_the_roll(eyes: list[Box], roll_deg: float | None) -> None:
-    told = faces.eyes_roll_deg(eyes, 120.0)
+    told = faces_measures.eyes_roll_deg(eyes, 120.0)
     assert told == (None if roll_deg is None else pytest.approx(roll_deg, abs=0.01))
 
 
@@ -96,16 +96,16 @@ def test_a_tally_counts_rolls_of_the_found_only() -> None:
         Turned("a", 30.0, {"plain": None, "still": -10.0, "film": 11.0}),
         Turned("a", 30.0, {"plain": 0.0, "still": None, "film": None}),
     ]
-    assert faces.tally(rows) == {
+    assert faces_measures.tally(rows) == {
         "turned": 2, "plain": 0.5, "still": 0.5, "still_level": 1.0, "film": 0.5, "film_level": 0.0,
     }  # fmt: skip
-    assert faces.tally([])["film"] is None
+    assert faces_measures.tally([])["film"] is None
 
 
 def test_the_nearest_faces_id_switches_over_frames_without_one() -> None:
     film: list[Seen] = [(0.0, [(1, LEFT)]), (0.1, []), (0.2, [(2, LEFT), (1, RIGHT)]), (0.3, [(2, LEFT)])]
-    assert faces.nearest_switches(film) == 1
-    assert faces.nearest_switches([]) == 0
+    assert faces_measures.nearest_switches(film) == 1
+    assert faces_measures.nearest_switches([]) == 0
 
 
 @pytest.mark.parametrize(
@@ -124,71 +124,71 @@ def test_the_nearest_faces_id_switches_over_frames_without_one() -> None:
     ],
 )
 def test_switches_are_counted_by_place(film: list[list[tuple[int, Box]]], switches: int) -> None:
-    assert faces.place_switches((index / 2, found) for index, found in enumerate(film)) == switches
+    assert faces_measures.place_switches((index / 2, found) for index, found in enumerate(film)) == switches
 
 
 def test_a_clip_with_fewer_faces_than_plain_haars_is_worse() -> None:
     film: list[Seen] = [(0.0, [(1, LEFT)]), (0.1, []), (0.2, [(1, LEFT), (3, RIGHT)])]
-    told = faces.describe_film(film, [1, 1, 2], 2)
+    told = faces_measures.describe_film(film, [1, 1, 2], 2)
     assert (told["with_face"], told["rate"], told["plain_rate"], told["worse"]) == (2, 0.6667, 1.0, True)
     assert told["ids"] == [
         {"id": 1, "first": 0, "last": 2, "frames": 2},
         {"id": 3, "first": 2, "last": 2, "frames": 1},
     ]
-    assert not faces.describe_film(film, None, 2)["worse"]
-    assert not faces.describe_film(film, [1, 1, 2], 0)["worse"]  # nobody is there: a face less is no loss
+    assert not faces_measures.describe_film(film, None, 2)["worse"]
+    assert not faces_measures.describe_film(film, [1, 1, 2], 0)["worse"]  # nobody is there: a face less is no loss
 
 
 def test_costs_are_split_into_what_caused_them() -> None:
     rng = np.random.default_rng(0)
     looks, windows = rng.integers(0, 9, 300), rng.integers(0, 5000, 300)
     rows = np.column_stack([0.5 + 0.2 * looks + 0.3 * windows / 1000, looks, windows, looks])
-    assert faces.split_cost(rows) == pytest.approx(
+    assert faces_measures.split_cost(rows) == pytest.approx(
         {"frame_ms": 0.5, "look_ms": 0.2, "thousand_windows_ms": 0.3, "r2": 1.0}, abs=1e-3
     )
 
 
 def test_the_warmup_is_left_out_of_a_cost_but_for_its_first_frame() -> None:
-    rows = np.ones((faces.WARMUP_FRAMES + 100, 4))
+    rows = np.ones((faces_measures.WARMUP_FRAMES + 100, 4))
     rows[0, 0], rows[1, 0], rows[-1, 0] = 50.0, 70.0, 9.0
-    told = faces.describe_cost(rows)
+    told = faces_measures.describe_cost(rows)
     assert (told["first_ms"], told["p50_ms"], told["p99_ms"], told["mean_ms"]) == (50.0, 1.0, 1.0, 1.08)
 
 
 def test_resized_frames_keep_their_proportions() -> None:
     gray = np.zeros((100, 100), np.uint8)
     gray[:, 40:60] = 255
-    (wide,) = faces.resize([gray], 400, 200)
+    (wide,) = films.resize([gray], 400, 200)
     assert wide.shape == (200, 400)
     assert np.count_nonzero(wide[100] > 127) == 40
 
 
 def test_a_film_of_frames_there_and_back_has_no_cut() -> None:
-    assert faces.sway([1, 2, 3, 4]) == [1, 2, 3, 4, 3, 2]
-    assert faces.sway([1]) == [1]
+    assert films.sway([1, 2, 3, 4]) == [1, 2, 3, 4, 3, 2]
+    assert films.sway([1]) == [1]
 
 
 def test_as_many_faces_are_drawn_as_asked_for() -> None:
     gray = np.full((200, 200), 50, np.uint8)
     cv2.circle(gray, (100, 100), 20, 255, -1)
-    canvas = next(faces.draw_crowd([(gray, Spot(100.0, 100.0, 80.0))], 8))
+    canvas = next(films.draw_crowd([(gray, Spot(100.0, 100.0, 80.0))], 8))
     count, _ = cv2.connectedComponents((canvas > 200).astype(np.uint8))
     assert (canvas.shape, count - 1) == ((480, 640), 8)
 
 
 def test_a_folder_of_clips_is_read_or_refused(tmp_path: Path) -> None:
     with pytest.raises(DataMissing, match=r"labels\.csv"):
-        faces.read_clips(tmp_path, "*")
+        faces_clips.read_clips(tmp_path, "*")
     labels = tmp_path / "labels.csv"
     labels.write_text("path,n_faces\na.mp4,1\n")
     with pytest.raises(DataColumnMissing, match="median_face_w_at_max640"):
-        faces.read_clips(tmp_path, "*")
+        faces_clips.read_clips(tmp_path, "*")
     labels.write_text("path,n_faces,median_face_w_at_max640\na.mp4,1,80\nb.mp4,0,0\n")
-    assert [(clip.path, clip.n_faces, clip.face_width) for clip in faces.read_clips(tmp_path, "a*")] == [
+    assert [(clip.path, clip.n_faces, clip.face_width) for clip in faces_clips.read_clips(tmp_path, "a*")] == [
         (tmp_path / "a.mp4", 1, 80.0)
     ]
     with pytest.raises(SettingsInvalid, match="none of the 2 clips"):
-        faces.read_clips(tmp_path, "c*")
+        faces_clips.read_clips(tmp_path, "c*")
 
 
 @pytest.mark.parametrize(
