@@ -11,24 +11,21 @@ import os
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
-from benchmarks.compare import interval
 from benchmarks.faces_haar import find_sure
 from benchmarks.films import CROWD, MOST_FACES, SIZES, Film, draw_crowd, read_frames, resize, sway
 from benchmarks.report import Measured
 from benchmarks.result import progress_bar, table
-from benchmarks.walk import STAGES, Cost, Stopwatch, walk
+from benchmarks.scale_networks import READS, READS_SECONDS, Turn, build_networks, describe_costs, mean_cpu_ms, rounds_of
+from benchmarks.scale_recommend import MORE_CPU, cpu_of, recommend
+from benchmarks.walk import STAGES, Stopwatch, walk
 from edge.config import Settings, check
 from edge.control import Control
 from edge.errors import SettingsInvalid
-from edge.health import percentile
-from edge.model import RUNTIMES, ExpressionModel, models_folder, name_delegate, read_model, shipped_model
-from edge.quiet import quiet, tame_opencv
+from edge.model import ExpressionModel, models_folder, shipped_model
+from edge.quiet import tame_opencv
 from edge.sinks.log import LogSink
 from edge.sources import SOURCES
 from edge.types import Gray, Sink
@@ -38,13 +35,8 @@ ROUNDS, LEAST_ROUNDS = 5, 3  # of fewer no interval is known
 FOUND_FRAMES = 30  # of the source, that the films are made of
 FRAMES, FRAMES_SECONDS = 30, 0.8  # of a point in a round, and after how long it ends without having had so many
 WARMUP_FRAMES, WARMUP_SECONDS = 60, 2.4  # before the first round: everybody is found by then
-READS, READS_SECONDS = 100, 0.2
 REST = 0.01  # seconds before a point's turn, in which the threads of the one before stop waiting for more
 THREADS = range(1, 5)
-PERCENTS = (50, 90, 99)
-MORE_CPU = 0.2  # share by which a setting may cost more than the cheapest and still be recommended
-# By who runs the operators: the names of the interpreter's resolvers.
-DEFAULT, BUILT_IN, REFERENCE = "AUTO", "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "BUILTIN_REF"
 
 DEFINITIONS = {
     "sizes": "the source's frames with one sure upright face, resized; one face, one thread",
@@ -69,8 +61,6 @@ DEFINITIONS = {
     f"{MORE_CPU:.0%} above the least; another than the present one only where the 95 % interval of their ratio, by a "
     "bootstrap over the rounds, is below 1. Where one of the two costs too much CPU, the ratio is that of the CPU",
 }
-
-Turn = dict[str, list[Cost]]  # what a point's frames or reads took, by stage
 
 
 class Point(Protocol):
@@ -138,70 +128,6 @@ class LoopPoint:
         }
 
 
-class NetworkPoint:
-    """A network's interpreter, on noise."""
-
-    def __init__(self, about: dict[str, Any], interpreter: Any) -> None:
-        self.about = about
-        self._interpreter = interpreter
-        draw = np.random.default_rng(0)
-        self._inputs = [
-            (end["index"], draw.integers(-128, 128, end["shape"]).astype(end["dtype"]))
-            for end in interpreter.get_input_details()
-        ]
-        self._outputs = [end["index"] for end in interpreter.get_output_details()]
-
-    def warm_up(self) -> None:
-        """Read without being counted."""
-        self.take_turn()
-
-    def take_turn(self) -> Turn:
-        """Read some times."""
-        costs = []
-        end = time.monotonic() + READS_SECONDS
-        for _ in range(READS):
-            begun = time.perf_counter(), time.process_time()
-            for index, picture in self._inputs:
-                self._interpreter.set_tensor(index, picture)
-            self._interpreter.invoke()
-            for index in self._outputs:
-                self._interpreter.get_tensor(index)
-            now = time.perf_counter(), time.process_time()
-            costs.append((1000 * (now[0] - begun[0]), 1000 * (now[1] - begun[1])))
-            if time.monotonic() >= end:
-                break
-        return {"read": costs}
-
-    def describe(self, turns: Sequence[Turn]) -> dict[str, Any]:
-        """Return it for the report."""
-        costs = [turn["read"] for turn in turns]
-        return {
-            **self.about,
-            "reads": sum(map(len, costs)),
-            **describe_costs(costs),
-            "wall_p90_rounds": rounds_of(costs, 0, 90),
-            "cpu_mean_rounds": [round(mean_cpu_ms(turn), 5) for turn in costs],
-        }
-
-
-def rounds_of(turns: Sequence[Sequence[Cost]], place: int, percent: float) -> list[float]:
-    """Return a percentile of each turn, in ms: of wall (`place` 0) or CPU (1)."""
-    return [round(percentile([cost[place] for cost in costs], percent), 5) for costs in turns]
-
-
-def mean_cpu_ms(costs: Sequence[Cost]) -> float:
-    """Return the mean of CPU ms."""
-    return statistics.fmean(cpu for _, cpu in costs)
-
-
-def describe_costs(turns: Sequence[Sequence[Cost]]) -> dict[str, dict[str, float]]:
-    """Return the median over the turns of their percentiles, of wall and of CPU."""
-    return {
-        kind: {f"p{percent}": round(statistics.median(rounds_of(turns, place, percent)), 4) for percent in PERCENTS}
-        for place, kind in enumerate(("wall_ms", "cpu_ms"))
-    }
-
-
 def take_turns(points: Sequence[Point], rounds: int) -> list[list[Turn]]:
     """Warm every point up, then let each go on in every round; returns each point's turns."""
     turns: list[list[Turn]] = [[] for _ in points]
@@ -216,102 +142,6 @@ def take_turns(points: Sequence[Point], rounds: int) -> list[list[Turn]]:
                     points[index].warm_up()
                 bar.update()
     return turns
-
-
-def build_networks(path: Path, threads: Sequence[int]) -> tuple[list[NetworkPoint], list[str]]:
-    """Build a network's file in every runtime here, by all who may run it; returns them, and a line for each left out.
-
-    The file must have been held to its contract: of a damaged one a runtime dies.
-    """
-    name = path.stem if path.parent == models_folder() else str(path)
-    content = read_model(path)
-    points: list[NetworkPoint] = []
-    left_out: list[str] = []
-    first = True  # of the runtimes that are here: the device's
-    for distribution, module_name in RUNTIMES:
-        try:
-            module = import_module(module_name)
-        except ImportError:
-            continue
-        runtime = f"{distribution} {import_module(module_name.partition('.')[0]).__version__}"
-        delegated = False
-        for resolver in (DEFAULT, BUILT_IN, REFERENCE):
-            if resolver == BUILT_IN and not delegated:
-                continue  # is what the default was
-            for count in threads:
-                try:
-                    with quiet():
-                        interpreter = module.Interpreter(
-                            model_content=content,
-                            num_threads=count,
-                            experimental_op_resolver_type=getattr(module.OpResolverType, resolver),
-                        )
-                        interpreter.allocate_tensors()
-                except (ValueError, RuntimeError, SystemError, ImportError, AttributeError) as error:
-                    left_out.append(f"{name}, {runtime}, {resolver}: {' '.join(str(error).split())}")
-                    break
-                delegate = "reference kernels" if resolver == REFERENCE else name_delegate(interpreter)
-                delegated = delegated or delegate == "XNNPACK"
-                about = {"model": name, "runtime": runtime, "delegate": delegate, "threads": count}
-                points.append(NetworkPoint(about | {"setting": first and resolver == DEFAULT}, interpreter))
-        first = False
-    return points, left_out
-
-
-def cpu_of(network: Mapping[str, Any]) -> float:
-    """Return what a read costs in CPU ms, threads that wait for each other included: the rounds' median mean."""
-    return float(statistics.median(network["cpu_mean_rounds"]))
-
-
-def choose(networks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return those of a network's points that cost little enough CPU, the fastest first."""
-    least = min(map(cpu_of, networks))
-    cheap = [point for point in networks if cpu_of(point) <= (1 + MORE_CPU) * least]
-    return sorted(cheap, key=lambda point: float(point["wall_ms"]["p90"]))
-
-
-def recommend(networks: Sequence[Mapping[str, Any]], model: str, threads: int) -> dict[str, Any]:
-    """Say which number of threads a network should have, where `threads` is the present one.
-
-    `verdict` is keep (the present one is the best), change, or undecided (what would be better cannot be told apart
-    from it); `margin` is the ratio of the best to the present one, or of the next to it where it is the best.
-    """
-    own = [point for point in networks if point["model"] == model]
-    settable = [point for point in own if point["setting"]]
-    (present,) = (point for point in settable if point["threads"] == threads)
-    best, *others = choose(settable)
-    cheap = [best, *others]
-    other = best
-    if best is present:
-        other = others[0] if others else min((point for point in settable if point is not present), key=cpu_of)
-    by_time = present in cheap and other in cheap
-    kind = "wall_p90_rounds" if by_time else "cpu_mean_rounds"
-    span = interval(present[kind], other[kind])
-    text = f"threads = {other['threads']} takes {_times(span)} {'as long' if by_time else 'the CPU'} as {threads}"
-    verdict = "undecided"
-    if best is present and span[1] > 1:
-        verdict, text = "keep", f"threads = {threads} is best: {text}, and is the next"
-    elif best is not present and span[2] < 1:
-        verdict, text = "change", f"write threads = {best['threads']}: {text}"
-    else:
-        text += f"; that cannot be told apart, so keep threads = {threads}"
-    fastest = choose(own)[0]
-    if not fastest["setting"] and (gain := interval(best["wall_p90_rounds"], fastest["wall_p90_rounds"]))[2] < 1:
-        text += (
-            f"; {fastest['runtime']} with {fastest['delegate']}, threads {fastest['threads']}, would take "
-            f"{_times(gain)} as long, but no setting chooses it"
-        )
-    return {
-        "model": model,
-        "verdict": verdict,
-        "setting": f"threads = {best['threads'] if verdict == 'change' else threads}",
-        "margin": dict(zip(("ratio", "low", "high"), (round(end, 3) for end in span), strict=True)),
-        "text": text,
-    }
-
-
-def _times(span: tuple[float, float, float]) -> str:
-    return f"{span[0]:.2f} times ({span[1]:.2f}-{span[2]:.2f})"
 
 
 def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:

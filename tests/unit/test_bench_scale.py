@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import bench, scale
+from benchmarks import bench, scale, scale_networks
 from benchmarks.films import Film
-from benchmarks.scale import LoopPoint, build_networks, describe_costs, recommend, take_turns
+from benchmarks.scale import LoopPoint, take_turns
+from benchmarks.scale_networks import build_networks, describe_costs
+from benchmarks.scale_recommend import recommend
 from benchmarks.schema import complaints
 from edge.errors import ModelMissing, ModelUnreadable, SettingsInvalid
 from edge.model import ExpressionModel, models_folder, shipped_model
@@ -31,7 +33,7 @@ class Counted:
     def warm_up(self) -> None:
         self._calls.append(f"warm {self._name}")
 
-    def take_turn(self) -> scale.Turn:
+    def take_turn(self) -> scale_networks.Turn:
         self._calls.append(self._name)
         return {"read": [(float(len(self._calls)), 0.0)]}
 
@@ -142,8 +144,8 @@ def test_a_damaged_model_is_refused_before_a_runtime_has_it(tmp_path: Path, caps
 
 def test_a_slow_network_ends_its_turn_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
     (point, *_), _ = build_networks(models_folder() / "face.tflite", (1,))
-    clock = itertools.count(0.0, 0.4 * scale.READS_SECONDS)
-    monkeypatch.setattr(scale.time, "monotonic", lambda: next(clock))
+    clock = itertools.count(0.0, 0.4 * scale_networks.READS_SECONDS)
+    monkeypatch.setattr(scale_networks.time, "monotonic", lambda: next(clock))
     assert len(point.take_turn()["read"]) == 3
     assert len(point.take_turn()["read"]) == 3
 
@@ -222,8 +224,8 @@ def test_a_run_sweeps_everything_and_recommends(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, few in {"FOUND_FRAMES": 2, "FRAMES": 2, "WARMUP_FRAMES": 2, "READS": 2, "REST": 0.0}.items():
-        monkeypatch.setattr(scale, name, few)
-    monkeypatch.setattr(scale, "READS_SECONDS", 0.01)
+        monkeypatch.setattr(scale_networks if name == "READS" else scale, name, few)
+    monkeypatch.setattr(scale_networks, "READS_SECONDS", 0.01)
     monkeypatch.setattr(scale, "THREADS", (1, 2))
     further = tmp_path / "further.tflite"
     for end in (".tflite", ".json"):

@@ -16,9 +16,7 @@ WRITTEN = {
 MOST_OF_FILE, MOST_OF_FUNCTION = 400, 60
 
 LONG_FILES = {
-    "benchmarks/faces.py",
     "benchmarks/peers/measure.py",
-    "benchmarks/scale.py",
     "converter/report.py",
     "deploy/bundle.py",
     "deploy/device/install.sh",
