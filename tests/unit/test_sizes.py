@@ -16,7 +16,6 @@ WRITTEN = {
 MOST_OF_FILE, MOST_OF_FUNCTION = 400, 60
 
 LONG_FILES = {
-    "benchmarks/peers/measure.py",
     "converter/report.py",
     "deploy/bundle.py",
     "deploy/device/install.sh",
