@@ -10,22 +10,17 @@ import argparse
 import errno
 import hashlib
 import io
-import json
 import os
 import signal
-import stat
 import sys
 import tarfile
 import tempfile
-import time
-import uuid
-import zipfile
 from collections.abc import Iterable, Mapping
-from email.message import Message
 from pathlib import Path
 from typing import IO, Any, NamedTuple
-from urllib.parse import quote
 
+from deploy.bill import bill_of_materials
+from deploy.keys import NAMESPACE, SIGNER, default_key, ensure_key, public_key, sign, signers_line
 from deploy.packages import (
     ARCHES,
     EPOCH,
@@ -36,11 +31,9 @@ from deploy.packages import (
     Failure,
     Pin,
     Target,
-    Wheel,
     build_project,
     counted,
     fetch,
-    full_disk,
     last_line,
     locked,
     plain,
@@ -61,7 +54,6 @@ FILES = {  # a bundle's, and where the checkout has them
     "install.sh": "deploy/device/install.sh",
 }
 LARGEST_SIGNATURE, LARGEST_MEMBER = 1 << 16, 1 << 28  # bytes; a member is read whole
-SIGNER, NAMESPACE = "cuelens", "cuelens-release"
 
 
 class Contents(NamedTuple):
@@ -71,119 +63,6 @@ class Contents(NamedTuple):
     target: str
     signer: str
     sizes: dict[str, int]
-
-
-def default_key() -> Path:
-    """Where the maker's key is or will be."""
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(os.environ.get("CUELENS_KEY") or Path(config) / "cuelens" / "release-key")
-
-
-def ensure_key(path: Path) -> Path:
-    """Make the release key (Ed25519, no passphrase, for its owner alone) unless it is there; returns its path."""
-    if path.exists():
-        return path
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".key-") as folder:
-        made = Path(folder) / path.name
-        done = run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAMESPACE, "-f", made)
-        if done.returncode:
-            raise Failure(77, f"{path}: ssh-keygen made no key ({last_line(done)}); name another place in CUELENS_KEY")
-        try:
-            path.hardlink_to(made)  # whole, and never over one that another start has made meanwhile
-        except FileExistsError:
-            return path
-        made.with_name(f"{path.name}.pub").replace(path.with_name(f"{path.name}.pub"))
-    say(f"made the release key {path}; keep it and a copy: a device that has its public half takes no other's bundles")
-    return path
-
-
-def public_key(key: Path) -> str:
-    """The public half of a release key as "ssh-ed25519 BASE64"; raises Failure where the key is not to be used."""
-    try:
-        mode = stat.S_IMODE(key.stat().st_mode)
-    except OSError as error:
-        raise Failure(77, f"{key}: {error.strerror}; name the release key in CUELENS_KEY") from error
-    if mode & 0o077:
-        raise Failure(77, f"{key}: others may read the key (mode {mode:04o}); valid is 0600: chmod 600 {key}")
-    done = run("ssh-keygen", "-y", "-f", key)
-    kind, _, rest = done.stdout.strip().partition(" ")
-    if done.returncode:
-        raise Failure(77, f"{key}: not a key that can be used ({last_line(done)}); name the release key in CUELENS_KEY")
-    if kind != "ssh-ed25519":  # others sign the same with other bytes each time
-        raise Failure(77, f"{key}: a key of type {kind}; valid is ssh-ed25519: name such a one in CUELENS_KEY")
-    return f"{kind} {rest.split()[0]}"
-
-
-def signers_line(key: Path) -> str:
-    """What allowed_signers says of a release key."""
-    return f'{SIGNER} namespaces="{NAMESPACE}" {public_key(key)}\n'
-
-
-def sign(key: Path, file: Path) -> Path:
-    """Sign a file; returns the signature's path beside it."""
-    done = run("ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", NAMESPACE, file)
-    if done.returncode:
-        raise full_disk(done.stderr) or Failure(77, f"{key}: could not sign ({last_line(done)}); look at the key")
-    return file.with_name(f"{file.name}.sig")
-
-
-def licenses(metadata: Message) -> list[dict[str, Any]]:
-    """A package's licences as CycloneDX has them."""
-    if expression := metadata["License-Expression"]:
-        return [{"expression": str(expression)}]
-    named = str(metadata["License"] or "").strip()
-    classified = [
-        value.rpartition(" :: ")[2] for value in metadata.get_all("Classifier", []) if value.startswith("License ::")
-    ]
-    names = [named] if named and "\n" not in named else classified  # some have the whole text there
-    return [{"license": {"name": name}} for name in names]
-
-
-def component(wheel: Wheel) -> dict[str, Any]:
-    """A package as CycloneDX has it."""
-    purl = f"pkg:pypi/{wheel.name}@{quote(wheel.version, safe='')}"
-    return {
-        "type": "application" if wheel.name == "cuelens" else "library",
-        "bom-ref": purl,
-        "name": wheel.name,
-        "version": wheel.version,
-        "purl": purl,
-        "hashes": [{"alg": "SHA-256", "content": wheel.sha256}],
-        "licenses": licenses(wheel.metadata),
-    }
-
-
-def models(wheel: Wheel) -> list[dict[str, Any]]:
-    """The models in a wheel as CycloneDX has them."""
-    with zipfile.ZipFile(wheel.path) as archive:
-        return [
-            {
-                "type": "machine-learning-model",
-                "bom-ref": f"model:{Path(name).stem}",
-                "name": Path(name).name,
-                "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(archive.read(name)).hexdigest()}],
-            }
-            for name in sorted(archive.namelist())
-            if name.endswith(".tflite")
-        ]
-
-
-def bill_of_materials(version: str, target: Target, wheels: list[Wheel], epoch: int) -> bytes:
-    """The bundle's SBOM (CycloneDX 1.6, JSON): the packages and the models, by sha256."""
-    own = {"type": "application", "bom-ref": "bundle", "name": f"cuelens for {target}", "version": version}
-    parts = [part for wheel in wheels for part in (component(wheel), *models(wheel))]
-    content = json.dumps(parts, sort_keys=True)
-    bill = {
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, f'{version} {target} {content}')}",
-        "version": 1,
-        "metadata": {"timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch)), "component": own},
-        "components": parts,
-        "dependencies": [{"ref": "bundle", "dependsOn": [part["bom-ref"] for part in parts]}],
-    }
-    return f"{json.dumps(bill, indent=1, sort_keys=True)}\n".encode()
 
 
 def add(archive: tarfile.TarFile, name: str, content: bytes | Path, epoch: int, bar: Any = None) -> None:

@@ -225,7 +225,7 @@ push() {
         if [ -n "$signers" ]; then
             remote "cat >$inbox/allowed_signers" <"$signers"
         elif [ "${facts[signers]}" = no ]; then
-            python_here -c 'from deploy.bundle import default_key, signers_line; print(end=signers_line(default_key()))' | remote "cat >$inbox/allowed_signers"
+            python_here -c 'from deploy.keys import default_key, signers_line; print(end=signers_line(default_key()))' | remote "cat >$inbox/allowed_signers"
         fi
         [ -z "$signers" ] && [ "${facts[signers]}" != no ] || words+=(--signers "$inbox/allowed_signers")
         say "sending $version, $((size / 1048576)) MiB"

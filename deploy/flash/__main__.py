@@ -16,7 +16,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from deploy.bundle import default_key, ensure_key, make, signers_line, verify
+from deploy.bundle import make, verify
 from deploy.flash.disk import Disk, device_number, find_disk
 from deploy.flash.given import read_text
 from deploy.flash.image import Boot, Root, System, identify, read_partitions
@@ -31,6 +31,7 @@ from deploy.flash.network import (
     wpa_key,
 )
 from deploy.flash.seed import FOLDER, Wishes, seed_files
+from deploy.keys import default_key, ensure_key, signers_line
 from deploy.packages import CHUNK, ROOT, TARGETS, Failure, counted, progress_bar, project_version, refused, say
 from edge.config import Settings, load_settings
 from edge.errors import CuelensError
