@@ -23,15 +23,14 @@ from benchmarks.result import make_folder
 from benchmarks.streams import LABELS, Probabilities, Step, Stream, changes, judge, play, raw_changes
 from edge.config import CueSettings, FaceSettings, Settings
 from edge.control import Control
-from edge.cue import CuePolicy
 from edge.errors import DataMissing
-from edge.faces import FaceFinder, crop_face
-from edge.loop import Turns
 from edge.model import ExpressionModel, models_folder
 from edge.replay import read_faces, read_log
 from edge.sinks.log import LogSink
 from edge.sources import open_source
-from edge.types import Cue, Reading, Update
+from edge.types import Cue
+from edge.vision.pipeline import Pipeline
+from edge.vision.sight import DeviceSight
 
 CLIP_WORDS = Path(__file__).with_name("clip_words.csv")
 EDGE = Path(edge.__file__).parent
@@ -48,27 +47,14 @@ UNTOLD = ("face", "no_face")  # what is shown before anything is told of a face,
 
 
 def watch(clip: Path, model: ExpressionModel, log: Path) -> None:
-    """Find and read the faces of a clip as the loop does, into a log that `cuelens replay` takes too."""
+    """Find and read the faces of a clip by the device's pipeline, into a log that `cuelens replay` takes too."""
     source = open_source(f"file:{clip}", live=False)
-    labels = model.contract.labels
-    finder, turns, policy = FaceFinder(FaceSettings()), Turns(FaceSettings()), CuePolicy(CueSettings(), labels)
+    way = Pipeline(DeviceSight(FaceSettings(), model), model.contract.labels, CueSettings())
     part = log.with_suffix(".part")
     sink = LogSink(str(part), Control(Settings()))
     try:
         for frame in source.frames():
-            t = round(frame.t, 6)
-            faces = finder.find(frame.gray, t)
-            chosen = turns.choose(faces, policy.partner, t)
-            read = [
-                Reading(
-                    face.id,
-                    tuple(round(p, 8) for p in model.read(crop_face(frame.gray, face, model.contract.side))),
-                    t,
-                )
-                for face in chosen
-            ]
-            cue = policy.update(faces, read, t)
-            sink.show(Update(replace(frame, t=t), tuple(faces), tuple(read), labels, cue, {}, 0))
+            sink.show(way.process(frame))
     finally:
         source.close()
         sink.close()

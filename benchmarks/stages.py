@@ -1,6 +1,6 @@
 """`cuelens-bench stages`: what a frame costs, in the device's own loop as fast as it goes, and stage by stage.
 
-source -> edge.loop.run -> a sink that only counts; then the same frames through benchmarks.walk, between two clocks.
+source -> edge.loop.run -> a sink that only counts; then the same frames through its pipeline alone, in one thread.
 """
 
 from __future__ import annotations

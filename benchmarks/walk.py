@@ -1,4 +1,4 @@
-"""Frames through the loop's stages one after the other: what edge.loop.run does to a frame, without its threads.
+"""Frames from a source through the device's pipeline into a sink, in one thread, with a mark before each stage.
 
 Threads would be counted into each other; the stages' cost on this machine and on an emulated Arm is taken here.
 """
@@ -6,19 +6,19 @@ Threads would be counted into each other; the stages' cost on this machine and o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from edge.config import Settings
-from edge.cue import CuePolicy
-from edge.faces import FaceFinder, crop_face
-from edge.loop import Turns
 from edge.model import ExpressionModel
-from edge.types import Reading, Sink, Source, Update
+from edge.overturned import EVERY
+from edge.types import Sink, Source, Update
+from edge.vision import pipeline
+from edge.vision.pipeline import Mark, Pipeline
+from edge.vision.sight import DeviceSight
 
-STAGES = ("capture", "find", "read", "cue", "sink")
+STAGES = ("capture", *pipeline.STAGES, "sink")
 DONE = "done"
 
-Mark = Callable[[str], None]
 Cost = tuple[float, float]  # elapsed ms, and CPU ms of the whole process
 
 
@@ -39,29 +39,16 @@ class Stopwatch:
 
 def walk(source: Source, model: ExpressionModel, settings: Settings, sink: Sink, mark: Mark) -> Iterator[Update]:
     """Yield an update for each frame of the source; `mark` is told which of STAGES begins, and DONE."""
-    labels = model.contract.labels
-    finder, turns, policy = FaceFinder(settings.faces), Turns(settings.faces), CuePolicy(settings.cue, labels)
-    readings: dict[int, Reading] = {}
+    sight = DeviceSight(settings.faces, model, overturned_every=EVERY)  # as of a camera, which is what it costs
+    way = Pipeline(sight, model.contract.labels, settings.cue, mark)
     frames = source.frames()
     while True:
         mark("capture")
         frame = next(frames, None)
         if frame is None:
             return
-        mark("find")
-        faces = finder.find(frame.gray, frame.t)
-        mark("read")
-        chosen = turns.choose(faces, policy.partner, frame.t)
-        fresh = [
-            Reading(face.id, model.read(crop_face(frame.gray, face, model.contract.side)), frame.t) for face in chosen
-        ]
-        readings = {face.id: readings[face.id] for face in faces if face.id in readings}
-        readings |= {reading.face_id: reading for reading in fresh}
-        mark("cue")
-        cue = policy.update(faces, fresh, frame.t)
+        update = way.process(frame)
         mark("sink")
-        known = tuple(readings.values())
-        update = Update(frame, tuple(faces), known, labels, cue, {}, 0, finder.work, settings.cue)
         sink.show(update)
         mark(DONE)
         yield update

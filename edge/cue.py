@@ -45,6 +45,7 @@ class CuePolicy:
         self._band: Band = "middle"
         self._words: dict[str, list[int]] = {}
         self._rests = Rests()
+        self._forget()
         self.change(settings)
 
     def change(self, settings: CueSettings) -> None:

@@ -137,7 +137,6 @@ class FaceFinder:
         """
         self._sideways = sideways
         self.work = Work()
-        self.share = 1.0  # of the budget that a frame gets
         self.overturned = 0  # proposals, so far, that are a face turned upside down rather than one
         self._settings = settings
         self._verifier = verifier or FaceVerifier()
@@ -149,8 +148,10 @@ class FaceFinder:
         self._shape, self._t = (0, 0), -np.inf
         self._looks = 0
 
-    def find(self, gray: Gray, t: float) -> list[Face]:
+    def find(self, gray: Gray, t: float, share: float = 1.0) -> list[Face]:
         """Find the faces of a luma frame, uint8 (height, width), taken at `t` on the capture clock.
+
+        `share` of the settings' budget is what the search for new ones gets.
 
         Returns those seen in this very frame and confirmed, nearest first.
         """
@@ -161,7 +162,7 @@ class FaceFinder:
         self._looks = 0
         self._follow(pyramid, t)
         self._seek(pyramid, t)
-        windows = self._scan(pyramid, t)
+        windows = self._scan(pyramid, t, share)
         self.work = Work(self._looks, windows, round(self._search.waited(t), 3))
         faces = [
             describe_face(
@@ -289,11 +290,11 @@ class FaceFinder:
     def _patience(self, track: Track) -> float:
         return self._settings.remember if track.confirmed else 0.0
 
-    def _scan(self, pyramid: Pyramid, t: float) -> int:
+    def _scan(self, pyramid: Pyramid, t: float, share: float) -> int:
         """Search the most urgent slices that the budget allows; returns the windows tried."""
         settings = self._settings
         known = any(track.present and track.confirmed for track in self._tracks)
-        budget = self.share * settings.budget * (BUSY_SHARE if known else 1.0)
+        budget = share * settings.budget * (BUSY_SHARE if known else 1.0)
         self._search.earn(budget)
         windows = 0
         while (number := self._search.next_slice(t, self._level_deg)) is not None:

@@ -166,6 +166,10 @@ class Health:
         if before is None or cue.shown != before.shown:
             self.changes.append((now, cue.shown))
 
+    def count_fault(self, name: str) -> None:
+        """Add one failed call of finder or network."""
+        self.faults[name] += 1
+
     def miss_camera(self, cause: str) -> None:
         """Take that the camera gives nothing, or for another cause than before."""
         self.camera_losses += self.camera_trouble is None

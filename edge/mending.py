@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from edge.errors import ModelFailed
-from edge.health import Health
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -20,10 +19,13 @@ TELL_EVERY = 10.0  # seconds between lines about what fails now and then
 class Mended:
     """Makes calls of one kind, and counts those that fail."""
 
-    def __init__(self, name: str, rebuild: Callable[[], None], health: Health, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, name: str, rebuild: Callable[[], None], count: Callable[[str], None], say: Callable[[str], None]
+    ) -> None:
+        """`count` takes the name once for each failure."""
         self._name = name
         self._rebuild = rebuild
-        self._health = health
+        self._count = count
         self._say = say
         self._failed = 0  # in a row
         self._told = -math.inf
@@ -40,7 +42,7 @@ class Mended:
 
     def _fail(self, error: Exception) -> None:
         self._failed += 1
-        self._health.faults[self._name] += 1
+        self._count(self._name)
         what = f"{self._name}: {type(error).__name__}: {error}"
         if self._failed == 2 * IN_A_ROW:
             raise ModelFailed(f"{what}; {IN_A_ROW} times in a row after it was built anew; start again") from error

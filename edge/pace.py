@@ -11,14 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge.config import PaceSettings
 from edge.health import THROTTLING, temperature_c, throttled
-
-if TYPE_CHECKING:
-    from edge.faces import FaceFinder
-    from edge.loop import Turns
+from edge.vision.pipeline import Effort
 
 LOOK = 2.0  # seconds between looks at the board
 SLOWER_AFTER = 10.0  # seconds that a step gets to help before the next
@@ -34,21 +31,20 @@ EARLY = 0.25  # of a frame's interval by which it may come early
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How much is done: `scan`, the share of a frame's budget for new faces; seconds between readings; frames."""
+    """How much is done: what a frame may cost, and how many frames there are."""
 
-    scan: float
-    read_interval: float = 0.0  # seconds; the setting's where that is longer
+    effort: Effort
     fps: float = math.inf  # frames a second at most
 
 
 STEPS = (
-    Step(1.0),
-    Step(0.5),
-    Step(0.25),
-    Step(0.25, 0.1),
-    Step(0.5, 0.1, 15.0),
-    Step(0.75, 0.2, 10.0),
-    Step(1.0, 0.2, 5.0),
+    Step(Effort(1.0)),
+    Step(Effort(0.5)),
+    Step(Effort(0.25)),
+    Step(Effort(0.25, 0.1)),
+    Step(Effort(0.5, 0.1), 15.0),
+    Step(Effort(0.75, 0.2), 10.0),
+    Step(Effort(1.0, 0.2), 5.0),
 )
 
 
@@ -166,18 +162,17 @@ class Pace:
                 self._say(f"faster again, step {step} of {len(STEPS) - 1}")
             self.step = step
 
-    def take(self, t: float, finder: FaceFinder, turns: Turns) -> bool:
-        """Tell whether the frame of `t`, on the capture clock, is to be looked at; if so, set how thoroughly."""
+    def take(self, t: float) -> Effort | None:
+        """Return what the frame of `t`, on the capture clock, may cost; None where its turn has not come."""
         step = STEPS[self.step]
         interval = 1 / step.fps
         early = self._due - t  # by more than can be: the clock went back, or the pace was slower
         if EARLY * interval < early <= (1 + EARLY) * interval:
             self.skipped += 1
-            return False
+            return None
         # From the planned instant on, not from this frame's: else a camera's own rate would make it slower than that.
         self._due = (self._due if abs(early) <= interval else t) + interval
-        finder.share, turns.interval = step.scan, step.read_interval
-        return True
+        return step.effort
 
     def tell(self) -> dict[str, Any]:
         """Return the pace as JSON-ready values."""

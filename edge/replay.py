@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from edge.config import CueSettings, check_setting
-from edge.cue import CuePolicy
 from edge.errors import SourceEmpty, SourceMissing, SourceUnreadable
 from edge.sinks.log import cue_record
-from edge.types import Cue, Face, Quality, Reading, State
+from edge.types import Cue, Face, Frame, Gray, Quality, Reading, State
+from edge.vision.pipeline import Effort, Found, Pipeline
 
 LATEST = 1e9  # seconds of a capture clock: thirty years after the boot
+NO_PIXELS: Gray = np.zeros((0, 0), np.uint8)
 LONGEST_LINE = 1_000_000  # bytes: a line of the log has some hundred for each face
 
 
@@ -59,12 +62,38 @@ def read_log(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         raise SourceEmpty(f"{path}: no whole line in it; give a log that --sink log:PATH wrote")
 
 
+class LoggedSight:
+    """What was seen before, as the pipeline asks for it: the faces of a log's line, and those readings made in it."""
+
+    def __init__(self) -> None:
+        self._faces: list[Face] = []
+        self._readings: list[Reading] = []
+
+    def take(self, faces: list[Face], readings: list[Reading]) -> None:
+        """See this in the next frame."""
+        self._faces, self._readings = faces, readings
+
+    def find(self, gray: Gray, t: float, effort: Effort) -> Found:
+        """Return the line's faces."""
+        return Found(tuple(self._faces))
+
+    def schedule(self, faces: Sequence[Face], partner: int | None, t: float, effort: Effort) -> tuple[list[Face], int]:
+        """Return who was read."""
+        read = {reading.face_id for reading in self._readings}
+        return [face for face in faces if face.id in read], 0
+
+    def read(self, gray: Gray, face: Face) -> tuple[float, ...] | None:
+        """Return what was read."""
+        return next((item.probabilities for item in self._readings if item.face_id == face.id), None)
+
+
 def replay(path: Path, settings: CueSettings | None = None) -> Iterator[Decision]:
     """Decide every line of a log again, under `settings` or, where None, under those it was made with.
 
     Raises what `read_log` raises, and SourceUnreadable where a line lacks what the policy decides on.
     """
-    policy: CuePolicy | None = None
+    sight = LoggedSight()
+    pipeline: Pipeline | None = None
     labels: tuple[str, ...] = ()
     first: int | None = None  # line of a rotated log's beginning that was written before its settings were again
     for number, record in read_log(path):
@@ -72,12 +101,12 @@ def replay(path: Path, settings: CueSettings | None = None) -> Iterator[Decision
             if "run" in record:
                 labels = tuple(map(str, record["run"]["labels"]))
                 tried = settings or _settings(record["run"]["cue"])
-                if policy is None:
-                    policy = CuePolicy(tried, labels)
+                if pipeline is None:
+                    pipeline = Pipeline(sight, labels, tried)
                 else:
-                    policy.change(tried)
+                    pipeline.change(tried)
                 record["run"]["cue"] = asdict(tried)
-            if policy is None:
+            if pipeline is None:
                 first = first or number
                 continue
             t = float(record["t"])
@@ -87,12 +116,12 @@ def replay(path: Path, settings: CueSettings | None = None) -> Iterator[Decision
             if state not in get_args(State) or not isinstance(expression, str | None):
                 raise ValueError(f"state is {state!r}, expression {expression!r}")
             logged = Cue(state, expression, 0.0, 0.0, record["reason"]).shown
-            cue, words = _decide(policy, labels, record, t)
+            cue, words = _decide(pipeline, sight, labels, record, t)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
             raise SourceUnreadable(f"{path}:{number}: {what}; this is no line that --sink log writes") from error
         yield Decision(record | cue_record(cue), t, logged, cue.shown, words)
-    if policy is None:
+    if pipeline is None:
         raise SourceUnreadable(f"{path}:{first}: lacks 'run'; this is no log that --sink log writes from its beginning")
 
 
@@ -104,14 +133,15 @@ def _settings(values: dict[str, Any]) -> CueSettings:
 
 
 def _decide(
-    policy: CuePolicy, labels: tuple[str, ...], record: dict[str, Any], t: float
+    pipeline: Pipeline, sight: LoggedSight, labels: tuple[str, ...], record: dict[str, Any], t: float
 ) -> tuple[Cue, dict[str, float] | None]:
     if record["seq"] is None:  # a line without a frame: the camera was lost, or the wearer paused
-        return policy.pause(t) if record["state"] == "paused" else policy.lose_camera(t), None
-    faces, readings = read_faces(record, labels)
-    cue = policy.update(faces, readings, t)
-    partner = next((item for item in readings if item.face_id == policy.partner), None)
-    return cue, policy.words(partner.probabilities) if partner else None
+        return (pipeline.pause(t) if record["state"] == "paused" else pipeline.lose_camera(t)).cue, None
+    sight.take(*read_faces(record, labels))
+    update = pipeline.process(Frame(NO_PIXELS, t, 0, t))
+    policy = pipeline.policy
+    partner = next((item for item in update.fresh if item.face_id == policy.partner), None)
+    return update.cue, policy.words(partner.probabilities) if partner else None
 
 
 def read_faces(record: dict[str, Any], labels: tuple[str, ...]) -> tuple[list[Face], list[Reading]]:

@@ -19,6 +19,7 @@ from edge.locale import read_locale
 from edge.model import ExpressionModel
 from edge.stills import Progress, StillFinder, describe_face_still, face_record
 from edge.types import Face, Gray, Reason
+from edge.vision.sight import read_crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class StillReader:
 
     def _read_face(self, gray: Gray, face: Face) -> StillReading:
         crop = crop_face(gray, face, self._model.contract.side)
-        both = self._model.read(crop), self._model.read(np.ascontiguousarray(crop[:, ::-1]))
+        both = read_crop(self._model, crop), read_crop(self._model, np.ascontiguousarray(crop[:, ::-1]))
         probabilities = tuple(float(value) for value in np.mean(both, axis=0))
         words = self._policy.words(probabilities)
         best, second = sorted(words, key=words.__getitem__, reverse=True)[:2]

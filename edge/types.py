@@ -125,6 +125,12 @@ class Update:
     dropped: int  # frames so far that a newer one replaced
     work: Work = Work()
     settings: CueSettings = field(default_factory=CueSettings)  # that the cue was decided by
+    turned_deg: float | None = None  # by which heads are turned in the picture, in the frame that makes it sure
+
+    @property
+    def fresh(self) -> tuple[Reading, ...]:
+        """The readings that were made in this frame."""
+        return tuple(reading for reading in self.readings if self.frame and reading.t == self.frame.t)
 
 
 class Source(Protocol):

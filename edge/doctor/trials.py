@@ -13,9 +13,12 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge.errors import CuelensError
+
+if TYPE_CHECKING:
+    from edge.vision.pipeline import Pipeline
 
 I2C_SLAVE = 0x0703  # linux/i2c-dev.h
 LOOK = 8.0  # seconds for which somebody is looked for before the camera
@@ -60,19 +63,15 @@ def try_picture(spec: str, rotate_deg: str, mirror: str, chip: str, light: str, 
 
     `turned` is by how many degrees clockwise heads are turned, None where that is not seen; `faces` are upright.
     """
-    from edge.config import CameraSettings, FaceSettings, PinSettings
-    from edge.faces import FaceFinder
+    from edge.config import CameraSettings, PinSettings
     from edge.frames import is_black
     from edge.light import open_light
-    from edge.overturned import OverturnWatch
     from edge.quiet import tame_opencv
     from edge.sources import open_source
-    from edge.verifier import FaceVerifier
 
     tame_opencv()
     settings = CameraSettings(int(rotate_deg), mirror == "True")
-    verifier = FaceVerifier()
-    finder, watch = FaceFinder(FaceSettings(), verifier), OverturnWatch(FaceSettings(), verifier)
+    pipeline = _finding()
     lamp = open_light(PinSettings(chip=chip, light=int(light), light_sense=int(sense)))
     told: dict[str, Any] = {"faces": 0, "turned": None, "black": True}
     source = None
@@ -82,8 +81,8 @@ def try_picture(spec: str, rotate_deg: str, mirror: str, chip: str, light: str, 
         for frame in source.frames():
             told["size"] = frame.gray.shape[::-1]
             told["black"] = told["black"] and is_black(frame.gray)
-            told["faces"] = len(finder.find(frame.gray, frame.t))
-            told["turned"] = None if told["faces"] else watch.look(frame.gray)
+            update = pipeline.process(frame)
+            told["faces"], told["turned"] = len(update.faces), update.turned_deg
             if told["faces"] or told["turned"] is not None or time.monotonic() > until:
                 break
     finally:
@@ -136,15 +135,24 @@ def try_model(model: str, threads: str) -> dict[str, Any]:
 
 def try_faces() -> dict[str, Any]:
     """Find the demo's person in a frame, with the cascade and the verifier that a run has."""
-    from edge.config import FaceSettings
-    from edge.faces import FaceFinder
+    from itertools import islice
+
     from edge.quiet import tame_opencv
     from edge.sources.demo import DemoSource
 
     tame_opencv()
-    source, finder = DemoSource("1"), FaceFinder(FaceSettings())
-    found = max(len(finder.find(source.render(seq), seq / 30)) for seq in range(10))
-    return {"faces": found}
+    pipeline = _finding()
+    return {"faces": max(len(pipeline.process(frame).faces) for frame in islice(DemoSource("1").frames(), 10))}
+
+
+def _finding() -> Pipeline:
+    """Return a run's pipeline without its expression network, which has a trial of its own."""
+    from edge.config import Settings
+    from edge.vision.pipeline import Pipeline
+    from edge.vision.sight import DeviceSight
+
+    settings = Settings()
+    return Pipeline(DeviceSight(settings.faces, None), (), settings.cue)
 
 
 TRIALS: dict[str, Callable[..., dict[str, Any]]] = {

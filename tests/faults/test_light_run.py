@@ -54,7 +54,7 @@ class Camera:
             if seq == 20 and self.fault == "bug":
                 raise ZeroDivisionError
             if seq == 20 and self.fault == "loop":
-                loop.Turns.choose = None
+                schedule.ReadSchedule.choose = None
             now = time.monotonic()
             frame = Frame(np.full((120, 160), 100 + seq % 9, np.uint8), now, seq, now)
             if seq < 20 or Path("was").exists():
@@ -77,6 +77,7 @@ class Camera:
 
 sources.SOURCES["v4l2"] = "__main__:Camera"
 from edge import loop
+from edge.vision import schedule
 loop.HOPELESS = 3.0
 from edge.cli import main
 main()

@@ -191,7 +191,7 @@ def test_in_a_run_with_every_sink_only_video_looks_into_a_frame(
         few.setattr("edge.sinks.web.print", lambda *_, **__: None, raising=False)
         sinks = [(spec, open_sink(spec, control)) for spec in specs]
     seen, held = run_watched(sinks, control)
-    assert "edge/loop.py" in seen
+    assert "edge/vision/pipeline.py" in seen
     assert seen <= listed() - SINKS_THAT_LOOK
     assert held <= 2 * len(sinks) + 4, "one in each mailbox, one in each sink, the loop's and the source's"
     video = f"video:{tmp_path}/out.avi"

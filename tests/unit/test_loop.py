@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from edge import capture, loop, outlet
-from edge.config import CueSettings, FaceSettings, Settings
+from edge.config import CueSettings, Settings
 from edge.control import Control
 from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError, DiskFull, LoopStuck, SinkFailed
-from edge.loop import Turns, run
+from edge.loop import run
 from edge.model import ExpressionModel
 from edge.slot import Slot
 from edge.sources.demo import DemoSource
-from edge.types import Capabilities, Cue, Face, Frame, Gray, Update
+from edge.types import Capabilities, Cue, Frame, Gray, Update
 
 
 def frame(seq: int, t: float | None = None) -> Frame:
@@ -462,46 +462,6 @@ def test_stop_ends_a_live_run(model: ExpressionModel) -> None:
     threading.Timer(0.3, stop.set).start()
     outcome = run(Control(), Scripted(1, live=True, end="block"), model, [], stop)
     assert outcome.failures == ()
-
-
-def read(turns: Turns, ids: tuple[int, ...], partner: int | None, count: int, fps: float = 30.0) -> list[int | None]:
-    """Return who is read in each of `count` frames; None where nobody is."""
-    faces = [Face(number, (0, 0, 80, 80), 0.0) for number in ids]
-    chosen = (turns.choose(faces, partner, number / fps) for number in range(count))
-    return [found[0].id if found else None for found in chosen]
-
-
-def test_with_one_reading_a_frame_the_partner_has_every_other_and_the_rest_take_turns() -> None:
-    order = read(Turns(FaceSettings()), (1, 2, 3, 4), 2, 24)
-    assert order.count(2) == 12
-    assert {number: order.count(number) for number in (1, 3, 4)} == {1: 4, 3: 4, 4: 4}
-
-
-@pytest.mark.parametrize(("fps", "expected"), [(10.0, 10), (20.0, 20), (30.0, 15), (60.0, 20)])
-def test_a_face_alone_is_read_no_oftener_than_the_interval(fps: float, expected: int) -> None:
-    order = read(Turns(FaceSettings()), (1,), 1, round(fps), fps)
-    assert order[0] == 1
-    assert len(order) - order.count(None) == expected
-
-
-def test_a_newcomer_is_read_at_once_and_a_clock_that_goes_back_stops_nobody() -> None:
-    turns = Turns(FaceSettings())
-    read(turns, (1,), 1, 4)
-    both = [Face(1, (0, 0, 80, 80), 0.0), Face(2, (90, 0, 80, 80), 0.0)]
-    assert [face.id for face in turns.choose(both, 1, 4 / 30)] == [1]
-    assert [face.id for face in turns.choose(both, 1, 5 / 30)] == [2]
-    assert [face.id for face in turns.choose(both[:1], 1, 0.0)] == [1]
-    assert turns.choose([], 1, 1.0) == []
-
-
-def test_without_an_interval_everybody_may_be_read_in_every_frame() -> None:
-    turns, faces = Turns(FaceSettings(read_interval=0.0, reads=3)), [Face(n, (0, 0, 80, 80), 0.0) for n in (1, 2, 3)]
-    assert [len(turns.choose(faces, 1, number / 30)) for number in range(4)] == [3] * 4
-    assert turns.left == 0
-    assert [face.id for face in Turns(FaceSettings()).choose(faces, 2, 0.0)] == [2]
-    hasty = Turns(FaceSettings())
-    hasty.choose(faces, 2, 0.0)
-    assert hasty.left == 2
 
 
 class Hanging(Camera):

@@ -16,7 +16,7 @@ class Network:
         self.failures = self.built = 0
         self.broken = False
         self.health, self.said = Health("none"), list[str]()
-        self.call = Mended("network", self.build, self.health, self.said.append)
+        self.call = Mended("network", self.build, self.health.count_fault, self.said.append)
 
     def build(self) -> None:
         self.built += 1
@@ -79,7 +79,7 @@ def test_what_cannot_be_built_anew_ends_with_both_reasons() -> None:
     def refuse() -> None:
         raise ModelUnreadable("cut short")
 
-    call = Mended("network", refuse, network.health, network.said.append)
+    call = Mended("network", refuse, network.health.count_fault, network.said.append)
     with pytest.raises(ModelFailed, match="odd; and it cannot be built anew: cut short; start again"):
         for value in range(10):
             call(network.read, value)

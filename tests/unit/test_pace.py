@@ -17,11 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import CueSettings, FaceSettings, PaceSettings, Settings
+from edge.config import CueSettings, PaceSettings, Settings
 from edge.control import Control
-from edge.faces import FaceFinder
 from edge.health import Health
-from edge.loop import Turns, run
+from edge.loop import run
 from edge.model import ExpressionModel
 from edge.pace import (
     EARLY,
@@ -40,6 +39,7 @@ from edge.sinks.truth import TruthSink
 from edge.sources.demo import DemoSource
 from edge.status import describe_status, tell_status
 from edge.types import Frame
+from edge.vision.pipeline import Effort
 
 FINE = Load(45.0, 0, 400.0, 0.0, 80.0)
 HOT = replace(FINE, temperature_c=84.0)
@@ -118,7 +118,7 @@ def test_it_changes_by_one_step_and_not_before_the_last_could_help(loads: list[L
 def test_the_steps_do_less_each_detection_first_then_reading_then_frames() -> None:
     def cost(step: Step) -> tuple[float, float, float]:  # windows, readings, frames a second of a camera's 30
         fps = min(30.0, step.fps)
-        return step.scan * fps, min(fps, 1 / max(step.read_interval, 0.05)), fps
+        return step.effort.scan * fps, min(fps, 1 / max(step.effort.read_interval, 0.05)), fps
 
     costs = [cost(step) for step in STEPS]
     for before, after in pairwise(costs):
@@ -134,7 +134,8 @@ def test_the_readme_publishes_the_steps(repository: Path) -> None:
     rows = re.findall(r"^\| step (\d) \| (\d+) % \| ([\d.]+) s \| (\S+) \|", text, re.MULTILINE)
     published = {
         int(row): Step(
-            float(scan) / 100, float(interval) * (float(interval) > 0.05), math.inf if fps == "all" else float(fps)
+            Effort(float(scan) / 100, float(interval) * (float(interval) > 0.05)),
+            math.inf if fps == "all" else float(fps),
         )
         for row, scan, interval, fps in rows
     }
@@ -196,36 +197,28 @@ def test_status_and_summary_say_the_step_and_why() -> None:
 
 @pytest.mark.parametrize("camera", [30.0, 25.0, 24.0, 60.0, 15.0, 7.5])
 @pytest.mark.parametrize("step", range(LAST + 1))
-def test_so_many_frames_are_taken_whatever_the_cameras_rate_and_its_jitter(
-    finder: FaceFinder, step: int, camera: float
-) -> None:
+def test_so_many_frames_are_taken_whatever_the_cameras_rate_and_its_jitter(step: int, camera: float) -> None:
     board = Board()
     board.pace.step = step
-    turns = Turns(FaceSettings())
     times = [n / camera + (0.002 if n % 2 else -0.002) for n in range(round(20 * camera))]
-    taken = [t for t in times if board.pace.take(t, finder, turns)]
+    efforts = {t: effort for t in times if (effort := board.pace.take(t)) is not None}
+    taken = list(efforts)
     wanted = min(camera, STEPS[step].fps)
     assert len(taken) / 20 == pytest.approx(wanted, rel=0.1)
     assert board.pace.skipped == len(times) - len(taken)
-    assert (finder.share, turns.interval) == (STEPS[step].scan, STEPS[step].read_interval)
+    assert set(efforts.values()) == {STEPS[step].effort}
     gaps = [b - a for a, b in pairwise(taken)]
     assert max(gaps) <= 1 / STEPS[step].fps * (1 + EARLY) + 1 / camera + 0.0041
 
 
-def test_a_clock_that_goes_back_and_a_faster_step_cost_no_frame(finder: FaceFinder) -> None:
-    board, turns = Board(), Turns(FaceSettings())
+def test_a_clock_that_goes_back_and_a_faster_step_cost_no_frame() -> None:
+    board = Board()
     board.pace.step = LAST
-    assert board.pace.take(100.0, finder, turns)
-    assert not board.pace.take(100.1, finder, turns)
-    assert board.pace.take(3.0, finder, turns)
+    assert board.pace.take(100.0) == STEPS[LAST].effort
+    assert board.pace.take(100.1) is None
+    assert board.pace.take(3.0) == STEPS[LAST].effort
     board.pace.step = 0
-    assert board.pace.take(3.01, finder, turns)
-
-
-@pytest.fixture(scope="module")
-def finder() -> FaceFinder:
-    """A finder, whose share is set."""
-    return FaceFinder(FaceSettings())
+    assert board.pace.take(3.01) == STEPS[0].effort
 
 
 class Recorded:

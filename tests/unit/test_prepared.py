@@ -10,6 +10,7 @@ import pytest
 from edge import loop
 from edge.control import Control
 from edge.errors import SinkFailed
+from edge.faces import FaceFinder
 from edge.health import SinkHealth
 from edge.loop import run
 from edge.model import ExpressionModel
@@ -52,8 +53,8 @@ def outlet(sink: Slow) -> Outlet:
 def test_the_first_frame_waits_for_a_display_that_opens(monkeypatch: pytest.MonkeyPatch) -> None:
     sink, stop = Slow(), threading.Event()
     taken: list[list[str]] = []
-    find = loop.FaceFinder.find
-    monkeypatch.setattr(loop.FaceFinder, "find", lambda *args: (taken.append(list(sink.events)), find(*args))[1])
+    find = FaceFinder.find
+    monkeypatch.setattr(FaceFinder, "find", lambda *args: (taken.append(list(sink.events)), find(*args))[1])
     threading.Timer(0.3, sink.release.set).start()
     outcome = run(Control(), DemoSource("1", live=False), ExpressionModel(), [("slow", sink)], stop, 0.5)
     assert outcome.failures == ()

@@ -1,0 +1,124 @@
+"""What a device sees with: the face finder, the schedule of readings and the expression network, for the pipeline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, Protocol, TypeVar
+
+import numpy as np
+
+from edge.config import FaceSettings
+from edge.errors import ModelFailed
+from edge.faces import FaceFinder, crop_face
+from edge.finders.net import NetFinder
+from edge.model import ExpressionModel
+from edge.overturned import OverturnWatch
+from edge.types import Face, Gray
+from edge.verifier import FaceVerifier
+from edge.vision.pipeline import Effort, FindFailed, Found
+from edge.vision.schedule import ReadSchedule
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
+
+
+class Guard(Protocol):
+    """Makes a call into a native library; None where it failed and is passed over."""
+
+    def __call__(self, call: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result | None:
+        """Return what the call returns; raises what ends the run."""
+
+
+def unguarded(call: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result | None:
+    """Make the call; raises whatever it raises."""
+    return call(*args, **kwargs)
+
+
+def read_crop(model: ExpressionModel, crop: Gray) -> tuple[float, ...]:
+    """Return the probabilities of a face that was cut out, to as many digits as the log has.
+
+    Raises ModelFailed for what is no number.
+    """
+    values = tuple(round(value, 8) for value in model.read(crop))
+    if not all(map(math.isfinite, values)):
+        raise ModelFailed(f"the network's probabilities are {values}; valid are finite numbers; convert it again")
+    return values
+
+
+class DeviceSight:
+    """Finds faces and reads those whose turn it is; pure on arrays and capture-clock instants."""
+
+    def __init__(
+        self,
+        settings: FaceSettings,
+        model: ExpressionModel | None,
+        verifier: Callable[[], FaceVerifier] = FaceVerifier,
+        proposer: Callable[[], NetFinder] = NetFinder,
+        *,
+        sideways: bool = False,
+        overturned_every: int = 1,
+        guard_find: Guard = unguarded,
+        guard_read: Guard = unguarded,
+    ) -> None:
+        """Load what finds; raises what that raises. Without a model, nobody is read.
+
+        `sideways` as FaceFinder has it. Until somebody was seen upright, each `overturned_every`th frame is searched
+        for people who are not.
+        """
+        self._settings, self._model = settings, model
+        self._open_verifier, self._open_proposer, self._sideways = verifier, proposer, sideways
+        self._schedule = ReadSchedule(settings)
+        self._guard_find, self._guard_read = guard_find, guard_read
+        judge = verifier()
+        self._finder = FaceFinder(settings, judge, proposer(), sideways=sideways)
+        self._overturned: OverturnWatch | None = OverturnWatch(settings, judge)
+        self._overturned_every = overturned_every
+
+    def rebuild_finder(self) -> None:
+        """Begin finding anew, with networks that are opened again: the faces' numbers begin anew too."""
+        self._finder = FaceFinder(self._settings, self._open_verifier(), self._open_proposer(), sideways=self._sideways)
+
+    def warm_up(self) -> None:
+        """Read a face that is not there, so that the first that is need not wait for the network to warm up.
+
+        It is tried again until the guard raises, and counts as no reading.
+        """
+        if self._model is not None:
+            nobody = np.zeros((self._model.contract.side,) * 2, np.uint8)
+            while self._guard_read(self._model.read, nobody) is None:
+                pass
+
+    def find(self, gray: Gray, t: float, effort: Effort) -> Found:
+        """Find the faces of a luma frame, uint8 (height, width), of `t` seconds; raises FindFailed."""
+        faces = self._guard_find(self._finder.find, gray, t, effort.scan)
+        if faces is None:
+            raise FindFailed
+        return Found(tuple(faces), self._finder.work, self._find_overturned(gray, faces))
+
+    def _find_overturned(self, gray: Gray, faces: Sequence[Face]) -> float | None:
+        """Return by how many degrees heads are turned, the first time that it is sure."""
+        if faces:
+            self._overturned = None  # the picture is upright
+        if self._overturned is None:
+            return None
+        turned_deg = self._guard_find(self._overturned.look, gray, self._overturned_every)
+        if turned_deg is not None:
+            self._overturned = None
+        return turned_deg
+
+    def schedule(self, faces: Sequence[Face], partner: int | None, t: float, effort: Effort) -> tuple[list[Face], int]:
+        """Return who of the faces is read in the frame of `t`, and how many more were due."""
+        if self._model is None:
+            return [], 0
+        readable = [face for face in faces if face.readable]
+        return self._schedule.choose(readable, partner, t, effort.read_interval), self._schedule.left
+
+    def read(self, gray: Gray, face: Face) -> tuple[float, ...] | None:
+        """Return a face's probabilities in the contract's labels' order; None where the guard passed a failure over."""
+        assert self._model is not None
+        return self._guard_read(self._read, self._model, gray, face)
+
+    @staticmethod
+    def _read(model: ExpressionModel, gray: Gray, face: Face) -> tuple[float, ...]:
+        return read_crop(model, crop_face(gray, face, model.contract.side))
