@@ -17,8 +17,8 @@ from edge.config import CueSettings
 from edge.errors import ContractMismatch
 from edge.model import ExpressionModel
 from edge.types import Gray
-from training.data import read_data
-from training.ferplus import relabel
+from lab.datasets.ferplus import relabel
+from lab.datasets.read import read_data
 
 FPS, SECONDS, JUDGED_AFTER = 10, 2.5, 1.0  # of a face's film; a cue is judged from a second on
 SHIFT, TURN_DEG, GROW, NOISE, SWAY = 1.0, 3.0, 0.03, 3.0, 0.3  # standard deviations, of a film; seconds it keeps them

@@ -42,6 +42,8 @@ from benchmarks.faces_measures import (
 )
 from benchmarks.faces_plots import draw_sheet, plot_cost, plot_turned
 from benchmarks.films import CROWD, FPS, MOST_FACES, SIZES, draw_crowd, read_frames, resize, sway
+from benchmarks.relight import DEFINITIONS as LIGHT_DEFINITIONS
+from benchmarks.relight import run_light
 from benchmarks.result import add_output, make_folder, table, write_result
 from edge.command import command
 from edge.config import FaceSettings
@@ -221,9 +223,6 @@ def run_cost(args: argparse.Namespace) -> dict[str, Any]:
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Measure how well and how dearly faces are found, beside plain Haar."""
-    from benchmarks.relight import DEFINITIONS as LIGHT_DEFINITIONS
-    from benchmarks.relight import run_light
-
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     turned = tasks.add_parser("turned", help="frames with a known upright face, turned all the way round")
     clips = tasks.add_parser("clips", help="every frame of clips: found, ids, id switches, false faces")

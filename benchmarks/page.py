@@ -13,14 +13,14 @@ import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.report import describe_provenance, read_report
+from benchmarks.sections.kinds import SECTIONS
+from benchmarks.sections.section import NONE, Plot, Report, Table, share
 from edge.errors import ResultsStale, RuntimeMissing, SettingsInvalid
 from edge.files import replace_file, sink_error
-
-if TYPE_CHECKING:
-    from benchmarks.sections.section import Plot, Report, Table
+from lab.reporting.pages import page, tabulate
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "benchmarks" / "reference"
@@ -43,7 +43,7 @@ pre { overflow-x: auto; font-size: .8rem; background: #f3f3f3; padding: .5rem }
 """
 FONTS = ["DejaVu Sans", "Verdana", "Arial", "sans-serif"]  # the first is matplotlib's own, by which it lays text out
 
-Boards = Mapping[str, Mapping[str, "Report"]]  # by folder and kind
+Boards = Mapping[str, Mapping[str, Report]]  # by folder and kind
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,8 +83,6 @@ def read_boards(reference: Path) -> Boards:
 
     Raises SettingsInvalid for one that is none, or stands under another kind's name.
     """
-    from benchmarks.sections.kinds import SECTIONS
-
     if not reference.is_dir():
         raise SettingsInvalid(
             f"--reference is {reference}, no folder; give one with a folder of reports for each board"
@@ -156,8 +154,6 @@ def put_block(readme: Path, block: str) -> str:
 
 def make_block(boards: Boards, folder: str) -> str:
     """Return README's part, in Markdown; `folder` is where the reports are, as seen from README."""
-    from benchmarks.sections.kinds import SECTIONS
-
     if not boards:
         return "\nNo board was measured yet.\n"
     parts = [INTRODUCTION]
@@ -185,9 +181,6 @@ def make_block(boards: Boards, folder: str) -> str:
 
 def board_table(boards: Boards, folder: str | None = None) -> Table:
     """Return what boards reach, a column each; cells are Markdown that leads to the reports where `folder` is given."""
-    from benchmarks.sections.kinds import SECTIONS
-    from benchmarks.sections.section import NONE
-
     shown = {
         name: reports
         for name, reports in boards.items()
@@ -219,8 +212,6 @@ def head(name: str, reports: Mapping[str, Report]) -> str:
 
 def accuracy(report: Report, evaluations: Any) -> str | None:
     """Return what the network that ships reaches with the report's runtime, as once recorded; None where not."""
-    from benchmarks.sections.section import share
-
     looked = {"model": "emotion.tflite", "runtime": report["model"]["runtime"]}
     looked |= {"split": "PrivateTest", "labels": "majority"}
     for record in evaluations:
@@ -263,8 +254,6 @@ def draw_plots(boards: Boards) -> dict[str, str]:
 
 def plots_of(boards: Boards) -> list[tuple[str, str, Plot, Report]]:
     """Return every plot that the reports give: board, key, plot, report."""
-    from benchmarks.sections.kinds import SECTIONS
-
     return [
         (name, key, plot, report)
         for name, kind, report in each(boards)
@@ -290,9 +279,6 @@ def as_svg(figure: Any) -> str:
 
 def make_page(boards: Boards, plots: Mapping[str, str]) -> str:
     """Return the page: what boards reach, then each report with its plots, tables, figures and provenance."""
-    from benchmarks.sections.kinds import SECTIONS
-    from training.pages import page
-
     intro = (
         "<p>Made by <code>cuelens-bench page</code> of the reports beside this file. Void is what was measured on a "
         "machine that was throttled or had other work; it is shown, and not to be relied on. What is called a "
@@ -312,8 +298,6 @@ def make_page(boards: Boards, plots: Mapping[str, str]) -> str:
 
 
 def _report(name: str, kind: str, report: Report, plots: Mapping[str, str]) -> str:
-    from benchmarks.sections.kinds import SECTIONS
-
     section = SECTIONS[kind]
     html = [f"<p><strong>Void</strong>: {escape(reason)}.</p>" for reason in report["void"]]
     told = [{"": what, "value": value} for what, tell in section.rows.items() if (value := tell(report)) is not None]
@@ -351,6 +335,4 @@ def _picture(svg: str, plot: Plot, report: Report) -> str:
 
 
 def _table(rows: Table) -> str:
-    from training.pages import tabulate
-
     return tabulate(list(rows[0]), [list(row.values()) for row in rows])

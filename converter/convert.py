@@ -41,10 +41,12 @@ from edge.files import replace_file, sink_error
 from edge.model import CONTRACT_FORMAT, load_interpreter
 from edge.preprocessing import Preprocessing
 from edge.quiet import quiet
-from training.classes import match_classes, reorder
-from training.data import DataSet, read_data
-from training.ferplus import relabel
-from training.foreign import (
+from lab.datasets.classes import match_classes, reorder
+from lab.datasets.ferplus import relabel
+from lab.datasets.labelled import DataSet
+from lab.datasets.read import read_data
+from lab.datasets.sample import draw_rows
+from lab.networks.foreign import (
     IN_RECIPE,
     Scaling,
     add_foreign_options,
@@ -52,8 +54,7 @@ from training.foreign import (
     examine,
     read_foreign_options,
 )
-from training.keras_file import give_pixels, load_keras, preprocessing_of, read_about
-from training.sample import draw_rows
+from lab.networks.keras_file import give_pixels, load_keras, preprocessing_of, read_about
 
 MENDED = (GateFailed, ConfidenceDrifted)  # refusals that a layer in float may mend
 

@@ -34,11 +34,11 @@ from edge.errors import (
     RangesForeign,
 )
 from edge.model import ExpressionModel
-from training.calibration import Floats, calibration_error
-from training.classifier import predict_keras
-from training.data import DataSet, Labelled
-from training.keras_file import as_batch
-from training.scores import wilson_interval
+from lab.calibration import Floats, calibration_error
+from lab.datasets.labelled import DataSet, Labelled
+from lab.networks.classifier import predict_keras
+from lab.networks.keras_file import as_batch
+from lab.scores import wilson_interval
 
 Pixels = npt.NDArray[np.float32]
 

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from converter.graph import Graph, name_layer
 from converter.quantise import Probe
-from training.calibration import INT8_LEAST, Floats, Labels, calibration_error
-from training.scores import wilson_interval
+from lab.calibration import INT8_LEAST, Floats, Labels, calibration_error
+from lab.scores import wilson_interval
 
 Images = npt.NDArray[np.uint8]
 

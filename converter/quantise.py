@@ -25,7 +25,7 @@ from edge.errors import (
     SettingsInvalid,
 )
 from edge.quiet import quiet
-from training.keras_file import as_batch
+from lab.networks.keras_file import as_batch
 
 Images = npt.NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.config import read_settings
 from edge.errors import SettingsInvalid
-from training.foreign import Scaling
+from lab.networks.foreign import Scaling
 
 
 @dataclass(frozen=True, slots=True)

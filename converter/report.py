@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.files import replace_file
-from training.calibration import Floats, Labels, reliability
-from training.pages import as_html, encode, page, show_picture, tabulate
-from training.report import BLUE, GALLERY, GRAY, LIGHT, ORANGE, as_png, draw, open_folder, shorten
-from training.scores import wilson_interval
+from lab.calibration import Floats, Labels, reliability
+from lab.reporting.pages import as_html, encode, page, show_picture, tabulate
+from lab.reporting.plots import BLUE, GALLERY, GRAY, LIGHT, ORANGE, as_png, draw, open_folder, shorten
+from lab.scores import wilson_interval
 
 _NAMED_LAYERS = 60  # beyond these, only every second, third, ... has room for its name
 _EXACT = 100  # dB: noise of rounding in float32; nothing is lost there

@@ -14,9 +14,10 @@ from edge.command import command
 from edge.errors import RuntimeMissing, printable, printable_lines
 from edge.files import replace_file, sink_error
 from edge.preprocessing import Preprocessing
-from training.data import DataSet, read_data, split_names
-from training.ferplus import drop_no_face, relabel
-from training.folder import list_patients
+from lab.datasets.ferplus import drop_no_face, relabel
+from lab.datasets.folder import list_patients
+from lab.datasets.labelled import DataSet, split_names
+from lab.datasets.read import read_data
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

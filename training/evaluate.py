@@ -19,15 +19,17 @@ import numpy as np
 from edge.command import command
 from edge.errors import DataSplitEmpty, ModelShape, SettingsInvalid, printable, printable_lines
 from edge.preprocessing import Preprocessing
-from training.calibration import Floats, Labels
-from training.classes import Match, match_classes
-from training.classifier import Classifier, open_model
-from training.data import WHOLE, DataSet, Labelled, join_splits, read_data, split_name
-from training.ferplus import EIGHT, majority, published_majority
-from training.foreign import Pixels, add_foreign_options, ask_keras, describe_order, examine, read_foreign_options
+from lab.calibration import Floats, Labels
+from lab.datasets.classes import Match, match_classes
+from lab.datasets.ferplus import EIGHT, majority, published_majority
+from lab.datasets.labelled import WHOLE, DataSet, Labelled, join_splits, split_name
+from lab.datasets.read import read_data
+from lab.networks.classifier import Classifier, open_model
+from lab.networks.foreign import Pixels, add_foreign_options, ask_keras, describe_order, examine, read_foreign_options
+from lab.reporting.plots import open_folder
+from lab.scores import DRAWS, MEASURES, compare, cover, round_all, score, wilson_interval
 from training.groups import DARKNESS, describe_groups, name_groups, score_groups
-from training.report import open_folder, write_comparison, write_report
-from training.scores import DRAWS, MEASURES, compare, cover, round_all, score, wilson_interval
+from training.report import write_comparison, write_report
 from training.vocabulary import describe_words, score_words
 
 MAJORITY = "majority"

@@ -30,13 +30,14 @@ from edge.errors import (
 from edge.files import replace_file
 from edge.model import read_contract
 from edge.preprocessing import Preprocessing
-from training.classes import Floats, match_classes
-from training.data import DataSet, read_data
+from lab.datasets.classes import Floats, match_classes
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.labelled import DataSet
+from lab.datasets.read import read_data
+from lab.networks.foreign import Given, Pixels, add_foreign_options, examine, read_foreign_options
+from lab.networks.keras_file import read_about
+from lab.reporting.pages import as_html, page
 from training.explain_methods import Images, Network, activations, dream, grad_cam, occlusion
-from training.fer2013 import CLASSES
-from training.foreign import Given, Pixels, add_foreign_options, examine, read_foreign_options
-from training.keras_file import read_about
-from training.pages import as_html, page
 
 WHAT = ("activations", "dream", "gradcam", "occlusion")
 BLIND = "this network does not look at the picture"

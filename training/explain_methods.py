@@ -19,8 +19,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from edge.errors import ModelShape, RuntimeMissing
-from training.foreign import Scaling
-from training.keras_file import as_batch, give_pixels, load_keras, preprocessing_of
+from lab.networks.foreign import Scaling
+from lab.networks.keras_file import as_batch, give_pixels, load_keras, preprocessing_of
 
 # Sides of the dreamt pattern before it is enlarged to the input's side; 1.4 apart as in Mordvintsev et al.,
 # "Inceptionism", 2015. The finest is coarser than the pixels: single pixels are where noise would hide.

@@ -31,13 +31,14 @@ from edge.errors import (
 )
 from edge.files import replace_file, sink_error
 from edge.preprocessing import COLOURS, Preprocessing
+from lab.datasets.ferplus import COLUMNS, drop_no_face, relabel, soft_labels
+from lab.datasets.labelled import DataSet, Labelled
+from lab.datasets.read import native_colour, read_data
+from lab.datasets.sample import draw_rows
+from lab.networks.keras_file import as_batch, import_keras, save_keras
 from training.augment import augment, cutmix, mixup
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.data import DataSet, Labelled, native_colour, read_data
-from training.ferplus import COLUMNS, drop_no_face, relabel, soft_labels
-from training.keras_file import as_batch, import_keras, save_keras
 from training.recipes import NAMES, Recipe, count_macs, find_recipe
-from training.sample import draw_rows
 from training.targets import make_targets, read_soft_labels, vote_shares, write_soft_labels
 
 if TYPE_CHECKING:

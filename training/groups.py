@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import DataColumnMissing
-from training.calibration import Floats, Labels
-from training.data import Labelled
-from training.folder import list_column
-from training.scores import DRAWS, confuse, round_all, summarise, wilson_interval
+from lab.calibration import Floats, Labels
+from lab.datasets.folder import list_column
+from lab.datasets.labelled import Labelled
+from lab.scores import DRAWS, confuse, round_all, summarise, wilson_interval
 from training.vocabulary import as_words, find_told
 
 DARKNESS = "darkness"

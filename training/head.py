@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from training.keras_file import as_batch
+from lab.networks.keras_file import as_batch
 
 if TYPE_CHECKING:
     import keras

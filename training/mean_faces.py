@@ -21,7 +21,8 @@ from edge.errors import DataSplitEmpty, SettingsInvalid
 from edge.files import replace_file
 from edge.finders.haar import load_cascade
 from edge.model import ExpressionModel
-from training.fer2013 import CLASSES, Labelled, read_fer2013
+from lab.datasets.fer2013 import CLASSES, read_fer2013
+from lab.datasets.labelled import Labelled
 
 FACE_SIDE = 96  # of the faces written: twice FER2013's, so that averaging keeps what alignment gains
 LEAST_MEMBERS = 25  # fewer and a mean face starts to look like one of its members

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from training.calibration import fit_temperature
-from training.classifier import predict_keras
-from training.data import Labelled, read_data
-from training.ferplus import drop_no_face, relabel, soft_labels
+from lab.calibration import fit_temperature
+from lab.datasets.ferplus import drop_no_face, relabel, soft_labels
+from lab.datasets.labelled import Labelled
+from lab.datasets.read import read_data
+from lab.networks.classifier import predict_keras
+from lab.networks.keras_file import load_keras, preprocessing_of, read_about, save_keras
 from training.head import last_dense, refit_head
-from training.keras_file import load_keras, preprocessing_of, read_about, save_keras
 
 LEAST_VOTES = 5  # of the ten raters, for one of the seven classes: fewer say more of the picture than of the face
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from training.calibration import Floats, Labels
-from training.data import Labelled
+from lab.calibration import Floats, Labels
+from lab.datasets.labelled import Labelled
+from lab.reporting.pages import as_html, encode, page, show_picture, tabulate
 from training.groups import tabulate_groups
-from training.pages import as_html, encode, page, show_picture, tabulate
 from training.vocabulary import RECALL
 
 PAIRS = 16  # kinds of mistakes, the commonest first

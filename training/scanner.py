@@ -27,8 +27,10 @@ from edge.model import load_interpreter, read_tensor
 from edge.preprocessing import Preprocessing
 from edge.quiet import quiet, tame_opencv
 from edge.verifier import Evening
+from lab.datasets.ferplus import drop_no_face
+from lab.datasets.read import read_data
+from lab.networks.keras_file import import_keras, save_keras
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.data import read_data
 from training.face_views import (
     BOX,
     FACE_SIDE,
@@ -41,8 +43,6 @@ from training.face_views import (
     draw_misplaced,
     light,
 )
-from training.ferplus import drop_no_face
-from training.keras_file import import_keras, save_keras
 from training.scenes import digest_scenes, draw_patches, read_scenes, split_scenes
 from training.verifier import Material, order_epoch, quantise
 

@@ -21,9 +21,9 @@ from converter.report import plot_layers
 from edge.command import command
 from edge.errors import CuelensError, DataMissing, printable
 from edge.files import replace_file, sink_error
-from training.data import split_names
+from lab.datasets.labelled import split_names
+from lab.networks.keras_file import read_about
 from training.fit import plot_history
-from training.keras_file import read_about
 from training.raters import aim_at_raters, temper
 
 TEACHERS = 1

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge.errors import DataMissing, DataUnreadable
 from edge.files import replace_file
-from training.data import Labelled
+from lab.datasets.labelled import Labelled
 
 Floats = npt.NDArray[np.float32]
 

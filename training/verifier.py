@@ -36,8 +36,10 @@ from edge.model import load_interpreter, read_tensor
 from edge.preprocessing import Preprocessing
 from edge.quiet import quiet, tame_opencv
 from edge.verifier import CONTRACT_FORMAT, OUTPUTS, Evening
+from lab.datasets.ferplus import drop_no_face
+from lab.datasets.read import read_data
+from lab.networks.keras_file import as_batch, import_keras, load_keras, save_keras
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.data import read_data
 from training.face_views import (
     FACE_SIDE,
     PATCH_SHARE,
@@ -52,8 +54,6 @@ from training.face_views import (
     light,
     pose_matrix,
 )
-from training.ferplus import drop_no_face
-from training.keras_file import as_batch, import_keras, load_keras, save_keras
 from training.scenes import Scene, digest_scenes, draw_patches, mine_false_alarms, read_scenes, split_scenes
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from edge.config import CueSettings
 from edge.cue import SMALL_VOCABULARY
 from edge.errors import SettingsInvalid
-from training.calibration import Floats, Labels, calibration_error
-from training.classes import canonical
-from training.scores import confuse, round_all, summarise, wilson_interval
+from lab.calibration import Floats, Labels, calibration_error
+from lab.datasets.classes import canonical
+from lab.scores import confuse, round_all, summarise, wilson_interval
 
 RECALL = 0.75  # of a word, at which its precision is asked for
 Rows = npt.NDArray[np.bool_]

@@ -230,8 +230,8 @@ def measure_accuracies(systems: Sequence[System], data: Path) -> dict[str, dict[
         return {}
     import numpy as np
 
-    from training.fer2013 import read_fer2013
-    from training.scores import wilson_interval
+    from lab.datasets.fer2013 import read_fer2013
+    from lab.scores import wilson_interval
 
     faces = read_fer2013(data, SPLIT)[SPLIT]
     accuracies: dict[str, dict[str, Any]] = {}

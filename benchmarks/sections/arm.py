@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.sections.section import STAGES, Report, Table, stack
-from training.report import BLUE, GRAY, ORANGE, draw
+from lab.reporting.plots import BLUE, GRAY, ORANGE, draw
 
 
 def forecast_table(report: Report) -> Table:

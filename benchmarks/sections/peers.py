@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.sections.section import NONE, Report, Table, share
-from training.report import BLUE, ORANGE, draw
+from lab.reporting.plots import BLUE, ORANGE, draw
 
 
 def peers_table(report: Report) -> Table:

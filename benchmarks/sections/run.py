@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from benchmarks.sections.section import Report, Table
-from training.report import BLUE, draw
+from lab.reporting.plots import BLUE, draw
 
 
 def plot_jitter(report: Report) -> Any:

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 from benchmarks.sections.section import BLACK, GREEN, Report, Table
-from training.report import BLUE, GRAY, ORANGE, draw
+from lab.reporting.plots import BLUE, GRAY, ORANGE, draw
 
 
 def scale_table(report: Report) -> Table:

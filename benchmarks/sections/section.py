@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.report import BLUE, GRAY, LIGHT, ORANGE
+from lab.reporting.plots import BLUE, GRAY, LIGHT, ORANGE
 
 Report = Mapping[str, Any]
 

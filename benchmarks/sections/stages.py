@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.sections.section import BLACK, STAGES, Report, Table, stack
-from training.report import BLUE, GRAY, LIGHT, draw
+from lab.reporting.plots import BLUE, GRAY, LIGHT, draw
 
 
 def stage_table(report: Report) -> Table:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HOST = {"training", "converter", "benchmarks", "tests", "tensorflow", "keras", "matplotlib", "tqdm"}
+HOST = {"lab", "training", "converter", "benchmarks", "tests", "tensorflow", "keras", "matplotlib", "tqdm"}
 
 
 def imported(path: Path) -> set[str]:

@@ -20,7 +20,7 @@ from benchmarks.live import growth
 from edge import errors
 from edge.config import CueSettings
 from edge.sources.demo import FACES
-from training.fer2013 import CLASSES
+from lab.datasets.fer2013 import CLASSES
 from training.ship import shipped_result
 
 README = Path(__file__).resolve().parents[2] / "README.md"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.calibration import INT8_LEAST, TEMPERATURES, calibration_error, fit_temperature, reliability, temper
+from lab.calibration import INT8_LEAST, TEMPERATURES, calibration_error, fit_temperature, reliability, temper
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

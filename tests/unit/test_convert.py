@@ -28,7 +28,7 @@ from edge.errors import (
     SettingsInvalid,
 )
 from edge.model import ExpressionModel
-from training.data import Labelled
+from lab.datasets.labelled import Labelled
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 

@@ -11,12 +11,13 @@ import pytest
 
 from edge.errors import DataMissing, DataSplitEmpty, DataUnreadable, RuntimeMissing
 from edge.preprocessing import Preprocessing
-from training.data import DataSet, Labelled, read_data, split_name, split_names
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.fer2013 import SPLITS as TABLE_SPLITS
+from lab.datasets.ferplus import COLUMNS
+from lab.datasets.folder import SPLITS as FOLDER_SPLITS
+from lab.datasets.labelled import DataSet, Labelled, split_name, split_names
+from lab.datasets.read import read_data
 from training.distribution import main, plot_distribution, plot_sheet, table
-from training.fer2013 import CLASSES
-from training.fer2013 import SPLITS as TABLE_SPLITS
-from training.ferplus import COLUMNS
-from training.folder import SPLITS as FOLDER_SPLITS
 
 
 @pytest.fixture

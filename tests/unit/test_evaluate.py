@@ -23,10 +23,10 @@ from edge.errors import (
     ModelUnreadable,
     SettingsInvalid,
 )
-from training.classifier import open_model, predict_keras
+from lab.datasets.fer2013 import CLASSES
+from lab.networks.classifier import open_model, predict_keras
+from lab.scores import MEASURES, bootstrap, compare, cover, mcnemar, score, wilson_interval
 from training.evaluate import describe, main
-from training.fer2013 import CLASSES
-from training.scores import MEASURES, bootstrap, compare, cover, mcnemar, score, wilson_interval
 
 EVALUATE = [sys.executable, "-c", "from training.evaluate import main; main()"]
 
@@ -78,7 +78,7 @@ def save(tmp_path: Path) -> Callable[..., Path]:
         import keras
         from keras import layers
 
-        from training.keras_file import save_keras
+        from lab.networks.keras_file import save_keras
 
         last = layers.Dense(2, activation="softmax" if softmax else None)
         model = keras.Sequential(

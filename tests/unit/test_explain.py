@@ -24,9 +24,9 @@ from edge.errors import (
     SourceUnreadable,
 )
 from edge.preprocessing import Preprocessing
+from lab.datasets.fer2013 import CLASSES
 from training.explain import BLIND, Section, main, read_labels, read_pictures, show
 from training.explain_methods import Network, activations, dream, grad_cam, occlusion
-from training.fer2013 import CLASSES
 
 SIDE = 24
 EXPLAIN = [sys.executable, "-c", "from training.explain import main; main()"]

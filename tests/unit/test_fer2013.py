@@ -23,7 +23,7 @@ from edge.errors import (
     DataSplitEmpty,
     DataUnreadable,
 )
-from training.fer2013 import read_fer2013, read_rows
+from lab.datasets.fer2013 import read_fer2013, read_rows
 
 HEADER = "emotion,pixels,Usage"
 

@@ -16,9 +16,10 @@ from edge.errors import (
     SettingsInvalid,
 )
 from edge.preprocessing import Preprocessing
-from training.data import Labelled, read_data
-from training.fer2013 import CLASSES
-from training.ferplus import COLUMNS, drop_no_face, majority, read_votes, relabel, soft_labels
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.ferplus import COLUMNS, drop_no_face, majority, read_votes, relabel, soft_labels
+from lab.datasets.labelled import Labelled
+from lab.datasets.read import read_data
 
 HEADER = "Usage,Image name," + ",".join(COLUMNS)
 NAMES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")

@@ -24,10 +24,11 @@ from edge.errors import (
     DataUnreadable,
 )
 from edge.preprocessing import Preprocessing
-from training.data import DataSet, native_colour, read_data
-from training.fer2013 import CLASSES
-from training.folder import list_column, list_patients
-from training.splits import split_groups
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.folder import list_column, list_patients
+from lab.datasets.labelled import DataSet
+from lab.datasets.read import native_colour, read_data
+from lab.datasets.splits import split_groups
 
 GRAY, COLOUR = Preprocessing(8), Preprocessing(8, "rgb")
 

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pytest
 
 from edge.errors import InputMisread, LabelsPermuted, ModelUnreadable, SettingsInvalid
-from training.classes import match_classes, reorder
-from training.data import DataSet, Labelled
-from training.fer2013 import CLASSES
-from training.ferplus import EIGHT
-from training.foreign import (
+from lab.datasets.classes import match_classes, reorder
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.ferplus import EIGHT
+from lab.datasets.labelled import DataSet, Labelled
+from lab.networks.foreign import (
     AS_OPTION,
     IN_RECIPE,
     USUAL,
@@ -215,7 +215,7 @@ def test_a_scaling_of_other_channels_is_named() -> None:
 def test_what_is_put_before_a_network_does_what_the_scaling_says(scaling: Scaling) -> None:
     import keras
 
-    from training.keras_file import give_pixels
+    from lab.networks.keras_file import give_pixels
 
     pixels = keras.Input((4, 4, 3))
     network = give_pixels(keras.Model(pixels, keras.layers.Reshape((4, 4, 3))(pixels)), scaling)
@@ -231,7 +231,7 @@ def test_a_sequential_of_keras_2_is_read_and_what_cannot_be_is_explained(tmp_pat
     import h5py
     import keras
 
-    from training.keras_file import load_keras
+    from lab.networks.keras_file import load_keras
 
     model = keras.Sequential(
         [keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, name="conv"), keras.layers.Flatten(name="flat")]

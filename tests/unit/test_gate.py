@@ -26,7 +26,7 @@ from edge.errors import (
     RangesForeign,
 )
 from edge.preprocessing import Preprocessing
-from training.data import DataSet, Labelled
+from lab.datasets.labelled import DataSet, Labelled
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 

@@ -12,8 +12,9 @@ import pytest
 from edge.errors import DataMissing, DataSplitEmpty, SettingsInvalid
 from edge.finders.haar import load_cascade
 from edge.model import ExpressionModel
+from lab.datasets.fer2013 import CLASSES, read_fer2013
+from lab.datasets.labelled import Labelled
 from training import mean_faces as module
-from training.fer2013 import CLASSES, Labelled, read_fer2013
 from training.mean_faces import EYES_AT, FACE_SIDE, align, choose, find_eyes, main, mean_faces, merge, normalise, oval
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from converter.report import plot_layers, write_report
 from edge.errors import SinkUnwritable
-from training.report import GALLERY
+from lab.reporting.plots import GALLERY
 
 pytest.importorskip("matplotlib", reason="matplotlib is the host's")
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.fer2013 import CLASSES
-from training.ferplus import COLUMNS
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.ferplus import COLUMNS
 
 pytestmark = pytest.mark.host
 
@@ -30,8 +30,8 @@ def network() -> Any:
 
 
 def test_the_head_of_least_entropy_is_found() -> None:
+    from lab.networks.keras_file import as_batch
     from training.head import refit_head
-    from training.keras_file import as_batch
 
     model = network()
     rng = np.random.default_rng(0)
@@ -68,10 +68,10 @@ def write_tables(folder: Path) -> tuple[Path, Path]:
 
 
 def test_a_network_is_aimed_at_the_raters_and_says_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lab.datasets.ferplus import relabel
+    from lab.datasets.read import read_data
+    from lab.networks.keras_file import as_batch, load_keras, read_about, save_keras
     from training import raters
-    from training.data import read_data
-    from training.ferplus import relabel
-    from training.keras_file import as_batch, load_keras, read_about, save_keras
 
     data, votes = write_tables(tmp_path)
     source, plain, leaning = (tmp_path / f"{name}.keras" for name in ("source", "plain", "leaning"))

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from edge.errors import RuntimeMissing, SinkUnwritable
-from training.data import Labelled
-from training.pages import encode, page
-from training.report import GALLERY, choose_pictures, open_folder, write_comparison, write_report
-from training.scores import MEASURES, compare, cover, score
+from lab.datasets.labelled import Labelled
+from lab.reporting.pages import encode, page
+from lab.reporting.plots import GALLERY, open_folder
+from lab.scores import MEASURES, compare, cover, score
+from training.report import choose_pictures, write_comparison, write_report
 
 CLASSES = ("cat", "<b>dog</b> & $co", "a class whose name is rather long for any axis")
 ABOUT = {

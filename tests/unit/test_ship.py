@@ -13,8 +13,8 @@ import pytest
 
 from edge.errors import CuelensError
 from edge.model import ExpressionModel
-from training.fer2013 import CLASSES
-from training.ferplus import COLUMNS
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.ferplus import COLUMNS
 from training.raters import TRUST
 from training.ship import write_comparison, write_tables
 
@@ -170,8 +170,8 @@ def test_a_temperature_in_the_last_layer_changes_confidence_and_no_decision(tmp_
     import keras
     from keras import layers
 
+    from lab.networks.keras_file import as_batch, read_about, save_keras
     from tests.docs.test_readme import write_table
-    from training.keras_file import as_batch, read_about, save_keras
     from training.raters import temper
 
     keras.utils.set_random_seed(0)

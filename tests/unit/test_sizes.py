@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-ROOMS = ("edge", "converter", "training", "benchmarks", "deploy")
+ROOMS = ("edge", "lab", "converter", "training", "benchmarks", "deploy")
 WRITTEN = {
     ".py",
     ".sh",

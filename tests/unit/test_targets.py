@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from edge.errors import DataMissing, DataUnreadable
-from training.data import Labelled
-from training.sample import draw_rows
+from lab.datasets.labelled import Labelled
+from lab.datasets.sample import draw_rows
 from training.targets import make_targets, read_soft_labels, vote_shares, write_soft_labels
 
 CLASSES = ("a", "b", "c")

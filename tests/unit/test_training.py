@@ -25,8 +25,8 @@ from edge.errors import (
 )
 from edge.model import ExpressionModel
 from edge.preprocessing import Preprocessing
-from training.data import Labelled
-from training.fer2013 import CLASSES
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.labelled import Labelled
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
@@ -183,7 +183,7 @@ def test_what_does_not_fit_into_the_memory_names_a_batch_that_may(
     import keras
     import tensorflow as tf
 
-    from training.data import read_data
+    from lab.datasets.read import read_data
     from training.fit import fit
     from training.recipes import find_recipe
 
@@ -232,8 +232,8 @@ def test_a_teacher_sees_the_votes_and_its_soft_labels_fit_the_compact_network(ta
 
 @pytest.mark.parametrize("labels", ["majority", "votes"])
 def test_raters_can_label_instead_of_fer2013(labels: str, table: Path, tmp_path: Path) -> None:
-    from training.ferplus import COLUMNS
-    from training.keras_file import read_about
+    from lab.datasets.ferplus import COLUMNS
+    from lab.networks.keras_file import read_about
 
     # Every rater sees neutral, but for two rows that nobody takes for a face.
     lines = [f"Usage,Image name,{','.join(COLUMNS)}"]
@@ -254,7 +254,7 @@ def test_raters_can_label_instead_of_fer2013(labels: str, table: Path, tmp_path:
 def test_a_fit_starts_from_the_mean_of_several_weights_and_teaches_the_next(table: Path, tmp_path: Path) -> None:
     import keras
 
-    from training.keras_file import load_keras
+    from lab.networks.keras_file import load_keras
 
     for seed in (1, 2):
         options = ["--epochs", "1", "--seed", str(seed), "--out", tmp_path / f"{seed}", "--teach"]

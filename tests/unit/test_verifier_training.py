@@ -17,9 +17,9 @@ from edge.finders.net import TILE, WINDOW, NetFinder
 from edge.sources.demo import FACES
 from edge.verifier import FaceVerifier, read_contract
 from edge.views import Pyramid, Spot
+from lab.datasets.fer2013 import CLASSES
 from training import scanner, verifier
 from training.face_views import FACE_SIDE, PATCH_SIDE, SHARE, SIDE, UNITS
-from training.fer2013 import CLASSES
 from training.scenes import Scene
 
 SCENES = 20

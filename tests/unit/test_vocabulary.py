@@ -11,13 +11,14 @@ import pytest
 
 from edge.errors import DataColumnMissing, SettingsInvalid
 from edge.preprocessing import Preprocessing
-from training.data import Labelled, join_splits, read_data
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.ferplus import COLUMNS, majority, published_majority
+from lab.datasets.labelled import Labelled, join_splits
+from lab.datasets.read import read_data
+from lab.scores import score
 from training.evaluate import main
-from training.fer2013 import CLASSES
-from training.ferplus import COLUMNS, majority, published_majority
 from training.groups import describe_groups, name_groups, name_thirds, score_groups, tabulate_groups
 from training.report_parts import find_mistakes, show_mistakes, write_more
-from training.scores import score
 from training.vocabulary import as_words, describe_words, find_told, precision_at, score_words
 
 

@@ -56,7 +56,7 @@ def build(preprocessing: Preprocessing, classes: int) -> keras.Model:
 
 def start(model: keras.Model, path: Path) -> None:
     """Give `model` the weights of one that was fitted before (restarts: Loshchilov and Hutter, arXiv 1608.03983)."""
-    from training.keras_file import load_keras
+    from lab.networks.keras_file import load_keras
 
     model.set_weights(load_keras(path).get_weights())
 

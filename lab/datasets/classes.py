@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from training.data import DataSet, Labelled
+from lab.datasets.labelled import DataSet, Labelled
 
 Floats = npt.NDArray[np.float64]
 

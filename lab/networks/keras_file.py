@@ -17,8 +17,8 @@ from edge.errors import ModelMissing, ModelShape, ModelUnreadable, RuntimeMissin
 from edge.files import sink_error
 from edge.preprocessing import COLOURS, Preprocessing
 from edge.quiet import quiet
-from training.foreign import Scaling
-from training.keras_2 import is_keras_2, load_keras_2
+from lab.networks.foreign import Scaling
+from lab.networks.keras_2 import is_keras_2, load_keras_2
 
 _ABOUT = "cuelens.json"
 

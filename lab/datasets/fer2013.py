@@ -1,4 +1,4 @@
-"""FER2013's CSV as people have it, read into arrays; training/data.py reads it through here."""
+"""FER2013's CSV as people have it, read into arrays; read.py asks."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from edge.errors import DataLabelInvalid, DataRowInvalid, DataSplitEmpty, printable
-from training.data import ROLES, Labelled
-from training.tables import open_table
-
-__all__ = ["CLASSES", "SIDE", "SPLITS", "Labelled", "open_table", "read_fer2013", "read_rows"]
+from lab.datasets.labelled import ROLES, Labelled
+from lab.datasets.tables import open_table
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """The seven classes in the order of FER2013's `emotion` column (Goodfellow et al., arXiv 1307.0414)."""

@@ -1,4 +1,4 @@
-"""Splits of whole groups, as of all the pictures of a patient; training/folder.py asks."""
+"""Splits of whole groups, as of all the pictures of a patient; lab/datasets/folder.py asks."""
 
 from __future__ import annotations
 

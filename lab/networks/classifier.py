@@ -19,9 +19,9 @@ from tqdm import tqdm
 from edge.errors import ModelMissing, ModelShape, ModelUnreadable, SettingsInvalid
 from edge.model import ExpressionModel
 from edge.preprocessing import Preprocessing
-from training.calibration import Floats
-from training.foreign import Given, Scaling
-from training.keras_file import as_batch, load_keras, preprocessing_of, read_about, refuse_saved_model
+from lab.calibration import Floats
+from lab.networks.foreign import Given, Scaling
+from lab.networks.keras_file import as_batch, load_keras, preprocessing_of, read_about, refuse_saved_model
 
 Images = npt.NDArray[np.uint8]
 

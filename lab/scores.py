@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.calibration import ECE_BINS, INT8_LEAST, Floats, Labels, calibration_error, number_bins
+from lab.calibration import ECE_BINS, INT8_LEAST, Floats, Labels, calibration_error, number_bins
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
 GOALS = (0.8, 0.9)  # accuracies whose coverage is told

@@ -1,4 +1,4 @@
-"""A folder of pictures of any classes, read into arrays; training/data.py reads it through here.
+"""A folder of pictures of any classes, read into arrays; read.py asks.
 
 Its classes and splits come from labels.csv, from train/ and test/ folders, or from a folder a class.
 """
@@ -30,10 +30,10 @@ from edge.preprocessing import Preprocessing
 from edge.quiet import quiet, tame_opencv
 from edge.sources.headers import is_whole
 from edge.sources.pictures import PICTURES
-from training.data import ROLES, DataSet, Labelled
-from training.fer2013 import CLASSES
-from training.splits import split_groups
-from training.tables import open_table
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.labelled import ROLES, DataSet, Labelled
+from lab.datasets.splits import split_groups
+from lab.datasets.tables import open_table
 
 LABELS = "labels.csv"
 SPLITS = tuple(folder for _, folder in ROLES.values())

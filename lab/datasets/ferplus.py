@@ -1,4 +1,4 @@
-"""FER+: ten raters' votes on each picture of FER2013, and the labels they make; training/data.py reads them here.
+"""FER+: ten raters' votes on each picture of FER2013, and the labels they make; read.py asks.
 
 After Barsoum et al., arXiv 1608.01041.
 """
@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import DataRowInvalid, DataUnreadable, SettingsInvalid
-from training.data import Labelled
-from training.fer2013 import CLASSES, open_table
+from lab.datasets.fer2013 import CLASSES
+from lab.datasets.labelled import Labelled
+from lab.datasets.tables import open_table
 
 COLUMNS = (
     "neutral",

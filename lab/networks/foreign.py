@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import InputMisread, LabelsPermuted, SettingsInvalid
-from training.classes import Floats, canonical
-from training.sample import draw_rows
+from lab.datasets.classes import Floats, canonical
+from lab.datasets.sample import draw_rows
 
 Pixels = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]

@@ -1,0 +1,85 @@
+"""Plots of one look, for all reports: figures, colours told apart by everybody, PNG."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge.errors import RuntimeMissing
+from edge.files import sink_error
+from lab.calibration import Floats, Labels, reliability
+
+BLUE, LIGHT, ORANGE, GRAY = (
+    "#0072b2",
+    "#9dc9e6",
+    "#d55e00",
+    "#7f7f7f",
+)  # told apart by everybody (Okabe and Ito, 2008)
+_WIDE = 5.2  # inches: at this width the text is still read on a phone
+
+
+def open_folder(out: Path) -> None:
+    """Make the folder for a report; raises SinkUnwritable, DiskFull, or RuntimeMissing without matplotlib."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise RuntimeMissing("matplotlib is not installed here; run ./deploy.sh host and use .venv-host/bin") from error
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise sink_error(out, error) from error
+
+
+def draw(height: float, rows: int = 1, **grid: Any) -> tuple[Any, Any]:
+    """Make a figure of the reports' width, `height` in inches, with its axes; `grid` goes to matplotlib's subplots."""
+    from matplotlib.figure import Figure
+
+    figure = Figure((_WIDE, height), dpi=160, layout="constrained")
+    axes = figure.subplots(rows, **grid)
+    for each in np.atleast_1d(axes):
+        each.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def as_png(figure: Any) -> bytes:
+    """Return a figure as PNG."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
+
+
+def plot_reliability(probabilities: Floats, labels: Labels) -> bytes:
+    """Draw the reliability diagram, how many rows are in each bin below it; returns a PNG."""
+    bins = reliability(probabilities, labels)
+    middles = [(bar.low + bar.high) / 2 for bar in bins]
+    width = bins[0].high - bins[0].low
+    figure, (upper, lower) = draw(5.4, 2, sharex=True, height_ratios=(3.2, 1))
+    upper.bar(middles, [bar.accuracy for bar in bins], width, color=LIGHT, edgecolor="white", label="accuracy")
+    upper.bar(
+        middles,
+        [bar.confidence - bar.accuracy for bar in bins],
+        width * 0.6,
+        [bar.accuracy for bar in bins],
+        color="none",
+        edgecolor=ORANGE,
+        hatch="////",
+        label="gap to its confidence",
+    )
+    upper.plot((0, 1), (0, 1), "--", color=GRAY, label="as right as it is sure")
+    upper.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
+    upper.legend(loc="upper left", frameon=False)
+    lower.bar(middles, [bar.rows for bar in bins], width, color=GRAY, edgecolor="white")
+    lower.set(xlabel="confidence of the class it says", ylabel="pictures")
+    return as_png(figure)
+
+
+def shorten(name: str) -> str:
+    """Return a name as the label of an axis: its end where it is long, and no mathematics in it."""
+    short = name if len(name) <= 24 else f"…{name[-23:]}"
+    return short.replace("$", r"\$")
+
+
+GALLERY = 24  # pictures
