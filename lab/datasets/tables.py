@@ -13,14 +13,14 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
 
 from edge.errors import CuelensError, DataColumnMissing, DataMissing, DataUnreadable
 
 _ENCODING = "utf-8-sig"  # Excel begins a CSV with a byte order mark
 _LONGEST_FIELD = 1 << 20
 _LONGEST_HEADER = 1 << 16  # characters
-_MARKS: dict[bytes, Callable[..., IO[bytes]]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open, b"BZh": bz2.open}
+_MARKS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open, b"BZh": bz2.open}
 _TAR_MARK = slice(257, 262)
 
 
