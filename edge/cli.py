@@ -389,7 +389,7 @@ def _put_out(args: argparse.Namespace) -> int:
 def _find_faces(args: argparse.Namespace) -> int:
     """Print the faces of each picture, with their expressions if wanted; one that cannot be read costs only itself."""
     from edge.sources.pictures import load_picture
-    from edge.stills import StillFinder, describe_still, still_record, watching
+    from edge.stills import StillFinder, describe_still, failed_record, still_record, watching
 
     if args.read:
         return read.run(argparse.Namespace(**vars(args), out=None, model=None))
@@ -404,7 +404,9 @@ def _find_faces(args: argparse.Namespace) -> int:
         except CuelensError as error:
             if args.debug:
                 raise
-            print(f"cuelens: {error}", file=sys.stderr)
+            print(f"cuelens: {error.line}", file=sys.stderr)
+            if args.json:
+                print(json.dumps(failed_record(path, error)), flush=True)
             code = code or error.exit_code
             continue
         print(

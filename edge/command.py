@@ -104,7 +104,7 @@ def command(body: Body) -> Script:
             if "--debug" in words:
                 sys.excepthook = _print_traceback
                 raise
-            print(printable(f"{parser.prog}: {error}"), file=sys.stderr)
+            print(printable(f"{parser.prog}: {error.line}"), file=sys.stderr)
             code = error.exit_code
         except BrokenPipeError:  # the reader of our output went away: `cuelens replay | head`
             code = 128 + signal.SIGPIPE
@@ -113,7 +113,7 @@ def command(body: Body) -> Script:
                 sys.excepthook = _print_traceback
                 raise
             words_of_it = shorten(printable(f"{type(error).__name__}: {error}"))
-            print(f"{parser.prog}: {words_of_it}; a fault of ours: see --debug", file=sys.stderr)
+            print(f"{parser.prog}: {words_of_it}; a fault of ours: see --debug [fault]", file=sys.stderr)
             code = CuelensError.exit_code
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT

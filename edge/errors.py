@@ -7,6 +7,8 @@ environment and its pins, 80s what is wrong with a conversion where that could b
 
 from __future__ import annotations
 
+import re
+
 from edge.secrecy import plain
 
 LONGEST = 1000  # characters of a line
@@ -32,6 +34,16 @@ class CuelensError(Exception):
     """A failure with one line for the user, whatever the file, name or answer that it quotes has in it."""
 
     exit_code = 1
+
+    @classmethod
+    def identify(cls) -> str:
+        """Return the cause's stable name, which scripts may match: `camera-stuck`."""
+        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", cls.__name__).lower()
+
+    @property
+    def line(self) -> str:
+        """What a person reads, and the identifier that the documentation lists."""
+        return f"{self} [{self.identify()}]"
 
     def __str__(self) -> str:
         """Return the line: what a terminal would obey is spelt out, what is long is cut in its middle."""

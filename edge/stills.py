@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.config import FaceSettings
-from edge.errors import printable
+from edge.errors import CuelensError, printable
 from edge.faces import COVERED, describe_face, nudge, settle
 from edge.finders.net import NetFinder
 from edge.recheck import stands
@@ -128,6 +128,11 @@ def face_record(face: Face) -> dict[str, Any]:
 def still_record(path: Path, faces: Sequence[Face]) -> dict[str, Any]:
     """Return a picture's faces as JSON-ready values."""
     return {"path": str(path), "faces": [face_record(face) for face in faces]}
+
+
+def failed_record(path: Path, error: CuelensError) -> dict[str, Any]:
+    """Return why a picture was not read as JSON-ready values: the cause's identifier, and the sentence."""
+    return {"path": str(path), "error": error.identify(), "message": str(error)}
 
 
 def describe_face_still(face: Face) -> str:

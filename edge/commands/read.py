@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from edge.model import ExpressionModel, shipped_model
     from edge.sources.pictures import load_picture
     from edge.still_reader import StillReader, describe_readings, reading_record
-    from edge.stills import watching
+    from edge.stills import failed_record, watching
 
     tame_opencv()
     settings = load_settings(args.config) if args.config else Settings()
@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
         except CuelensError as error:
             if args.debug:
                 raise
-            print(printable(f"cuelens: {error}"), file=sys.stderr)
+            print(printable(f"cuelens: {error.line}"), file=sys.stderr)
+            if args.json:
+                print(json.dumps(failed_record(path, error)), flush=True)
             code = code or error.exit_code
             continue
         record = json.dumps(reading_record(path, readings, settings.look)) if args.json else None

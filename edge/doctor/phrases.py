@@ -63,6 +63,7 @@ def _runs() -> frozenset[Words]:
     """Return what the messages' parts between what they quote are made of: each three words, and whole parts of two."""
     texts = [*literals(), *(os.strerror(number) for number in errno.errorcode)]
     texts += [f"{table}.{key}" for table, key in _settings(Settings())]
+    texts += [kind.identify() for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "identify")]
     runs: set[Words] = set()
     for words in {tuple(_WORD.findall(part)) for text in texts for part in _HOLE.split(text)}:
         runs |= {words[at : at + 3] for at in range(len(words) - 2)} if len(words) > 2 else {words}

@@ -191,5 +191,7 @@ def test_a_command_whose_output_does_not_fit_says_so(repository: Path, written: 
             check=False,
         )
     assert done.returncode == 41
-    assert done.stderr.endswith(": standard output: No space left on device; free some space or choose another disk\n")
+    assert done.stderr.endswith(
+        ": standard output: No space left on device; free some space or choose another disk [disk-full]\n"
+    )
     assert done.stderr.count("\n") == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,20 @@ def test_a_failure_of_any_kind_is_one_line_that_is_only_shown(
     assert told.out == ""
     assert told.err.removesuffix("\n").isprintable()
     assert len(told.err) < 1300
+
+
+def test_each_cause_has_a_name_of_its_own_behind_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    @command
+    def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
+        """Fail."""
+        raise edge.errors.CameraStuck("/dev/video0: no answer")
+
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().err.endswith(": /dev/video0: no answer [camera-stuck]\n")
+    identifiers = {kind.identify() for kind in ERRORS}
+    assert len(identifiers) == len(ERRORS)
+    assert all(re.fullmatch("[a-z]+(-[a-z]+)+", name) for name in identifiers)
 
 
 @pytest.mark.parametrize("words", [[HOSTILE], ["--number", HOSTILE], ["--colour", HOSTILE]])

@@ -128,6 +128,9 @@ def test_the_command_reads_a_folder_and_goes_on_after_a_bad_picture(
     assert end.value.code == 12, "the bad one's"
     printed, complaints = capsys.readouterr()
     records = [json.loads(line) for line in printed.splitlines()]
+    (torn,) = [record for record in records if "error" in record]
+    assert (Path(torn["path"]).name, torn["error"]) == ("torn.png", "source-unreadable")
+    records.remove(torn)
     assert {Path(record["path"]).stem: record["faces"][0]["word"] for record in records} == {
         word: word for word in SHOWN
     }

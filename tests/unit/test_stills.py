@@ -68,12 +68,18 @@ def test_the_command_prints_a_line_of_json_a_picture_and_goes_on_after_a_bad_one
         main(["faces", str(good), str(bad), str(tmp_path / "none.png"), str(wall), "--json"])
     assert end.value.code == 12, "the first failure's"
     out, err = capsys.readouterr()
-    first, second = (json.loads(line) for line in out.splitlines())
+    first, torn, missing, second = (json.loads(line) for line in out.splitlines())
     assert first["path"] == str(good)
     (face,) = first["faces"]
     assert {"box", "roll_deg", "score", "distance_m"} <= face.keys()
     assert face["distance_m"] > face["distance_error_m"] > 0
     assert second == {"path": str(wall), "faces": []}
+    assert [(record["path"], record["error"]) for record in (torn, missing)] == [
+        (str(bad), "source-unreadable"),
+        (str(tmp_path / "none.png"), "source-missing"),
+    ]
+    for record, line in zip((torn, missing), err.splitlines(), strict=True):
+        assert line == f"cuelens: {record['message']} [{record['error']}]"
     assert [line.partition(": ")[2].partition(":")[0] for line in err.splitlines()] == [
         str(bad),
         str(tmp_path / "none.png"),
