@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,23 +116,8 @@ def judge(
     check_operators(graph)
     chosen, split = data.choose, next(name for name, rows in data.splits.items() if rows is data.choose)
     prepared = np.concatenate([model.prepare(picture) for picture in chosen.images])
-    fewest, most = FEW
-    few = min(max(FEW_MACS // max(count_macs(graph), 1), fewest), most, len(prepared))
-    rows = {r: few if r.emulated or r.kernels == "reference" else len(prepared) for r in runtimes}
-    absent = list(absent)
-
-    def run(runtime: Runtime) -> npt.NDArray[Any] | None:
-        try:
-            return run_raw(runtime, file, prepared[: rows[runtime]], LONGEST)
-        except ModelUnreadable as error:
-            if runtime.kernels != "reference":  # with which nothing is run but comparisons
-                raise
-            absent.append(str(error))
-            return None
-
-    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # each runs in a process of its own
-        tried = dict(zip(runtimes, pool.map(run, runtimes), strict=True))
-    raw = {runtime: outputs for runtime, outputs in tried.items() if outputs is not None}
+    rows = _share_rows(runtimes, graph, len(prepared))
+    raw, failed = _run_all(file, prepared, rows)
     said = {runtime: model.contract.to_probabilities(outputs) for runtime, outputs in raw.items()}
     judged = runtimes[0]
     entries = []
@@ -144,16 +129,8 @@ def judge(
     layers = compare_layers(original.content, content, chosen.images[:LAYER_ROWS])
     whole = [entry for entry in entries if entry["rows"] == len(chosen.labels)]
     worst_layer, worst_class = find_worst_layer(layers), find_worst_class(entries[0])
-    gate = {
-        "least_agreement": recipe.gate.agreement,
-        "most_loss": recipe.gate.loss,
-        "most_drift": recipe.gate.drift,
-        "agreement": min(entry["agreement"] for entry in whole),
-        "loss": max(entry["loss"] for entry in whole),
-        "drift": max(entry["confidence_drift"]["mean"] for entry in whole),
-    }
+    gate = _hold_limits(recipe, whole)
     refusal = _refuse(file, original, chosen, said[judged], gate, layers, worst_layer, worst_class, data.classes)
-    accuracy = float((original.real.argmax(axis=1) == chosen.labels).mean())
     report = {
         "format": 1,
         "model": file.stem,
@@ -164,15 +141,10 @@ def judge(
         "split": split,
         "rows": len(chosen.labels),
         "classes": list(data.classes),
-        "float": {
-            "accuracy": accuracy,
-            "interval": list(wilson_interval(accuracy, len(chosen.labels))),
-            "ece": calibration_error(original.real, chosen.labels),
-            "confidence": float(original.real.max(axis=1).mean()),
-        },
+        "float": _measure_float(original, chosen),
         "judged": str(judged),
         "runtimes": entries,
-        "not_measured": absent,
+        "not_measured": [*absent, *failed],
         "layers": layers,
         "worst_layer": worst_layer,
         "worst_class": worst_class,
@@ -180,6 +152,55 @@ def judge(
         "gate": gate | {"passed": refusal is None},
     }
     return Judgement(report, said[judged], refusal)
+
+
+def _share_rows(runtimes: Sequence[Runtime], graph: Graph, count: int) -> dict[Runtime, int]:
+    """Return how many of `count` rows each runtime is given: few where it is emulated or slow on purpose."""
+    fewest, most = FEW
+    few = min(max(FEW_MACS // max(count_macs(graph), 1), fewest), most, count)
+    return {each: few if each.emulated or each.kernels == "reference" else count for each in runtimes}
+
+
+def _run_all(
+    file: Path, prepared: npt.NDArray[Any], rows: Mapping[Runtime, int]
+) -> tuple[dict[Runtime, npt.NDArray[Any]], list[str]]:
+    """Run so many of the inputs on each runtime; returns the outputs, and a line for each whose kernels refuse it."""
+    failed: list[str] = []
+
+    def run(runtime: Runtime) -> npt.NDArray[Any] | None:
+        try:
+            return run_raw(runtime, file, prepared[: rows[runtime]], LONGEST)
+        except ModelUnreadable as error:
+            if runtime.kernels != "reference":  # with which nothing is run but comparisons
+                raise
+            failed.append(str(error))
+            return None
+
+    with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:  # each runs in a process of its own
+        tried = dict(zip(rows, pool.map(run, rows), strict=True))
+    return {runtime: outputs for runtime, outputs in tried.items() if outputs is not None}, failed
+
+
+def _hold_limits(recipe: Recipe, entries: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Return the recipe's limits beside the worst that was measured on any runtime that ran the whole split."""
+    return {
+        "least_agreement": recipe.gate.agreement,
+        "most_loss": recipe.gate.loss,
+        "most_drift": recipe.gate.drift,
+        "agreement": min(entry["agreement"] for entry in entries),
+        "loss": max(entry["loss"] for entry in entries),
+        "drift": max(entry["confidence_drift"]["mean"] for entry in entries),
+    }
+
+
+def _measure_float(original: Original, chosen: Labelled) -> dict[str, Any]:
+    accuracy = float((original.real.argmax(axis=1) == chosen.labels).mean())
+    return {
+        "accuracy": accuracy,
+        "interval": list(wilson_interval(accuracy, len(chosen.labels))),
+        "ece": calibration_error(original.real, chosen.labels),
+        "confidence": float(original.real.max(axis=1).mean()),
+    }
 
 
 def _hold_identity(file: Path, model: ExpressionModel, original: Original) -> None:

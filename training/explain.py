@@ -6,7 +6,6 @@ training/explain_methods.py computes, this draws.
 from __future__ import annotations
 
 import argparse
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,66 +13,34 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from edge.command import command
 from edge.errors import (
-    ContractMismatch,
     SettingsInvalid,
     SinkUnwritable,
-    SourceMissing,
-    SourceUnreadable,
     printable,
 )
 from edge.files import replace_file
-from edge.model import read_contract
-from edge.preprocessing import Preprocessing
 from lab.datasets.classes import Floats, match_classes
-from lab.datasets.fer2013 import CLASSES
 from lab.datasets.labelled import DataSet
 from lab.datasets.read import read_data
 from lab.networks.foreign import Given, Pixels, add_foreign_options, examine, read_foreign_options
 from lab.networks.keras_file import read_about
 from lab.reporting.pages import as_html, page
-from training.explain_methods import Images, Network, activations, dream, grad_cam, occlusion
+from training.explain_methods import activations, dream, grad_cam, occlusion
+from training.explain_network import Images, Network
+from training.explain_pictures import PER_CLASS, Pictures, draw_pictures, read_labels, read_pictures
+from training.explain_sheets import BLIND, Cell, draw_bars, draw_grid, draw_sheet, lay_rows
 
 WHAT = ("activations", "dream", "gradcam", "occlusion")
-BLIND = "this network does not look at the picture"
-PER_CLASS = 2  # pictures from --data
 MOST_CHANNELS = 64  # of a layer
 MOST_CLASSES = 16  # dreamt of unless --class names one
 MIDDLE_CHANNELS = 16  # of the middle layer dreamt of
 LEAST_DROP = 0.02  # of probability: less is not coloured as if it were much
 STARTS = 2  # of each class's dream: what two starts agree on is the network's, the rest is the start's
 PICTURE_STEPS = 15  # of an octave from a picture: more, and nothing of it is left
-
-_CELL = 1.75  # inches, of a sheet's picture
-_DPI = 110
-
-
-@dataclass(frozen=True, slots=True)
-class Pictures:
-    """What the network is watched on: preprocessed pictures, where each came from, and its class where known."""
-
-    images: Images
-    names: tuple[str, ...]
-    classes: tuple[str | None, ...]
-
-    def join(self, others: Pictures) -> Pictures:
-        """Return these pictures with the others behind them."""
-        images = np.concatenate([self.images, others.images])
-        return Pictures(images, self.names + others.names, self.classes + others.classes)
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One picture of a sheet: uint8 (h, w[, 1 or 3]), with a map float32 (h, w) over it where there is one."""
-
-    picture: npt.NDArray[np.uint8]
-    title: str
-    over: npt.NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +50,6 @@ class Section:
     heading: str
     text: str
     files: tuple[tuple[str, str], ...] = ()
-
-
-def read_pictures(paths: Sequence[Path], preprocessing: Preprocessing) -> Pictures:
-    """Read picture files as the network takes them; raises SourceMissing or SourceUnreadable."""
-    images = []
-    for path in paths:
-        if not path.is_file():
-            raise SourceMissing(f"{path}: no such file; give a picture of a face, cut out as the network was trained")
-        coded = np.frombuffer(path.read_bytes(), np.uint8)
-        picture = cv2.imdecode(coded, cv2.IMREAD_COLOR) if coded.size else None
-        if picture is None:
-            raise SourceUnreadable(f"{path}: no picture that can be read; give a PNG or JPEG file")
-        images.append(preprocessing.apply(np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)))
-    return Pictures(np.stack(images), tuple(path.name for path in paths), (None,) * len(paths))
-
-
-def draw_pictures(data: DataSet, seed: int) -> Pictures:
-    """Draw PER_CLASS pictures of each class from a data set of one split."""
-    ((name, labelled),) = data.splits.items()
-    rng = np.random.default_rng(seed)
-    rows = np.concatenate(
-        [rng.permutation(np.flatnonzero(labelled.labels == label))[:PER_CLASS] for label in range(len(data.classes))]
-    )
-    names = tuple(Path(labelled.names[row]).name if labelled.names else f"{name} {row}" for row in rows)
-    return Pictures(labelled.images[rows], names, tuple(data.classes[labelled.labels[row]] for row in rows))
 
 
 def _hold(path: Path, network: Network, data: DataSet, given: Given, labels: Sequence[str]) -> None:
@@ -125,28 +67,6 @@ def _hold(path: Path, network: Network, data: DataSet, given: Given, labels: Seq
     images = labelled.images[rows]
     scaled, ordered = given.scaling is not None, bool(given.classes)
     examine(path, answer, images, truth[rows], match.classes, scaled=scaled, ordered=ordered)
-
-
-def read_labels(path: Path, width: int, given: str | None = None) -> tuple[str, ...]:
-    """Name a model's `width` classes: as `given` (with commas), by the contract beside it, by the file itself.
-
-    FER2013's where there are as many and nothing else is said, then numbers. Raises SettingsInvalid or
-    ContractMismatch for another count, and what `read_contract` raises.
-    """
-    contract = path.with_suffix(".json")
-    if given is not None:
-        labels = tuple(name.strip() for name in given.split(","))
-        if len(labels) != width:
-            raise SettingsInvalid(f"--classes names {len(labels)} classes, {path} has {width}; name each, in its order")
-        return labels
-    if contract.is_file():
-        labels = read_contract(contract).labels
-        if len(labels) != width:
-            raise ContractMismatch(f"{contract}: {len(labels)} labels, {path.name} has {width} classes; give --classes")
-        return labels
-    if said := read_about(path).get("classes"):
-        return tuple(said)
-    return CLASSES if width == len(CLASSES) else tuple(f"class {i}" for i in range(width))
 
 
 def show(title: str, sections: Sequence[Section]) -> str:
@@ -207,12 +127,12 @@ class Explanation:
             if bars:
                 title += f"{count} units" if len(channels) == len(strength) else f"the strongest {count} units"
                 shown = np.sort(channels)
-                drawn = _bars(
+                drawn = draw_bars(
                     values.ravel()[shown], self._labels if named else [str(i) for i in shown], image, title, top
                 )
             else:
                 title += f"{count} channels, the strongest first, each from its least (dark) to its most (bright)"
-                drawn = _grid(values[..., channels], channels, image, title, top)
+                drawn = draw_grid(values[..., channels], channels, image, title, top)
             replace_file(self._folder / file, drawn)
             files.append((file, f"Layer {number}, {layer} ({kind}, {shape}), for {name}"))
         text = f"What each layer makes of {name}, read as {top}, in the order of the network."
@@ -229,7 +149,7 @@ class Explanation:
         )
         rounds = [dream(network, units, seed=self._seed + i) for i in range(STARTS)]
         stages = [rounds[0][0], *(dreamt for _, dreamt in rounds)]
-        replace_file(self._folder / "dream.png", _sheet(self._dreams(units, stages), title))
+        replace_file(self._folder / "dream.png", draw_sheet(self._dreams(units, stages), title))
         words = "start and dreams of " + ", ".join(self._labels[unit] for unit in units)
         files = [("dream.png", blind + words)]
 
@@ -237,13 +157,13 @@ class Explanation:
         for i, unit in enumerate(units):
             (line,) = zip(*self._dreams([unit], [images[i : i + 1] for images in stages]), strict=True)
             file = f"dream/{unit}_{_file_name(self._labels[unit])}.png"
-            replace_file(self._folder / file, _sheet([line], title, cell=3.5))
+            replace_file(self._folder / file, draw_sheet([line], title, cell=3.5))
             files.append((file, f"{blind}A dream of {self._labels[unit]}"))
         if pictures is not None:
             _, dreamt = dream(network, units, pictures.images[0], seed=self._seed, steps=PICTURE_STEPS)
             start = np.repeat(pictures.images[:1], len(units), axis=0)
             title = blind or f"What the network would add to {pictures.names[0]} for each class"
-            replace_file(self._folder / "dream_picture.png", _sheet(self._dreams(units, [start, dreamt]), title))
+            replace_file(self._folder / "dream_picture.png", draw_sheet(self._dreams(units, [start, dreamt]), title))
             files.insert(1, ("dream_picture.png", f"{blind}{pictures.names[0]} and {words}"))
         middle = network.middle_layer()
         if middle is not None:
@@ -253,7 +173,7 @@ class Explanation:
             _, dreamt = dream(network, channels, layer=middle, seed=self._seed)
             drawn = [Cell(p, f"channel {c}") for c, p in zip(channels, dreamt, strict=True)]
             title = blind or f"What channels of {layer.name} answer to ({len(channels)} of its {shape[2]})"
-            replace_file(self._folder / "dream_layer.png", _sheet(_rows(drawn, 8), title))
+            replace_file(self._folder / "dream_layer.png", draw_sheet(lay_rows(drawn, 8), title))
             files.append(("dream_layer.png", f"{blind}Dreams of {len(channels)} channels of {layer.name}"))
         text = (
             "Pictures changed step by step to raise a class, with the probability reached. They show what the network "
@@ -308,7 +228,7 @@ class Explanation:
 
     def _maps(self, file: str, heading: str, about: str, pictures: Pictures, cells: Any, colours: str) -> Section:
         columns = 6 if len(cells) > 3 else 3
-        replace_file(self._folder / file, _sheet(_rows(cells, columns), self._blind + about, colours))
+        replace_file(self._folder / file, draw_sheet(lay_rows(cells, columns), self._blind + about, colours))
         return Section(heading, self._blind + about, ((file, f"{heading} maps of {', '.join(pictures.names)[:500]}"),))
 
     def _named(self, pictures: Pictures, i: int, top: int) -> list[int]:
@@ -331,87 +251,6 @@ class Explanation:
 
 def _file_name(name: str) -> str:
     return re.sub(r"[^\w-]+", "_", name)
-
-
-def _rows(cells: Sequence[Cell | None], columns: int) -> list[list[Cell | None]]:
-    return [list(cells[i : i + columns]) for i in range(0, len(cells), columns)]
-
-
-def _show(axes: Any, picture: npt.NDArray[np.uint8]) -> None:
-    picture = picture[..., 0] if picture.shape[2:] == (1,) else picture
-    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
-
-
-def _save(figure: Any) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_DPI)
-    return content.getvalue()
-
-
-def _sheet(rows: Sequence[Sequence[Cell | None]], title: str, colours: str = "inferno", cell: float = _CELL) -> bytes:
-    """Draw rows of pictures with their titles under one, as PNG; over them maps of 0 (or -1) to 1, clear where 0."""
-    from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
-
-    columns = max(map(len, rows))
-    size = (max(columns * cell, 6) + 0.6, len(rows) * (cell + 0.5) + 0.6)
-    figure = Figure(figsize=size, layout="constrained")
-    every = figure.subplots(len(rows), columns, squeeze=False)
-    scale, drawn = Normalize(-1 if colours == "RdBu_r" else 0, 1), None
-    for row, line in zip(rows, every, strict=True):
-        for axes in line:
-            axes.axis("off")
-        for part, axes in zip(row, line, strict=False):
-            if part is None:
-                continue
-            _show(axes, part.picture)
-            axes.set_title(part.title, fontsize=9)
-            if part.over is not None:
-                drawn = axes.imshow(part.over, cmap=colours, norm=scale, alpha=np.abs(part.over) * 0.7)
-    if drawn is not None:
-        figure.colorbar(drawn, ax=every, shrink=min(1, 3 / size[1]), aspect=30, label="share of each map's most")
-    figure.suptitle(title, fontsize=11, color="darkred" if title.startswith(BLIND) else "black", wrap=True)
-    return _save(figure)
-
-
-def _beside(image: npt.NDArray[np.uint8], title: str, top: str) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 4))
-    left.axis("off")
-    _show(left, image)
-    left.set_title(f"input, read as\n{top}", fontsize=9)
-    figure.suptitle(title, fontsize=11)
-    return figure, right
-
-
-def _bars(values: npt.NDArray[np.float32], names: Sequence[str], image: Any, title: str, top: str) -> bytes:
-    figure, axes = _beside(image, title, top)
-    axes.bar(range(len(values)), values)
-    axes.set_xticks(
-        range(len(values)), names, rotation=90 if len(values) > 10 else 0, fontsize=6 if len(values) > 30 else 9
-    )
-    axes.grid(axis="y", alpha=0.3)
-    return _save(figure)
-
-
-def _grid(maps: npt.NDArray[np.float32], channels: Any, image: Any, title: str, top: str) -> bytes:
-    figure, axes = _beside(image, title, top)
-    height, width, count = maps.shape
-    columns = int(np.ceil(np.sqrt(count)))
-    below, beside = max(1, round(height / 4)), max(1, round(width / 16))  # below: room for the next one's number
-    least, most = maps.min(axis=(0, 1)), maps.max(axis=(0, 1))
-    maps = (maps - least) / np.where(most > least, most - least, 1)
-    lines = -(-count // columns)
-    mosaic = np.full((lines * (height + below), columns * (width + beside)), np.nan, np.float32)
-    for i in range(count):
-        y, x = i // columns * (height + below) + below, i % columns * (width + beside)
-        mosaic[y : y + height, x : x + width] = maps[..., i]
-        axes.text(x - 0.5, y - 0.5, str(channels[i]), fontsize=7, va="bottom")
-    axes.imshow(mosaic, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
-    axes.axis("off")
-    return _save(figure)
 
 
 def _what(words: str | None, pictured: bool) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from converter.report import plot_layers
+from converter.report_plots import plot_layers
 from edge.command import command
 from edge.errors import CuelensError, DataMissing, printable
 from edge.files import replace_file, sink_error

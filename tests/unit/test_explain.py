@@ -25,8 +25,11 @@ from edge.errors import (
 )
 from edge.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
-from training.explain import BLIND, Section, main, read_labels, read_pictures, show
-from training.explain_methods import Network, activations, dream, grad_cam, occlusion
+from training.explain import Section, main, show
+from training.explain_methods import activations, dream, grad_cam, occlusion
+from training.explain_network import Network
+from training.explain_pictures import read_labels, read_pictures
+from training.explain_sheets import BLIND
 
 SIDE = 24
 EXPLAIN = [sys.executable, "-c", "from training.explain import main; main()"]

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from converter.report import plot_layers, write_report
+from converter.report import write_report
+from converter.report_plots import plot_layers
 from edge.errors import SinkUnwritable
 from lab.reporting.plots import GALLERY
 
