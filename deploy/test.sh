@@ -27,11 +27,21 @@ tests() {  # COMMAND...: a choice of tests may leave one environment with none, 
     [ "$code" = 5 ] && [ "$chosen" != 0 ] || return "$code"
 }
 
+beside=$(mktemp -d) lanes=()
+trap 'kill "${lanes[@]}" 2>/dev/null || :; rm -rf -- "$beside"' EXIT
+
+start_beside() {  # LANE COMMAND...: in a folder of its own, since pytest keeps the newest three
+    mkdir -- "$beside/$1"
+    TMPDIR=$beside/$1 tests "${@:2}" >"$beside/$1.log" 2>&1 &
+    lanes+=($!)
+    printf -v "${1}_lane" %s $!
+}
+
 # shellcheck disable=SC2329  # check calls it
-machines_ended() {
-    local code=0
-    wait "$machines" || code=$?
-    cat -- "$beside/log"
+ended() {  # LANE: wait for it and print what it printed
+    local code=0 lane=${1}_lane
+    wait "${!lane}" || code=$?
+    cat -- "$beside/$1.log"
     return "$code"
 }
 
@@ -44,15 +54,14 @@ check "ruff check" $bin/ruff check .
 check "mypy" $bin/mypy --python-executable .venv-host/bin/python
 shopt -s globstar
 check "shellcheck" "$shellcheck" --external-sources deploy.sh {deploy,benchmarks,training}/**/*.sh tests/{boards,deploy,picamera}/*.sh .ci/run
-# Machines that boot mostly wait: they do so beside the others, in a folder of their own, since pytest keeps the newest three.
-beside=$(mktemp -d)
-TMPDIR=$beside tests $bin/pytest -p no:cacheprovider -m "root and not host" "$@" >"$beside/log" 2>&1 &
-machines=$!
-trap 'kill "$machines" 2>/dev/null || :; rm -rf -- "$beside"' EXIT
+# Machines that boot mostly wait; fits and conversions take what the others leave, however long that is.
+start_beside machines $bin/pytest -p no:cacheprovider -m "root and not host" "$@"
+start_beside fits nice -n 5 .venv-host/bin/pytest -p no:cacheprovider --timeout 1200 -m "host and not root" "$@"
 check "pytest, device packages" tests $bin/pytest -m "not host and not root" "$@"
-# What is slow and needs nothing of the host has run in the first.
-check "pytest, host packages" tests .venv-host/bin/pytest -m "(host or not slow) and not root" "$@"
-check "pytest, booted machines" machines_ended
+# What is slow, or touches no package in which the environments differ, has run in the first.
+check "pytest, host packages" tests .venv-host/bin/pytest -m "not host and not slow and not once and not root" "$@"
+check "pytest, fits and conversions" ended fits
+check "pytest, booted machines" ended machines
 
 printf '\n' >&2
 for line in "${summary[@]}"; do say "$line"; done

@@ -11,6 +11,7 @@ import pytest
 from hypothesis.configuration import set_hypothesis_home_dir
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+ONCE = REPOSITORY / "tests" / "deploy"  # how it is packed and installed: no package differs there
 SHARED = Path(os.environ.get("CUELENS_SHARED", REPOSITORY.parent / "shared" / "data"))
 
 set_hypothesis_home_dir(REPOSITORY / ".cache" / "hypothesis")
@@ -40,6 +41,8 @@ def missing(marker: str) -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if item.path.is_relative_to(ONCE):
+            item.add_marker(pytest.mark.once)
         for marker in item.iter_markers():
             if reason := missing(marker.name):
                 item.add_marker(pytest.mark.skip(reason=reason))
