@@ -9,28 +9,47 @@ usage() {
     cat <<'END'
 usage: ./deploy.sh COMMAND [ARGUMENTS]
 
-  demo [--seconds N]   show Cuelens working, without a camera
-  run [ARGUMENTS]      cuelens run: a camera, a video or pictures; see ./deploy.sh run --help
-  faces IMAGE...       cuelens faces: find the faces in pictures
-  read IMAGE...        cuelens read: say which expression each face in pictures shows
-  replay LOG           cuelens replay: decide the cues of a log again, without pixels
+On this computer, with the program of this checkout; ./deploy.sh COMMAND --help explains each:
+  demo [--seconds N]   show Cuelens at work, without a camera
+  run [ARGUMENTS]      run Cuelens on a camera, a video or pictures
+  faces IMAGE...       find the faces in pictures
+  read IMAGE...        name the expression of each face in pictures
+  replay LOG           decide the cues of a log again, without pixels
+  check                examine this computer, and print what to do
+  status               print how the Cuelens that runs here is doing
+  report               write a file for whoever helps, without personal data
+  dark                 put out a camera light that a killed run left on
+  safe                 show on the displays why the service stopped
+
+Set up this checkout:
   sinks                add the libraries of the sinks display, oled, web and mqtt, and of [pins], to .venv
   host                 set up .venv-host, for training, conversion and benchmarks
   arm64                make .cache/roots/arm64, on which converted models are tried as on a Raspberry Pi
-  bundle [ARGUMENTS]   make signed release files for devices, in dist/; see ./deploy.sh bundle --help
-  flash [ARGUMENTS]    write a card that starts as Cuelens; see ./deploy.sh flash --help
-  push USER@HOST       install this checkout's release on a Raspberry Pi over ssh; see ./deploy.sh push --help
-  status USER@HOST     the releases there, and how it runs; also logs, rollback, bench and uninstall
-  test [ARGUMENTS]     every check and test; arguments go to pytest
-  help                 this text
+  docs [--out FOLDER]  build the site of the documentation in dist/site
+  test [ARGUMENTS]     run every check and test; arguments go to pytest
+
+On a Raspberry Pi, over ssh; see ./deploy.sh push --help:
+  bundle [ARGUMENTS]   make signed release files for devices, in dist/
+  flash [ARGUMENTS]    write a card that starts as Cuelens
+  push USER@HOST       install this checkout's release there
+  status USER@HOST     print the releases there, and how the running one is doing
+  logs, rollback, bench, uninstall USER@HOST
+
+  help                 print this text
+
+example: ./deploy.sh demo --seconds 5
 
 The first start of a command sets up what it needs in .venv or .venv-host, here in this folder and without root.
 CUELENS_PYTHON names the Python to use, 3.11 to 3.14 (for host, 3.13).
 END
 }
 
-case ${1:-help} in
-demo | run | faces | read | replay)
+command=${1:-help}
+# `status` is a word for both: with a host it asks a device, else what runs here.
+case ${2:-} in "" | -*) ;; *) [ "$command" != status ] || command=remote-status ;; esac
+
+case $command in
+demo | run | faces | read | replay | check | status | report | dark | safe)
     environment .venv device
     exec "$root/.venv/bin/cuelens" "$@"
     ;;
@@ -44,12 +63,13 @@ host)
     ;;
 arm64) exec "$root/deploy/arm64.sh" ;;
 bundle) exec "$root/deploy/bundle.sh" "${@:2}" ;;
-push | status | logs | rollback | bench | uninstall) exec "$root/deploy/push.sh" "$@" ;;
+docs) exec "$root/deploy/docs.sh" "${@:2}" ;;
+push | remote-status | logs | rollback | bench | uninstall) exec "$root/deploy/push.sh" "$@" ;;
 flash) exec "$root/deploy/flash.sh" "${@:2}" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, faces, read, replay, sinks, host, arm64, bundle, flash, push, status, logs, rollback, bench, uninstall, test and help"
+    say "unknown command '$1'; valid are demo, run, faces, read, replay, check, status, report, dark, safe, sinks, host, arm64, docs, test, bundle, flash, push, logs, rollback, bench, uninstall and help"
     exit 2
     ;;
 esac

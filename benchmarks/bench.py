@@ -30,7 +30,7 @@ TASKS = {
 }
 COMMANDS = {
     "all": (everything, "every task but soak, one after the other, then the page"),
-    "page": (page, "README's table, the plots and one page of HTML, of the reports in the repository"),
+    "page": (page, "the table of docs/benchmarks.md, the plots and one page of HTML, of the reports in the repository"),
     "compare": (compare, "two reports: ratios with intervals; fails where a figure got worse"),
 }
 

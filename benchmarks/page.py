@@ -1,4 +1,4 @@
-"""`cuelens-bench page`: README's table, the plots and one page of HTML, made of the reports in benchmarks/reference.
+"""`cuelens-bench page`: docs/benchmarks.md, plots and one page of HTML, of the reports in benchmarks/reference.
 
 A folder of reports by board -> benchmarks.sections.kinds -> files; --check says which are not what the reports give.
 """
@@ -24,7 +24,7 @@ from lab.reporting.pages import page, tabulate
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "benchmarks" / "reference"
-README = ROOT / "README.md"
+RESULTS_PAGE = ROOT / "docs" / "benchmarks.md"
 EVALUATION = ROOT / "models" / "evaluation.json"
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 NO_BOARDS = ("cue", "faces", "plots")  # folders there that hold other things
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--reference",
         type=Path,
         default=REFERENCE,
-        help="folder with a folder of reports for each board; README is written of the default one only",
+        help="folder with a folder of reports for each board; docs/benchmarks.md is written of the default one only",
     )
     parser.add_argument("--check", action="store_true", help="write nothing; fail where something would be changed")
 
@@ -64,14 +64,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def update(reference: Path, *, check: bool = False) -> Sequence[Path]:
-    """Make plots and page of the reports in the folder, and README's part where it is the repository's own folder.
+    """Make plots and page of the reports in the folder, and docs/benchmarks.md where it is the repository's own folder.
 
     Returns the files that changed. Raises what read_boards, draw_plots and wanted raise, SinkUnwritable and DiskFull;
     with `check` nothing is written, and ResultsStale is raised for a file that would be.
     """
-    readme = README if reference.resolve() == REFERENCE else None
+    published = RESULTS_PAGE if reference.resolve() == REFERENCE else None
     boards = read_boards(reference)
-    changed = changes(wanted(reference, readme, boards, draw_plots(boards)), reference)
+    changed = changes(wanted(reference, published, boards, draw_plots(boards)), reference)
     if check and changed:
         raise stale(changed)
     write(changed)
@@ -101,15 +101,15 @@ def read_boards(reference: Path) -> Boards:
     return boards
 
 
-def wanted(reference: Path, readme: Path | None, boards: Boards, plots: Mapping[str, str]) -> dict[Path, bytes]:
+def wanted(reference: Path, published: Path | None, boards: Boards, plots: Mapping[str, str]) -> dict[Path, bytes]:
     """Return the content of each file that is made of the reports; `plots` are SVGs by name.
 
-    Raises SettingsInvalid for a README without its block.
+    Raises SettingsInvalid for a page in Markdown without its block.
     """
     files = {reference / "plots" / f"{name}.svg": text for name, text in plots.items()}
     files[reference / "index.html"] = make_page(boards, plots)
-    if readme is not None:
-        files[readme] = put_block(readme, make_block(boards, os.path.relpath(reference, readme.parent)))
+    if published is not None:
+        files[published] = put_block(published, make_block(boards, os.path.relpath(reference, published.parent)))
     return {path: text.encode() for path, text in files.items()}
 
 
@@ -139,21 +139,23 @@ def stale(changed: Mapping[Path, bytes | None]) -> ResultsStale:
     return ResultsStale(f"not what the reports give: {names}; run cuelens-bench page, of .venv-host, and commit")
 
 
-# README
+# docs/benchmarks.md
 
 
-def put_block(readme: Path, block: str) -> str:
-    """Return README's text with the block in the place of the one that it has; raises SettingsInvalid for none."""
-    text = readme.read_text(encoding="utf-8")
+def put_block(published: Path, block: str) -> str:
+    """Return the page's text with the block in the place of the one that it has; raises SettingsInvalid for none."""
+    text = published.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
-        raise SettingsInvalid(f"{readme} has no {BEGIN} with a {END} after it; put them where the results are to stand")
+        raise SettingsInvalid(
+            f"{published} has no {BEGIN} with a {END} after it; put them where the results are to stand"
+        )
     return f"{before}{BEGIN}\n{block}\n{END}{after}"
 
 
 def make_block(boards: Boards, folder: str) -> str:
-    """Return README's part, in Markdown; `folder` is where the reports are, as seen from README."""
+    """Return the block, in Markdown; `folder` is where the reports are, as seen from the page."""
     if not boards:
         return "\nNo board was measured yet.\n"
     parts = [INTRODUCTION]
@@ -188,6 +190,7 @@ def board_table(boards: Boards, folder: str | None = None) -> Table:
     }
     rows: list[dict[str, str]] = []
     evaluations = json.loads(EVALUATION.read_bytes())
+    evaluation = os.path.normpath(Path(folder or ".") / os.path.relpath(EVALUATION, REFERENCE))
     lines = [(kind, what, tell) for kind, section in SECTIONS.items() for what, tell in section.rows.items()]
     lines.append(("stages", ACCURACY, lambda report: accuracy(report, evaluations)))
     for kind, what, tell in lines:
@@ -195,7 +198,7 @@ def board_table(boards: Boards, folder: str | None = None) -> Table:
         for name, reports in shown.items():
             report = reports.get(kind)
             told = None if report is None else VOID if report["void"] and what != ACCURACY else tell(report)
-            source = os.path.relpath(EVALUATION, ROOT) if what == ACCURACY else f"{folder}/{name}/{kind}.json"
+            source = evaluation if what == ACCURACY else f"{folder}/{name}/{kind}.json"
             row[head(name, reports)] = NONE if told is None else f"[{told}]({source})" if folder else told
         if set(row.values()) - {what, NONE}:
             rows.append(row)

@@ -29,4 +29,5 @@ print(*(line for extra in extras.values() for line in extra), sep="\n")'
 extras | lock sinks - "${both[@]}" "$@"
 lock build --group build "${both[@]}" "$@"
 lock pip --group pip "$@"
+lock docs --group docs "$@"
 lock dev --group dev "${both[@]}" -c deploy/locks/build.txt -c deploy/locks/sinks.txt "$@"

@@ -24,57 +24,58 @@ SECRET = {"secret": True}  # of a setting whose value no error quotes: it logs i
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """How the picture of a camera, a film or a stream is put upright; not changed while it runs."""
+    """How the picture of a camera, a film or a stream is turned upright; fixed while a run lasts."""
 
     rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
-    """Clockwise: 180 for a camera that hangs upside down."""
+    """Turns the picture clockwise: 180 for a camera that is mounted upside down."""
 
     mirror: bool = False
-    """Left and right exchanged, in the picture as it is after turning: for a camera that looks into a mirror."""
+    """Exchanges left and right, after turning: for a camera that looks into a mirror."""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceSettings:
-    """How faces are looked for; each field's metadata says the valid range."""
+    """How faces are found and followed."""
 
     finder: str = field(default="haar", metadata={"choices": ("haar",)})
-    """What proposes new faces: a name of edge.finders."""
+    """The method that proposes new faces: a name of edge.finders."""
 
     least_side: int = field(default=32, metadata={"range": (20, 1000)})
-    """Faces narrower than this in the frame are not looked for: each step down costs more than all before it."""
+    """Width in pixels of the frame below which faces are not searched: each step down costs more than all before it."""
 
     fov_deg: float = field(default=62.2, metadata={"range": (10.0, 170.0)})
-    """The camera's field of view across its unturned width, for distances: 62.2 Camera Module 2, 66 Module 3.
-
-    Of their data sheets.
+    """The camera's field of view across its unturned width, from which distances are computed: 62.2 for Camera Module
+    2, 66 for Module 3 (their data sheets).
     """
 
     budget: int = field(default=4000, metadata={"range": (100, 1_000_000)})
-    """Windows of a full scan that are tried in a frame, fewer while a face is there: the rest waits."""
+    """Windows of a full scan that a frame searches, fewer while a face is there; the rest waits for later frames."""
 
     burst: int = field(default=80_000, metadata={"range": (100, 10_000_000)})
-    """Windows that may be saved up: what the first frame, or one after quiet frames, may cost at most."""
+    """Windows that may be saved up: the most that the first frame, or one after quiet frames, may search."""
 
     reads: int = field(default=1, metadata={"range": (1, 20)})
-    """Faces read in a frame, at most: the partner when it is due, the others in turns between."""
+    """Faces that are read in a frame, at most: the partner when it is due, the others in turns between."""
 
     read_interval: float = field(default=0.05, metadata={"range": (0.0, 1.0)})
-    """Seconds between readings of a face: half the cue filter's time constant; reading is half of a frame's cost."""
+    """Seconds between two readings of a face. The default is half of the cue filter's time constant; reading is half of
+    a frame's cost.
+    """
 
     admit: float = field(default=0.5, metadata={"range": (-10.0, 10.0)})
-    """Log odds that the verifier must give a proposal for it to be followed at all."""
+    """Log odds that the verifier must give a proposal before the face is followed."""
 
     confirm: float = field(default=5.0, metadata={"range": (-10.0, 100.0)})
     """Log odds, summed over its looks, from which a face counts: a clear one at once, a doubtful one after some frames.
 
-    The sequential test of Wald (Annals of Mathematical Statistics 16, 1945); false faces are transient.
+    This is the sequential test of Wald (Annals of Mathematical Statistics 16, 1945); false faces are transient.
     """
 
     coast: float = field(default=1.5, metadata={"range": (0.0, 5.0)})
-    """Seconds for which a lost face is looked for where it should be: a hand, a blink of the finder."""
+    """Seconds for which a lost face is searched where it should be: a hand in front of it, or a miss of the finder."""
 
     remember: float = field(default=8.0, metadata={"range": (0.0, 600.0)})
-    """Seconds for which a face that left gets its id back when it returns looking the same."""
+    """Seconds for which a face that left gets its id back when it returns and looks the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,96 +83,100 @@ class CueSettings:
     """When the cue changes; seconds on the capture clock, probabilities 0 to 1."""
 
     sensitivity: str = field(default="normal", metadata={"choices": ("calm", "normal", "quick")})
-    """Moves the settings of SENSITIVITIES together; one that is set itself stays as set."""
+    """Moves the settings of SENSITIVITIES together: `calm` is slower and surer, `quick` is faster and less sure. One
+    that is set itself stays as set.
+    """
 
     filter: float = field(default=0.1, metadata={"range": (0.0, 10.0)})
     """Seconds, time constant of the probability filter: long against frames, short against expressions."""
 
     grain: float = field(default=0.15, metadata={"range": (0.0, 1.0)})
-    """Seconds of readings that are taken together in judging how much readings contradict each other."""
+    """Seconds of readings that are taken together when their contradiction is measured."""
 
     memory: float = field(default=4.0, metadata={"range": (0.0, 60.0)})
-    """Seconds over which it is remembered how much the readings contradicted each other."""
+    """Seconds over which the contradiction of readings is remembered."""
 
     doubt: float = field(default=3.0, metadata={"range": (0.0, 10.0)})
-    """Standard errors of the filtered value that are taken off it: what flickers must convince more."""
+    """Standard errors of the filtered value that are taken off it: readings that flicker must be clearer."""
 
     enter: float = field(default=0.7, metadata={"range": (0.0, 1.0)})
-    """An expression is shown from this filtered probability on; an even vote of the seven gives `upset` 4/7."""
+    """Filtered probability from which an expression is shown; an even vote of the seven classes gives `upset` 4/7."""
 
     leave: float = field(default=0.6, metadata={"range": (0.0, 1.0)})
-    """A shown expression fades below this: the gap to `enter` is the hysteresis."""
+    """Filtered probability below which a shown expression fades: the gap to `enter` is the hysteresis."""
 
     margin: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
-    """An expression is only shown when its probability leads the next by this much."""
+    """Lead over the next expression that a probability needs before the expression is shown."""
 
     onset: float = field(default=0.05, metadata={"range": (0.0, 5.0)})
-    """Seconds for which an expression must be clear before it is shown: a spike of one frame is none."""
+    """Seconds for which an expression must be clear before it is shown: one frame is not enough."""
 
     decay: float = field(default=0.5, metadata={"range": (0.0, 5.0)})
-    """Seconds for which a shown expression may be unclear before it is dropped: a blink, a word spoken."""
+    """Seconds for which a shown expression may be unclear before it is dropped: a blink, a spoken word."""
 
     bridge: float = field(default=2.0, metadata={"range": (0.0, 30.0)})
-    """Seconds, time constant of the filter that bridges speech: long against syllables, begun anew at a change."""
+    """Seconds, time constant of the filter that bridges speech: long against syllables, started again at a clear
+    change.
+    """
 
     bridge_doubt: float = field(default=2.0, metadata={"range": (0.0, 10.0)})
     """Standard errors of the bridging filter's value that are taken off it."""
 
     bridge_enter: float = field(default=0.65, metadata={"range": (0.0, 1.0)})
-    """An expression is also shown from this probability of the bridging filter on, though a mouth speaks.
+    """Probability of the bridging filter from which an expression is also shown, though the mouth speaks.
 
     At least `enter` less a quarter of what that leaves to 1: what `enter` forbids is not bridged in.
     """
 
     bridge_leave: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
-    """... and is kept above this, while it is the likeliest there."""
+    """Probability of the bridging filter above which a shown expression stays, while it is the likeliest there."""
 
     bridge_margin: float = field(default=0.2, metadata={"range": (0.0, 1.0)})
-    """... when it leads the next by this much there."""
+    """Lead over the next expression that is needed in the bridging filter."""
 
     bridge_reach: float = field(default=1.5, metadata={"range": (0.0, 30.0)})
-    """Seconds after which a word that the quick filter is no more clear about is bridged no longer."""
+    """Seconds after which an expression that the quick filter is no longer clear about is no longer bridged."""
 
     life: float = field(default=0.25, metadata={"range": (0.0, 1.0)})
-    """How far the shares of expressions are taken from where the network learnt (0) to a conversation's (1).
+    """How far the shares of expressions move from the training data's (0) to a conversation's (1).
 
     A conversation is assumed to be neutral in 60 % of its seconds, a smile in 25, upset in 10 and surprise in 5.
     """
 
     rest: float = field(default=15.0, metadata={"range": (0.1, 600.0)})
-    """Seconds, time constant with which a person's own neutral is learnt."""
+    """Seconds, time constant with which a person's own neutral face is learnt."""
 
     rest_most: float = field(default=1.5, metadata={"range": (0.0, 5.0)})
-    """Log odds that a person's own neutral may take off `upset`; 0: everybody is judged alike."""
+    """Log odds that a person's own neutral face may take off `upset`; with 0 everybody is judged alike."""
 
     restless: float = field(default=0.0, metadata={"range": (0.0, 10.0)})
-    """Seconds by which the onset grows for each short-lived expression shown lately, as routers damp routes that flap.
-
-    RFC 2439 (1998).
+    """Seconds by which the onset grows for each short expression shown lately, as routers damp routes that flap (RFC
+    2439, 1998).
     """
 
     lasting: float = field(default=1.5, metadata={"range": (0.1, 60.0)})
-    """Seconds from which an expression is not short-lived; the shorter, the more it counts as that."""
+    """Seconds from which an expression is not short; the shorter it is, the more it counts as short."""
 
     calming: float = field(default=40.0, metadata={"range": (0.1, 600.0)})
-    """Seconds, time constant by which short-lived expressions are forgotten."""
+    """Seconds, time constant with which short expressions are forgotten."""
 
     lively: float = field(default=1.0, metadata={"range": (0.0, 10.0)})
-    """Short-lived expressions that cost nothing: one smile that passes is no flicker."""
+    """Number of short expressions that cost nothing: one smile that passes is no flicker."""
 
     hold: float = field(default=0.6, metadata={"range": (0.0, 10.0)})
-    """Seconds an expression stays at least: shorter ones cannot be read off a display."""
+    """Seconds for which an expression stays at least: shorter ones cannot be read off a display."""
 
     vanish: float = field(default=0.5, metadata={"range": (0.0, 10.0)})
-    """Seconds within which the cue of a face that is gone goes dark, whatever was shown."""
+    """Seconds within which the cue of a face that is gone disappears, whatever was shown."""
 
     least_quality: float = field(default=0.3, metadata={"range": (0.0, 1.0)})
-    """Faces of less quality (small, blurred, dim, far turned) are never read as an expression."""
+    """Quality of a face (size, sharpness, light, turn) below which its expression is not read."""
 
     away: float = field(default=0.02, metadata={"range": (0.0, 1.0)})
-    """Faces whose halves are less alike are turned away too far to be read: those without any likeness.
+    """Likeness of a face's halves below which it is turned away too far to be read: the default excludes those without
+    any likeness.
 
-    On PublicTest, what is told of those is right as often as of others but for two points of a hundred.
+    On PublicTest the words for those are right as often as for others, but for two points of a hundred.
     """
 
     near_m: float = field(default=1.2, metadata={"range": (0.1, 100.0)})
@@ -184,16 +189,16 @@ class CueSettings:
     """Degrees to either side within which a partner is ahead."""
 
     facing: float = field(default=0.5, metadata={"range": (0.0, 1.0)})
-    """A face whose halves are less alike is turned away: the partner is the nearest one that is not."""
+    """Likeness of a face's halves below which it is turned away; the partner is the nearest face that is not."""
 
     partner_lead: float = field(default=1.3, metadata={"range": (1.0, 10.0)})
-    """Another face becomes the partner when this many times nearer than the present one."""
+    """Factor by which another face must be nearer than the partner to become the partner."""
 
     partner_hold: float = field(default=1.0, metadata={"range": (0.0, 30.0)})
-    """... and only after leading for this long."""
+    """Seconds for which it must be that much nearer."""
 
     vocabulary: str = field(default="small", metadata={"choices": ("small", "full")})
-    """`small`: smile, surprise, upset, neutral. `full`: the model's own classes."""
+    """`small` is smile, surprise, upset and neutral; `full` is the model's own classes."""
 
     @property
     def delay(self) -> float:
@@ -212,22 +217,22 @@ SENSITIVITIES: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True, slots=True)
 class LookSettings:
-    """How a cue looks and reads on every display."""
+    """How the cue looks and reads on every display."""
 
     language: str = field(default="en", metadata={"choices": LANGUAGES})
-    """Of the words on displays, the page and the voice."""
+    """The language of the words on displays, of the page and of the voice."""
 
     words: bool = True
-    """The cue's word below its glyph; off, there is the glyph alone."""
+    """Shows the cue's word below its sign; off, the sign is alone."""
 
     arrow: bool = False
-    """A small arrow to the side where the partner is, when not ahead."""
+    """Shows a small arrow to the side where the partner is, when that is not ahead."""
 
     presence: bool = True
-    """A face's outline from when it is there until it is read; off, the display stays dark so long."""
+    """Shows the outline of a face until it is read; off, the display stays dark until then."""
 
     neutral: bool = False
-    """A glyph for `neutral` too: off, a face that shows nothing leaves the display dark."""
+    """Shows a sign for a neutral face too; off, a neutral face leaves the display dark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,18 +240,19 @@ class DisplaySettings:
     """The `display` sink: HDMI glasses, or a window on a desktop."""
 
     width: int = field(default=0, metadata={"range": (0, 7680)})
-    """Pixels; 0: the whole screen."""
+    """Pixels; 0 is the whole screen, or a window of 640x400 on a desktop."""
 
     height: int = field(default=0, metadata={"range": (0, 4320)})
+    """Pixels; 0 is the whole screen, or a window of 640x400 on a desktop."""
 
     mirror: bool = False
-    """Left and right exchanged: for displays that are seen in a half mirror."""
+    """Exchanges left and right: for displays that are seen in a half mirror."""
 
     rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
-    """Clockwise."""
+    """Turns the picture clockwise."""
 
     brightness: float = field(default=1.0, metadata={"range": (0.05, 1.0)})
-    """Of the glyph: at night a see-through display blinds at full light."""
+    """Brightness of the sign: at night a see-through display dazzles at full brightness."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,33 +260,48 @@ class OledSettings:
     """The `oled` sink: a small display on I2C or SPI."""
 
     chip: str = field(default="ssd1306", metadata={"choices": ("ssd1306", "sh1106", "ssd1351")})
+    """The controller of the display; the ssd1351 needs `bus = "spi"`, `port = 0` and `height = 128`."""
+
     bus: str = field(default="i2c", metadata={"choices": ("i2c", "spi")})
+    """The bus that the display is wired to."""
+
     port: int = field(default=1, metadata={"range": (0, 63)})
     """Number of the I2C or SPI bus: 1 is the Raspberry Pi's I2C, 0 its SPI."""
 
     address: int = field(default=0x3C, metadata={"range": (0x08, 0x77), "meant": {0x78: 0x3C, 0x7A: 0x3D}})
-    """On I2C: 0x3c or 0x3d, which boards print as 0x78 and 0x7a."""
+    """Address on I2C: 60 (0x3c) or 61 (0x3d), which boards print as 0x78 and 0x7a."""
 
     column: int = field(default=-1, metadata={"range": (-1, 15)})
-    """First of the chip's columns that the display shows; -1 is the driver's own choice, 2 of an SH1106."""
+    """First of the chip's columns that the display shows; -1 is the driver's own choice, 2 that of an SH1106."""
 
     width: int = field(default=128, metadata={"range": (32, 512)})
+    """Pixels of the display."""
+
     height: int = field(default=64, metadata={"range": (32, 512)})
+    """Pixels of the display."""
+
     rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
+    """Turns the picture clockwise."""
+
     brightness: float = field(default=0.5, metadata={"range": (0.0, 1.0)})
+    """Contrast of the display."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioSettings:
-    """The `audio` sink: tones, and words if wanted."""
+    """The `audio` sink: tones and words."""
 
     tones: bool = True
+    """Plays a short tone for each new cue."""
+
     speech: bool = False
-    """Words through espeak-ng, in the wearer's language."""
+    """Speaks the cue's word, with espeak-ng, in the wearer's language."""
 
     volume: float = field(default=0.3, metadata={"range": (0.0, 1.0)})
+    """Volume of tones and words."""
+
     repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0)})
-    """Seconds before the same cue may be heard again."""
+    """Seconds before the same cue is played again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,76 +309,93 @@ class WebSettings:
     """The `web` sink: a page for a phone or a carer."""
 
     host: str = field(default="127.0.0.1", metadata=SECRET)
-    """Where to listen; any other than loopback needs a token."""
+    """Address to listen at; any other than loopback needs a `token`."""
 
     port: int = field(default=8317, metadata={"range": (0, 65535)})
-    """0: any free one, which is said at the start."""
+    """Port to listen at; with 0 the system chooses one, which is printed at the start."""
 
     token: str = field(default="", metadata=SECRET)
-    """What a browser must know beyond loopback: at least 16 characters."""
+    """What a browser beyond loopback must know: at least 16 characters."""
 
     names: tuple[str, ...] = field(default=(), metadata=SECRET)
-    """Further names by which the page may be asked for, as `glasses.local`; others are refused.
+    """Further names under which the page may be requested, such as `glasses.local`; others are refused.
 
-    Also addresses at which a proxy gives it out, as `https://home.example/glasses`.
+    Also addresses at which a proxy offers it, such as `https://home.example/glasses`.
     """
 
     picture: bool = False
-    """Let the page show the camera's picture, with boxes; only while somebody has it turned on there."""
+    """Allows the page to show the camera's picture, with boxes, while somebody has turned it on there."""
 
 
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
-    """The `mqtt` sink: cues to a broker, off unless named."""
+    """The `mqtt` sink: cues to a broker."""
 
     host: str = field(default="127.0.0.1", metadata=SECRET)
+    """Name or address of the broker."""
+
     port: int = field(default=1883, metadata={"range": (1, 65535)})
+    """Port of the broker."""
+
     topic: str = field(default="cuelens", metadata=SECRET)
+    """Topic below which cues and status are published; each device needs its own."""
+
     user: str = field(default="", metadata=SECRET)
+    """User at the broker; empty for none."""
+
     password: str = field(default="", metadata=SECRET)
+    """Password of the user; beyond loopback only with `tls` or `clear_password`."""
+
     tls: bool = False
+    """Encrypts the connection to the broker."""
+
     ca: str = ""
-    """A PEM file with the authority that signed the broker's certificate, where the system does not know it."""
+    """PEM file with the authority that signed the broker's certificate, if the system does not know it."""
 
     clear_password: bool = False
-    """Let user and password go to the broker unencrypted: in a network of your own, where it has no TLS."""
+    """Allows user and password to be sent unencrypted: in a network of your own, to a broker without TLS."""
 
     discovery: str = ""
-    """Where Home Assistant looks for devices, `homeassistant`; empty: it is told of none."""
+    """Topic where Home Assistant looks for devices, usually `homeassistant`; empty publishes no device."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaceSettings:
-    """When a live run slows down, step by step, before heat, power or memory stop it."""
+    """When a live run slows down, step by step, before heat, power or memory stop the board."""
 
     slowest: int = field(default=6, metadata={"range": (0, 6)})
-    """Step of edge.pace to which it may slow down; 0: it never does."""
+    """Step of edge.pace to which a run may slow down; 0 is never."""
 
     hot_c: float = field(default=80.0, metadata={"range": (30.0, 120.0)})
-    """Degrees Celsius from which it does: from 80 on, a Raspberry Pi's firmware slows the processor down."""
+    """Degrees Celsius of the processor from which a run slows down: from 80 on, a Raspberry Pi's firmware slows the
+    processor.
+    """
 
     low_memory_mb: float = field(default=50.0, metadata={"range": (0.0, 10_000.0)})
-    """MB (10^6 bytes) that are left for programs, below which it does."""
+    """MB (10^6 bytes) left for programs below which a run slows down."""
 
     low_battery: float = field(default=15.0, metadata={"range": (0.0, 100.0)})
-    """Per cent of a battery that the kernel knows, below which it does while that is being emptied."""
+    """Per cent of a battery that the kernel knows below which a run slows down while the battery discharges."""
 
 
 @dataclass(frozen=True, slots=True)
 class PinSettings:
-    """Lines of the GPIO header by their (BCM) numbers, -1 for none; these are not changed while it runs."""
+    """Lines of the GPIO header by their BCM numbers, -1 for none; fixed while a run lasts."""
 
     chip: str = ""
-    """As /dev/gpiochip0; empty: the Raspberry Pi's header; mock:FOLDER: files in a folder stand in for lines."""
+    """GPIO chip, such as /dev/gpiochip0; empty is the Raspberry Pi's header; `mock:FOLDER` takes the files of a folder
+    for the lines.
+    """
 
     pause: int = field(default=-1, metadata={"range": (-1, 1023)})
-    """Of a push button to ground: a press pauses, or goes on."""
+    """Line of a push button to ground: a press pauses, or resumes."""
 
     light: int = field(default=-1, metadata={"range": (-1, 1023)})
-    """Of the camera's light, lit while the line is high: on exactly while the camera is open, which opens only lit."""
+    """Line of the camera's light, which is lit while the line is high: exactly while the camera is open."""
 
     light_sense: int = field(default=-1, metadata={"range": (-1, 1023)})
-    """Of an input that is high only while the light draws current: without one, a burnt-out light is not noticed."""
+    """Line of an input that is high only while the light draws current; without one, a burnt-out light is not noticed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,10 +403,22 @@ class Settings:
     """Everything that can be set, with what is used where nothing is said."""
 
     source: str = "picamera"
+    """Where frames come from: `picamera`, `v4l2[:/dev/videoN]`, `file:PATH` or `demo[:SEED]`; see [Cameras, films and
+    pictures](sources.md).
+    """
+
     sinks: tuple[str, ...] = ("terminal",)
+    """Where the cue goes; see [Displays and other outputs](sinks.md)."""
+
     pace: str = field(default="live", metadata={"choices": ("live", "fast")})
-    model: str = ""  # a path; empty: the shipped model
+    """`live` drops frames that are late, `fast` processes every frame of a recording."""
+
+    model: str = ""
+    """A .tflite file with its contract beside it; empty is the shipped one."""
+
     threads: int = field(default=1, metadata={"range": (1, 8)})
+    """Threads of the interpreter; more than one is rarely faster."""
+
     camera: CameraSettings = field(default_factory=CameraSettings)
     faces: FaceSettings = field(default_factory=FaceSettings)
     cue: CueSettings = field(default_factory=CueSettings)
@@ -392,6 +442,7 @@ def load_settings_safely(path: Path) -> tuple[Settings, list[str]]:
 
     A device that starts by itself has nobody to tell: a typing error must not leave its wearer without a cue.
     """
+
     mistakes: list[str] = []
     try:
         return read_settings(path, Settings, mistakes), mistakes
@@ -407,6 +458,7 @@ def with_sensitivity(settings: CueSettings, sensitivity: str) -> CueSettings:
 
 def with_settings(settings: T, values: Mapping[str, Any]) -> T:
     """Return settings with some fields at other values, which must be of their types."""
+
     changed: T = replace(settings, **values)  # type: ignore[type-var]
     return changed
 
@@ -551,6 +603,7 @@ def _seen(value: object) -> str:
 
 def _lines(text: str) -> dict[tuple[str, str], int]:
     """Return the line of each section, under (section, ""), and of each key, under (section, key)."""
+
     found: dict[tuple[str, str], int] = {}
     section = ""
     for number, line in enumerate(text.split("\n"), 1):

@@ -57,7 +57,7 @@ def shorten(line: str) -> str:
 
 
 class SourceMissing(CuelensError, FileNotFoundError):
-    """The file or folder to read frames from is not there."""
+    """The file or folder to read frames from does not exist."""
 
     exit_code = 10
 
@@ -81,7 +81,7 @@ class SourceTruncated(CuelensError, EOFError):
 
 
 class CameraMissing(CuelensError, OSError):
-    """No camera, or one that does not open."""
+    """There is no camera, or it does not open."""
 
     exit_code = 14
 
@@ -93,13 +93,13 @@ class CameraLost(CuelensError, OSError):
 
 
 class SourceUnknown(CuelensError, LookupError):
-    """No source of that name."""
+    """There is no source of that name."""
 
     exit_code = 16
 
 
 class ModelMissing(CuelensError, FileNotFoundError):
-    """The model file or its contract is not there."""
+    """The model file or its contract does not exist."""
 
     exit_code = 20
 
@@ -135,25 +135,25 @@ class GateFailed(CuelensError, ValueError):
 
 
 class CheckpointUnusable(CuelensError, ValueError):
-    """A fit's checkpoint is damaged, or of another fit."""
+    """A fit's checkpoint is damaged, or belongs to another fit."""
 
     exit_code = 26
 
 
 class FitDiverged(CuelensError, ArithmeticError):
-    """The loss of a fit is no number any more."""
+    """The loss of a fit is no longer a number."""
 
     exit_code = 27
 
 
 class OperatorUnsupported(CuelensError, ValueError):
-    """An operator without int8 kernels, or newer than the oldest runtime."""
+    """An operator has no int8 kernel, or is newer than the oldest runtime."""
 
     exit_code = 28
 
 
 class DataMissing(CuelensError, FileNotFoundError):
-    """The data set is not there."""
+    """The data set does not exist."""
 
     exit_code = 30
 
@@ -219,7 +219,7 @@ class DiskFull(CuelensError, OSError):
 
 
 class SinkUnknown(CuelensError, LookupError):
-    """No sink of that name."""
+    """There is no sink of that name."""
 
     exit_code = 42
 
@@ -237,7 +237,7 @@ class CameraStuck(CuelensError, TimeoutError):
 
 
 class ModelFailed(CuelensError, RuntimeError):
-    """The finder or the network fails again and again, also built anew."""
+    """The finder or the network fails repeatedly, also after it was loaded again."""
 
     exit_code = 45
 
@@ -285,7 +285,7 @@ class LightUnlit(CuelensError, OSError):
 
 
 class PinMissing(CuelensError, OSError):
-    """No GPIO chip, no such line, or no right to use it."""
+    """There is no GPIO chip or no such line, or the user may not use it."""
 
     exit_code = 66
 
@@ -321,13 +321,13 @@ class NetworkForeign(GateFailed):
 
 
 class ConfidenceDrifted(GateFailed):
-    """A converted network decides alike but is surer or less sure than the float one."""
+    """A converted network decides alike, but is more or less confident than the float one."""
 
     exit_code = 84
 
 
 class NotQuantised(GateFailed):
-    """Float tensors where int8 was promised."""
+    """The file has float tensors where int8 was promised."""
 
     exit_code = 85
 
@@ -339,12 +339,12 @@ class CostGrown(CuelensError, ValueError):
 
 
 class BenchFailed(CuelensError, RuntimeError):
-    """What was to be measured did not run to its end."""
+    """A measurement did not finish."""
 
     exit_code = 121
 
 
 class ResultsStale(CuelensError, ValueError):
-    """README, a plot or the page of results is not what the reports give."""
+    """A page or plot of results differs from what the reports give."""
 
     exit_code = 125

@@ -34,7 +34,7 @@ STAGES = {
 class Plot:
     """A picture of a report: what it asks, what it answers in words, and a matplotlib figure.
 
-    `first` ones stand in README; `there` says whether a report has what is drawn.
+    `first` ones stand in docs/benchmarks.md; `there` says whether a report has what is drawn.
     """
 
     question: str
@@ -46,7 +46,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What is said of reports of one kind; `rows` are the boards' table's, `first` of the tables is README's, too."""
+    """How reports of one kind are shown; `rows` are the boards' table's, `first` names the table of the docs."""
 
     title: str
     rows: Mapping[str, Callable[[Report], str | None]] = field(default_factory=dict)

@@ -454,8 +454,8 @@ def test_rolled_back_by_hand_the_one_before_runs(pushed: Device) -> None:
 
 
 @only_trixie
-def test_the_readmes_chapter_works_word_by_word(pushed: Device, tmp_path: Path) -> None:
-    chapter = (REPOSITORY / "README.md").read_text().split("## Onto the device")[1].split("```")[1]
+def test_the_page_about_devices_works_word_by_word(pushed: Device, tmp_path: Path) -> None:
+    chapter = (REPOSITORY / "docs" / "device.md").read_text().split("```")[1]
     commands = re.findall(r"^\$ (.*)$", chapter, re.MULTILINE)
     assert [command.split()[1] for command in commands] == ["push", "status", "logs", "bench", "rollback", "uninstall"]
     (tmp_path / "deploy.sh").symlink_to(REPOSITORY / "deploy.sh")

@@ -1,4 +1,4 @@
-"""Who may see a frame: README's list, held to the code and to whole runs; whoever is new and not listed is found."""
+"""Who may see a frame: the list of docs/privacy.md, held to the code and to whole runs; a part not listed is found."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Frame, Sink, Update
 
 EDGE = Path(__file__).resolve().parents[2] / "edge"
-README = EDGE.parent / "README.md"
+PAGE = EDGE.parent / "docs" / "privacy.md"
 # Names that pixels go by, and how OpenCV reads, writes and encodes them; names of what has a frame inside.
 PIXELS = {"gray", "Gray", "NDArray", "Pyramid", "crop_face", "load_picture", "luma"}
 PIXELS |= {"VideoCapture", "VideoWriter", "imdecode", "imencode", "imread", "imwrite"}
@@ -66,14 +66,14 @@ def consumers(folder: Path) -> tuple[set[str], set[str]]:
 
 
 def listed() -> set[str]:
-    """The modules of README's list."""
-    chapter = README.read_text(encoding="utf-8").split("## Who sees a frame")[1].split("\n## ")[0]
+    """The modules of the page's list."""
+    chapter = PAGE.read_text(encoding="utf-8").split("## Who sees a frame")[1].split("\n## ")[0]
     rows = [line.split("|")[1] for line in chapter.splitlines() if line.startswith("| `edge/")]
     return set(re.findall(r"`(edge/[\w/]+\.py)`", " ".join(rows)))
 
 
 def unlisted(folder: Path) -> set[str]:
-    """Whoever of a folder's modules may see a frame and is not in README's list, nor known to look into none."""
+    """Whoever of a folder's modules may see a frame and is not in the page's list, nor known to look into none."""
     pixels, holders = consumers(folder)
     return (pixels - listed() - OWN_PIXELS - {TYPES}) | (holders - listed() - OWN_PIXELS - CUE_ALONE - {TYPES})
 

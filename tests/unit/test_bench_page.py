@@ -1,4 +1,4 @@
-"""The results page: what reports say stands in README, plots and page, void and missing ones included; and `all`."""
+"""The results page: docs/benchmarks.md, plots and page are what reports say, void and missing ones too; and `all`."""
 
 from __future__ import annotations
 
@@ -416,13 +416,13 @@ def test_plots_are_the_same_each_time_and_say_what_is_void() -> None:
 
 
 @pytest.mark.host
-def test_the_command_writes_checks_and_leaves_readme_alone(
-    reference: Path, repository: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_writes_checks_and_leaves_the_docs_alone(
+    reference: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in reference.glob("*/*.json"):
         if path.stem != "memory":  # one plot is enough
             path.unlink()
-    before = (repository / "README.md").read_bytes()
+    before = page.RESULTS_PAGE.read_bytes()
 
     def run(*words: str) -> int | str | None:
         with pytest.raises(SystemExit) as ended:
@@ -438,7 +438,7 @@ def test_the_command_writes_checks_and_leaves_readme_alone(
     drawn.write_text(drawn.read_text().replace("minutes", "hours"))
     assert run("--check") == ResultsStale.exit_code
     assert "pi-x-memory.svg" in capsys.readouterr().err
-    assert (repository / "README.md").read_bytes() == before
+    assert page.RESULTS_PAGE.read_bytes() == before
 
 
 def test_without_matplotlib_it_says_where_it_is(

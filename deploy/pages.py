@@ -1,0 +1,241 @@
+"""The pages that are made from the code: docs/settings.md of edge/config.py, docs/errors.md of the exit codes.
+
+`python -m deploy.pages` writes them, `--check` only names those that are not current (exit code 125).
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import Field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from edge import config, errors
+from edge.config import Settings
+from edge.remedies import REMEDIES
+
+ROOT = Path(__file__).resolve().parents[1]
+KINDS = {"str": "text", "tuple": "a list of texts", "float": "a number", "int": "a whole number"}
+
+SETTINGS_HEAD = """# Settings
+
+For makers. `deploy/pages.py` makes this page from the code: do not edit it.
+
+The settings are one TOML file: `/etc/cuelens/cuelens.toml` on a device ([how to apply a change](device.md#settings)),
+or any file with `cuelens run --config FILE`. A setting that the file does not name has its default.
+[deploy/cuelens.toml](../deploy/cuelens.toml) is a file with all of them. An error names the line, the value and what is
+valid. The settings of `[faces]` and of `[cue]`, other than `sensitivity` and `vocabulary`, are for tuning; nobody needs
+them to use Cuelens. Times are seconds on the capture clock, and shares are 0 to 1.
+"""
+ERRORS_HEAD = """# Error codes
+
+For makers. `deploy/pages.py` makes this page from the code: do not edit it.
+
+Every failure prints one line and ends with an exit code of its own. The name beside the code is that of the cause in
+edge/errors.py. [When something is wrong](troubleshooting.md) begins with the symptom instead.
+
+## cuelens and the host's programs
+"""
+
+# What deploy.sh itself ends with: shell and Python there share no table.
+DEPLOY_CODES: dict[int, tuple[str, str]] = {
+    70: ("There is no usable Python.", "Install Python 3.11 to 3.14, or name one in `CUELENS_PYTHON`."),
+    71: ("TFLite has no packages for this machine: 32-bit Arm, musl, Windows, macOS.", "Use a 64-bit Debian."),
+    72: ("Python has no venv module.", "Run the apt command that the message names."),
+    73: ("An installation failed.", "Read pip's words above the message; it names what to try."),
+    74: ("The tools for an emulated Arm are missing.", "Run the apt command that the message names."),
+    75: ("A download for the emulated Arm failed.", "Check the network, then start again."),
+    76: ("`bundle`: ssh-keygen is missing.", "`sudo apt install openssh-client`"),
+    77: ("`bundle`: the key cannot be used, or others may read it.", "Do what the message says, usually `chmod 600`."),
+    78: ("`bundle`: the packages could not be downloaded.", "Check the network, then start again."),
+    79: ("`bundle`: a package is not the locks', or does not run on the target.", "Start again with an empty cache."),
+    86: ("`bundle`: a path cannot be read or written.", "Use another path, or correct its rights."),
+    87: ("`bundle`: the disk is full.", "Free some space."),
+    88: ("The checkout is incomplete, or its project cannot be built.", "Take a fresh clone."),
+    89: ("`bundle --verify`: this is not a valid bundle.", "Build or copy it again."),
+    90: ("The device does not answer.", "Try the `ssh` command that the message names."),
+    91: ("The user has no root rights on the device.", "Do what the message says, or push as `root@`."),
+    92: ("The device is neither aarch64 nor x86-64, or the bundle is for the other one.", "Use the other bundle."),
+    93: ("The system is not Bookworm or Trixie, or the bundle is for the other one.", "Use the other bundle."),
+    94: ("The device has another Python, or a tool is missing.", "Run the apt command that the message names."),
+    95: ("There is no space on the device.", "Remove files there."),
+    96: ("The device's system keeps nothing: read-only, or an overlay.", "Turn the overlay off (`raspi-config`)."),
+    97: ("The bundle is damaged or not signed.", "Build or copy it again."),
+    98: ("The bundle is signed by a key that the device does not know.", "Give the key with `push --signers FILE`."),
+    99: (
+        "The release does not work, or there is none to go back to.",
+        "Read the reason in the message; the former release runs again.",
+    ),
+    100: ("`flash`: the image does not exist or is no image.", "Check the path."),
+    101: ("`flash`: the image is cut short or damaged.", "Download it again."),
+    102: ("`flash`: there is no checksum, or the image has another one.", "Download image and `.sha256` again."),
+    103: ("`flash`: the image is not Raspberry Pi OS.", "Use Raspberry Pi OS Lite (64-bit)."),
+    104: (
+        "`flash`: the image's release is not supported, or lacks what a first start needs.",
+        "Use Trixie or Bookworm.",
+    ),
+    105: ("`flash`: the image is a 32-bit system.", "Use Raspberry Pi OS Lite (64-bit)."),
+    106: ("`flash`: the boot partition has no room, or the image cannot do what an option asks.", "See the message."),
+    107: ("`flash`: the disk or file must not or cannot be written.", "Check the name with `lsblk`."),
+    108: ("`flash`: the card returns other data than was written.", "Use another card or reader."),
+    109: ("`flash`: a tool, key or password is missing.", "Do what the message says."),
+}
+GROUPS = {
+    "Sources": range(10, 20),
+    "Models": range(20, 30),
+    "Data sets": range(30, 40),
+    "Sinks, and what breaks during a run": range(40, 50),
+    "Settings": range(50, 60),
+    "Environment and pins": range(60, 80),
+    "Conversion": range(80, 90),
+    "Benchmarks": range(120, 130),
+}
+
+
+def make_pages() -> dict[Path, str]:
+    """Return the text of each page by its path."""
+    return {ROOT / "docs" / "settings.md": settings_page(), ROOT / "docs" / "errors.md": errors_page()}
+
+
+# settings
+
+
+def settings_page() -> str:
+    """Return docs/settings.md; raises ValueError for a setting without a sentence."""
+    documented = _documented(inspect.getsource(config))
+    lines = [SETTINGS_HEAD]
+    top = [item for item in fields(Settings) if not is_dataclass(_default(item))]
+    lines += ["## Top of the file", "", *_settings_table(top, documented["Settings"]), ""]
+    for item in fields(Settings):
+        section = _default(item)
+        if is_dataclass(section):
+            kind = type(section)
+            about = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+            lines += [f"## [{item.name}]", "", about, "", *_settings_table(fields(kind), documented[kind.__name__]), ""]
+    return "\n".join(lines)
+
+
+def _settings_table(items: Any, documented: Mapping[str, str]) -> list[str]:
+    rows = ["| setting | default | valid | meaning |", "| --- | --- | --- | --- |"]
+    for item in items:
+        if item.name not in documented:
+            raise ValueError(f"edge/config.py: {item.name} has no sentence; write one below it, as the others have")
+        meaning = documented[item.name].replace("\n\n", " ").replace("\n", " ").replace("|", "\\|")
+        rows.append(f"| `{item.name}` | `{_toml(_default(item))}` | {_valid(item)} | {meaning} |")
+    return rows
+
+
+def _documented(source: str) -> dict[str, dict[str, str]]:
+    """Return the sentences below the fields of each class in the source."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(source).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        sentences = found.setdefault(node.name, {})
+        for before, after in zip(node.body, node.body[1:], strict=False):
+            match before, after:
+                case (
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str() as text)),
+                ):
+                    sentences[name] = inspect.cleandoc(text)
+    return found
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default_factory() if callable(item.default_factory) else item.default
+
+
+def _toml(value: Any) -> str:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return f'"{value}"'
+        case tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case _:
+            return str(value)
+
+
+def _valid(item: Field[Any]) -> str:
+    if choices := item.metadata.get("choices"):
+        return ", ".join(f"`{_toml(choice)}`" for choice in choices)
+    if limits := item.metadata.get("range"):
+        return f"{limits[0]} to {limits[1]}"
+    value = _default(item)
+    return "`true` or `false`" if isinstance(value, bool) else KINDS[type(value).__name__]
+
+
+# exit codes
+
+
+def errors_page() -> str:
+    """Return docs/errors.md."""
+    lines = [
+        ERRORS_HEAD,
+        *HEAD,
+        _code_row(
+            1, "cuelens-error", "There is a fault in Cuelens itself.", "Run it again with `--debug`, and report it."
+        ),
+        _code_row(2, "", "The command line is wrong.", "`--help` lists what is valid."),
+        "",
+    ]
+    kinds = {kind.exit_code: kind for kind in error_kinds() if kind is not errors.CuelensError}
+    for group, codes in GROUPS.items():
+        lines += [f"### {group}", "", *HEAD]
+        for code in codes:
+            if code in kinds:
+                cause, do = _cause_and_remedy(kinds.pop(code))
+                lines.append(_code_row(code, identifier(_kind_of(code)), cause, do))
+        lines.append("")
+    if kinds:
+        raise ValueError(f"deploy/pages.py: no group has the exit codes {sorted(kinds)}; add them to GROUPS")
+    lines += ["## deploy.sh", "", "| code | cause | what to do |", "| --- | --- | --- |"]
+    lines += [f'| <a id="{code}"></a>{code} | {cause} | {do} |' for code, (cause, do) in sorted(DEPLOY_CODES.items())]
+    return "\n".join(lines) + "\n"
+
+
+HEAD = ["| code | name | cause | what to do |", "| --- | --- | --- | --- |"]
+
+
+def _code_row(code: int, name: str, cause: str, do: str) -> str:
+    return f'| <a id="{code}"></a>{code} | {f"`{name}`" if name else ""} | {cause} | {do} |'
+
+
+def error_kinds() -> list[type[errors.CuelensError]]:
+    """Return every class of edge/errors.py that a user can meet."""
+    return [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.CuelensError)]
+
+
+def _kind_of(code: int) -> type[errors.CuelensError]:
+    return next(kind for kind in error_kinds() if kind.exit_code == code)
+
+
+def identifier(kind: type[errors.CuelensError]) -> str:
+    """Return the stable name of a cause: `camera-stuck` for CameraStuck."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
+
+
+def _cause_and_remedy(kind: type[errors.CuelensError]) -> tuple[str, str]:
+    if identifier(kind) not in REMEDIES:
+        raise ValueError(f"edge/remedies.py does not say what to do about {identifier(kind)}; add a line")
+    return inspect.cleandoc(kind.__doc__ or "").replace("\n", " "), REMEDIES[identifier(kind)]
+
+
+def main() -> int:
+    """Write what is not current, or with --check only name it."""
+    stale = [(path, text) for path, text in make_pages().items() if not path.exists() or path.read_text() != text]
+    for path, text in stale:
+        print(path.relative_to(ROOT))
+        if "--check" not in sys.argv:
+            path.write_text(text, encoding="utf-8")
+    return errors.ResultsStale.exit_code if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

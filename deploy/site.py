@@ -1,0 +1,92 @@
+"""`./deploy.sh docs`: gathers README, the pages and what they link to, and builds a site of them with MkDocs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STAGE = ROOT / ".cache" / "site"
+LINK = re.compile(r"\]\(\s*([^)\s]+?)(?:#[^)\s]*)?\s*\)")
+
+
+class LinkDead(Exception):
+    """A page links to a file that does not exist, or to a folder."""
+
+
+def gather(root: Path, start: str = "README.md") -> list[Path]:
+    """Return the files that the start page and the pages behind it link to, as paths below `root`.
+
+    Raises LinkDead with the page and the target.
+    """
+    found: list[Path] = []
+    waiting = [Path(start)]
+    while waiting:
+        page = waiting.pop()
+        if page in found:
+            continue
+        found.append(page)
+        if page.suffix != ".md":
+            continue
+        for target in links(root / page):
+            path = Path(os.path.normpath(page.parent / target))
+            if not (root / path).is_file():
+                raise LinkDead(f"{page} links to {target}, which is no file; correct the link")
+            waiting.append(path)
+    return sorted(found)
+
+
+def links(page: Path) -> list[str]:
+    """Return the relative targets of a page's links and pictures, without their anchors; code is no link."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = (match[1] for match in LINK.finditer(text))
+    return [target for target in targets if target and not re.match(r"#|[a-z]+:", target)]
+
+
+def build(root: Path, out: Path) -> int:
+    """Build the site into `out`; returns MkDocs' exit code. Raises LinkDead."""
+    shutil.rmtree(STAGE, ignore_errors=True)
+    for path in gather(root):
+        target = STAGE / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(root / path, target)
+    environment = {"CUELENS_SITE_SOURCE": str(STAGE), "CUELENS_SITE": str(out), "NO_MKDOCS_2_WARNING": "1"}
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--clean"]
+    done = subprocess.run(
+        [*command, "--config-file", root / "deploy" / "mkdocs.yml"], env={**os.environ, **environment}, check=False
+    )
+    return done.returncode
+
+
+def main() -> int:
+    """Build the site, and print where it is."""
+    parser = argparse.ArgumentParser(
+        prog="./deploy.sh docs",
+        description="Build the site of the documentation. It needs no network and no web server.",
+        epilog="example: ./deploy.sh docs && xdg-open dist/site/index.html",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "dist" / "site",
+        metavar="FOLDER",
+        help="folder to build into; default dist/site",
+    )
+    args = parser.parse_args()
+    try:
+        code = build(ROOT, args.out.absolute())
+    except LinkDead as error:
+        print(f"deploy.sh: {error}", file=sys.stderr)
+        return 1
+    if code == 0:
+        print(args.out / "index.html")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

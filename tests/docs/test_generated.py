@@ -1,0 +1,69 @@
+"""The pages that deploy/pages.py makes are current, whole, and fail for what has no words."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import pytest
+
+from deploy import pages
+from edge import errors
+
+
+def test_settings_and_errors_are_what_the_code_gives() -> None:
+    stale = [path.name for path, text in pages.make_pages().items() if path.read_text(encoding="utf-8") != text]
+    assert not stale, "make them again with .venv/bin/python -m deploy.pages"
+
+
+def test_every_exit_code_stands_there_once_with_what_to_do() -> None:
+    kinds = pages.error_kinds()
+    codes = [kind.exit_code for kind in kinds]
+    assert len(set(codes)) == len(codes)
+    rows = re.findall(r'^\| <a id="(\d+)"></a>\1 \|.*\| ([^|]+) \|$', pages.errors_page(), re.MULTILINE)
+    assert sorted(int(code) for code, _ in rows) == sorted([*codes, 2, *pages.DEPLOY_CODES])
+    assert all(remedy[0] in "`ABCDEFGHIJKLMNOPQRSTUVWXYZ" and remedy.endswith((".", "`")) for _, remedy in rows)
+
+
+def test_the_codes_of_deploy_are_those_that_it_ends_with(repository: Path) -> None:
+    written = [path for path in (repository / "deploy").rglob("*") if path.suffix in (".sh", ".py")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in [*written, repository / "deploy.sh"])
+    ends = {int(code) for code in re.findall(r"(?:\bdie|\bFailure\(|\bexit) (?=\d)?(\d{2,3})\b", text)}
+    ends |= {int(code) for code in re.findall(r"\bFailure\((\d{2,3})\b", text)}
+    assert ends == pages.DEPLOY_CODES.keys()
+
+
+def test_a_setting_without_a_sentence_is_refused() -> None:
+    @dataclass
+    class Some:
+        silent: int = 3
+
+    with pytest.raises(ValueError, match="silent has no sentence"):
+        pages._settings_table(fields(Some), {})
+
+
+def test_every_setting_has_its_row(repository: Path) -> None:
+    page = (repository / "docs" / "settings.md").read_text(encoding="utf-8")
+    written = (repository / "deploy" / "cuelens.toml").read_text(encoding="utf-8")
+    for name in re.findall(r"^(\w+) = ", written, re.MULTILINE):
+        assert f"| `{name}` |" in page
+
+
+def test_an_error_without_a_remedy_is_refused_and_no_remedy_is_for_nothing() -> None:
+    class Unheard(errors.CuelensError):
+        """Nobody wrote about it."""
+
+    with pytest.raises(ValueError, match="what to do about unheard"):
+        pages._cause_and_remedy(Unheard)
+    kinds = {pages.identifier(kind) for kind in pages.error_kinds()} - {"cuelens-error"}
+    assert kinds == pages.REMEDIES.keys()
+
+
+def test_every_error_is_also_the_builtin_a_caller_would_expect() -> None:
+    for _, item in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(item, errors.CuelensError) and item is not errors.CuelensError:
+            builtin = [base for base in item.__mro__ if base.__module__ == "builtins" and issubclass(base, Exception)]
+            assert set(builtin) != {Exception}, item
+            assert item.__doc__, item
