@@ -113,7 +113,7 @@ def settings_page() -> str:
     for item in fields(Settings):
         section = _default(item)
         if is_dataclass(section):
-            kind = type(section)
+            kind: Any = type(section)
             about = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
             lines += [f"## [{item.name}]", "", about, "", *_settings_table(fields(kind), documented[kind.__name__]), ""]
     return "\n".join(lines)
