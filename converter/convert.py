@@ -6,7 +6,9 @@ The recipe (converter/recipe.py) says how; converter/gate.py says whether it may
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -36,7 +38,7 @@ from converter.recipe import Recipe, read_recipe
 from converter.report import write_report
 from converter.runtimes import Runtime, find_runtimes
 from edge.command import command
-from edge.errors import ConfidenceDrifted, GateFailed, ModelShape, printable
+from edge.errors import ConfidenceDrifted, GateFailed, ModelShape, SinkUnwritable, printable
 from edge.files import replace_file, sink_error
 from edge.model import CONTRACT_FORMAT, load_interpreter
 from edge.preprocessing import Preprocessing
@@ -290,6 +292,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     given = read_foreign_options(args)
     recipe = replace(recipe, input=given.scaling or recipe.input, classes=given.classes or recipe.classes)
     runtimes, absent = find_runtimes(args.device_python, native=args.native)
+    if args.out is not None:
+        _check_name(args.out, args.model.stem)
     step = Steps(9)
     try:
         task = read_task(args.model, args.data, recipe, step, scaled=given.scaling is not None, ferplus=args.ferplus)
@@ -330,6 +334,18 @@ def _kept_float(file: Path) -> list[str]:
         return [str(layer) for layer in recipe.get("kept_float", [])]
     except (OSError, ValueError, AttributeError):  # the loader says it in a line
         return []
+
+
+def _check_name(out: Path, name: str) -> None:
+    """Raise SinkUnwritable, before all the work, where no file of this name could lie in that folder."""
+    for folder in (out.absolute(), *out.absolute().parents):  # what is there yet of the way to it
+        try:
+            os.lstat(folder / f"{name}.tflite")
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise SinkUnwritable(f"{out}/{name}.tflite: {error.strerror}; give it a shorter name") from error
 
 
 def _publish(out: Path, name: str, made: Conversion) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converter.graph import pack, unpack
-from edge.errors import DataLabelInvalid
+from edge.errors import DataLabelInvalid, printable
 from edge.model import LABELS_FILE, PREPROCESSING_FILE
 from edge.preprocessing import Preprocessing
 
@@ -113,7 +113,7 @@ def _metadata(preprocessing: Preprocessing, count: int, name: str, description: 
     root = _table(
         builder,
         offsets={
-            0: builder.CreateString(name),
+            0: builder.CreateString(printable(name)),
             1: builder.CreateString(description),
             2: builder.CreateString(version),
             3: _vector(builder, subgraph),
@@ -125,7 +125,7 @@ def _metadata(preprocessing: Preprocessing, count: int, name: str, description: 
 
 
 def _file(builder: flatbuffers.Builder, name: str, description: str, kind: int) -> int:
-    offsets = {0: builder.CreateString(name), 1: builder.CreateString(description)}
+    offsets = {0: builder.CreateString(printable(name)), 1: builder.CreateString(description)}
     return _table(builder, offsets=offsets, numbers={2: kind})
 
 

@@ -18,6 +18,7 @@ from lab.datasets.ferplus import drop_no_face, relabel
 from lab.datasets.folder import list_patients
 from lab.datasets.labelled import DataSet, split_names
 from lab.datasets.read import read_data
+from lab.reporting.plots import as_drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,12 +59,12 @@ def plot_distribution(data: DataSet, path: Path) -> None:
     thick = 0.8 / len(counts)
     for i, (name, column) in enumerate(counts.items()):
         middles = np.arange(len(column)) + (i - (len(counts) - 1) / 2) * thick
-        bars = axes.barh(middles, column, thick * 0.9, color=_COLOURS[i], label=f"{name}: {column.sum():,}")
+        bars = axes.barh(middles, column, thick * 0.9, color=_COLOURS[i], label=as_drawn(f"{name}: {column.sum():,}"))
         axes.bar_label(bars, [f"{number:,}" for number in column], padding=3, fontsize=8)
-    axes.set_yticks(range(len(data.classes)), data.classes)
+    axes.set_yticks(range(len(data.classes)), list(map(as_drawn, data.classes)))
     axes.invert_yaxis()
     axes.margins(x=0.1, y=0.02)
-    axes.set(xlabel="pictures", title=data.title)
+    axes.set(xlabel="pictures", title=as_drawn(data.title))
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=len(counts), frameon=False)
     _save(figure, path)
@@ -85,9 +86,9 @@ def plot_sheet(data: DataSet, path: Path) -> None:
     figure = _figure(13, 1 + len(data.classes))
     axes = figure.subplots()
     axes.imshow(sheet.reshape(len(data.classes) * SHEET_SIDE, -1, 3))
-    axes.set_yticks((np.arange(len(data.classes)) + 0.5) * SHEET_SIDE, data.classes, fontsize=12)
+    axes.set_yticks((np.arange(len(data.classes)) + 0.5) * SHEET_SIDE, list(map(as_drawn, data.classes)), fontsize=12)
     axes.set_xticks([])
-    axes.set_title(data.title)
+    axes.set_title(as_drawn(data.title))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     _save(figure, path)

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lab.reporting.plots import as_drawn
+
 BLIND = "this network does not look at the picture"
 _CELL = 1.75  # inches, of a sheet's picture
 _DPI = 110
@@ -59,12 +61,12 @@ def draw_sheet(
             if part is None:
                 continue
             _show(axes, part.picture)
-            axes.set_title(part.title, fontsize=9)
+            axes.set_title(as_drawn(part.title), fontsize=9)
             if part.over is not None:
                 drawn = axes.imshow(part.over, cmap=colours, norm=scale, alpha=np.abs(part.over) * 0.7)
     if drawn is not None:
         figure.colorbar(drawn, ax=every, shrink=min(1, 3 / size[1]), aspect=30, label="share of each map's most")
-    figure.suptitle(title, fontsize=11, color="darkred" if title.startswith(BLIND) else "black", wrap=True)
+    figure.suptitle(as_drawn(title), fontsize=11, color="darkred" if title.startswith(BLIND) else "black", wrap=True)
     return _save(figure)
 
 
@@ -75,8 +77,8 @@ def _beside(image: npt.NDArray[np.uint8], title: str, top: str) -> tuple[Any, An
     left, right = figure.subplots(1, 2, width_ratios=(1, 4))
     left.axis("off")
     _show(left, image)
-    left.set_title(f"input, read as\n{top}", fontsize=9)
-    figure.suptitle(title, fontsize=11)
+    left.set_title(as_drawn(f"input, read as\n{top}"), fontsize=9)
+    figure.suptitle(as_drawn(title), fontsize=11)
     return figure, right
 
 
@@ -84,9 +86,8 @@ def draw_bars(values: npt.NDArray[np.float32], names: Sequence[str], image: Any,
     """Draw units, float32 (n,), as bars under their names beside the picture, as PNG."""
     figure, axes = _beside(image, title, top)
     axes.bar(range(len(values)), values)
-    axes.set_xticks(
-        range(len(values)), names, rotation=90 if len(values) > 10 else 0, fontsize=6 if len(values) > 30 else 9
-    )
+    turned, size = 90 if len(values) > 10 else 0, 6 if len(values) > 30 else 9
+    axes.set_xticks(range(len(values)), list(map(as_drawn, names)), rotation=turned, fontsize=size)
     axes.grid(axis="y", alpha=0.3)
     return _save(figure)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.errors import RuntimeMissing
+from edge.errors import RuntimeMissing, printable_lines
 from edge.files import sink_error
 from lab.calibration import Floats, Labels, reliability
 
@@ -77,9 +77,13 @@ def plot_reliability(probabilities: Floats, labels: Labels) -> bytes:
 
 
 def shorten(name: str) -> str:
-    """Return a name as the label of an axis: its end where it is long, and no mathematics in it."""
-    short = name if len(name) <= 24 else f"…{name[-23:]}"
-    return short.replace("$", r"\$")
+    """Return a name as the label of an axis: its end where it is long, as it can be drawn."""
+    return as_drawn(name if len(name) <= 24 else f"…{name[-23:]}")
+
+
+def as_drawn(text: str) -> str:
+    """Return lines of text as matplotlib draws them: what is no character of UTF-8 spelt out, and $ no formula."""
+    return printable_lines(text).replace("$", r"\$")
 
 
 GALLERY = 24  # pictures

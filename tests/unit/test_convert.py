@@ -26,6 +26,7 @@ from edge.errors import (
     OperatorUnsupported,
     RangesForeign,
     SettingsInvalid,
+    SinkUnwritable,
 )
 from edge.model import ExpressionModel
 from lab.datasets.labelled import Labelled
@@ -384,3 +385,22 @@ def test_steps_are_shown_on_a_terminal(network: Path, folder: Path, tmp_path: Pa
     assert running.returncode == 0
     for step in (b"read the data", b"calibrate", b"correct biases", b"judge"):
         assert step in shown
+
+
+def test_a_network_of_a_name_that_is_no_utf8_is_converted(network: Path, folder: Path, tmp_path: Path) -> None:
+    given, out = tmp_path / "caf\udce9.keras", tmp_path / "out\udce9"
+    given.write_bytes(network.read_bytes())
+    done = convert(given, "--data", folder, "--out", out, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "caf\\udce9.tflite" in done.stdout
+    assert ExpressionModel(out / "caf\udce9.tflite").contract.labels == CLASSES
+
+
+@pytest.mark.parametrize("out", ["out", "there", "o" * 256])
+def test_a_name_too_long_for_a_file_is_refused_before_the_work(out: str, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    given = tmp_path / f"{'n' * 249}.keras"  # with .tflite one byte more than a file system takes
+    given.write_bytes(b"no network")
+    done = convert(given, "--data", folder, "--out", tmp_path / out, folder=tmp_path)
+    assert done.returncode == SinkUnwritable.exit_code, done.stderr
+    assert "give it a shorter name" in told(done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -168,6 +169,18 @@ def test_both_pictures_are_drawn_for_faces_and_for_cells(
             assert picture is not None
             assert picture.shape[1] > 600
             assert picture.std() > 20, "it is not blank"
+
+
+@pytest.mark.parametrize("name", ["caf\udce9", "a\nb", "100%", "$\\frac{$", "ü" * 125])
+def test_a_set_of_any_name_is_drawn_into_a_folder_of_any_name(
+    name: str, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib", reason="the host's: the device has no matplotlib")
+    shutil.copytree(cells, tmp_path / name / name)
+    code, _, err = run(capsys, tmp_path / name / name, "--out", tmp_path / name / "out")
+    assert (code, err) == (0, "")
+    for file in ("distribution.png", "sheet.png"):
+        assert cv2.imdecode(np.fromfile(tmp_path / name / "out" / file, np.uint8), 0) is not None
 
 
 def test_the_sheet_shows_pictures_of_the_split_to_fit_on_and_in_their_colours(cells: Path, tmp_path: Path) -> None:

@@ -332,6 +332,19 @@ def test_the_command_writes_every_picture_and_a_page_that_shows_them(tmp_path: P
 
 
 @pytest.mark.host
+@pytest.mark.parametrize("name", ["caf\udce9", "a\nb", "100%", "$\\frac{$", "-face", "ü" * 125])
+def test_a_picture_of_any_name_is_shown_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    model, out = save(build(), tmp_path), tmp_path / name
+    (tmp_path / f"{name}.png").write_bytes(cv2.imencode(".png", faces()[0])[1].tobytes())
+    words = [str(model), str(tmp_path / f"{name}.png"), "--out", str(out), "--labels", "smile,$\\frown{,none"]
+    with pytest.raises(SystemExit) as caught:
+        main([*words, "--what", "activations,gradcam,occlusion", "--debug"])
+    assert caught.value.code == 0
+    shown = Sources((out / "index.html").read_bytes().decode()).shown
+    assert shown.keys() == {str(path.relative_to(out)) for path in out.rglob("*.png")}
+
+
+@pytest.mark.host
 def test_a_blind_network_says_so_in_words_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, out = save(build_blind(), tmp_path), tmp_path / "out"
     picture = tmp_path / "face.png"
