@@ -13,6 +13,10 @@ CONTRAST = 0.35
 BRIGHTNESS = 30.0
 ERASE_SHARE = 0.5  # of the faces: a hand, hair, glasses, a mask
 ERASE_SHARE_OF_SIDE = (0.125, 0.375)
+SOFT_SHARE = 0.2  # of the faces: fewer pixels of detail than the picture has, as a face far off
+SOFT_DETAIL = 0.5  # of the side, at least
+SHADE_SHARE = 0.2  # of the faces: lit from one side
+SHADE = 0.6  # of the logarithm of light, from the middle to an edge, at most
 
 
 def augment(images: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -38,11 +42,32 @@ def augment(images: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDAr
     bias = rng.uniform(-BRIGHTNESS, BRIGHTNESS, (count, 1, 1, 1)).astype(np.float32)
     mean = views.mean(axis=(1, 2, 3), keepdims=True)
     views = np.clip((views - mean) * gain + mean + bias, 0, 255)
+    for i in np.flatnonzero(rng.random(count) < SOFT_SHARE):
+        views[i] = _soften(views[i], rng.uniform(SOFT_DETAIL, 1))
+    for i in np.flatnonzero(rng.random(count) < SHADE_SHARE):
+        views[i] = np.clip(views[i] * _shade(height, width, rng), 0, 255)
     for i in np.flatnonzero(rng.random(count) < ERASE_SHARE):
         tall, wide = (rng.uniform(*ERASE_SHARE_OF_SIDE, 2) * (height, width)).astype(int)
         top, left = rng.integers(0, height - tall), rng.integers(0, width - wide)
         views[i, top : top + tall, left : left + wide] = rng.uniform(0, 255)
     return views
+
+
+def _soften(view: npt.NDArray[np.float32], detail: float) -> npt.NDArray[np.float32]:
+    """Return (h, w, channels) with as much detail as a picture of `detail` times its side holds."""
+    height, width = view.shape[:2]
+    few = cv2.resize(
+        view, (max(1, round(width * detail)), max(1, round(height * detail))), interpolation=cv2.INTER_AREA
+    )
+    return cv2.resize(few, (width, height), interpolation=cv2.INTER_LINEAR).reshape(view.shape)
+
+
+def _shade(height: int, width: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Return the light that falls from one side, a factor for each pixel: float32 (h, w, 1), in the middle 1."""
+    toward, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, SHADE)
+    down, across = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
+    slope = np.sin(toward) * down + np.cos(toward) * across
+    return np.exp(strength * slope)[..., None].astype(np.float32)
 
 
 def cutmix(

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     import keras
 
 AVERAGE_EPOCHS = 2  # memory of the averaged weights
+LEAST_VOTES = 2  # of the ten raters, for a class: a single one is taken for a mistake, as FER+ does
+FACES = 512  # of the fit split, shown to a network that starts from weights made elsewhere
 VIEWS = 8  # of each picture behind a teacher's soft label: itself, its mirror image, and random ones
 _EXHAUSTED = ("MemoryError", "RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "OutOfMemory", "OOM when")
 
@@ -113,14 +115,14 @@ def fit(
     plain = recipe.build(preprocessing, classes)
     print(f"{name}: {plain.count_params():,} parameters, {count_macs(plain) / 1e6:.1f} M multiply-accumulates")
     if start:
-        plain.set_weights(_mean_weights(name, recipe, plain, start))
+        plain.set_weights(_mean_weights(name, recipe, plain, start, train.images[draw_rows(train.labels, FACES, seed)]))
     network = fuse(plain)
-    model = assemble(recipe, network, votes=train.votes is not None)
+    model = assemble(recipe, network, votes=train.votes is not None and not voted)
     raters = vote_shares(train.votes) if train.votes is not None and len(model.inputs) > 1 else None
     learns_votes = any(layer.name == "votes" for layer in model.layers)
 
     soft = read_soft_labels(teachers, train, data.classes)
-    shares = soft_labels(train.votes) if voted and train.votes is not None else None
+    shares = soft_labels(train.votes, least=LEAST_VOTES) if voted and train.votes is not None else None
     targets = make_targets(train, shares, classes, recipe.label_smoothing, soft, recipe.distil)
     if learns_votes and train.votes is not None:
         targets = np.hstack([targets, vote_shares(train.votes)])
@@ -259,12 +261,14 @@ def fit(
     return save_keras(shipped, out / "model.keras", {**said, "data": data.title, "rows": len(train.labels)})
 
 
-def _mean_weights(name: str, recipe: Recipe, model: keras.Model, start: Sequence[Path]) -> list[npt.NDArray[Any]]:
+def _mean_weights(
+    name: str, recipe: Recipe, model: keras.Model, start: Sequence[Path], faces: npt.NDArray[np.uint8]
+) -> list[npt.NDArray[Any]]:
     assert recipe.start is not None
     told = []
     for path in start:
         try:
-            recipe.start(model, path)
+            recipe.start(model, path, faces)
         except (OSError, ValueError) as error:
             raise ModelUnreadable(f"{path}: {str(error).splitlines()[0]}; give {name}'s own weights") from error
         told.append(model.get_weights())
@@ -408,7 +412,7 @@ def _relabel(data: DataSet, labels: str) -> DataSet:
     fitted, chosen = data.splits
     if labels == "votes":
         train = drop_no_face(data.fit)
-        train = train.take(np.flatnonzero(soft_labels(train.votes).any(axis=1)))
+        train = train.take(np.flatnonzero(soft_labels(train.votes, least=LEAST_VOTES).any(axis=1)))
     else:
         train = relabel(data.fit)
     splits = {fitted: train, chosen: relabel(data.choose)}

@@ -1,4 +1,8 @@
-"""Batch normalisation in one kernel, for fitting: Keras composes it of elementwise operators, half of a step's time."""
+"""Layers that fit faster than Keras' own: batch normalisation in one kernel, and with torch no copies around a kernel.
+
+Keras composes the first of elementwise operators, half of a step's time; with torch it copies what a convolution or a
+pooling takes into the order of channels first and back, another third.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
             import torch
 
             normalised = torch.nn.functional.batch_norm(
-                inputs.permute(0, 3, 1, 2),
+                inputs.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last),
                 mean.value,
                 variance.value,
                 scale,
@@ -50,12 +54,61 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):  # type: ignore[
         return normalised
 
 
+class StraightConv2D(keras.layers.Conv2D):  # type: ignore[misc]
+    """Keras' layer; torch's kernel is given the channels where they are."""
+
+    def convolution_op(self, inputs: KerasTensor, kernel: KerasTensor) -> KerasTensor:
+        """Convolve (n, h, w, in) with (h, w, in, out), both of one floating dtype."""
+        if keras.backend.backend() != "torch":
+            return super().convolution_op(inputs, kernel)
+        import torch
+
+        pixels = inputs.permute(0, 3, 1, 2)
+        around = [0, 0]
+        if self.padding == "same":
+            pairs = [_around(*sizes) for sizes in zip(pixels.shape[2:], self.kernel_size, self.strides, strict=True)]
+            around = [before for before, _ in pairs]
+            if any(before != after for before, after in pairs):
+                (top, bottom), (left, right) = pairs
+                pixels, around = torch.nn.functional.pad(pixels, (left, right, top, bottom)), [0, 0]
+        filters = keras.ops.convert_to_tensor(kernel).permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
+        convolved = torch.nn.functional.conv2d(
+            pixels, filters, None, self.strides, around, self.dilation_rate, self.groups
+        )
+        return convolved.permute(0, 2, 3, 1)
+
+
+class StraightMaxPooling2D(keras.layers.MaxPooling2D):  # type: ignore[misc]
+    """Keras' layer without padding; torch's kernel is given the channels where they are."""
+
+    def call(self, inputs: KerasTensor) -> KerasTensor:
+        """Pool (n, h, w, channels)."""
+        if keras.backend.backend() != "torch" or self.padding != "valid":
+            return super().call(inputs)
+        import torch
+
+        pooled = torch.nn.functional.max_pool2d(inputs.permute(0, 3, 1, 2), self.pool_size, self.strides)
+        return pooled.permute(0, 2, 3, 1)
+
+
+def _around(side: int, size: int, stride: int) -> tuple[int, int]:
+    """Return how many pixels "same" puts before and after a side, as Keras and TensorFlow do."""
+    missing = max(0, (-(-side // stride) - 1) * stride + size - side)
+    return missing // 2, missing - missing // 2
+
+
+_FASTER = {
+    keras.layers.BatchNormalization: FusedBatchNormalization,
+    keras.layers.Conv2D: StraightConv2D,
+    keras.layers.MaxPooling2D: StraightMaxPooling2D,
+}
+
+
 def fuse(model: keras.Model) -> keras.Model:
-    """Clone `model` with its batch normalisations fused; the weights, copied, are in the same order."""
+    """Clone `model` with these layers in the place of Keras' own; the weights, copied, are in the same order."""
 
     def clone(layer: Any) -> Any:
-        fused = type(layer) is keras.layers.BatchNormalization
-        return (FusedBatchNormalization if fused else type(layer)).from_config(layer.get_config())
+        return _FASTER.get(type(layer), type(layer)).from_config(layer.get_config())
 
     copy = keras.models.clone_model(model, clone_function=clone)
     copy.set_weights(model.get_weights())

@@ -68,12 +68,13 @@ def read_votes(path: Path, usages: Sequence[str]) -> npt.NDArray[np.uint8]:
     return np.array(votes, np.uint8).reshape(-1, len(COLUMNS))
 
 
-def soft_labels(votes: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def soft_labels(votes: npt.NDArray[np.uint8], least: int = 1) -> npt.NDArray[np.float32]:
     """Share votes (n, 10) among FER2013's classes: float32 (n, 7) in CLASSES' order, rows that sum to 1.
 
-    Contempt, unknown and no face do not count; a row with votes for nothing else is all zeros.
+    Contempt, unknown and no face do not count, nor do fewer votes than `least` for a class: FER+ itself drops single
+    ones as mistakes. A row with votes for nothing else is all zeros.
     """
-    counts = votes[:, _OF_CLASSES].astype(np.float32)
+    counts = np.where(votes >= least, votes, 0)[:, _OF_CLASSES].astype(np.float32)
     shares: npt.NDArray[np.float32] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return shares
 

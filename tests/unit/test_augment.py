@@ -54,3 +54,23 @@ def test_mixup_blends_pictures_and_targets_alike() -> None:
     assert goals.sum(axis=1) == pytest.approx(1)
     assert mixed[:, 0, 0, 0] == pytest.approx(goals @ np.array([0.0, 10.0, 20.0, 30.0]), rel=1e-5)
     assert not np.array_equal(mixed, views)
+
+
+def test_some_views_have_less_detail_and_some_are_lit_from_one_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    checks = (np.indices((48, 48)).sum(axis=0) % 2 * 120 + 60).astype(np.uint8)
+    faces = np.repeat(checks[None], 64, axis=0)
+    for name in ("TURN_DEG", "SCALE", "SHIFT", "CONTRAST", "BRIGHTNESS", "ERASE_SHARE", "SHADE_SHARE"):
+        monkeypatch.setattr(f"training.augment.{name}", 0.0)
+    monkeypatch.setattr("training.augment.SOFT_SHARE", 0.5)
+    # Of a pattern finer than half the side nothing is left, only its mean.
+    detail = augment(faces, np.random.default_rng(0)).std(axis=(1, 2, 3))
+    assert 0.2 < (detail < 50).mean() < 0.8
+    assert (detail > 59).mean() > 0.2
+
+    monkeypatch.setattr("training.augment.SOFT_SHARE", 0.0)
+    monkeypatch.setattr("training.augment.SHADE_SHARE", 1.0)
+    views = augment(np.full((64, 48, 48), 120, np.uint8), np.random.default_rng(0))
+    assert views[:, 23:25, 23:25].mean() == pytest.approx(120, abs=1)
+    darkest, brightest = views.min(axis=(1, 2, 3)), views.max(axis=(1, 2, 3))
+    assert (brightest / darkest).max() > 2
+    assert brightest.max() <= 255

@@ -118,6 +118,9 @@ def test_soft_labels_are_shares_in_fer2013s_order() -> None:
     expected[0, CLASSES.index("angry")], expected[0, CLASSES.index("happy")] = 0.75, 0.25
     expected[1, CLASSES.index("surprise")] = 1
     assert shares.tolist() == expected.tolist()
+    # A single vote for a class may be a mistake.
+    expected[0, CLASSES.index("angry")], expected[0, CLASSES.index("happy")] = 1, 0
+    assert soft_labels(votes, least=2).tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize(("name", "label"), list(zip(NAMES, CLASSES, strict=True)))

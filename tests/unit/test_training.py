@@ -288,7 +288,7 @@ def test_transfer_starts_from_the_weights_of_a_file(tmp_path: Path) -> None:
     recipe = find_recipe("transfer")
     model = recipe.build(Preprocessing(SIDE, "rgb"), 7)
     assert recipe.start is not None
-    recipe.start(model, tmp_path / "inception.weights.h5")
+    recipe.start(model, tmp_path / "inception.weights.h5", np.zeros((1, 96, 96), np.uint8))
     pixels = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.float32)
     pooled = keras.ops.convert_to_numpy(keras.ops.mean(base(pixels / 127.5 - 1), axis=(1, 2)))
     inner = keras.Model(model.input, model.get_layer("features").output)

@@ -9,12 +9,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from edge.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import keras
 
-NAMES = ("dummy", "simple", "complex", "transfer", "compact", "teacher")
+NAMES = ("dummy", "simple", "complex", "transfer", "compact", "teacher", "trunk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ class Recipe:
     distil: float = 0.7  # weight of the teachers' soft labels against the labels, where there are teachers
     votes: float = 1.0  # weight of a second head that learns FER+'s votes, where there are; it is left out of the file
     teaches: bool = False  # leaves soft labels of what it was fitted on, by a third head that sees the votes as well
-    start: Callable[[keras.Model, Path], None] | None = None  # gives the network weights that were made elsewhere
+    # Gives the network weights that were made elsewhere; pictures of the fit split show it what comes in.
+    start: Callable[[keras.Model, Path, npt.NDArray[np.uint8]], None] | None = None
     start_file: str = ""  # the name those weights have in Keras' cache: it starts from them unless told otherwise
 
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from edge.preprocessing import Preprocessing
 from training.recipes import Recipe
 
@@ -54,7 +57,7 @@ def build(preprocessing: Preprocessing, classes: int) -> keras.Model:
     return build_residual(preprocessing, classes, "compact", widths=(32, 64, 144), depths=(1, 2, 1))
 
 
-def start(model: keras.Model, path: Path) -> None:
+def start(model: keras.Model, path: Path, faces: npt.NDArray[np.uint8]) -> None:
     """Give `model` the weights of one that was fitted before (restarts: Loshchilov and Hutter, arXiv 1608.03983)."""
     from lab.networks.keras_file import load_keras
 

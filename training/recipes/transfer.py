@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from edge.preprocessing import Preprocessing
 from training.recipes import Recipe
 
@@ -33,7 +36,7 @@ def build(preprocessing: Preprocessing, classes: int) -> keras.Model:
     return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="transfer")
 
 
-def start(model: keras.Model, path: Path) -> None:
+def start(model: keras.Model, path: Path, faces: npt.NDArray[np.uint8]) -> None:
     """Give `model` the convolutions of an InceptionV3 weights file without its top; raises what Keras raises."""
     import keras
 
