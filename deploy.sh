@@ -22,7 +22,7 @@ On this computer, with the program of this checkout; ./deploy.sh COMMAND --help 
   safe                 show on the displays why the service stopped
 
 Set up this checkout:
-  sinks                add the libraries of the sinks display, oled, web and mqtt, and of [pins], to .venv
+  sinks                add the libraries of the sinks display, oled, web, mqtt and glasses, and of [pins], to .venv
   host                 set up .venv-host, for training, conversion and benchmarks
   arm64                make .cache/roots/arm64, on which converted models are tried as on a Raspberry Pi
   docs [--out FOLDER]  build the site of the documentation in dist/site
@@ -55,7 +55,7 @@ demo | run | faces | read | replay | check | status | report | dark | safe)
     ;;
 sinks)
     environment .venv device sinks
-    say "ready in .venv: the sinks display, oled, web and mqtt, and [pins]"
+    say "ready in .venv: the sinks display, oled, web, mqtt and glasses, and [pins]"
     ;;
 host)
     environment .venv-host host

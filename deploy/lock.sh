@@ -21,13 +21,16 @@ sed "s/'3\.15'/'3.14'/; s/<3\.15/<3.14/" pyproject.toml >"$older/pyproject.toml"
 # What joins both environments takes the version of a package that it shares with them.
 both=(-c deploy/locks/device.txt -c deploy/locks/host.txt)
 # The extras alone: the project itself needs another numpy than the host.
-extras() {
-    python3 -c 'import tomllib
-extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]
-print(*(line for extra in extras.values() for line in extra), sep="\n")'
+extras() {  # CONDITION on an extra's name
+    python3 -c "import tomllib
+extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']
+print(*(line for name, extra in extras.items() if name $1 for line in extra), sep='\\n')"
 }
-extras | lock sinks - "${both[@]}" "$@"
+extras "!= 'glasses'" | lock sinks - "${both[@]}" "$@"
+extras "== 'glasses'" | lock glasses - "${both[@]}" -c deploy/locks/sinks.txt "$@"
 lock build --group build "${both[@]}" "$@"
 lock pip --group pip "$@"
 lock docs --group docs "$@"
 lock dev --group dev "${both[@]}" -c deploy/locks/build.txt -c deploy/locks/sinks.txt "$@"
+# Without what they ask for beyond that: windows, video, USB, and a numpy that Python 3.11's tflite-runtime does not take.
+lock emulation --group emulation --no-deps "${both[@]}" -c deploy/locks/sinks.txt -c deploy/locks/glasses.txt "$@"

@@ -32,7 +32,7 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("device", "sinks", "pip")
+LOCKS = ("device", "sinks", "glasses", "pip")
 EPOCH = 1580601600  # seconds: 2020-02-02, hatchling's own choice, where no commit says when
 CHUNK = 1 << 20  # bytes
 FULL = "the disk is full; free some space: a bundle takes up to 0.4 GB while it is made"

@@ -174,6 +174,16 @@ install_sinks() {  # VENV LOCK
     install_locked "$1" "$2"
 }
 
+install_glasses() {  # VENV LOCK
+    say "adding the libraries of glasses over Bluetooth to ${1##*/}"
+    install_locked "$1" "$2"
+}
+
+install_emulation() {  # VENV LOCK
+    say "adding emulated glasses to ${1##*/}"
+    install_locked "$1" "$2"
+}
+
 install_tools() {  # VENV LOCK
     say "adding the test tools to ${1##*/}"
     install_locked "$1" "$2"
@@ -215,6 +225,12 @@ environment() {  # NAME LOCK [sinks] [tools]: afterwards $root/NAME holds LOCK's
     step make_venv "$venv" "$locks/$2.txt"
     step install_backend "$venv" "$locks/build.txt"
     step install_project "$venv" "$root"/{pyproject.toml,deploy/wheel.py}
-    [[ $extras != *" sinks "* ]] || step install_sinks "$venv" "$locks/sinks.txt"
-    [[ $extras != *" tools "* ]] || step install_tools "$venv" "$locks/dev.txt"
+    if [[ $extras == *" sinks "* ]]; then
+        step install_sinks "$venv" "$locks/sinks.txt"
+        step install_glasses "$venv" "$locks/glasses.txt"
+    fi
+    if [[ $extras == *" tools "* ]]; then
+        step install_tools "$venv" "$locks/dev.txt"
+        step install_emulation "$venv" "$locks/emulation.txt"
+    fi
 }

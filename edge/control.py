@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.config import Settings, check_setting, with_sensitivity, with_settings
 from edge.errors import SettingsInvalid, printable
+from edge.links import LinkReport
 from edge.pause import KeptPause
 from edge.saved import MOVED, TABLES, SavedSettings, Values
 
@@ -47,6 +49,8 @@ class Control:
         self._saved = None if saved is None else SavedSettings(saved)
         self.problems: list[str] = []  # that the run goes on in spite of: a line each
         self._told: float | None = None  # when the first of them was first shown
+        self._latest = ("", 0.0)  # a problem that came up while it runs, and until when it is shown (monotonic)
+        self.links: dict[str, LinkReport] = {}  # to what is worn, by the sink's NAME:ARGUMENT
         self._pause = pause or KeptPause(None)
         self._keeps = pause is not None
         self._pausing = threading.Lock()
@@ -103,8 +107,29 @@ class Control:
             self._settings = with_settings(self._settings, {table: with_settings(before, checked)})
             self._changed |= {(table, key): value for key, value in checked.items()}
 
+    def begin_problem(self, problem: str) -> None:
+        """Have a problem shown for NOTICE seconds from now on, and told by the status until it ends."""
+        with self._lock:
+            if problem not in self.problems:
+                self.problems.append(problem)
+            self._latest = problem, time.monotonic() + NOTICE
+
+    def end_problem(self, problem: str) -> None:
+        """Take that a problem is over; one that nobody began is none."""
+        with self._lock:
+            if problem in self.problems:
+                self.problems.remove(problem)
+            if problem == self._latest[0]:
+                self._latest = "", 0.0
+
     def notice(self, now: float) -> str:
-        """Return the problem to show at `now` (monotonic), each for NOTICE seconds from the first call on, or ""."""
+        """Return the problem to show at `now` (monotonic), or "".
+
+        The newest that came up while it runs, else those of the start, each for NOTICE seconds from the first call on.
+        """
+        latest, until = self._latest
+        if now < until:
+            return without_folders(latest)
         if not self.problems:
             return ""
         self._told = now if self._told is None else self._told

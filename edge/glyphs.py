@@ -202,10 +202,22 @@ def draw_cue(cue: Cue, width: int, height: int, look: LookSettings, colours: Col
 
 def draw_plan(plan: Plan, width: int, height: int, colours: Colours) -> Canvas:
     """Draw a plan: uint8 (height, width), or RGB (height, width, 3)."""
-    if plan.text:
-        page = _draw_page(plan.text, width, height, crisp=colours == "mono")
-        return _shades(WHITE)[page] if colours == "rgb" else page
+    glyph, rest = draw_layers(plan, width, height, crisp=colours == "mono")
+    if colours == "rgb":
+        lit = _shades(COLOURS.get(plan.glyph or "", WHITE))[glyph]
+        return np.maximum(lit, _shades(WHITE)[rest], out=lit)
+    whole = np.maximum(glyph, rest)
+    return np.where(whole >= 128, 255, 0).astype(np.uint8) if colours == "mono" else whole
+
+
+def draw_layers(plan: Plan, width: int, height: int, *, crisp: bool) -> tuple[Mask, Mask]:
+    """Draw a plan as coverage, two of uint8 (height, width): the glyph, and what is white: word, arrow, text.
+
+    `crisp` draws letters on whole pixels.
+    """
     glyph: Mask = np.zeros((height, width), np.uint8)
+    if plan.text:
+        return glyph, _draw_page(plan.text, width, height, crisp=crisp)
     rest = np.zeros((height, width), np.uint8)
     if plan.glyph is not None:
         line = round(min(width, height) * WORD_SHARE) if plan.words else 0
@@ -219,12 +231,8 @@ def draw_plan(plan: Plan, width: int, height: int, colours: Colours) -> Canvas:
             top, left = (height - line - edge) // 2, 0 if plan.arrow == "left" else width - edge
             rest[top : top + edge, left : left + edge] = arrow
         if plan.word and line:
-            rest[height - line :] = _draw_word(plan.word, width, line, crisp=colours == "mono")
-    if colours == "rgb":
-        lit = _shades(COLOURS.get(plan.glyph or "", WHITE))[glyph]
-        return np.maximum(lit, _shades(WHITE)[rest], out=lit)
-    whole = np.maximum(glyph, rest)
-    return np.where(whole >= 128, 255, 0).astype(np.uint8) if colours == "mono" else whole
+            rest[height - line :] = _draw_word(plan.word, width, line, crisp=crisp)
+    return glyph, rest
 
 
 def _shades(colour: Colour) -> Canvas:

@@ -19,6 +19,8 @@ from edge.secrecy import plain_address
 
 if TYPE_CHECKING:
     from edge.control import Control
+    from edge.health import SinkHealth
+    from edge.links import LinkReport
     from edge.model import ExpressionModel
 
 SERVICE_SOCKET = Path("/run/cuelens/status.sock")  # of the unit: its RuntimeDirectory
@@ -162,7 +164,7 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
         "latency_ms": health.percentiles(NEWEST),
         "sinks": {
             plain(name): {
-                "state": sink.state,
+                "state": _state_of(sink, control.links.get(name)),
                 "shown": sink.shown,
                 "missed": sink.missed,
                 "failures": sink.failures,
@@ -170,9 +172,15 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
             }
             for name, sink in tuple(health.sinks.items())
         },
+        "links": {plain(name): link.tell() for name, link in tuple(control.links.items())},
         "cues": dict(health.cues),
         "changes": [[round(t - health.begun, 2), shown] for t, shown in tuple(health.changes)],
     }
+
+
+def _state_of(sink: SinkHealth, link: LinkReport | None) -> str:
+    """Return how a sink is doing; one that works, but whose link does not, is what the link is."""
+    return link.state if link is not None and sink.state == "working" and link.state != "connected" else sink.state
 
 
 def plain(spec: str) -> str:
@@ -261,6 +269,10 @@ def _describe(told: Mapping[str, Any]) -> str:
     for name, sink in (told.get("sinks") or {}).items():
         error = f", {sink['failures']} failures: {sink['error']}" if sink.get("failures") else ""
         rows.append((f"sink {name}", f"{sink['state']}, {sink['shown']} shown, {sink['missed']} missed{error}"))
+    for name, link in (told.get("links") or {}).items():
+        battery = f", battery {link['battery']} %" if link.get("battery") is not None else ""
+        why = f": {link['error']}" if link.get("error") else ""
+        rows.append((f"link {name}", f"{link['name']} {link['state']}{battery}, lost {link['losses']} times{why}"))
     if model := told.get("model"):
         rows.append(("model", f"{model['name']} {model['sha256'][:12]}, {told.get('runtime')}"))
     row("temperature", "{temperature_c:.0f} degrees Celsius", "temperature_c")

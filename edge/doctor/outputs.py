@@ -14,6 +14,7 @@ MODULES = {
     "oled": ("luma.oled", "PIL"),
     "web": ("starlette", "uvicorn", "websockets"),
     "mqtt": ("paho.mqtt",),
+    "glasses": ("bleak",),
 }
 OLED_ADDRESSES = (0x3C, 0x3D)  # as a solder bridge on the board chooses
 PLAYERS = ("aplay", "paplay")

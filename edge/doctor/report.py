@@ -35,7 +35,7 @@ TAIL = 1 << 20  # bytes of a log's end
 CUE_LINE = re.compile(r"\s*\d+\.\d s ")  # of the terminal sink, a second each: the cue log has them
 PACKAGES = (
     *("cuelens", "numpy", "opencv-python-headless", "tflite-runtime", "ai-edge-litert", "picamera2"),
-    *("pygame-ce", "luma.oled", "pillow", "starlette", "uvicorn", "websockets", "paho-mqtt"),
+    *("pygame-ce", "luma.oled", "pillow", "starlette", "uvicorn", "websockets", "paho-mqtt", "bleak"),
 )
 _PLACE = re.compile(r"://|@|/(?:home|media|mnt|root)/")  # in a URL, a mail address, a path of somebody's
 _ADDRESSES = re.compile(

@@ -394,7 +394,7 @@ def test_of_the_locks_a_target_gets_its_own_lines_and_each_once(target: Target) 
 
 
 def test_locks_that_disagree_are_refused(tmp_path: Path) -> None:
-    for name, version in {"device": "1.0", "sinks": "1.1", "pip": "1.0"}.items():
+    for name, version in {"device": "1.0", "sinks": "1.1", "glasses": "1.0", "pip": "1.0"}.items():
         (tmp_path / f"{name}.txt").write_text(f"some=={version} \\\n    --hash=sha256:{'0' * 64}\n")
     refused(79, "several of some for trixie", packages.locked, TRIXIE, tmp_path)
 
@@ -490,7 +490,7 @@ class Checkout:
             shutil.copy(repository / name, self.root)
         for name in ("install.sh", "cuelens-safe.service", "cuelens-settle.service"):
             self.write(f"deploy/device/{name}", "# of the device\n")
-        for lock, name in {"device": "some", "sinks": "other", "pip": "pip"}.items():
+        for lock, name in {"device": "some", "sinks": "other", "glasses": "worn", "pip": "pip"}.items():
             wheel = write_wheel(self.index, name)
             self.write(f"deploy/locks/{lock}.txt", f"{name}==1.0 \\\n    --hash=sha256:{packages.sha256_of(wheel)}\n")
 
@@ -556,7 +556,7 @@ def test_one_command_makes_the_bundles_of_all_targets_and_says_their_sha256(chec
         told = bundles.verify(Path(path))
         assert (told.version, told.target) == (version, f"{target} {target.minor}")
         names = re.findall(r"^([a-z]+)==", text(Path(path), "requirements.txt"), re.MULTILINE)
-        assert names == ["cuelens", "other", "some"]
+        assert names == ["cuelens", "other", "some", "worn"]
 
 
 def test_the_projects_wheel_is_of_that_version_and_has_the_models(checkout: Checkout, repository: Path) -> None:

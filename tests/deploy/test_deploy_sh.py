@@ -239,12 +239,12 @@ def test_sinks_are_added_from_their_lock_and_only_when_asked_for(checkout: Check
     done = checkout.run("sinks")
     assert (done.returncode, done.stdout) == (0, "")
     assert "adding the libraries of the optional sinks to .venv" in done.stderr
-    assert "ready in .venv: the sinks display, oled, web and mqtt, and [pins]" in done.stderr
-    (call,) = checkout.called()[before:]
-    assert "--no-deps --require-hashes --only-binary=:all:" in call
-    assert call.endswith("deploy/locks/sinks.txt")
+    assert "ready in .venv: the sinks display, oled, web, mqtt and glasses, and [pins]" in done.stderr
+    calls = checkout.called()[before:]
+    assert all("--no-deps --require-hashes --only-binary=:all:" in call for call in calls)
+    assert [call.rpartition("deploy/locks/")[2] for call in calls] == ["sinks.txt", "glasses.txt"]
     assert checkout.run("sinks").returncode == 0
-    assert len(checkout.called()) == before + 1
+    assert len(checkout.called()) == before + 2
 
 
 def test_sinks_stay_when_the_environment_is_made_anew_or_their_lock_changes(checkout: Checkout) -> None:
@@ -259,9 +259,10 @@ def test_sinks_stay_when_the_environment_is_made_anew_or_their_lock_changes(chec
 
 def test_the_tests_have_sinks_and_tools_in_both_environments(checkout: Checkout) -> None:
     checkout.run("test")
-    for venv, step in itertools.product((".venv", ".venv-host"), ("install_sinks", "install_tools")):
+    steps = ("install_sinks", "install_glasses", "install_tools", "install_emulation")
+    for venv, step in itertools.product((".venv", ".venv-host"), steps):
         assert (checkout.root / venv / f".{step}").exists(), (venv, step)
-    for lock in ("sinks.txt", "dev.txt"):
+    for lock in ("sinks.txt", "glasses.txt", "dev.txt", "emulation.txt"):
         assert sum(line.endswith(lock) for line in checkout.called()) == 2
 
 

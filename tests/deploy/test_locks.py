@@ -13,7 +13,7 @@ from packaging.markers import Marker
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "deploy" / "locks"
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-NAMES = ("build", "dev", "device", "host", "pip", "sinks")
+NAMES = ("build", "dev", "device", "emulation", "glasses", "host", "pip", "sinks")
 PINNED = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9.-]*)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))?(?: --hash=sha256:[0-9a-f]{64})+"
 )
@@ -70,13 +70,22 @@ def test_device_has_only_what_the_device_runs() -> None:
 
 
 def test_sinks_has_every_extra_and_never_another_numpy_or_opencv() -> None:
-    assert EXTRAS.keys() == {"display", "oled", "web", "mqtt", "pins"}
+    assert EXTRAS.keys() == {"display", "oled", "web", "mqtt", "pins", "glasses"}
     sinks = packages("sinks")
-    assert {normal(requirement) for lines in EXTRAS.values() for requirement in lines} <= sinks.keys()
+    wanted = {normal(line) for name, lines in EXTRAS.items() for line in lines if name != "glasses"}
+    assert wanted <= sinks.keys()
     assert not sinks.keys() & {"numpy", "opencv-python", "opencv-python-headless", "tflite-runtime", "ai-edge-litert"}
 
 
-@pytest.mark.parametrize("name", ["sinks", "device", "build", "pip"])
+def test_glasses_have_a_lock_of_their_own_and_their_emulation_another() -> None:
+    glasses, emulation = packages("glasses"), packages("emulation")
+    assert {normal(requirement) for requirement in EXTRAS["glasses"]} <= glasses.keys()
+    assert glasses.keys() == {"bleak", "dbus-fast", "typing-extensions"}
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    assert {normal(requirement) for requirement in groups["emulation"]} == emulation.keys(), "nothing comes with it"
+
+
+@pytest.mark.parametrize("name", ["sinks", "glasses", "device", "build", "pip"])
 def test_a_lock_of_the_device_is_for_both_machines_and_every_python(name: str) -> None:
     """Of each package there is one version for a machine and a Python, or none, and then on both machines."""
     for machine, python in itertools.product(("x86_64", "aarch64"), ("3.11", "3.12", "3.13", "3.14")):
@@ -97,7 +106,7 @@ def test_opencv_has_face_cascades(name: str) -> None:
     assert all(version.startswith("4.") for version in packages(name)["opencv-python-headless"])
 
 
-@pytest.mark.parametrize("tools", ["build", "dev", "sinks"])
+@pytest.mark.parametrize("tools", ["build", "dev", "emulation", "glasses", "sinks"])
 @pytest.mark.parametrize("environment", ["device", "host"])
 def test_tools_change_no_package_of_an_environment(tools: str, environment: str) -> None:
     base = packages(environment)
@@ -107,5 +116,6 @@ def test_tools_change_no_package_of_an_environment(tools: str, environment: str)
 
 def test_tools_and_sinks_agree() -> None:
     sinks = packages("sinks")
-    for name, versions in packages("dev").items():
-        assert versions <= sinks.get(name, versions), name
+    for lock in ("dev", "emulation", "glasses"):
+        for name, versions in packages(lock).items():
+            assert versions <= sinks.get(name, versions), (lock, name)

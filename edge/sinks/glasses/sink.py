@@ -1,0 +1,99 @@
+"""`glasses`: the cue on glasses over Bluetooth; the link has a thread of its own, so that no update waits for it."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from edge.control import Control
+from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.glyphs import plan_cue
+from edge.links import LinkReport
+from edge.sinks.glasses.known import Glasses, glasses_file, load_glasses
+from edge.sinks.glasses.makes import MAKES
+from edge.sinks.glasses.stage import DARK, Stage, plan_for_glasses
+from edge.sinks.glasses.wearable import Make
+from edge.types import Capabilities, Update
+
+if TYPE_CHECKING:  # of bleak, which not every device has
+    from edge.sinks.glasses.link import Link
+    from edge.sinks.glasses.radio import Radio
+
+INTERVAL = 0.05  # seconds between updates: the stage keeps the newest, whatever the link can take
+
+
+class GlassesSink:
+    """Show the cue on one pair of glasses, and nothing where nothing is known.
+
+    `glasses:MAKE` is the pair that `cuelens pair` remembered last; `glasses:MAKE:NAME` the one of that name. While they
+    are out of reach the sink goes on, and looks for them again and again; the status says so, and other sinks do.
+    """
+
+    def __init__(self, argument: str, control: Control, radio: Radio | None = None) -> None:
+        """Begin to look for the glasses; raises SettingsInvalid, RuntimeMissing, or SinkFailed where none are paired.
+
+        `radio` is the Bluetooth to use, this machine's where None.
+        """
+        self._control = control
+        make, name = choose_make(argument)
+        self.capabilities = Capabilities(make.width, make.height, "rgb", goes_dark=True, least_interval=INTERVAL)
+        try:
+            bluetooth = import_module("edge.sinks.glasses.radio")
+            link = import_module("edge.sinks.glasses.link")
+        except ImportError as error:
+            raise RuntimeMissing("the glasses sink's bleak is not installed; ./deploy.sh sinks adds it") from error
+        known = None if name else paired(make.name)
+        wanted = bluetooth.Wanted(known.address, known.name) if known else bluetooth.Wanted(name=name)
+        self._spec = f"glasses:{argument}"
+        self._said: dict[str, str] = {}  # problems that last, by kind
+        self._stage = Stage(make.least_interval, blanks_itself=make.blanks_itself)
+        report = control.links[self._spec] = LinkReport(make.name, wanted.name or wanted.address)
+        self._link: Link = link.Link(
+            make, wanted, self._stage, report, lambda: control.settings.look, self._say, radio or bluetooth.Radio()
+        )
+
+    def _say(self, kind: str, problem: str) -> None:
+        """Have the other sinks say what is wrong, once, and forget it when it is over."""
+        before = self._said.get(kind, "")
+        if problem == before:
+            return
+        self._said[kind] = problem
+        if before:
+            self._control.end_problem(before)
+        if problem:
+            self._control.begin_problem(problem)
+
+    def show(self, update: Update) -> None:
+        """Leave the cue to the link; raises SinkFailed where a fault of ours ended that."""
+        if self._link.failure is not None:
+            failure = self._link.failure
+            raise SinkFailed(f"glasses: {type(failure).__name__}: {failure}; a fault of ours: see --debug") from failure
+        now = time.monotonic()
+        plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(now))
+        if self._stage.offer(plan_for_glasses(update.cue, plan), now):
+            self._link.wake()
+
+    def close(self) -> None:
+        """Blank the glasses, and leave them."""
+        self._stage.offer(DARK, time.monotonic())
+        self._link.close()
+        for kind in tuple(self._said):
+            self._say(kind, "")
+        self._control.links.pop(self._spec, None)
+
+
+def choose_make(argument: str) -> tuple[Make, str]:
+    """Return the make of MAKE or MAKE:NAME, and the name; raises SettingsInvalid for another make, or none."""
+    name, _, which = argument.partition(":")
+    if name not in MAKES:
+        raise SettingsInvalid(f"glasses:{argument}: valid are {', '.join(f'glasses:{make}' for make in MAKES)}")
+    return MAKES[name], which
+
+
+def paired(make: str) -> Glasses:
+    """Return the pair of that make that was paired last; raises SinkFailed where none was."""
+    for known in load_glasses(glasses_file()):
+        if known.make == make:
+            return known
+    raise SinkFailed(f"glasses:{make}: none are paired; turn them on, then cuelens pair {make}")

@@ -1,0 +1,175 @@
+"""Halo on the air: our program runs on the vendor's emulator, and what its display holds is our picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks adds it")
+pytest.importorskip("bumble", reason="bumble is not installed; ./deploy.sh test adds it")
+pytest.importorskip("halo_emulator", reason="halo-emulator is not installed; ./deploy.sh test adds it")
+
+from edge.config import LookSettings
+from edge.glyphs import plan_cue
+from edge.sinks.glasses.halo import PROGRAM, draw_halo
+from edge.types import Cue
+from tests.glasses.peripherals import HaloPeripheral
+from tests.glasses.worn import Worn, quick, wait_until, worn
+
+SMILE = Cue("expression", "smile", 0.9, 0.0)
+UPSET = Cue("expression", "upset", 0.9, 0.0)
+NOBODY = Cue("no_face", None, 0.0, 0.0)
+LOOK = LookSettings()
+
+
+def shows(glasses: HaloPeripheral, cue: Cue, look: LookSettings = LOOK) -> bool:
+    """Whether the wearer sees the cue's picture, and no other pixel."""
+    return bool(np.array_equal(glasses.seen, draw_halo(plan_cue(cue, look))))
+
+
+def test_what_the_wearer_sees_is_the_cues_picture() -> None:
+    glasses = HaloPeripheral()
+    with worn("halo", glasses) as one:
+        for cue in (SMILE, UPSET, Cue("unsure", None, 0.0, 0.0, "new", "near"), NOBODY):
+            one.hold(cue, lambda cue=cue: shows(glasses, cue))
+        assert not glasses.seen.any()
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+    wait_until(lambda: not glasses.seen.any(), "the end is dark")
+    glasses.stop()
+
+
+def test_the_program_is_sent_once_and_never_half() -> None:
+    glasses = HaloPeripheral()
+    with worn("halo", glasses):
+        (name,) = (path.name for path in glasses.folder.glob("*"))
+        assert (glasses.folder / name).read_text() == PROGRAM.read_text(), "as it is here, and no other file"
+        sent = glasses.received
+    with worn("halo", glasses):
+        assert glasses.received - sent < 300
+    (glasses.folder / name).unlink()
+    (glasses.folder / "cuelens.part").write_text("half of it")
+    with worn("halo", glasses) as one:
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+    assert [path.name for path in glasses.folder.glob("*")] == [name]
+    glasses.stop()
+
+
+def test_a_cue_is_a_few_writes_of_what_a_packet_takes() -> None:
+    glasses = HaloPeripheral()
+    with worn("halo", glasses) as one:
+        for cue in (SMILE, UPSET, Cue("expression", "surprise", 0.9, 0.0)):
+            glasses.writes.clear()
+            one.hold(cue, lambda cue=cue: shows(glasses, cue))
+            picture = [data for data in glasses.writes if data[1:2] in b"PD"]
+            assert 3 <= len(picture) <= 7
+            assert all(len(data) <= glasses.mtu - 3 for data in picture)
+            assert sum(map(len, picture)) < 1600
+    glasses.stop()
+
+
+def test_it_goes_dark_by_itself_when_it_hears_nothing_more() -> None:
+    """As when the Pi's power is cut: the link falls silent, and nobody says goodbye."""
+    glasses = HaloPeripheral()
+    with worn("halo", glasses) as one:
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+        glasses.deaf = True
+        wait_until(lambda: not glasses.seen.any())
+        glasses.deaf = False
+        one.hold(UPSET, lambda: shows(glasses, UPSET))
+    glasses.stop()
+
+
+def test_a_cue_that_stands_is_held_by_a_word_and_not_drawn_again() -> None:
+    glasses = HaloPeripheral()
+    with worn("halo", glasses) as one:
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+        glasses.writes.clear()
+        one.hold(SMILE, lambda: glasses.writes.count(b"\x01K") >= 5)
+        assert shows(glasses, SMILE)
+        assert set(glasses.writes) == {b"\x01K"}
+    glasses.stop()
+
+
+def test_out_of_reach_it_goes_dark_shows_that_it_lost_us_and_shows_cues_again() -> None:
+    glasses = HaloPeripheral()
+    with worn("halo", glasses) as one:
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+        one.radio.do(glasses.leave())
+        one.hold(UPSET, lambda: one.report.state == "lost")
+        wait_until(lambda: not glasses.seen.any())
+        one.radio.do(glasses.advertise())
+        one.hold(UPSET, lambda: shows(glasses, UPSET))
+        assert (one.report.losses, one.control.problems) == (1, [])
+    glasses.stop()
+
+
+def test_in_the_dark_a_lost_link_is_a_mark_for_some_seconds() -> None:
+    glasses = HaloPeripheral()
+    with worn("halo", glasses) as one:
+        one.radio.do(glasses.leave())
+        wait_until(lambda: 0 < np.count_nonzero(glasses.seen.any(axis=2)) <= 160, "a short line")
+        wait_until(lambda: not glasses.seen.any())
+    glasses.stop()
+
+
+def test_display_and_link_rest_when_nobody_is_there_and_wake_for_a_cue() -> None:
+    glasses = HaloPeripheral()
+    with worn("halo", glasses) as one:
+        one.hold(NOBODY, glasses.emulator._display.power_save)
+        assert glasses.emulator._bluetooth.connection_interval() == 60
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+        assert not glasses.emulator._display.power_save()
+        assert glasses.emulator._bluetooth.connection_interval() == 15
+    glasses.stop()
+
+
+def test_glasses_that_acknowledge_and_never_draw_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch, ANSWER=0.5)
+    glasses = HaloPeripheral()
+    with worn("halo", glasses) as one:
+        glasses.deaf = True
+        one.hold(SMILE, lambda: one.report.state == "lost")
+        assert not glasses.seen.any()
+        glasses.deaf = False
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+    glasses.stop()
+
+
+def refused(glasses: HaloPeripheral, words: str) -> None:
+    one = Worn("halo", glasses)
+    try:
+        one.hold(SMILE, lambda: words in one.report.error, f"{words}: {one.report}")
+        wait_until(lambda: one.report.state == "refused")
+    finally:
+        one.sink.close()
+        glasses.stop()
+    assert not glasses.seen.any()
+
+
+def test_old_firmware_is_said() -> None:
+    glasses = HaloPeripheral()
+    glasses.firmware = "0.8.7"
+    refused(glasses, "firmware 0.8.7, 0.8.8 or newer is needed; update it")
+
+
+def test_a_packet_of_23_bytes_is_said_to_be_too_small() -> None:
+    glasses = HaloPeripheral()
+    glasses.mtu = 23
+    refused(glasses, "takes packets of 23 bytes (MTU), 100 are needed")
+
+
+def test_a_program_that_fails_says_why() -> None:
+    glasses = HaloPeripheral()
+    glasses.fails = "error('display broke')"
+    refused(glasses, "the program on it failed")
+
+
+def test_garbage_is_passed_over() -> None:
+    random = np.random.default_rng(1)
+    glasses = HaloPeripheral()
+    with worn("halo", glasses) as one:
+        for _ in range(40):
+            one.radio.do(glasses.send(glasses._tx, random.bytes(60)))
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+    assert one.report.losses == 0
+    glasses.stop()
