@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.command import command
-from edge.commands import read
+from edge.commands import dark, pair, read
 from edge.config import (
     SENSITIVITIES,
     CameraSettings,
@@ -85,6 +85,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     stills.add_argument("--read", action="store_true", help="also read their expressions, as cuelens read does")
     reader = commands.add_parser("read", help="read the expression of each face in pictures")
     read.add_arguments(reader)
+    pair.add_arguments(commands.add_parser("pair", help="find glasses, bond with them, and remember them"))
     again = commands.add_parser("replay", help="decide a log's cues again, without pixels")
     again.add_argument("log", type=Path, metavar="LOG", help="what --sink log:PATH wrote")
     again.add_argument("--settings", type=Path, help="settings file (TOML) whose [cue] is tried; default the log's own")
@@ -109,9 +110,9 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
     report.add_argument("--out", type=Path, default=Path("cuelens-report.tar.gz"), help="default %(default)s")
     report.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
     report.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    dark = commands.add_parser("dark", help="put the camera's light out that a killed run left on")
-    dark.add_argument("--config", type=Path, help="settings file (TOML), of which [pins] counts")
-    dark.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    dark.add_arguments(
+        commands.add_parser("dark", help="put out the camera light or glasses that a killed run left on")
+    )
     safe = commands.add_parser("safe", help="say on the displays that the service stopped, and why")
     safe.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
     safe.add_argument("--seconds", type=float, help="end after this long")
@@ -370,22 +371,6 @@ def _show_failure(args: argparse.Namespace) -> int:
     return 0
 
 
-def _put_out(args: argparse.Namespace) -> int:
-    """Put the light out; a Raspberry Pi's pin may keep the level that a process which was killed gave it.
-
-    The service does it at each end, and keeps then why that came, if it was not meant to.
-    """
-    from edge.light import open_light
-    from edge.safe import keep_result
-
-    keep_result()
-    config = args.config or _settings_by_systemd()
-    light = open_light((load_settings(config) if config else Settings()).pins)
-    if light is not None:
-        light.close()
-    return 0
-
-
 def _find_faces(args: argparse.Namespace) -> int:
     """Print the faces of each picture, with their expressions if wanted; one that cannot be read costs only itself."""
     from edge.sources.pictures import load_picture
@@ -491,10 +476,11 @@ _COMMANDS = {
     "demo": _run_and_keep,
     "faces": _find_faces,
     "read": read.run,
+    "pair": pair.run,
     "replay": _replay,
     "status": _status,
     "check": _check,
     "report": _report,
-    "dark": _put_out,
+    "dark": dark.run,
     "safe": _show_failure,
 }

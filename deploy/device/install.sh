@@ -465,7 +465,7 @@ put_settings() {
     fi
 }
 
-needs() {  # what the settings need beyond the unit's own: "network", "audio"
+needs() {  # what the settings need beyond the unit's own: "network", "audio", "bluetooth"
     [ -e "$settings" ] || return 0
     python3 - "$settings" <<'END'
 import sys, tomllib
@@ -484,6 +484,8 @@ if sinks & {"mqtt", "web"} or "://" in str(settings.get("source", "")):
     print("network")
 if "audio" in sinks:
     print("audio")
+if "glasses" in sinks:  # which are reached through bluetoothd, over the D-Bus
+    print("bluetooth")
 END
 }
 
@@ -496,6 +498,8 @@ SupplementaryGroups=$(existing_groups "${groups[@]}")"
     [[ $need != *audio* ]] || text+="
 SupplementaryGroups=$(existing_groups audio)
 DeviceAllow=char-alsa rw"
+    [[ $need != *bluetooth* ]] || [ -z "$(existing_groups bluetooth)" ] || text+="
+SupplementaryGroups=bluetooth"
     put_drop_in "$safe_drop_in" "$text"
     # From systemd 254 on OnFailure= acts at each restart, unless it is direct; before, where the unit is given up.
     [ "$(system_value VERSION_CODENAME)" = bookworm ] || text+="

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from edge.config import Settings
 from edge.doctor.machine import Line, Machine
+from edge.errors import SettingsInvalid
 from edge.sinks.display import has_picture
+from edge.sinks.glasses.known import NAME, load_glasses
 
 MODULES = {
     "display": ("pygame",),
@@ -23,6 +25,8 @@ PERSIST = tuple(
     f"pinctrl_{name}/parameters/persist_gpio_outputs" for name in ("bcm2835", "rp1")
 )  # Raspberry Pi's kernels
 STATE = "/var/lib/cuelens"  # where the service may write
+RFKILL = "/sys/class/rfkill"
+BLUETOOTHD = "/usr/libexec/bluetooth/bluetoothd"
 DROP_IN = (
     "sudo systemctl edit cuelens, and add below [Service]: RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6"
 )
@@ -42,6 +46,8 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
             yield check_oled(machine, settings)
         elif name == "audio":
             yield check_audio(machine, settings)
+        elif name == "glasses":
+            yield check_glasses(machine, argument)
         elif name in ("log", "video", "png") and argument:
             yield check_folder(machine, name, argument)
         elif name in NETWORKED and not has_network(machine):
@@ -104,6 +110,37 @@ def check_audio(machine: Machine, settings: Settings) -> Line:
         todo = "plug one in, or set dtparam=audio=on in /boot/firmware/config.txt"
         return Line("sink audio", "do", "no sound card", todo)
     return Line("sink audio", "ok", f"{found[0]} and {sum(' [' in line for line in cards.splitlines())} sound card(s)")
+
+
+def check_glasses(machine: Machine, argument: str) -> Line:
+    """Look for a Bluetooth adapter, that nothing blocks it, that bluetoothd is there, and that glasses are paired."""
+    make, _, name = argument.partition(":")
+    adapters = [path.name for path in machine.paths("/sys/class/bluetooth", "hci*")]
+    if not adapters:
+        todo = "take dtoverlay=disable-bt out of /boot/firmware/config.txt, or plug an adapter in"
+        return Line("sink glasses", "do", "no Bluetooth adapter", todo)
+    if _is_blocked(machine):
+        return Line("sink glasses", "do", "Bluetooth is blocked", "sudo rfkill unblock bluetooth")
+    if not machine.path(BLUETOOTHD).exists():
+        return Line("sink glasses", "do", f"no {BLUETOOTHD}", "sudo apt install bluez")
+    try:
+        paired = [known.name for known in load_glasses(machine.path(f"{STATE}/{NAME}")) if known.make == make]
+    except SettingsInvalid as error:
+        return Line("sink glasses", "do", error.line, f"sudo cuelens pair {make}")
+    if not name and not paired:
+        return Line("sink glasses", "do", f"no {make} is paired", f"turn it on, then sudo cuelens pair {make}")
+    return Line("sink glasses", "ok", f"{adapters[0]}, and {name or paired[0]}")
+
+
+def _is_blocked(machine: Machine) -> bool:
+    """Return whether a switch of rfkill blocks Bluetooth, by software or by hand."""
+    switches = (path.parent.name for path in machine.paths(RFKILL, "rfkill*/type"))
+    return any(
+        machine.text(f"{RFKILL}/{name}/{way}") == "1"
+        for name in switches
+        if machine.text(f"{RFKILL}/{name}/type") == "bluetooth"
+        for way in ("soft", "hard")
+    )
 
 
 def check_folder(machine: Machine, name: str, argument: str) -> Line:

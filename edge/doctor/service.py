@@ -38,6 +38,8 @@ def groups_needed(settings: Settings) -> dict[str, str]:
             needed |= {"video": "the display", "render": "the display"}
         elif name == "audio":
             needed["audio"] = "sound"
+        elif name == "glasses":
+            needed["bluetooth"] = "the glasses"
         elif name == "oled" and argument != "dummy":
             needed |= (
                 {"i2c": "the display"} if settings.oled.bus == "i2c" else dict.fromkeys(("spi", "gpio"), "the display")

@@ -384,6 +384,10 @@ def test_the_makers_settings_stay(device: Device) -> None:
             'sinks = ["audio:hw:0"]',
             ["SupplementaryGroups=video render", "SupplementaryGroups=audio", "DeviceAllow=char-alsa rw"],
         ),
+        (
+            'sinks = ["terminal", "glasses:halo"]',
+            ["SupplementaryGroups=video render", "SupplementaryGroups=bluetooth"],
+        ),
         ("sinks = 3", ["SupplementaryGroups=video render"]),
         ("sinks", ["SupplementaryGroups=video render"]),
     ],
@@ -393,6 +397,9 @@ def test_the_service_reaches_what_its_settings_need_and_no_more(
 ) -> None:
     device.load("update")
     (device.root / "etc/cuelens/cuelens.toml").write_text(settings)
+    if "SupplementaryGroups=bluetooth" in lines:  # of the package bluez
+        with (device.root / "etc/group").open("a") as groups:
+            groups.write("bluetooth:x:912:\n")
     assert enter(device.root, "bash", "/files/install.sh", "apply").returncode == 0
     safe = [line for line in lines if "INET" not in line]
     for unit, expected in (("cuelens", [*safe, "RestartMode=direct", *lines[len(safe) :]]), ("cuelens-safe", safe)):

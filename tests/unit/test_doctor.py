@@ -268,6 +268,10 @@ def sinks(*names: str, **tables: Any) -> Settings:
     return Settings(sinks=names, **tables)
 
 
+GLASSES = edit(
+    files={"/sys/class/bluetooth/hci0/uevent": "", "/usr/libexec/bluetooth/bluetoothd": ""}, modules={"bleak"}
+)
+
 # what, board, change, check, settings, state, words of the line
 TABLE: list[Row] = [
     ("32 bits", "pi 4", edit(architecture="armv7l"), board.check_board, DEFAULT, "do", "64-bit"),
@@ -431,6 +435,25 @@ TABLE: list[Row] = [
     ("an authority of a broker", "pi 4",
      both(edit(files={"/etc/ca.pem": ""}, modules={"paho.mqtt"}), unit(RestrictAddressFamilies="AF_INET AF_INET6")),
      outputs.check_sinks, sinks("mqtt", mqtt=MqttSettings(tls=True, ca="/etc/ca.pem")), "ok", "has what it needs"),
+    ("glasses", "pi 4", GLASSES, outputs.check_sinks, sinks("glasses:halo:Halo 08"), "ok", "hci0, and Halo 08"),
+    ("glasses that are paired", "pi 4",
+     both(GLASSES, edit(files={"/var/lib/cuelens/glasses.json":
+                               '[{"make": "halo", "address": "F0:00:00:00:00:01", "name": "Halo 01"}]'})),
+     outputs.check_sinks, sinks("glasses:halo"), "ok", "hci0, and Halo 01"),
+    ("glasses that are not", "pi 4", GLASSES, outputs.check_sinks, sinks("glasses:halo"), "do", "cuelens pair halo"),
+    ("a damaged file of pairs", "pi 4", both(GLASSES, edit(files={"/var/lib/cuelens/glasses.json": "{"})),
+     outputs.check_sinks, sinks("glasses:halo"), "do", "cannot be read"),
+    ("no library of glasses", "pi 4", edit(), outputs.check_sinks, sinks("glasses:halo"), "do", "bleak not installed"),
+    ("no adapter", "pi 4", both(GLASSES, without("/sys/class/bluetooth/hci0/uevent")),
+     outputs.check_sinks, sinks("glasses:halo"), "do", "disable-bt"),
+    ("Bluetooth that is blocked", "pi 4",
+     both(GLASSES, edit(files={"/sys/class/rfkill/rfkill0/type": "bluetooth", "/sys/class/rfkill/rfkill0/soft": "1"})),
+     outputs.check_sinks, sinks("glasses:halo"), "do", "rfkill unblock bluetooth"),
+    ("Wi-Fi that is blocked", "pi 4",
+     both(GLASSES, edit(files={"/sys/class/rfkill/rfkill0/type": "wlan", "/sys/class/rfkill/rfkill0/soft": "1"})),
+     outputs.check_sinks, sinks("glasses:halo:Mine"), "ok", "hci0, and Mine"),
+    ("no bluetoothd", "pi 4", both(GLASSES, without("/usr/libexec/bluetooth/bluetoothd")),
+     outputs.check_sinks, sinks("glasses:halo"), "do", "apt install bluez"),
     ("a log", "pi 4", edit(), outputs.check_sinks, sinks("log:/var/lib/cuelens/log.jsonl"), "ok", "is there"),
     ("a log in no folder", "pi 4", edit(), outputs.check_sinks, sinks("log:/data/log.jsonl"), "do", "no folder"),
     ("a log out of reach", "pi 4", edit(files={"/home": None}), outputs.check_sinks, sinks("video:/home/x.mp4"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -39,7 +40,7 @@ def load_glasses(path: Path | None) -> tuple[Glasses, ...]:
         return ()
     try:
         rows = json.loads(read_file(path, LARGEST))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsInvalid(f"{path}: cannot be read: {error}; remove it, then cuelens pair") from error
@@ -70,6 +71,7 @@ def forget_glasses(path: Path, address: str) -> None:
 
 
 def _save(path: Path, glasses: list[Glasses]) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.suppress(OSError):  # the next line says what is wrong
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace_file(path, json.dumps([asdict(known) for known in glasses], indent=1).encode() + b"\n")
     path.chmod(0o644)  # written by whoever pairs, read by the service's own user

@@ -1,0 +1,63 @@
+"""`cuelens dark`: what a killed run left on is put out: the camera's light, and the picture on glasses that keep it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+
+from edge.config import Settings, load_settings
+from edge.errors import RuntimeMissing
+
+SECONDS = 4.0  # for glasses: the service manager gives what comes after a run five
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `cuelens dark` takes."""
+    parser.add_argument("--config", type=Path, help="settings file (TOML), of which [pins] and sinks count")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Put the light out; a Raspberry Pi's pin may keep the level that a process which was killed gave it.
+
+    The service does it at each end, and keeps then why that came, if it was not meant to. Raises SinkFailed where
+    glasses that keep their picture cannot be reached.
+    """
+    from edge.light import open_light
+    from edge.safe import keep_result
+
+    keep_result()
+    config = args.config or _settings_of_service(os.environ)
+    settings = load_settings(config) if config else Settings()
+    light = open_light(settings.pins)
+    if light is not None:
+        light.close()
+    if os.environ.get("SERVICE_RESULT") != "success":  # else the run made them dark itself
+        for spec in settings.sinks:
+            if spec.startswith("glasses:"):
+                _blank(spec.partition(":")[2])
+    return 0
+
+
+def _settings_of_service(environment: Mapping[str, str]) -> Path | None:
+    folder = environment.get("CONFIGURATION_DIRECTORY")  # systemd.exec(5)
+    path = Path(folder, "cuelens.toml") if folder else None
+    return path if path and path.exists() else None
+
+
+def _blank(argument: str) -> None:
+    from edge.sinks.glasses.sink import choose_make, paired
+
+    make, name = choose_make(argument)
+    if make.blanks_itself:
+        return
+    try:
+        visit = import_module("edge.sinks.glasses.visit")
+        radio = import_module("edge.sinks.glasses.radio")
+    except ImportError as error:
+        raise RuntimeMissing("the glasses sink's bleak is not installed; ./deploy.sh sinks adds it") from error
+    known = None if name else paired(make.name)
+    visit.blank(make, radio.Wanted(known.address, known.name) if known else radio.Wanted(name=name), SECONDS)

@@ -1,0 +1,79 @@
+"""`cuelens pair`: find glasses, bond with them, save on them what they need, and remember them as ours."""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+from pathlib import Path
+
+from edge.config import Settings, load_settings
+from edge.errors import RuntimeMissing, SettingsInvalid, printable
+from edge.sinks.glasses.known import NAME, forget_glasses, glasses_file, load_glasses, remember_glasses
+
+SERVICE_FOLDER = Path("/var/lib/cuelens")  # of the unit: its StateDirectory
+MAKE_NAMES = ("activelook", "halo")  # of edge.sinks.glasses.makes, which costs numpy
+SECONDS = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `cuelens pair` takes."""
+    parser.add_argument("make", nargs="?", choices=MAKE_NAMES, help="the make to look for; default any")
+    parser.add_argument("--name", default="", help="of the glasses, where several are in reach")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="to look for; default %(default)s")
+    parser.add_argument("--list", action="store_true", help="only print which glasses are paired")
+    parser.add_argument("--forget", metavar="NAME", help="only forget the glasses of that name or address")
+    parser.add_argument("--state", type=Path, metavar="FOLDER", help="where to remember them; default the service's")
+    parser.add_argument("--config", type=Path, help="settings file (TOML), of which [look] counts")
+    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pair, list or forget; raises SettingsInvalid, SinkFailed, SinkUnwritable or RuntimeMissing."""
+    path = args.state / NAME if args.state else _place()
+    if args.list:
+        for known in load_glasses(path):
+            print(printable(f"{known.name}  {known.address}  glasses:{known.make}"))
+    elif args.forget:
+        _forget(path, args.forget)
+    else:
+        _pair(path, args)
+    return 0
+
+
+def _place() -> Path:
+    """Return the service's file where it is installed, else the user's."""
+    if SERVICE_FOLDER.is_symlink() or SERVICE_FOLDER.is_dir():
+        return SERVICE_FOLDER / NAME
+    path = glasses_file()
+    if path is None:
+        raise SettingsInvalid("there is no home to remember glasses in; name a folder with --state")
+    return path
+
+
+def _forget(path: Path, name: str) -> None:
+    for known in load_glasses(path):
+        if name in (known.name, known.address):
+            forget_glasses(path, known.address)
+            print(printable(f"forgot {known.name}; bluetoothctl remove {known.address} takes the bond away too"))
+            return
+    paired = ", ".join(known.name for known in load_glasses(path)) or "none"
+    raise SettingsInvalid(f"{name!r} is not paired; paired are {paired}")
+
+
+def _pair(path: Path, args: argparse.Namespace) -> None:
+    if not 0 < args.seconds <= 600:
+        raise SettingsInvalid(f"--seconds is {args.seconds}; valid are more than 0, up to 600")
+    look = (load_settings(args.config) if args.config else Settings()).look
+    try:
+        visit = import_module("edge.sinks.glasses.visit")
+    except ImportError as error:
+        raise RuntimeMissing("pairing needs bleak, which is not installed; ./deploy.sh sinks adds it") from error
+    from edge.sinks.glasses.makes import MAKES
+
+    makes = (MAKES[args.make],) if args.make else tuple(MAKES.values())
+    print(f"looking for glasses for {args.seconds:g} s", flush=True)
+    found = visit.pair(makes, args.name, args.seconds, look)
+    remember_glasses(path, found.glasses)
+    battery = "" if found.battery is None else f", battery {found.battery} %"
+    print(printable(f"paired {found.glasses.name} ({found.glasses.address}){battery}"))
+    print(f'to show on them: sinks = ["glasses:{found.glasses.make}"] in the settings, or --sink')
