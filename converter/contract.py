@@ -23,7 +23,7 @@ def write_contract(
 ) -> dict[str, Any]:
     """Return a described TFLite file's contract as a JSON-ready table, with the tensors that `interpreter` reports.
 
-    `content` is the whole file, as converter.metadata.describe returns it. `gives` says what the output is,
+    `content` is the whole file, as converter.passes.metadata.describe returns it. `gives` says what the output is,
     "probabilities" or "logits"; `recipe` how the file was made: kept for people, not read by the device.
     """
     (given,) = interpreter.get_input_details()

@@ -22,18 +22,12 @@ from tqdm import tqdm
 from converter.contract import write_contract
 from converter.gate import Judgement, Original, judge, read_original
 from converter.graph import pack, unpack
-from converter.lift import Ranges, lift_negatives
-from converter.metadata import describe
-from converter.operators import restate_versions
-from converter.quantise import (
-    Images,
-    correct_biases,
-    cut_softmax,
-    export_float,
-    measure_ranges,
-    quantise_ai_edge,
-    quantise_tensorflow,
-)
+from converter.passes.bias import correct_biases
+from converter.passes.lift import Ranges, lift_negatives
+from converter.passes.metadata import describe
+from converter.passes.versions import restate_versions
+from converter.probe import Images
+from converter.quantise import cut_softmax, export_float, measure_ranges, quantise_ai_edge, quantise_tensorflow
 from converter.recipe import Recipe, read_recipe
 from converter.report import write_report
 from converter.runtimes import Runtime, find_runtimes

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from converter.graph import Graph, name_layer
-from converter.quantise import Probe
+from converter.probe import Probe
 from lab.calibration import INT8_LEAST, Floats, Labels, calibration_error
 from lab.scores import wilson_interval
 

@@ -53,7 +53,7 @@ class Recipe:
     """Take the mean error that quantisation causes in each channel out of its bias (Nagel et al., arXiv 1906.04721)."""
 
     lift: bool = True
-    """Keep negative sums from being rounded, which x86 and Arm do differently (converter/lift.py)."""
+    """Keep negative sums from being rounded, which x86 and Arm do differently (converter/passes/lift.py)."""
 
     ends: str = field(default="int8", metadata={"choices": ("int8", "float32")})
     """What goes in and comes out."""

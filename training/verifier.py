@@ -415,8 +415,10 @@ def quantise(network: keras.Model, pictures: Images) -> bytes:
     Raises RuntimeMissing, OperatorUnsupported, ModelUnreadable.
     """
     from converter.graph import pack, read_graph, unpack
-    from converter.operators import check_operators, restate_versions
-    from converter.quantise import correct_biases, export_float, measure_ranges, quantise_ai_edge
+    from converter.operators import check_operators
+    from converter.passes.bias import correct_biases
+    from converter.passes.versions import restate_versions
+    from converter.quantise import export_float, measure_ranges, quantise_ai_edge
     from converter.recipe import Recipe
 
     recipe = Recipe()

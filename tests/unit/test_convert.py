@@ -272,7 +272,7 @@ def test_classes_in_another_order_are_found_out_and_stated(network: Path, folder
 
 def test_what_the_int8_kernels_refuse_is_named_by_its_layer(repository: Path) -> None:
     from converter.graph import read_graph
-    from converter.quantise import _explain_refusal
+    from converter.probe import _explain_refusal
 
     graph = read_graph((repository / "models" / "emotion.tflite").read_bytes())
     words = (

@@ -28,7 +28,7 @@ FILES = ["labels.txt", "preprocessing.json"]
 def described(
     labels: Sequence[str] = CLASSES, content: bytes | None = None, side: int = 48, colour: str = "gray", **other: str
 ) -> bytes:
-    from converter.metadata import describe
+    from converter.passes.metadata import describe
 
     said = {"name": "grounds", "description": "Seven grounds", "version": "1.2.3"} | other
     return describe(content or shipped_model().read_bytes(), Preprocessing(side, colour), labels, **said)

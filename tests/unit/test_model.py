@@ -420,7 +420,7 @@ def build(given: str, taken: str) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     from converter.graph import pack
-    from converter.metadata import describe
+    from converter.passes.metadata import describe
 
     model, graph, weights = schema.ModelT(), schema.SubGraphT(), schema.BufferT()
     model.version, model.subgraphs, model.buffers = 3, [graph], [schema.BufferT(), weights]

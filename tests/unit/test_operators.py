@@ -23,7 +23,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from converter import operators, raw_outputs
 from converter.graph import count_macs, name_operator, pack, read_graph, unpack
-from converter.operators import check_operators, list_operators, measure, read_table, restate_versions, write_tiny
+from converter.operators import check_operators, list_operators, measure, read_table, write_tiny
+from converter.passes.versions import restate_versions
 from converter.runtimes import CHECKOUT, probe
 
 CODES = {name: code for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}

@@ -65,7 +65,7 @@ def quantise(content: bytes, ranges: dict[str, tuple[float, float]]) -> bytes:
 
 
 def read(content: bytes, images: np.ndarray) -> np.ndarray:
-    from converter.quantise import Probe
+    from converter.probe import Probe
 
     probe, said = Probe(content), []
     for image in images:
@@ -115,7 +115,7 @@ def test_pixels_and_what_goes_into_softmax_keep_their_whole_range(exported: byte
 
 def test_a_lifted_file_says_the_same_and_no_negative_sum_is_rounded(exported: bytes) -> None:
     from converter.graph import WEIGHTED, read_graph
-    from converter.lift import lift_negatives
+    from converter.passes.lift import lift_negatives
 
     lifted, ranges = lift_negatives(exported, ranges_of(exported))
     images = pictures(20, seed=5)
@@ -127,8 +127,8 @@ def test_a_lifted_file_says_the_same_and_no_negative_sum_is_rounded(exported: by
 
 
 def test_lowering_copies_bytes(exported: bytes) -> None:
-    from converter.lift import lift_negatives
-    from converter.quantise import Probe
+    from converter.passes.lift import lift_negatives
+    from converter.probe import Probe
 
     probe = Probe(quantise(*lift_negatives(exported, ranges_of(exported))))
     tensors = probe.graph.tensors
@@ -142,7 +142,7 @@ def test_lowering_copies_bytes(exported: bytes) -> None:
 
 def test_a_layer_without_a_bias_gets_one(exported: bytes) -> None:
     from converter.graph import read_graph
-    from converter.lift import lift_negatives
+    from converter.passes.lift import lift_negatives
 
     def dense(content: bytes) -> tuple[int, ...]:
         return next(step.inputs for step in read_graph(content).operators if step.name == "FULLY_CONNECTED")
@@ -153,7 +153,7 @@ def test_a_layer_without_a_bias_gets_one(exported: bytes) -> None:
 
 def test_layers_that_share_a_bias_are_lifted_each_by_its_own(exported: bytes) -> None:
     from converter.graph import WEIGHTED, pack, read_graph, unpack
-    from converter.lift import lift_negatives
+    from converter.passes.lift import lift_negatives
 
     model = unpack(exported)
     steps = [step for step, known in zip(model.subgraphs[0].operators, read_graph(exported).operators, strict=True)
@@ -170,8 +170,8 @@ def test_layers_that_share_a_bias_are_lifted_each_by_its_own(exported: bytes) ->
 def test_built_in_and_reference_kernels_agree_to_the_byte_on_a_lifted_file(exported: bytes) -> None:
     from ai_edge_litert.interpreter import OpResolverType
 
-    from converter.lift import lift_negatives
-    from converter.quantise import Probe
+    from converter.passes.lift import lift_negatives
+    from converter.probe import Probe
 
     def differing(content: bytes) -> int:
         """Bytes that differ in what convolutions and sums give: LiteRT's reference of dense layers is another since."""
@@ -191,7 +191,8 @@ def test_built_in_and_reference_kernels_agree_to_the_byte_on_a_lifted_file(expor
 
 def test_a_corrected_bias_takes_a_channels_mean_error_away(exported: bytes) -> None:
     from converter.graph import pack, unpack
-    from converter.quantise import Probe, correct_biases
+    from converter.passes.bias import correct_biases
+    from converter.probe import Probe
 
     content = quantise(exported, ranges_of(exported))
     model = unpack(content)
