@@ -24,9 +24,9 @@ from converter.gate import Judgement, Original, judge, read_original
 from converter.graph import pack, unpack
 from converter.passes.bias import correct_biases
 from converter.passes.lift import Ranges, lift_negatives
-from converter.passes.metadata import describe
+from converter.passes.metadata import append_files, describe
 from converter.passes.versions import restate_versions
-from converter.probe import Images
+from converter.probe import Images, Probe
 from converter.quantise import cut_softmax, export_float, measure_ranges, quantise_ai_edge, quantise_tensorflow
 from converter.recipe import Recipe, read_recipe
 from converter.report import write_report
@@ -166,32 +166,31 @@ def draw_calibration(data: DataSet, recipe: Recipe) -> Images:
     return np.concatenate([images, np.zeros_like(images[:1]), np.full_like(images[:1], 255)])
 
 
-def make(task: Task, recipe: Recipe, pictures: Images, ranges: Ranges, kept_float: Sequence[str], step: Steps) -> bytes:
-    """Quantise by the recipe; returns the .tflite file without its metadata."""
-    reference = task.original.content
+def make(task: Task, recipe: Recipe, pictures: Images, ranges: Ranges, kept_float: Sequence[str], step: Steps) -> Any:
+    """Quantise by the recipe; returns the model, a ModelT without its metadata."""
     step("quantise")
     if recipe.quantiser == "tensorflow":
-        content = quantise_tensorflow(task.quantised_from, pictures, recipe)
+        model = unpack(quantise_tensorflow(task.quantised_from, pictures, recipe))
     else:
-        lifted, moved = lift_negatives(reference, ranges) if recipe.lift else (reference, ranges)
-        content = quantise_ai_edge(lifted, moved, recipe, kept_float)
+        source = unpack(task.original.content)
+        moved = lift_negatives(source, ranges) if recipe.lift else ranges
+        model = unpack(quantise_ai_edge(source, moved, recipe, kept_float))
     step("correct biases")
     if recipe.correct_biases:
-        content = correct_biases(content, reference, pictures)
-    model = unpack(content)
+        correct_biases(model, Probe(task.original.content), pictures)
     restate_versions(model)
-    return pack(model)
+    return model
 
 
 def finish(
-    task: Task, recipe: Recipe, content: bytes, kept_float: Sequence[str], name: str
+    task: Task, recipe: Recipe, model: Any, kept_float: Sequence[str], name: str
 ) -> tuple[bytes, dict[str, Any]]:
-    """Give a .tflite file its metadata and its contract."""
+    """Write the model as a .tflite file with its metadata, and its contract."""
     about, original = task.about, task.original
     title = f"{original.network.name}, int8 by cuelens-convert, from {about.get('data', task.data.title)}"
-    content = describe(
-        content, task.preprocessing, task.data.classes, name=name, description=title, version=str(CONTRACT_FORMAT)
-    )
+    labels = task.data.classes
+    describe(model, task.preprocessing, labels, name=name, description=title, version=str(CONTRACT_FORMAT))
+    content = append_files(pack(model), task.preprocessing, labels)
     with quiet():
         interpreter, _ = load_interpreter(content)
     contract = write_contract(
@@ -222,7 +221,7 @@ def convert(
     step("calibrate")
     pictures = draw_calibration(task.data, recipe)
     own = recipe.quantiser == "ai-edge"
-    ranges = measure_ranges(task.original.content, pictures, recipe) if own else {}
+    ranges = measure_ranges(Probe(task.original.content), pictures, recipe) if own else {}
     kept = list(recipe.keep_float)
     for more in range(recipe.most_float + 1 if own else 1):
         content, contract = finish(task, recipe, make(task, recipe, pictures, ranges, kept, step), kept, name)

@@ -96,7 +96,11 @@ def name_operator(code: Any) -> str:
 
 def read_graph(content: bytes) -> Graph:
     """Read the main subgraph of a TFLite file."""
-    model = unpack(content)
+    return view(unpack(content))
+
+
+def view(model: Any) -> Graph:
+    """Return the main subgraph of a ModelT as it is now."""
     main = model.subgraphs[0]
     codes = [(name_operator(code), int(code.version)) for code in model.operatorCodes]
     operators = tuple(_read_operator(codes[step.opcodeIndex], step) for step in main.operators)

@@ -28,9 +28,14 @@ class Probe:
     """A TFLite file run so that every tensor can be looked at, by the kernels that the oldest runtime has too."""
 
     def __init__(
-        self, content: bytes, kernels: OpResolverType = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self,
+        content: bytes,
+        kernels: OpResolverType = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        *,
+        graph: Graph | None = None,
     ) -> None:
-        self.graph = read_graph(content)
+        """Build its interpreter; `graph` is the file's, where it is known. Raises GateFailed, RangesForeign."""
+        self.graph = graph or read_graph(content)
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that keeping all tensors costs memory
             self._interpreter = Interpreter(

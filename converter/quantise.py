@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from converter.graph import Graph, name_layer, read_graph
+from converter.graph import Graph, name_layer, pack, view
 from converter.passes.lift import Ranges
 from converter.probe import Images, Probe, progress
 from converter.recipe import Recipe
@@ -103,22 +103,22 @@ def quantise_tensorflow(network: Any, pictures: Images, recipe: Recipe) -> bytes
     return _run(converter)
 
 
-def quantise_ai_edge(content: bytes, ranges: Ranges, recipe: Recipe, keep_float: Sequence[str]) -> bytes:
-    """Quantise a float TFLite file with ai-edge-quantizer and the ranges given; layers in `keep_float` stay float.
+def quantise_ai_edge(model: Any, ranges: Ranges, recipe: Recipe, keep_float: Sequence[str]) -> bytes:
+    """Quantise a float ModelT with ai-edge-quantizer and the ranges given; layers in `keep_float` stay float.
 
     Raises SettingsInvalid for a layer that is not there.
     """
     from ai_edge_quantizer import qtyping, quantizer
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
 
-    made = quantizer.Quantizer(content)
+    made = quantizer.Quantizer(pack(model))
     granularity = qtyping.QuantGranularity.CHANNELWISE if recipe.per_channel else qtyping.QuantGranularity.TENSORWISE
     everything = qtyping.TFLOperationName.ALL_SUPPORTED
     made.add_static_config(".*", everything, 8, 8, granularity)
     if recipe.ends == "float32":
         for end in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
             made.update_quantization_recipe(".*", end, algorithm_key=AlgorithmName.NO_QUANTIZE)
-    graph = read_graph(content)
+    graph = view(model)
     layers = name_layers(graph)
     for layer in keep_float:
         if layer not in layers:
@@ -141,12 +141,11 @@ def name_layers(graph: Graph) -> dict[str, list[int]]:
     return layers
 
 
-def measure_ranges(content: bytes, pictures: Images, recipe: Recipe) -> Ranges:
-    """Run a float TFLite file on `pictures` and choose each tensor's range.
+def measure_ranges(probe: Probe, pictures: Images, recipe: Recipe) -> Ranges:
+    """Run the float TFLite file of `probe` on `pictures` and choose each tensor's range.
 
     Zero is always inside. What scales pixels and what softmax is given keep all that was seen: there no value is rare.
     """
-    probe = Probe(content)
     graph = probe.graph
     outputs = [tensor for operator in graph.operators for tensor in operator.outputs]
     wanted = [tensor for tensor in (*graph.inputs, *outputs) if graph.tensors[tensor].dtype == "float32"]

@@ -414,21 +414,22 @@ def quantise(network: keras.Model, pictures: Images) -> bytes:
 
     Raises RuntimeMissing, OperatorUnsupported, ModelUnreadable.
     """
-    from converter.graph import pack, read_graph, unpack
+    from converter.graph import pack, unpack, view
     from converter.operators import check_operators
     from converter.passes.bias import correct_biases
     from converter.passes.versions import restate_versions
+    from converter.probe import Probe
     from converter.quantise import export_float, measure_ranges, quantise_ai_edge
     from converter.recipe import Recipe
 
     recipe = Recipe()
     reference = export_float(network)
-    content = quantise_ai_edge(reference, measure_ranges(reference, pictures, recipe), recipe, ())
-    model = unpack(correct_biases(content, reference, pictures))
+    truth = Probe(reference)
+    model = unpack(quantise_ai_edge(unpack(reference), measure_ranges(truth, pictures, recipe), recipe, ()))
+    correct_biases(model, truth, pictures)
     restate_versions(model)
-    content = pack(model)
-    check_operators(read_graph(content))
-    return content
+    check_operators(view(model))
+    return pack(model)
 
 
 def draw_calibration(material: Material, rng: np.random.Generator) -> Images:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from converter.graph import WEIGHTED, pack, read_graph, unpack
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from converter.graph import WEIGHTED, pack, view
 from converter.probe import Images, Probe, progress
 
 CORRECTED_ON = (16, 256)  # pictures, least and most
@@ -12,17 +15,19 @@ CORRECTED_RUNS = 4096  # over all layers: deep networks get fewer pictures
 LEAST_ACTIVE = 0.1  # a ReLU that passes less tells too little of its bias
 
 
-def correct_biases(content: bytes, reference: bytes, pictures: Images) -> bytes:
-    """Take each channel's mean error against the float file `reference` out of its bias, layer after layer.
+def correct_biases(model: Any, truth: Probe, pictures: Images) -> None:
+    """Take each channel's mean error against the float file that `truth` runs out of its bias, layer after layer.
+
+    `model` is the int8 ModelT, which is changed; `pictures` are uint8 (n, side, side) or (n, side, side, 3).
 
     Empirical bias correction (Nagel et al., arXiv 1906.04721, section 4.2), measured behind the fused ReLU: there only
     the share of values that it passes moves with the bias.
     """
-    model = unpack(content)
     main = model.subgraphs[0]
-    truth = Probe(reference)
     names = {truth.graph.tensors[t].name: t for operator in truth.graph.operators for t in operator.outputs}
-    graph = read_graph(content)
+    graph = view(model)
+    content = bytearray(pack(model))
+    buffers = schema.Model.GetRootAsModel(content, 0)  # in place: a bias of other values is as long
     steps = [
         (step, operator)
         for step, operator in zip(main.operators, graph.operators, strict=True)
@@ -43,7 +48,7 @@ def correct_biases(content: bytes, reference: bytes, pictures: Images) -> bytes:
             sums[2] = min(sums[2], values.min())
     for tensor, (_, operator) in zip(progress(wanted, "correct biases"), steps, strict=True):
         mean, active, least = expected[tensor]
-        probe = Probe(pack(model))
+        probe = Probe(bytes(content), graph=graph)
         said = np.float64(0)
         for picture in pictures:
             probe.run(picture)
@@ -53,9 +58,10 @@ def correct_biases(content: bytes, reference: bytes, pictures: Images) -> bytes:
         if least >= 0:  # behind a ReLU
             error = error / np.maximum(active, LEAST_ACTIVE)
         bias = graph.tensors[operator.inputs[2]]
-        buffer = model.buffers[main.tensors[operator.inputs[2]].buffer]
+        number = main.tensors[operator.inputs[2]].buffer
+        buffer = model.buffers[number]
         stored = np.frombuffer(buffer.data.tobytes(), np.int32)
         corrected = stored - np.round(error / bias.scale)
         limits = np.iinfo(np.int32)
         buffer.data = np.clip(corrected, limits.min, limits.max).astype(np.int32).view(np.uint8)
-    return pack(model)
+        buffers.Buffers(number).DataAsNumpy()[:] = buffer.data

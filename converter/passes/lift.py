@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from converter.graph import LIFTED, WEIGHTED, name_operator, pack, unpack
+from converter.graph import LIFTED, WEIGHTED, name_operator
 
 Ranges = dict[str, tuple[float, float]]  # by the tensor's name
 
@@ -23,13 +23,13 @@ _STEPS = 255
 _NONE = schema.ActivationFunctionType.NONE
 
 
-def lift_negatives(content: bytes, ranges: Ranges) -> tuple[bytes, Ranges]:
+def lift_negatives(model: Any, ranges: Ranges) -> Ranges:
     """Lift what every weighted layer without activation gives, and lower it again but for softmax, which does not mind.
 
-    `ranges` are those chosen for `content`, a float TFLite file; returns the file and its ranges. What follows LIFTED
-    in a tensor's name is by how much. The network's own outputs stay as they are.
+    `ranges` are those chosen for `model`, a float ModelT, which is changed; returns the ranges that it has then. What
+    follows LIFTED in a tensor's name is by how much. The network's own outputs stay as they are.
     """
-    model, ranges = unpack(content), dict(ranges)
+    ranges = dict(ranges)
     main = model.subgraphs[0]
     add = _find_add(model)
     uses = [int(main.tensors[tensor].buffer) for step in main.operators for tensor in step.inputs if tensor >= 0]
@@ -64,7 +64,7 @@ def lift_negatives(content: bytes, ranges: Ranges) -> tuple[bytes, Ranges]:
         for reader in readers:
             reader.inputs = np.array([lowered if tensor == made else tensor for tensor in reader.inputs], np.int32)
         main.operators.insert(main.operators.index(step) + 1, sum_)
-    return pack(model), ranges
+    return ranges
 
 
 def _add_bias(model: Any, step: Any, name: str, lift: float, uses: list[int]) -> None:

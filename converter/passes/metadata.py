@@ -10,12 +10,12 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from converter.graph import pack, unpack
 from edge.errors import DataLabelInvalid, printable
 from edge.model import LABELS_FILE, PREPROCESSING_FILE
 from edge.preprocessing import Preprocessing
@@ -28,15 +28,13 @@ _DESCRIPTIONS, _TENSOR_AXIS_LABELS = 1, 2  # AssociatedFileType
 
 
 def describe(
-    content: bytes, preprocessing: Preprocessing, labels: Sequence[str], *, name: str, description: str, version: str
-) -> bytes:
-    """Return the TFLite file `content` with its labels and pre-processing in it, in place of what it said before.
+    model: Any, preprocessing: Preprocessing, labels: Sequence[str], *, name: str, description: str, version: str
+) -> None:
+    """Put labels and pre-processing into a ModelT as TFLite's metadata, in place of what it said before.
 
-    The network is left as it is; the same arguments give the same bytes. Raises DataLabelInvalid for labels that
-    labels.txt cannot hold, a line each.
+    The network is left as it is. Raises DataLabelInvalid for labels that labels.txt cannot hold, a line each.
     """
     _check_labels(labels)
-    model = unpack(content)
     model.metadata = model.metadata or []
     for entry in model.metadata:
         if entry.name == BUFFER:
@@ -48,8 +46,12 @@ def describe(
         model.buffers.append(buffer)
         model.metadata.append(entry)
     buffer.data = np.frombuffer(_metadata(preprocessing, len(labels), name, description, version), np.uint8)
+
+
+def append_files(content: bytes, preprocessing: Preprocessing, labels: Sequence[str]) -> bytes:
+    """Return a TFLite file with the files that its metadata names behind it; the same arguments give the same bytes."""
     file = io.BytesIO()
-    file.write(pack(model))
+    file.write(content)
     carried = preprocessing.describe() | {"side": preprocessing.side}
     with zipfile.ZipFile(file, "w") as archive:  # begins where the model ends
         for path, text in (

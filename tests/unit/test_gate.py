@@ -100,6 +100,7 @@ def whole(task: Any) -> tuple[bytes, dict[str, Any]]:
 def build(task: Any, network: Any = None, pictures: Any = None, **changes: Any) -> tuple[bytes, dict[str, Any]]:
     """Convert `network` with calibration on `pictures`, both the task's own where None; returns file and contract."""
     from converter.convert import Steps, draw_calibration, finish, make
+    from converter.probe import Probe
     from converter.quantise import export_float, measure_ranges
     from converter.recipe import Calibration, Recipe
 
@@ -107,7 +108,7 @@ def build(task: Any, network: Any = None, pictures: Any = None, **changes: Any) 
     if network is not None:
         task = replace(task, original=replace(task.original, content=export_float(network)), quantised_from=network)
     pictures = draw_calibration(task.data, recipe) if pictures is None else pictures
-    ranges = measure_ranges(task.original.content, pictures, recipe)
+    ranges = measure_ranges(Probe(task.original.content), pictures, recipe)
     return finish(task, recipe, make(task, recipe, pictures, ranges, (), Steps(0)), (), "stripes")
 
 
@@ -121,9 +122,10 @@ def write(folder: Path, content: bytes, contract: dict[str, Any]) -> Path:
 def retell(task: Any, content: bytes, contract: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """Finish a file that was changed inside: metadata and contract vouch for it."""
     from converter.convert import finish
+    from converter.graph import unpack
     from converter.recipe import Recipe
 
-    return finish(task, Recipe(), content, (), "stripes")
+    return finish(task, Recipe(), unpack(content), (), "stripes")
 
 
 def before(network: Any, *layers: Any) -> Any:

@@ -28,10 +28,13 @@ FILES = ["labels.txt", "preprocessing.json"]
 def described(
     labels: Sequence[str] = CLASSES, content: bytes | None = None, side: int = 48, colour: str = "gray", **other: str
 ) -> bytes:
-    from converter.passes.metadata import describe
+    from converter.graph import pack, unpack
+    from converter.passes.metadata import append_files, describe
 
     said = {"name": "grounds", "description": "Seven grounds", "version": "1.2.3"} | other
-    return describe(content or shipped_model().read_bytes(), Preprocessing(side, colour), labels, **said)
+    model, preprocessing = unpack(content or shipped_model().read_bytes()), Preprocessing(side, colour)
+    describe(model, preprocessing, labels, **said)
+    return append_files(pack(model), preprocessing, labels)
 
 
 def entries(content: bytes) -> dict[bytes, bytes]:

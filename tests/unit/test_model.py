@@ -420,7 +420,7 @@ def build(given: str, taken: str) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     from converter.graph import pack
-    from converter.passes.metadata import describe
+    from converter.passes.metadata import append_files, describe
 
     model, graph, weights = schema.ModelT(), schema.SubGraphT(), schema.BufferT()
     model.version, model.subgraphs, model.buffers = 3, [graph], [schema.BufferT(), weights]
@@ -457,9 +457,9 @@ def build(given: str, taken: str) -> bytes:
         scores = tensor("quantised scores", [1, 2], taken, scale=1.0)
         operator("QUANTIZE", 1, [last], scores)
     graph.inputs, graph.outputs = [pixels], [scores]
-    return describe(
-        pack(model), Preprocessing(2), ("left", "right"), name="tiny", description="two pixels", version="1"
-    )
+    labels = ("left", "right")
+    describe(model, Preprocessing(2), labels, name="tiny", description="two pixels", version="1")
+    return append_files(pack(model), Preprocessing(2), labels)
 
 
 @pytest.mark.host
