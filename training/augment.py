@@ -30,7 +30,7 @@ def augment(images: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDAr
     mirror = rng.choice((-1.0, 1.0), count)
     shift = rng.uniform(-SHIFT, SHIFT, (count, 2)) * (width / 48, height / 48)
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    views = np.empty(images.shape, np.float32)
+    views: npt.NDArray[np.float32] = np.empty(images.shape, np.float32)
     for i in range(count):
         cos, sin = scale[i] * np.cos(turn[i]), scale[i] * np.sin(turn[i])
         linear = np.array([[cos * mirror[i], -sin], [sin * mirror[i], cos]])
@@ -42,15 +42,15 @@ def augment(images: npt.NDArray[np.uint8], rng: np.random.Generator) -> npt.NDAr
     bias = rng.uniform(-BRIGHTNESS, BRIGHTNESS, (count, 1, 1, 1)).astype(np.float32)
     mean = views.mean(axis=(1, 2, 3), keepdims=True)
     views = np.clip((views - mean) * gain + mean + bias, 0, 255)
-    for i in np.flatnonzero(rng.random(count) < SOFT_SHARE):
+    for i in np.flatnonzero(rng.random(count) < SOFT_SHARE).tolist():
         views[i] = _soften(views[i], rng.uniform(SOFT_DETAIL, 1))
-    for i in np.flatnonzero(rng.random(count) < SHADE_SHARE):
+    for i in np.flatnonzero(rng.random(count) < SHADE_SHARE).tolist():
         views[i] = np.clip(views[i] * _shade(height, width, rng), 0, 255)
-    for i in np.flatnonzero(rng.random(count) < ERASE_SHARE):
+    for i in np.flatnonzero(rng.random(count) < ERASE_SHARE).tolist():
         tall, wide = (rng.uniform(*ERASE_SHARE_OF_SIDE, 2) * (height, width)).astype(int)
-        top, left = rng.integers(0, height - tall), rng.integers(0, width - wide)
+        top, left = int(rng.integers(0, height - tall)), int(rng.integers(0, width - wide))
         views[i, top : top + tall, left : left + wide] = rng.uniform(0, 255)
-    return views
+    return np.asarray(views, np.float32)
 
 
 def _soften(view: npt.NDArray[np.float32], detail: float) -> npt.NDArray[np.float32]:

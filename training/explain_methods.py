@@ -68,7 +68,7 @@ def dream(
     side, channels = network.preprocessing.side, network.preprocessing.channels
     rng = np.random.default_rng(seed)
     sides = [max(2, round(share * side)) for share in OCTAVES]
-    pattern = np.zeros((len(units), sides[0], sides[0], channels), np.float32)
+    pattern: npt.NDArray[Any] = np.zeros((len(units), sides[0], sides[0], channels), np.float32)
     begin = np.zeros((len(units), side, side, channels), np.float32)
     if start is None:
         pattern += rng.normal(0, FAINT, pattern.shape)
@@ -111,7 +111,7 @@ def _climber(
 
     side = network.preprocessing.side
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]  # TensorFlow has no types
     def climb(pattern: Any, enlarge: Any, views: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(pattern)

@@ -145,7 +145,7 @@ def fit(
     def accuracy(true: Any, logits: Any) -> Any:
         return keras.ops.argmax(true[:, :classes], axis=-1) == keras.ops.argmax(logits[:, :classes], axis=-1)
 
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc,name-defined]
         """Augmented batches of `train`, in an order drawn from the seed and the epoch."""
 
         def __init__(self, epoch: int) -> None:
@@ -173,7 +173,7 @@ def fit(
         def on_epoch_end(self) -> None:
             self._begin(self._epoch + 1)
 
-    class Journal(keras.callbacks.Callback):  # type: ignore[misc]
+    class Journal(keras.callbacks.Callback):  # type: ignore[misc,name-defined]
         """History as JSON and plot after every epoch; progress on a terminal, a line an epoch otherwise."""
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
@@ -202,7 +202,7 @@ def fit(
                 flush=True,
             )
 
-    class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc]
+    class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc,name-defined]
         def on_epoch_end(self, epoch: int, logs: object = None) -> None:
             save_checkpoint(checkpoint, variables(), about)
 
@@ -412,6 +412,7 @@ def _relabel(data: DataSet, labels: str) -> DataSet:
     fitted, chosen = data.splits
     if labels == "votes":
         train = drop_no_face(data.fit)
+        assert train.votes is not None  # which drop_no_face needs too
         train = train.take(np.flatnonzero(soft_labels(train.votes, least=LEAST_VOTES).any(axis=1)))
     else:
         train = relabel(data.fit)

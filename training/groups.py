@@ -48,7 +48,7 @@ def name_thirds(images: npt.NDArray[np.uint8]) -> Names:
     luma = images.mean(axis=(1, 2)) @ np.array(_LUMA) if images.ndim == 4 else images.mean(axis=(1, 2))
     low, high = np.quantile(luma, (1 / 3, 2 / 3))
     names = (f"{THIRDS[0]}, below {low:.0f}", f"{THIRDS[1]}, to {high:.0f}", f"{THIRDS[2]}, above")
-    return np.array(names)[(luma >= low).astype(int) + (luma > high)]
+    return np.asarray(np.array(names)[(luma >= low).astype(int) + (luma > high)], np.str_)
 
 
 def score_groups(
@@ -121,7 +121,7 @@ def _score_spoken(spoken: tuple[Floats, Labels, tuple[str, ...]], own: npt.NDArr
     }
 
 
-def _draw_groups(hits: Floats, counts: Labels, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
+def _draw_groups(hits: npt.NDArray[Any], counts: Labels, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
     rng = np.random.default_rng(seed)
     found: list[float] = []
     for begin in range(0, draws, _AT_ONCE):

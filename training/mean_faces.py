@@ -68,14 +68,15 @@ def align(image: npt.NDArray[np.uint8], eyes: npt.NDArray[np.float64], side: int
     turn = complex(*b) / complex(*a)
     linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
     matrix = np.hstack([linear, (target.mean(0) - linear @ source.mean(0))[:, None]])
-    return cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    turned = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(turned, np.uint8)
 
 
 def oval(side: int) -> Faces:
     """Draw the part of the aligned frame that is face, float32 (side, side) of 0 to 1."""
     y, x = (np.mgrid[:side, :side] + 0.5) / side
     radius = np.hypot((x - 0.5) / 0.40, (y - 0.53) / 0.47)
-    return np.clip((1.06 - radius) / 0.12, 0, 1).astype(np.float32)
+    return np.asarray(np.clip((1.06 - radius) / 0.12, 0, 1), np.float32)
 
 
 def normalise(faces: Faces, mask: Faces) -> Faces:
@@ -83,7 +84,7 @@ def normalise(faces: Faces, mask: Faces) -> Faces:
     weight = mask / mask.sum()
     mean = (faces * weight).sum((1, 2), keepdims=True)
     deviation = np.sqrt(((faces - mean) ** 2 * weight).sum((1, 2), keepdims=True))
-    return np.clip((faces - mean) / np.maximum(deviation, 4), -4, 4).astype(np.float32)
+    return np.asarray(np.clip((faces - mean) / np.maximum(deviation, 4), -4, 4), np.float32)
 
 
 def clarity(
@@ -134,7 +135,7 @@ def _points(faces: Faces, mask: Faces) -> Faces:
     small = np.stack([cv2.resize(face * mask, (32, 32), interpolation=cv2.INTER_AREA) for face in faces])
     rows = small.reshape(len(small), -1)
     rows -= rows.mean(1, keepdims=True)
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
 def merge(faces: Faces) -> Faces:
@@ -159,8 +160,8 @@ def merge(faces: Faces) -> Faces:
             cv2.remap(face, grid + flow - shared, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
             for face, flow in zip(faces, flows, strict=True)
         ]
-        mean = np.mean(bent, 0).astype(np.float32)
-    return mean
+        mean = np.asarray(np.mean(bent, 0), np.float32)
+    return np.asarray(mean, np.float32)
 
 
 def _visible(face: Faces) -> npt.NDArray[np.uint8]:

@@ -91,14 +91,16 @@ def evaluate_all(
     words = ("--words", "--by", "darkness")
     votes = ("--data", data, "--ferplus", ferplus, "--labels", "majority", *words)
     runners = {"emotion.keras": pythons[:1]} | dict.fromkeys(SMALL, pythons)
-    asked = [(split, name, runners[name], "majority", votes) for split in (chosen, reported) for name in runners]
+    asked: list[tuple[str, str, list[Path], str, tuple[str | Path, ...]]] = [
+        (split, name, runners[name], "majority", votes) for split in (chosen, reported) for name in runners
+    ]
     if wild is not None:
         asked += [("all", name, pythons[-1:], "own", ("--data", wild, *words)) for name in SMALL]
     results = []
     for split, name, each, labels, options in asked:
         of = {"sha256": _hash(models / name), "split": split, "labels": labels}
         known = [result for result in before if all(result[key] == value for key, value in of.items())]
-        line = [models / name, "--split", split, *options, "--json"]
+        line: list[str | Path] = [models / name, "--split", split, *options, "--json"]
         results += known or [json.loads(_call("training.evaluate", *line, python=python)) for python in each]
     if results != before:
         replace_file(kept, json.dumps(results, indent=1).encode() + b"\n")

@@ -282,7 +282,7 @@ def fit(
     batch = min(BATCH, rows)
     steps = rows // batch
 
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc,name-defined]
         """Views drawn from the seed, the round, the epoch and the batch: a fit that goes on sees the same."""
 
         def __init__(self, epoch: int) -> None:
@@ -314,7 +314,7 @@ def fit(
         # The mean over a batch is then one over its faces, however many those are.
         return decision + POSE_WEIGHT * pose * batch / (ops.sum(face) + 1)
 
-    class Judge(keras.callbacks.Callback):  # type: ignore[misc]
+    class Judge(keras.callbacks.Callback):  # type: ignore[misc,name-defined]
         """Judges the averaged weights, keeps the best, and writes history and checkpoint."""
 
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
