@@ -31,7 +31,9 @@ from lab.datasets.ferplus import drop_no_face
 from lab.datasets.read import read_data
 from lab.networks.keras_file import import_keras, save_keras
 from training.checkpoint import load_checkpoint, save_checkpoint
-from training.face_views import (
+from training.faces.material import Material, order_epoch
+from training.faces.scenes import digest_scenes, draw_patches, read_scenes, split_scenes
+from training.faces.views import (
     BOX,
     FACE_SIDE,
     PATCH_SIDE,
@@ -43,8 +45,7 @@ from training.face_views import (
     draw_misplaced,
     light,
 )
-from training.scenes import digest_scenes, draw_patches, read_scenes, split_scenes
-from training.verifier import Material, order_epoch, quantise
+from training.verifier import quantise
 
 if TYPE_CHECKING:
     import keras

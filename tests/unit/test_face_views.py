@@ -8,8 +8,8 @@ import numpy.typing as npt
 import pytest
 
 from edge.views import Pyramid, Spot
-from training import face_views
-from training.face_views import (
+from training.faces import views as face_views
+from training.faces.views import (
     BOX,
     FACE_SIDE,
     LOG_SIZE,

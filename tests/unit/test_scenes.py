@@ -11,8 +11,7 @@ import pytest
 
 from edge.errors import DataMissing, DataSplitEmpty
 from edge.sources.demo import FACES
-from training.face_views import PATCH_SIDE, SIDE
-from training.scenes import (
+from training.faces.scenes import (
     LONGEST,
     Scene,
     digest_scenes,
@@ -22,6 +21,7 @@ from training.scenes import (
     read_scenes,
     split_scenes,
 )
+from training.faces.views import PATCH_SIDE, SIDE
 
 
 def draw_noise(height: int, width: int, seed: int) -> npt.NDArray[np.uint8]:

@@ -19,8 +19,11 @@ from edge.verifier import FaceVerifier, read_contract
 from edge.views import Pyramid, Spot
 from lab.datasets.fer2013 import CLASSES
 from training import scanner, verifier
-from training.face_views import FACE_SIDE, PATCH_SIDE, SHARE, SIDE, UNITS
-from training.scenes import Scene
+from training.faces import exam as faces_exam
+from training.faces import fitting
+from training.faces import material as faces_material
+from training.faces.scenes import Scene
+from training.faces.views import FACE_SIDE, PATCH_SIDE, SHARE, SIDE, UNITS
 
 SCENES = 20
 
@@ -71,9 +74,10 @@ Run = Callable[..., int]
 @pytest.fixture
 def run(table: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Return a call of cuelens-verifier on very little, which gives its exit code."""
-    small = {"FIRST_EPOCHS": 1, "HARD_DRAWS": 1, "HARD_ROWS": 200, "EXAM_ROWS": 60, "CALIBRATION": (20, 10)}
-    for name, value in small.items():
+    for name, value in {"FIRST_EPOCHS": 1, "HARD_DRAWS": 1, "HARD_ROWS": 200}.items():
         monkeypatch.setattr(verifier, name, value)
+    monkeypatch.setattr(faces_exam, "EXAM_ROWS", 60)
+    monkeypatch.setattr(faces_material, "CALIBRATION", (20, 10))
 
     def call(out: Path, *words: str) -> int:
         with pytest.raises(SystemExit) as end:
@@ -83,19 +87,19 @@ def run(table: Path, scenes: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return call
 
 
-def draw_material(count: int = 60) -> verifier.Material:
+def draw_material(count: int = 60) -> faces_material.Material:
     rng = np.random.default_rng(0)
 
     def noise(*shape: int) -> npt.NDArray[np.uint8]:
         return rng.integers(0, 256, shape).astype(np.uint8)
 
     hard = noise(9, PATCH_SIDE, PATCH_SIDE)
-    return verifier.Material(noise(count, FACE_SIDE, FACE_SIDE), [Scene("a", noise(150, 150))], hard[:4], hard)
+    return faces_material.Material(noise(count, FACE_SIDE, FACE_SIDE), [Scene("a", noise(150, 150))], hard[:4], hard)
 
 
 def test_an_epoch_sees_each_face_once_and_the_rest_by_their_shares() -> None:
     material = draw_material()
-    order = verifier.order_epoch(material, np.random.default_rng(0))
+    order = faces_material.order_epoch(material, np.random.default_rng(0))
     assert sorted(order[order >= 0]) == list(range(60))
     assert {code: int((order == code).sum()) for code in set(order[order < 0].tolist())} == {
         -1: 20,
@@ -103,8 +107,8 @@ def test_an_epoch_sees_each_face_once_and_the_rest_by_their_shares() -> None:
         -3: 20,
         -4: 20,
     }
-    first = verifier.order_epoch(
-        verifier.Material(material.faces, material.scenes, material.false_alarms, material.hard[:0]),
+    first = faces_material.order_epoch(
+        faces_material.Material(material.faces, material.scenes, material.false_alarms, material.hard[:0]),
         np.random.default_rng(0),
     )
     assert -3 not in first
@@ -113,16 +117,16 @@ def test_an_epoch_sees_each_face_once_and_the_rest_by_their_shares() -> None:
 def test_a_batch_has_a_target_for_each_view_and_is_the_same_for_the_same_seed() -> None:
     material = draw_material()
     order = np.array([5, -1, -2, 7, -3, -4, -2, 0])
-    pixels, targets = verifier.draw_batch(material, order, np.random.default_rng(1))
+    pixels, targets = faces_material.draw_batch(material, order, np.random.default_rng(1))
     assert pixels.shape == (8, SIDE, SIDE, 1)
     assert pixels.dtype == targets.dtype == np.float32
     assert targets[:, 0].tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
     assert not targets[3:].any()
     assert targets[:3, 1:].all()
-    again = verifier.draw_batch(material, order, np.random.default_rng(1))
+    again = faces_material.draw_batch(material, order, np.random.default_rng(1))
     assert np.array_equal(pixels, again[0])
     assert np.array_equal(targets, again[1])
-    faceless = verifier.draw_batch(material, np.array([-1, -4]), np.random.default_rng(1))
+    faceless = faces_material.draw_batch(material, np.array([-1, -4]), np.random.default_rng(1))
     assert faceless[0].shape == (2, SIDE, SIDE, 1)
     assert not faceless[1].any()
 
@@ -130,17 +134,17 @@ def test_a_batch_has_a_target_for_each_view_and_is_the_same_for_the_same_seed() 
 def test_a_verifier_that_knows_all_is_judged_perfect_and_one_that_guesses_is_not() -> None:
     rng = np.random.default_rng(0)
     views = rng.integers(0, 256, (4, 200, SIDE, SIDE)).astype(np.uint8)
-    exam = verifier.Exam(views[0], rng.uniform(-1, 1, (200, 4)).astype(np.float32), views[1], views[2], views[3])
+    exam = faces_exam.Exam(views[0], rng.uniform(-1, 1, (200, 4)).astype(np.float32), views[1], views[2], views[3])
 
-    def know(asked: Any) -> verifier.Answers:
+    def know(asked: Any) -> faces_exam.Answers:
         return np.full(200, 5.0 if asked is exam.faces else -5.0), np.asarray(exam.poses, np.float64) + 0.1
 
-    judged = verifier.judge(know, exam)
+    judged = faces_exam.judge(know, exam)
     assert set(judged["recall"].values()) == {1.0}
     assert judged["patches"] == judged["misplaced"] == 0
     assert judged["roll_deg"]["median"] == pytest.approx(0.1 * UNITS[0])
     assert judged["log_size"]["p90"] == pytest.approx(0.1 * UNITS[3])
-    guessed = verifier.judge(lambda asked: (rng.normal(size=200), np.zeros((200, 4))), exam)
+    guessed = faces_exam.judge(lambda asked: (rng.normal(size=200), np.zeros((200, 4))), exam)
     assert guessed["recall"]["0.1"] < 0.3
 
 
@@ -168,8 +172,8 @@ def test_one_epoch_ends_in_a_file_that_the_device_loads(run: Run, tmp_path: Path
     pyramid = Pyramid(draw_scene(3))
     look = device.look(pyramid, Spot(47.5, 47.5, 80.0))
     # What the device reads of a view is what was measured here.
-    answer = verifier.answer_int8((out / "face.tflite").read_bytes())
-    log_odds, poses = answer(verifier.EVENING.apply(pyramid.view(Spot(47.5, 47.5, 80.0), SIDE, SHARE))[None])
+    answer = faces_exam.answer_int8((out / "face.tflite").read_bytes())
+    log_odds, poses = answer(faces_material.EVENING.apply(pyramid.view(Spot(47.5, 47.5, 80.0), SIDE, SHARE))[None])
     assert look.score == pytest.approx(log_odds[0])
     assert look.spot.roll_deg == pytest.approx(poses[0, 0] * UNITS[0])
     assert look.spot.side == pytest.approx(80.0 * np.exp(poses[0, 3] * UNITS[3]))
@@ -182,7 +186,7 @@ def test_a_fit_that_was_cut_off_goes_on_from_its_last_epoch_to_the_same_network(
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run(whole, "--epochs", "2") == 0
-    save, saved = verifier.save_checkpoint, []
+    save, saved = fitting.save_checkpoint, []
 
     def save_and_die(path: Path, *rest: Any) -> None:
         save(path, *rest)
@@ -190,7 +194,7 @@ def test_a_fit_that_was_cut_off_goes_on_from_its_last_epoch_to_the_same_network(
         if saved == ["first.npz", "long.npz"]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(verifier, "save_checkpoint", save_and_die)
+    monkeypatch.setattr(fitting, "save_checkpoint", save_and_die)
     assert run(cut, "--epochs", "2") == 130
     assert not (cut / "face.keras").exists()
     before = json.loads((cut / "history.json").read_text())

@@ -27,7 +27,7 @@ from edge.errors import DataMissing, DataSplitEmpty
 from edge.finders.haar import HaarFinder
 from edge.quiet import quiet, tame_opencv
 from edge.views import Pyramid
-from training.face_views import PATCH_SHARE, PATCH_SIDE, SIDE
+from training.faces.views import PATCH_SHARE, PATCH_SIDE, SIDE
 
 LONGEST = 400  # pixels: a camera's frame holds no more detail per face either
 LEAST_SIDE = 100  # pixels of the picture as it is: smaller ones are icons
