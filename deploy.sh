@@ -59,7 +59,7 @@ sinks)
     ;;
 host)
     environment .venv-host host
-    say "ready in .venv-host/bin: cuelens-data, cuelens-train, cuelens-evaluate, cuelens-explain, cuelens-convert, cuelens-ship, cuelens-verifier, cuelens-scanner, cuelens-bench, cuelens-bench-faces, cuelens-bench-cue"
+    say "ready in .venv-host/bin: cuelens-data, cuelens-train, cuelens-evaluate, cuelens-explain, cuelens-convert, cuelens-ship, cuelens-verifier, cuelens-scanner, cuelens-bench"
     ;;
 arm64) exec "$root/deploy/arm64.sh" ;;
 bundle) exec "$root/deploy/bundle.sh" "${@:2}" ;;

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks import compare, everything, page
+from benchmarks import compare, cue, everything, faces, page
 from benchmarks.machine import Surroundings
 from benchmarks.report import Task, describe_provenance, make_report, write_report
 from benchmarks.result import make_folder
@@ -29,6 +29,8 @@ TASKS = {
     "arm": ("benchmarks.arm.counts", "instructions on an emulated Arm, and a forecast by board"),
 }
 COMMANDS = {
+    "faces": (faces, "how well and how dearly faces are found, beside plain Haar"),
+    "cue": (cue, "how steady and how right the cue is, beside the raw label; and the tuning of its settings"),
     "all": (everything, "every task but soak, one after the other, then the page"),
     "page": (page, "the table of docs/benchmarks.md, the plots and one page of HTML, of the reports in the repository"),
     "compare": (compare, "two reports: ratios with intervals; fails where a figure got worse"),
@@ -48,7 +50,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     for name, (work, about) in COMMANDS.items():
         sub = tasks.add_parser(name, help=about, description=about)
         work.add_arguments(sub)
-        sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+        if work not in (faces, cue):  # whose parts have it
+            sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.task in COMMANDS:
         COMMANDS[args.task][0].run(args)

@@ -1,4 +1,4 @@
-"""`cuelens-bench-cue`: how steady and how right the cue is, beside the raw label; and the tuning of its settings.
+"""`cuelens-bench cue`: how steady and how right the cue is, beside the raw label; and the tuning of its settings.
 
 Streams and what is counted on them are in benchmarks/streams.py; here they are made of data sets and clips.
 """
@@ -20,10 +20,9 @@ from benchmarks.cue_people import compare, read_people
 from benchmarks.cue_tune import Bench, tune
 from benchmarks.result import add_output, make_folder, table, write_result
 from benchmarks.streams import RATES
-from edge.command import command
 from edge.config import SENSITIVITIES, CueSettings, load_settings, with_sensitivity
 from edge.control import Control
-from edge.loop import run
+from edge.loop import run as run_loop
 from edge.model import ExpressionModel
 from edge.quiet import tame_opencv
 from edge.sources.demo import DemoSource
@@ -70,7 +69,7 @@ def measure_blocked(seconds: float, model: ExpressionModel) -> dict[str, float]:
     for block in (0.0, seconds):
         release = threading.Event()
         sinks: list[tuple[str, Sink]] = [("blocked", _Blocked(release, block))]
-        outcome = run(
+        outcome = run_loop(
             Control(), DemoSource("1", live=True), model, sinks, threading.Event(), seconds, say=lambda line: None
         )
         rates.append(outcome.health.fps)
@@ -140,10 +139,9 @@ def run_blocked(args: argparse.Namespace, settings: CueSettings) -> dict[str, An
     return result
 
 
-@command
-def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Measure how steady and how right the cue is, beside the raw label."""
-    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the parts, each with what it is told."""
+    tasks = parser.add_subparsers(dest="part", required=True, metavar="TASK")
     tasks.add_parser("streams", help="made-up streams: changes on noise, onset, end")
     sequences = tasks.add_parser("sequences", help="films of a data set's faces: coverage, and what is right of it")
     clips = tasks.add_parser("clips", help="clips: changes a minute and what is right, raw label and cue")
@@ -174,11 +172,14 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         sub.add_argument("--settings", type=Path, help="settings file (TOML) whose [cue] counts")
         sub.add_argument("--sensitivity", choices=tuple(SENSITIVITIES), default="normal", help="without --settings")
     add_output(tasks.choices)
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure one part; raises what the settings, the model and the part raise."""
     settings = load_settings(args.settings).cue if args.settings else with_sensitivity(CueSettings(), args.sensitivity)
     make_folder(args.out)
     tame_opencv()
-    tasks_run: dict[str, Callable[[argparse.Namespace, CueSettings], dict[str, Any]]] = {
+    parts: dict[str, Callable[[argparse.Namespace, CueSettings], dict[str, Any]]] = {
         "streams": run_streams,
         "sequences": run_sequences,
         "clips": run_clips,
@@ -186,12 +187,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         "tune": run_tune,
         "blocked": run_blocked,
     }
-    result = tasks_run[args.task](args, settings)
+    result = parts[args.part](args, settings)
     if args.out:
         model = ExpressionModel(args.model).contract.sha256
-        path = args.out / f"{args.task}.json"
+        path = args.out / f"{args.part}.json"
         write_result(path, result, DEFINITIONS, settings=asdict(settings), model=model)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""The page that `cuelens-bench-cue tune` writes: what each setting buys, and the curve of right against told."""
+"""The page that `cuelens-bench cue tune` writes: what each setting buys, and the curve of right against told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge.files import replace_file
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 420, 70, 50  # pixels of the plot, and of its margins with numbers
 LOOKS = {"calm": ("#5b8def", "square"), "normal": ("#222", "circle"), "quick": ("#d97706", "triangle")}
-_HEAD = """Written by `cuelens-bench-cue tune`, for the network {}. Told and right are of the frames to which the eye
+_HEAD = """Written by `cuelens-bench cue tune`, for the network {}. Told and right are of the frames to which the eye
 gives a word (`clip_words.csv`); a word shown and changes, with steps to and from `unsure`, of all frames of people who
 talk."""
 NAMES = {

@@ -1,4 +1,4 @@
-"""`cuelens-bench-faces`: how well and how dearly faces are found, beside plain Haar: clips, light, turns, stills.
+"""`cuelens-bench faces`: how well and how dearly faces are found, beside plain Haar: clips, light, turns, stills.
 
 Measures are pure functions of boxes or of numbers; what runs a finder over pictures is apart from them.
 """
@@ -45,7 +45,6 @@ from benchmarks.films import CROWD, FPS, MOST_FACES, SIZES, draw_crowd, read_fra
 from benchmarks.relight import DEFINITIONS as LIGHT_DEFINITIONS
 from benchmarks.relight import run_light
 from benchmarks.result import add_output, make_folder, table, write_result
-from edge.command import command
 from edge.config import FaceSettings
 from edge.errors import DataMissing, SettingsInvalid, SourceEmpty
 from edge.faces import FaceFinder
@@ -220,10 +219,9 @@ def run_cost(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-@command
-def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Measure how well and how dearly faces are found, beside plain Haar."""
-    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the parts, each with what it is told."""
+    tasks = parser.add_subparsers(dest="part", required=True, metavar="TASK")
     turned = tasks.add_parser("turned", help="frames with a known upright face, turned all the way round")
     clips = tasks.add_parser("clips", help="every frame of clips: found, ids, id switches, false faces")
     light = tasks.add_parser("light", help="clips with less light, and lit from behind: found, false faces")
@@ -241,15 +239,17 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     cost.add_argument("--empty", type=Path, help="a video without anybody, to compare with one face")
     cost.add_argument("--frames", type=int, default=240, help="measured of each film, after the warm-up; default 240")
     add_output(tasks.choices, " and its picture")
-    args = parser.parse_args(argv)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure one part; raises SettingsInvalid for a number that it cannot have, and what the part raises."""
     for name in ("every", "frames"):
         if getattr(args, name, 1) < 1:
             raise SettingsInvalid(f"--{name} is {getattr(args, name)}; it must be at least 1")
     make_folder(args.out)
     tame_opencv()
     runs = {"turned": run_turned, "clips": run_clips, "light": run_light, "stills": run_stills, "cost": run_cost}
-    run = runs[args.task]
-    result = run(args)
+    result = runs[args.part](args)
     if args.out:
         model = models_folder() / "face.tflite"
         verifier = {
@@ -257,15 +257,11 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
             "runtime": load_interpreter(read_model(model))[1],
         }
         write_result(
-            args.out / f"{args.task}.json",
+            args.out / f"{args.part}.json",
             result,
-            LIGHT_DEFINITIONS if args.task == "light" else DEFINITIONS,
+            LIGHT_DEFINITIONS if args.part == "light" else DEFINITIONS,
             settings=asdict(FaceSettings()),
             verifier=verifier,
         )
-        if draw := {"turned": plot_turned, "cost": plot_cost}.get(args.task):
-            replace_file(args.out / f"{args.task}.png", draw(result))
-
-
-if __name__ == "__main__":
-    main()
+        if draw := {"turned": plot_turned, "cost": plot_cost}.get(args.part):
+            replace_file(args.out / f"{args.part}.png", draw(result))

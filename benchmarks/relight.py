@@ -1,4 +1,4 @@
-"""`cuelens-bench-faces light`: clips with less light, or lit from behind, by known factors; what is found beside Haar.
+"""`cuelens-bench faces light`: clips with less light, or lit from behind, by known factors; what is found beside Haar.
 
 A frame is darkened as a sensor without automatic exposure would see it: fewer levels, their noise, whole levels again.
 """

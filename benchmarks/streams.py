@@ -1,6 +1,6 @@
 """Streams of readings made up or made of real ones, with what is true in them, and how a cue does on them.
 
-Pure: a stream is a list of steps, a judgement a number; tests, tuning and `cuelens-bench-cue` share them.
+Pure: a stream is a list of steps, a judgement a number; tests, tuning and `cuelens-bench cue` share them.
 """
 
 from __future__ import annotations

@@ -206,7 +206,7 @@ class CueSettings:
         return max(self.hold, self.vanish, self.decay) + 3 * self.filter + self.onset
 
 
-# Points of the curve of `cuelens-bench-cue tune`, beside the defaults above, `normal`'s: both
+# Points of the curve of `cuelens-bench cue tune`, beside the defaults above, `normal`'s: both
 # filters surer, or less sure, each at a pace of its own.
 SENSITIVITIES: dict[str, dict[str, float]] = {
     "calm": {"enter": 0.8, "bridge_enter": 0.75, "onset": 0.15, "hold": 1.0},

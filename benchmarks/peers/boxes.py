@@ -1,4 +1,4 @@
-"""MediaPipe's face boxes of every frame of films, the reference for `cuelens-bench-faces tracks`.
+"""MediaPipe's face boxes of every frame of films, the reference for `cuelens-bench faces tracks`.
 
 Runs in .venv-peer-mediapipe: `.venv-peer-mediapipe/bin/python benchmarks/peers/boxes.py CLIPS boxes.json`.
 """

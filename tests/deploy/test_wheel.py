@@ -23,8 +23,6 @@ HOST = {
         "verifier",
         "scanner",
         "bench",
-        "bench-faces",
-        "bench-cue",
     )
 }
 MODELS = ("emotion.tflite", "emotion.json", "face.tflite", "face.json", "scan.tflite", "scan.json")

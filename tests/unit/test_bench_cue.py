@@ -1,4 +1,4 @@
-"""cuelens-bench-cue: what it counts is what it says, on streams whose answer is known."""
+"""cuelens-bench cue: what it counts is what it says, on streams whose answer is known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from benchmarks import cue, cue_clips, cue_films, cue_noise, cue_people, cue_tune, streams
+from benchmarks import bench, cue, cue_clips, cue_films, cue_noise, cue_people, cue_tune, streams
 from benchmarks.cue_page import write_page
 from benchmarks.streams import LABELS, PARTNER, RATES, WORD, Step, clear, film, follow, judge, nobody, play, steady
 from edge.config import SENSITIVITIES, CueSettings
@@ -216,7 +216,7 @@ def test_the_command_prints_a_table_and_writes_what_it_measured(
 ) -> None:
     monkeypatch.setattr(cue_noise, "MINUTES", 0.1)
     with pytest.raises(SystemExit) as end:
-        cue.main(["streams", "--out", str(tmp_path)])
+        bench.main(["cue", "streams", "--out", str(tmp_path)])
     assert not end.value.code
     printed = capsys.readouterr().out
     report = json.loads((tmp_path / "streams.json").read_text())

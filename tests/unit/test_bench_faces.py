@@ -1,4 +1,4 @@
-"""cuelens-bench-faces: its measures on boxes and numbers made by hand. What it measures is not asserted here."""
+"""cuelens-bench faces: its measures on boxes and numbers made by hand. What it measures is not asserted here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks import faces, faces_clips, faces_measures, films
+from benchmarks import bench, faces, faces_clips, faces_measures, films
 from benchmarks.faces_measures import Seen, Turned
 from benchmarks.result import table
 from edge.errors import DataColumnMissing, DataMissing, SettingsInvalid
@@ -207,7 +207,7 @@ def test_a_mistake_is_one_line(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:
-        faces.main(words)
+        bench.main(["faces", *words])
     assert ended.value.code == code
     assert said in capsys.readouterr().err.splitlines()[-1]
 
