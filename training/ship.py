@@ -285,6 +285,20 @@ def compare_recipes(compact: Path, work: Path, out: Path, data: Path, common: Se
     replace_file(out / "COMPARISON.md", page.encode())
 
 
+def fit_all(work: Path, common: Sequence[str | Path]) -> list[Path]:
+    """Fit the teachers and FITS in folders of `work`, what is there left as it is; returns the folders of FITS."""
+    teachers = [work / f"teacher-{seed}" for seed in range(TEACHERS)]
+    for seed, folder in enumerate(teachers):
+        _train("teacher", folder, *common, "--seed", str(seed))
+    folders = [work / f"compact-{number}" for number in range(len(FITS))]
+    for folder, fit in zip(folders, FITS, strict=True):
+        starts = [word for n in fit.start for word in ("--weights", folders[n] / "model.keras")]
+        soft = [*teachers, *(folders[n] for n in fit.teachers)]
+        taught = [word for teacher in soft for word in ("--soft-labels", teacher / "soft-labels.npz")]
+        _train("compact", folder, *fit.options, *common, *starts, *taught, "--teach")
+    return folders
+
+
 def _page(out: Path, name: str) -> str:
     """Read a page to fill in: the one in `out`, or the one that ships."""
     return (out / name if (out / name).exists() else MODELS / name).read_text()
@@ -314,15 +328,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     if args.epochs is not None:
         plain += ["--epochs", str(args.epochs)]
     common = [*plain, "--ferplus", args.ferplus]
-    teachers = [args.work / f"teacher-{seed}" for seed in range(TEACHERS)]
-    for seed, folder in enumerate(teachers):
-        _train("teacher", folder, *common, "--seed", str(seed))
-    folders = [args.work / f"compact-{number}" for number in range(len(FITS))]
-    for folder, fit in zip(folders, FITS, strict=True):
-        starts = [word for n in fit.start for word in ("--weights", folders[n] / "model.keras")]
-        soft = [*teachers, *(folders[n] for n in fit.teachers)]
-        taught = [word for teacher in soft for word in ("--soft-labels", teacher / "soft-labels.npz")]
-        _train("compact", folder, *fit.options, *common, *starts, *taught, "--teach")
+    folders = fit_all(args.work, common)
     compact, of_labels, shipped = (
         folders[-1] / "model.keras",
         args.out / "fer2013.keras",

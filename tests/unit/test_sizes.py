@@ -30,7 +30,6 @@ LONG_FUNCTIONS = {
     "edge/web/app.py make_app",
     "training/fit.py fit",
     "training/fit.py main",
-    "training/ship.py main",
 }
 
 
