@@ -59,7 +59,8 @@ def _soften(view: npt.NDArray[np.float32], detail: float) -> npt.NDArray[np.floa
     few = cv2.resize(
         view, (max(1, round(width * detail)), max(1, round(height * detail))), interpolation=cv2.INTER_AREA
     )
-    return cv2.resize(few, (width, height), interpolation=cv2.INTER_LINEAR).reshape(view.shape)
+    whole = cv2.resize(few, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(whole.reshape(view.shape), np.float32)
 
 
 def _shade(height: int, width: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -67,7 +68,7 @@ def _shade(height: int, width: int, rng: np.random.Generator) -> npt.NDArray[np.
     toward, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, SHADE)
     down, across = np.linspace(-1, 1, height)[:, None], np.linspace(-1, 1, width)
     slope = np.sin(toward) * down + np.cos(toward) * across
-    return np.exp(strength * slope)[..., None].astype(np.float32)
+    return np.asarray(np.exp(strength * slope)[..., None], np.float32)
 
 
 def cutmix(
