@@ -305,6 +305,32 @@ class AudioSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HapticSettings:
+    """The `haptic` sink: a motor that vibrates."""
+
+    driver: str = field(default="drv2605l", metadata={"choices": ("drv2605l", "pin")})
+    """What drives the motor: TI's DRV2605L on I2C, or a line of the GPIO header with a transistor."""
+
+    port: int = field(default=1, metadata={"range": (0, 63)})
+    """Number of the I2C bus of the DRV2605L."""
+
+    pin: int = field(default=-1, metadata={"range": (-1, 1023)})
+    """The line's (BCM) number, with driver = "pin"."""
+
+    strength: float = field(default=0.6, metadata={"range": (0.1, 1.0)})
+    """Strength of the vibration; on a GPIO line, the length of each pulse."""
+
+    cues: tuple[str, ...] = ("smile", "surprise", "upset")
+    """The cues that are felt."""
+
+    tick: bool = True
+    """A tick when a face turns up that is not read yet."""
+
+    repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0)})
+    """Seconds before the same cue is felt again."""
+
+
+@dataclass(frozen=True, slots=True)
 class WebSettings:
     """The `web` sink: a page for a phone or a carer."""
 
@@ -426,6 +452,7 @@ class Settings:
     display: DisplaySettings = field(default_factory=DisplaySettings)
     oled: OledSettings = field(default_factory=OledSettings)
     audio: AudioSettings = field(default_factory=AudioSettings)
+    haptic: HapticSettings = field(default_factory=HapticSettings)
     web: WebSettings = field(default_factory=WebSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
     slow: PaceSettings = field(default_factory=PaceSettings)

@@ -1,4 +1,4 @@
-"""`cuelens dark`: what a killed run left on is put out: the camera's light, and the picture on glasses that keep it."""
+"""`cuelens dark`: what a killed run left on is put out: the camera's light, a motor, glasses' picture."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     glasses that keep their picture cannot be reached.
     """
     from edge.light import open_light
+    from edge.pins import open_chip
     from edge.safe import keep_result
 
     keep_result()
@@ -35,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     light = open_light(settings.pins)
     if light is not None:
         light.close()
+    if settings.haptic.driver == "pin" and settings.haptic.pin >= 0 and "haptic" in settings.sinks:
+        open_chip(settings.pins.chip).open_output(settings.haptic.pin).close()  # which is low then
     if os.environ.get("SERVICE_RESULT") != "success":  # else the run made them dark itself
         for spec in settings.sinks:
             if spec.startswith("glasses:"):

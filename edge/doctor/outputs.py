@@ -17,6 +17,7 @@ MODULES = {
     "web": ("starlette", "uvicorn", "websockets"),
     "mqtt": ("paho.mqtt",),
     "glasses": ("bleak",),
+    "haptic": ("smbus2",),
 }
 OLED_ADDRESSES = (0x3C, 0x3D)  # as a solder bridge on the board chooses
 PLAYERS = ("aplay", "paplay")
@@ -26,6 +27,7 @@ PERSIST = tuple(
 )  # Raspberry Pi's kernels
 STATE = "/var/lib/cuelens"  # where the service may write
 RFKILL = "/sys/class/rfkill"
+DRV2605L = 0x5A  # its only address
 BLUETOOTHD = "/usr/libexec/bluetooth/bluetoothd"
 DROP_IN = (
     "sudo systemctl edit cuelens, and add below [Service]: RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6"
@@ -48,6 +50,8 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
             yield check_audio(machine, settings)
         elif name == "glasses":
             yield check_glasses(machine, argument)
+        elif name == "haptic" and settings.haptic.driver == "drv2605l" and argument != "dummy":
+            yield check_motor(machine, settings.haptic.port)
         elif name in ("log", "video", "png") and argument:
             yield check_folder(machine, name, argument)
         elif name in NETWORKED and not has_network(machine):
@@ -110,6 +114,19 @@ def check_audio(machine: Machine, settings: Settings) -> Line:
         todo = "plug one in, or set dtparam=audio=on in /boot/firmware/config.txt"
         return Line("sink audio", "do", "no sound card", todo)
     return Line("sink audio", "ok", f"{found[0]} and {sum(' [' in line for line in cards.splitlines())} sound card(s)")
+
+
+def check_motor(machine: Machine, port: int) -> Line:
+    """Ask the address of a DRV2605L on the bus for a byte."""
+    where = f"0x{DRV2605L:02x} on /dev/i2c-{port}"
+    if not machine.path(f"/dev/i2c-{port}").exists():
+        todo = "sudo raspi-config nonint do_i2c 0, then restart"
+        return Line("sink haptic", "do", f"no /dev/i2c-{port}: the bus is off", todo)
+    told = machine.trial("i2c", str(machine.path(f"/dev/i2c-{port}")), str(DRV2605L))
+    if "error" in told:
+        todo = f"check its four wires, and what answers: i2cdetect -y {port}"
+        return Line("sink haptic", "do", f"{where} does not answer ({told['error']})", todo)
+    return Line("sink haptic", "ok", f"{where} answers")
 
 
 def check_glasses(machine: Machine, argument: str) -> Line:

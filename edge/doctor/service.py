@@ -40,6 +40,8 @@ def groups_needed(settings: Settings) -> dict[str, str]:
             needed["audio"] = "sound"
         elif name == "glasses":
             needed["bluetooth"] = "the glasses"
+        elif name == "haptic" and argument != "dummy":
+            needed |= {"gpio" if settings.haptic.driver == "pin" else "i2c": "the motor"}
         elif name == "oled" and argument != "dummy":
             needed |= (
                 {"i2c": "the display"} if settings.oled.bus == "i2c" else dict.fromkeys(("spi", "gpio"), "the display")

@@ -22,6 +22,7 @@ SINKS = {
     "audio": "edge.sinks.audio:AudioSink",
     "web": "edge.sinks.web:WebSink",
     "mqtt": "edge.sinks.mqtt:MqttSink",
+    "haptic": "edge.sinks.haptic:HapticSink",
     "glasses": "edge.sinks.glasses.sink:GlassesSink",
 }
 

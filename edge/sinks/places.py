@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Place = tuple[object, ...]
 
-_ONE = ("display", "oled", "mqtt", "terminal")  # one screen, one bus, one connection: whatever their argument
+_ONE = ("display", "oled", "mqtt", "haptic", "terminal")  # one screen, bus, connection, motor: whatever the argument
 _STREAMS = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
@@ -62,7 +62,7 @@ def _meet(first: str, second: str, settings: Settings) -> bool:
 
 def _place(spec: str, settings: Settings) -> Place:
     name, _, argument = spec.partition(":")
-    if name == "oled" and argument == "dummy":
+    if name in ("oled", "haptic") and argument == "dummy":
         return name, argument
     if name in _ONE:
         return (name,)

@@ -70,7 +70,7 @@ def test_device_has_only_what_the_device_runs() -> None:
 
 
 def test_sinks_has_every_extra_and_never_another_numpy_or_opencv() -> None:
-    assert EXTRAS.keys() == {"display", "oled", "web", "mqtt", "pins", "glasses"}
+    assert EXTRAS.keys() == {"display", "oled", "web", "mqtt", "pins", "haptic", "glasses"}
     sinks = packages("sinks")
     wanted = {normal(line) for name, lines in EXTRAS.items() for line in lines if name != "glasses"}
     assert wanted <= sinks.keys()

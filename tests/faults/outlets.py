@@ -23,7 +23,7 @@ MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/s
 SLEEP = 6.0  # seconds: longer than any sink's deadline
 # What a device without any of it can open; `display` draws into memory, `oled` on a board that is none.
 ARGUMENTS = {"log": ":{}/log.jsonl", "png": ":{}/cue.png", "video": ":{}/out.avi", "audio": ":file:{}/cues.wav"}
-ARGUMENTS |= {"oled": ":dummy", "web": ":0", "glasses": ":halo:Nobody 00"}
+ARGUMENTS |= {"oled": ":dummy", "web": ":0", "glasses": ":halo:Nobody 00", "haptic": ":dummy"}
 FAULTS = ("raises", "is unplugged", "sleeps")
 
 

@@ -35,7 +35,9 @@ HOLDERS = {"frame", "Frame", "Update", "Arrived"}
 # These have pixels of their own, and get an update for its cue alone. A run shows that they look into no frame.
 OWN_PIXELS = {f"edge/{name}.py" for name in ("glyphs", "sinks/audio", "sinks/display", "sinks/oled", "sinks/png")}
 # ... and these get an update as every sink does, or say what one is.
-CUE_ALONE = {f"edge/sinks/{name}.py" for name in ("glasses/sink", "log", "missing", "mqtt", "terminal", "truth", "web")}
+CUE_ALONE = {
+    f"edge/sinks/{name}.py" for name in ("glasses/sink", "haptic", "log", "missing", "mqtt", "terminal", "truth", "web")
+}
 TYPES = "edge/types.py"
 SINKS_THAT_LOOK = {"edge/sinks/video.py", "edge/web/news.py"}
 
@@ -185,6 +187,7 @@ def test_in_a_run_with_every_sink_only_video_looks_into_a_frame(
         "audio": f"audio:file:{tmp_path}/cue.wav",
         "oled": "oled:dummy",
         "glasses": "glasses:halo:Nobody 00",
+        "haptic": "haptic:dummy",
         "display": "display:320x200",
     }
     specs = [arguments.get(name, name) for name in SINKS if name not in ("video", "mqtt")]  # mqtt has no broker here

@@ -435,6 +435,11 @@ TABLE: list[Row] = [
     ("an authority of a broker", "pi 4",
      both(edit(files={"/etc/ca.pem": ""}, modules={"paho.mqtt"}), unit(RestrictAddressFamilies="AF_INET AF_INET6")),
      outputs.check_sinks, sinks("mqtt", mqtt=MqttSettings(tls=True, ca="/etc/ca.pem")), "ok", "has what it needs"),
+    ("a motor", "pi 4", edit(modules={"smbus2"}), outputs.check_sinks, sinks("haptic"), "ok", "0x5a on /dev/i2c-1"),
+    ("no motor", "pi 4", edit(modules={"smbus2"}, trials={"i2c": {"error": "[Errno 121] Remote I/O error"}}),
+     outputs.check_sinks, sinks("haptic"), "do", "i2cdetect -y 1"),
+    ("a motor, and its bus off", "pi 4", both(edit(modules={"smbus2"}), without("/dev/i2c-1")),
+     outputs.check_sinks, sinks("haptic"), "do", "do_i2c 0"),
     ("glasses", "pi 4", GLASSES, outputs.check_sinks, sinks("glasses:halo:Halo 08"), "ok", "hci0, and Halo 08"),
     ("glasses that are paired", "pi 4",
      both(GLASSES, edit(files={"/var/lib/cuelens/glasses.json":

@@ -264,7 +264,13 @@ def test_a_device_that_is_not_there_is_left_to_be_opened_again_where_another_sin
 
 def test_every_named_sink_can_be_opened(tmp_path: Path) -> None:
     arguments = {"video": f":{tmp_path}/video.avi", "png": f":{tmp_path}/cue.png", "audio": f":file:{tmp_path}/cue.wav"}
-    arguments |= {"log": f":{tmp_path}/log.jsonl", "oled": ":dummy", "web": ":0", "glasses": ":halo:Nobody 00"}
+    arguments |= {
+        "log": f":{tmp_path}/log.jsonl",
+        "oled": ":dummy",
+        "web": ":0",
+        "glasses": ":halo:Nobody 00",
+        "haptic": ":dummy",
+    }
     for name in SINKS:
         sink = open_sink(name + arguments.get(name, ""), Control())
         assert isinstance(sink.capabilities, Capabilities)
