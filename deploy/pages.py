@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import Field, fields, is_dataclass
@@ -23,20 +22,21 @@ KINDS = {"str": "text", "tuple": "a list of texts", "float": "a number", "int": 
 
 SETTINGS_HEAD = """# Settings
 
-For makers. `deploy/pages.py` makes this page from the code: do not edit it.
+<!-- Made by deploy/pages.py of edge/config.py: do not edit it. -->
 
-The settings are one TOML file: `/etc/cuelens/cuelens.toml` on a device ([how to apply a change](device.md#settings)),
-or any file with `cuelens run --config FILE`. A setting that the file does not name has its default.
-[deploy/cuelens.toml](../deploy/cuelens.toml) is a file with all of them. An error names the line, the value and what is
-valid. The settings of `[faces]` and of `[cue]`, other than `sensitivity` and `vocabulary`, are for tuning; nobody needs
-them to use Cuelens. Times are seconds on the capture clock, and shares are 0 to 1.
+For makers. The settings are one TOML file: `/etc/cuelens/cuelens.toml` on a device ([how to apply a
+change](device.md#settings)), or any file with `cuelens run --config FILE`. A setting that the file does not name has
+its default. [deploy/cuelens.toml](../deploy/cuelens.toml) is a file with all of them. An error names the line, the
+value and what is valid. The settings of `[faces]` and of `[cue]`, other than `sensitivity` and `vocabulary`, are for
+tuning; nobody needs them to use Cuelens. Times are seconds on the capture clock, and shares are 0 to 1.
 """
 ERRORS_HEAD = """# Error codes
 
-For makers. `deploy/pages.py` makes this page from the code: do not edit it.
+<!-- Made by deploy/pages.py of edge/errors.py and edge/remedies.py: do not edit it. -->
 
-Every failure prints one line and ends with an exit code of its own. The name beside the code is that of the cause in
-edge/errors.py. [When something is wrong](troubleshooting.md) begins with the symptom instead.
+For makers. Every failure prints one line and ends with an exit code of its own. The name beside the code ends that
+line, in brackets, and is for scripts: `cuelens: ... [camera-missing]`. [When something is wrong](troubleshooting.md)
+begins with the symptom instead.
 
 ## cuelens and the host's programs
 """
@@ -191,7 +191,7 @@ def errors_page() -> str:
         for code in codes:
             if code in kinds:
                 cause, do = _cause_and_remedy(kinds.pop(code))
-                lines.append(_code_row(code, identifier(_kind_of(code)), cause, do))
+                lines.append(_code_row(code, _kind_of(code).identify(), cause, do))
         lines.append("")
     if kinds:
         raise ValueError(f"deploy/pages.py: no group has the exit codes {sorted(kinds)}; add them to GROUPS")
@@ -216,15 +216,10 @@ def _kind_of(code: int) -> type[errors.CuelensError]:
     return next(kind for kind in error_kinds() if kind.exit_code == code)
 
 
-def identifier(kind: type[errors.CuelensError]) -> str:
-    """Return the stable name of a cause: `camera-stuck` for CameraStuck."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()
-
-
 def _cause_and_remedy(kind: type[errors.CuelensError]) -> tuple[str, str]:
-    if identifier(kind) not in REMEDIES:
-        raise ValueError(f"edge/remedies.py does not say what to do about {identifier(kind)}; add a line")
-    return inspect.cleandoc(kind.__doc__ or "").replace("\n", " "), REMEDIES[identifier(kind)]
+    if kind.identify() not in REMEDIES:
+        raise ValueError(f"edge/remedies.py does not say what to do about {kind.identify()}; add a line")
+    return inspect.cleandoc(kind.__doc__ or "").replace("\n", " "), REMEDIES[kind.identify()]
 
 
 def main() -> int:

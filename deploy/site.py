@@ -67,8 +67,8 @@ def main() -> int:
     """Build the site, and print where it is."""
     parser = argparse.ArgumentParser(
         prog="./deploy.sh docs",
-        description="Build the site of the documentation. It needs no network and no web server.",
-        epilog="example: ./deploy.sh docs && xdg-open dist/site/index.html",
+        description="Build the site of the documentation. It fetches nothing from the network.",
+        epilog="example: ./deploy.sh docs && python3 -m http.server --bind 127.0.0.1 --directory dist/site",
     )
     parser.add_argument(
         "--out",

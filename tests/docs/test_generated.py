@@ -57,7 +57,7 @@ def test_an_error_without_a_remedy_is_refused_and_no_remedy_is_for_nothing() -> 
 
     with pytest.raises(ValueError, match="what to do about unheard"):
         pages._cause_and_remedy(Unheard)
-    kinds = {pages.identifier(kind) for kind in pages.error_kinds()} - {"cuelens-error"}
+    kinds = {kind.identify() for kind in pages.error_kinds()} - {"cuelens-error"}
     assert kinds == pages.REMEDIES.keys()
 
 

@@ -58,6 +58,9 @@ def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
     for page in PAGES:
         path = page.with_name("index.html") if page.name == "README.md" else page.with_suffix(".html")
         html = (tmp_path / "site" / path).read_text(encoding="utf-8")
-        fetched = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?:[^"]*)"', html)
-        assert not fetched, page
-    assert (tmp_path / "site" / "search" / "search_index.js").exists()
+        # A link of the text may lead into the web; what the page itself loads may not.
+        loaded = re.sub(r'<a [^>]*href="[^"]*"|xmlns(?::\w+)?="[^"]*"', "", html)
+        assert "://" not in re.sub(r"<(article).*?</\1>|<title>.*?</title>|<!--.*?-->", "", loaded, flags=re.DOTALL), (
+            page
+        )
+    assert (tmp_path / "site" / "search" / "search_index.json").exists()
