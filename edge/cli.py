@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 import threading
@@ -14,10 +13,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.arguments import add_commands
 from edge.command import command
 from edge.commands import dark, pair, read
 from edge.config import (
-    SENSITIVITIES,
     CameraSettings,
     CueSettings,
     Settings,
@@ -40,9 +39,9 @@ from edge.errors import (
 )
 from edge.pause import KeptPause, pause_file
 from edge.quiet import tame_opencv
-from edge.sinks import SINKS, open_sink, open_sinks
+from edge.sinks import open_sink, open_sinks
 from edge.sinks.places import check_places, one_at_each_place
-from edge.sources import SOURCES, is_camera, open_source
+from edge.sources import is_camera, open_source
 from edge.status import SERVICE_SOCKET, StatusServer, ask, default_socket, describe_status, own_version, tell_status
 from edge.systemd import is_service
 
@@ -58,65 +57,8 @@ DEMO_SECONDS = 20.0
 
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> int:
-    """Show which facial expression the person in front is making."""
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    runner = commands.add_parser("run", help="camera or file to cue, until the source ends or a signal comes")
-    runner.add_argument("--config", type=Path, help="settings file (TOML); the options here overrule it")
-    runner.add_argument("--source", help=f"NAME[:ARGUMENT], one of {', '.join(SOURCES)}; default picamera")
-    runner.add_argument("--rotate", type=int, metavar="DEGREES", help="turn the picture clockwise: 0, 90, 180 or 270")
-    runner.add_argument("--mirror", action="store_true", default=None, help="exchange left and right, after turning")
-    demo = commands.add_parser("demo", help="the same on an embedded person who does not exist")
-    demo.add_argument("--seed", type=int, default=1, help="of the demo person's script")
-    for sub in (runner, demo):
-        sub.add_argument("--sink", action="append", help=f"NAME[:ARGUMENT], several allowed: {', '.join(SINKS)}")
-        sub.add_argument("--pace", choices=("live", "fast"), help="live drops what is late, fast takes every frame")
-        sub.add_argument("--model", help="a .tflite file with its contract beside it; default the shipped one")
-        sub.add_argument("--threads", type=int, help="of the interpreter; more than 1 is rarely faster")
-        sub.add_argument("--seconds", type=float, help="end after this long")
-        sub.add_argument("--go-on", action="store_true", help="end a pause that outlasted an earlier run")
-        sub.add_argument("--saved", type=Path, help="file for settings that are changed and saved while it runs")
-        sub.add_argument("--status", type=Path, metavar="PATH", help="socket to answer `cuelens status` at")
-        sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    stills = commands.add_parser("faces", help="find the faces in pictures")
-    stills.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE", help="a picture: .jpg, .png, .webp, ...")
-    stills.add_argument("--json", action="store_true", help="a line of JSON for each picture")
-    stills.add_argument("--config", type=Path, help="settings file (TOML), of which [faces] counts")
-    stills.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    stills.add_argument("--read", action="store_true", help="also read their expressions, as cuelens read does")
-    reader = commands.add_parser("read", help="read the expression of each face in pictures")
-    read.add_arguments(reader)
-    pair.add_arguments(commands.add_parser("pair", help="find glasses, bond with them, and remember them"))
-    again = commands.add_parser("replay", help="decide a log's cues again, without pixels")
-    again.add_argument("log", type=Path, metavar="LOG", help="what --sink log:PATH wrote")
-    again.add_argument("--settings", type=Path, help="settings file (TOML) whose [cue] is tried; default the log's own")
-    again.add_argument("--sensitivity", choices=tuple(SENSITIVITIES), help="tried instead of the log's own settings")
-    again.add_argument("--out", type=Path, help="write the log with the new cues")
-    again.add_argument("--timeline", type=Path, help="draw what was read, logged and shown now: a .svg for a browser")
-    again.add_argument(
-        "--start", type=float, default=0.0, help="seconds from the log's begin that --timeline starts at"
-    )
-    again.add_argument("--seconds", type=float, default=math.inf, help="... and lasts; default to the end")
-    again.add_argument("--json", action="store_true", help="print the counts as JSON")
-    again.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    doctor = commands.add_parser("check", help="say what is right with this device, and what to do about the rest")
-    doctor.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
-    doctor.add_argument("--json", action="store_true", help="one JSON object")
-    doctor.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    status = commands.add_parser("status", help="how the running Cuelens is doing")
-    status.add_argument("--socket", type=Path, default=SERVICE_SOCKET, help="of the run; default %(default)s")
-    status.add_argument("--json", action="store_true", help="one JSON object")
-    status.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    report = commands.add_parser("report", help="write a file that helps to find a fault, and tells nothing personal")
-    report.add_argument("--out", type=Path, default=Path("cuelens-report.tar.gz"), help="default %(default)s")
-    report.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
-    report.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    dark.add_arguments(
-        commands.add_parser("dark", help="put out the camera light or glasses that a killed run left on")
-    )
-    safe = commands.add_parser("safe", help="say on the displays that the service stopped, and why")
-    safe.add_argument("--config", type=Path, help="settings file (TOML); default the service's, if there is one")
-    safe.add_argument("--seconds", type=float, help="end after this long")
-    safe.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    """Show which facial expression the person in front makes, and look after the device that does."""
+    add_commands(parser)
     args = parser.parse_args(argv)
     return _COMMANDS[args.command](args)
 

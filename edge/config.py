@@ -234,6 +234,9 @@ class LookSettings:
     neutral: bool = False
     """Shows a sign for a neutral face too; off, a neutral face leaves the display dark."""
 
+    mark: bool = False
+    """Shows a small mark while there is nothing else to show: a display that is off, or broken, has none."""
+
 
 @dataclass(frozen=True, slots=True)
 class DisplaySettings:

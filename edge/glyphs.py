@@ -110,6 +110,8 @@ GLYPHS: dict[str, tuple[Part, ...]] = {
     "other": (Arc(50, 50, 43, 43), *(Disc(x, 50, 8) for x in (27, 50, 73))),
 }
 NOTICE = "notice"  # text in the place of a glyph
+MARK = "mark"  # that it works though there is nothing to show: a dot in a corner
+MARK_SHARE = 0.05  # of the display's shorter side
 FACE = "face"  # that somebody is there: an outline, between corners that tell how near
 _FACE_RADIUS: dict[Band | None, float] = {"near": 38.0, "middle": 26.0, "far": 13.0, None: 40.0}
 _ARROW: dict[Side, Line] = {
@@ -181,7 +183,7 @@ def plan_cue(cue: Cue, look: LookSettings, notice: str = "") -> Plan:
         return Plan(NOTICE, text=notice)
     glyph = glyph_name(cue, look)
     if glyph is None:
-        return Plan(None)
+        return Plan(MARK if look.mark else None)
     return Plan(
         glyph,
         cue.distance if glyph == FACE else None,
@@ -219,7 +221,10 @@ def draw_layers(plan: Plan, width: int, height: int, *, crisp: bool) -> tuple[Ma
     if plan.text:
         return glyph, _draw_page(plan.text, width, height, crisp=crisp)
     rest = np.zeros((height, width), np.uint8)
-    if plan.glyph is not None:
+    if plan.glyph == MARK:
+        side = max(3, round(min(width, height) * MARK_SHARE))
+        rest[-side:, -side:] = _rasterise((Disc(50, 50, 50),), side)
+    elif plan.glyph is not None:
         line = round(min(width, height) * WORD_SHARE) if plan.words else 0
         line = line if line >= LEAST_LINE else 0
         edge = round(width * ARROW_SHARE) if plan.arrows else 0

@@ -16,8 +16,7 @@ SECONDS = 4.0  # for glasses: the service manager gives what comes after a run f
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `cuelens dark` takes."""
-    parser.add_argument("--config", type=Path, help="settings file (TOML), of which [pins] and sinks count")
-    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--config", type=Path, help="Settings file (TOML), of which [pins] and sinks are used.")
 
 
 def run(args: argparse.Namespace) -> int:

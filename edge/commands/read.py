@@ -26,14 +26,13 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `cuelens read` takes."""
-    parser.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of them")
-    parser.add_argument("--json", action="store_true", help="print a line of JSON for each picture")
+    parser.add_argument("pictures", nargs="+", type=Path, metavar="IMAGE", help="A picture, or a folder of pictures.")
+    parser.add_argument("--json", action="store_true", help="Print one line of JSON for each picture.")
     parser.add_argument(
-        "--out", type=Path, help="also draw it: a picture's name, or a folder that gets each one and contact sheets"
+        "--out", type=Path, help="Also draw into this picture, or into this folder, with contact sheets."
     )
-    parser.add_argument("--model", help="a .tflite file with its contract beside it; default the shipped one")
-    parser.add_argument("--config", type=Path, help="settings file (TOML), of which [faces], [cue] and [look] count")
-    parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--model", help="A .tflite file with its contract beside it. The default is the shipped one.")
+    parser.add_argument("--config", type=Path, help="Settings file (TOML); it uses [faces], [cue] and [look].")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.config import LookSettings
 from edge.control import Control
 from edge.errors import DiskFull, SinkFailed, SinkUnwritable
 from edge.files import native_name, native_place, sink_error, staged_name
-from edge.glyphs import cue_colour
+from edge.glyphs import cue_colour, draw_line
+from edge.locale import read_locale
 from edge.quiet import tame_opencv
 from edge.types import Capabilities, Face, Update
 
@@ -29,6 +31,9 @@ LEAST_FREE = 4_000_000  # bytes on the disk: OpenCV's writer does not say when i
 CHECK_EVERY = 15  # frames between looks at the disk
 GAP = 10.0  # seconds without frames that are shown as they were; a longer gap is cut: the camera was lost, or a pause
 
+LINE = 40.0  # pixels of a line of text at scale 1
+LEAST_TEXT = 10  # pixels of a line that can be read
+ABOVE = 0.72  # of a line's height that is above the letters' own line
 _OTHER = (230, 230, 230)
 
 
@@ -44,6 +49,7 @@ class VideoSink:
     def __init__(self, argument: str, control: Control) -> None:
         """Check that `argument` can be written; raises SinkUnwritable or SinkFailed."""
         tame_opencv()
+        self._control = control
         self._path = Path(argument)
         if self._path.suffix.lower() not in CODECS:
             raise SinkFailed(f"video sink: {argument!r} is no video name; it must end in {', '.join(CODECS)}")
@@ -98,7 +104,7 @@ class VideoSink:
             if disk.f_bavail * disk.f_frsize < LEAST_FREE:
                 self._discard()
                 raise DiskFull(f"{self._path}: under {LEAST_FREE // 1_000_000} MB left on the disk; free some space")
-        picture = annotate(update)
+        picture = annotate(update, self._control.settings.look)
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size).astype(np.uint8, copy=False)
         t = update.frame.t
@@ -158,23 +164,29 @@ def frame_rate(steps: Sequence[float]) -> float:
     return fps * math.ceil(FPS_RANGE[0] / fps) if fps < FPS_RANGE[0] else fps
 
 
-def annotate(update: Update) -> Picture:
-    """Draw an update as BGR uint8 (height, width, 3): boxes turned with the faces, readings, and the cue below."""
+def annotate(update: Update, look: LookSettings) -> Picture:
+    """Draw an update as BGR uint8 (height, width, 3): boxes turned with the faces, readings, and the cue below.
+
+    Classes and cue are named by the visible expression, in the wearer's language.
+    """
     assert update.frame is not None
     picture: Picture = cv2.cvtColor(update.frame.gray, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
     height, width = update.frame.gray.shape
     unit = height / 480
+    words = read_locale(look.language).words
     probabilities = {reading.face_id: reading.probabilities for reading in update.readings}
     for face in update.faces:
         corners = corners_of(face)
         cv2.polylines(picture, [corners], True, _OTHER, max(1, round(2 * unit)), cv2.LINE_AA)
         values = probabilities.get(face.id)
-        reading = f"{update.labels[int(np.argmax(values))]} {max(values):.2f} " if values else ""
+        name = update.labels[int(np.argmax(values))] if values else ""
+        reading = f"{words.get(name, name)} {max(values):.2f} " if values else ""
         label = f"{face.id} {reading}{face.roll_deg:+.0f} deg {face.distance_m:.1f} m"
         at = (int(corners[:, 0].min()), max(12, int(corners[:, 1].min()) - 5))
         _text(picture, label, at, 0.45 * unit, _OTHER)
     cue = update.cue
-    word = cue.expression or cue.state.replace("_", " ")
+    key = "new" if cue.reason == "new" else cue.expression or cue.state
+    word = words.get(key, key)
     red, green, blue = cue_colour(cue)
     colour = (blue, green, red)
     _text(picture, word, (round(12 * unit), height - round(22 * unit)), 1.1 * unit, colour)
@@ -191,6 +203,17 @@ def corners_of(face: Face) -> npt.NDArray[np.int32]:
 
 
 def _text(picture: Picture, text: str, at: tuple[int, int], scale: float, colour: tuple[int, int, int]) -> None:
-    thick = max(1, round(2 * scale))
-    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), thick + 3, cv2.LINE_AA)
-    cv2.putText(picture, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
+    """Draw text with a dark edge; `at` is where its line begins, and what is outside of the picture is cut."""
+    letters = draw_line(text, max(LEAST_TEXT, round(LINE * scale)))
+    edge = cv2.copyMakeBorder(letters, 2, 2, 2, 2, cv2.BORDER_CONSTANT)
+    letters = edge
+    edge = cv2.dilate(edge, np.ones((5, 5), np.uint8))
+    left, top = at[0] - 2, at[1] - round(ABOVE * (letters.shape[0] - 4)) - 2
+    rows = slice(max(0, top), min(picture.shape[0], top + letters.shape[0]))
+    columns = slice(max(0, left), min(picture.shape[1], left + letters.shape[1]))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return
+    within = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+    dark, lit = edge[within][..., None] / 255, letters[within][..., None] / 255
+    below = picture[rows, columns] * (1 - dark)
+    picture[rows, columns] = np.rint(below * (1 - lit) + np.array(colour) * lit).astype(np.uint8)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import Settings
+from edge.config import LookSettings, Settings
 from edge.cue import CuePolicy
 from edge.faces import FaceFinder, crop_face
 from edge.glyphs import draw_cue
@@ -55,7 +55,7 @@ def draw_still(updates: list[Update]) -> Picture:
         assert update.frame is not None
         settled = cue.state in ("expression", "no_face") and update.frame.t - cue.since > 1.0
         if settled and cue.expression in SHOWN and cue.expression not in panels:
-            panels[cue.expression] = annotate(update)
+            panels[cue.expression] = annotate(update, LookSettings())
     half = [cv2.resize(panels[word], (320, 240), interpolation=cv2.INTER_AREA) for word in SHOWN]
     return np.hstack(half).astype(np.uint8)
 
@@ -64,7 +64,7 @@ def draw_film(updates: list[Update]) -> list[Picture]:
     """Draw what the camera sees beside what the wearer sees: uint8 (240, 560, 3) each."""
     frames = []
     for update in updates[::EVERY]:
-        seen = cv2.resize(annotate(update), (320, 240), interpolation=cv2.INTER_AREA)
+        seen = cv2.resize(annotate(update, LookSettings()), (320, 240), interpolation=cv2.INTER_AREA)
         shown = draw_cue(update.cue, 240, 240, Settings().look, "rgb")[..., ::-1]
         frames.append(np.hstack([seen, shown]).astype(np.uint8))
     return frames

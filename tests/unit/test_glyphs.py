@@ -26,6 +26,7 @@ from edge.glyphs import (
     draw_glyph,
     glyph_name,
     glyph_svg,
+    plan_cue,
 )
 from edge.locale import LANGUAGES, read_locale
 from edge.types import Band, Cue, Reason, State
@@ -268,3 +269,19 @@ def test_every_state_and_reason_has_a_picture_or_is_dark() -> None:
     for state, reason in itertools.product(states, reasons):
         cue = Cue(state, None, 0.1, 0.0, reason if state == "unsure" else None)
         assert draw_cue(cue, 128, 64, LookSettings(), "mono").any() == (state != "no_face")
+
+
+@pytest.mark.parametrize("size", [(128, 64), (128, 32), (640, 400)])
+@pytest.mark.parametrize("colours", ["mono", "gray", "rgb"])
+def test_the_mark_tells_a_dark_display_from_one_that_is_off(size: tuple[int, int], colours: Colours) -> None:
+    dark = (Cue("no_face", None, 0.0, 0.0), Cue("expression", "neutral", 0.9, 0.0))
+    pictures = [draw_cue(cue, *size, LookSettings(mark=True), colours) for cue in dark]
+    assert np.array_equal(*pictures)
+    lit = pictures[0] if colours != "rgb" else pictures[0].max(axis=2)
+    rows, columns = np.nonzero(lit)
+    assert 4 <= len(rows) <= 0.01 * lit.size, "small, but there"
+    assert rows.min() > 0.9 * size[1] - 3
+    assert columns.min() > 0.9 * size[0]
+    assert not any(draw_cue(cue, *size, LookSettings(), colours).any() for cue in dark)
+    smile = Cue("expression", "smile", 0.9, 0.0)
+    assert plan_cue(smile, LookSettings(mark=True)) == plan_cue(smile, LookSettings())

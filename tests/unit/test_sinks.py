@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import CueSettings
+from edge.config import CueSettings, LookSettings
 from edge.control import Control
 from edge.errors import DiskFull, SinkFailed, SinkUnknown, SinkUnwritable
 from edge.sinks import SINKS, open_sink, open_sinks
@@ -282,12 +282,21 @@ def test_every_named_sink_can_be_opened(tmp_path: Path) -> None:
 def test_a_picture_marks_the_face_and_the_cue() -> None:
     shown = update(0)
     assert shown.frame is not None
-    picture = annotate(shown).astype(int)
+    picture = annotate(shown, LookSettings()).astype(int)
     plain = cv2.cvtColor(shown.frame.gray, cv2.COLOR_GRAY2BGR).astype(int)
     changed = np.abs(picture - plain).sum(axis=2) > 30
     assert changed[60:150, 90:200].any()
     assert changed[200:, :100].any()
     assert not changed[160:190, 220:].any()
+
+
+def test_a_picture_names_the_visible_expression_in_the_wearers_language() -> None:
+    shown = update(0)
+    pictures = [annotate(shown, LookSettings(language=language)) for language in ("en", "de", "fr")]
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(pictures[1], pictures[2])
+    happy = replace(shown, cue=replace(shown.cue, expression="happy"))
+    assert np.array_equal(annotate(happy, LookSettings(language="en")), pictures[0]), "a smile, not what may be felt"
 
 
 def test_text_in_a_pipe_is_one_line_a_second() -> None:

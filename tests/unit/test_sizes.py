@@ -24,7 +24,6 @@ LONG_FILES = {
 }
 LONG_FUNCTIONS = {
     "edge/cli.py _loop",
-    "edge/cli.py main",
     "edge/loop.py run",
     "edge/pixels.py _formats",
     "edge/web/app.py make_app",

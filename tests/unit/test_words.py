@@ -51,9 +51,9 @@ def test_what_the_wearer_must_tell_apart_has_different_words(language: str, voca
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_word_is_one_word_and_fits_a_small_display(language: str) -> None:
-    for text in read_locale(language).words.values():
+    for key, text in read_locale(language).words.items():
         assert 0 < len(text) <= 12
-        assert len(text.split()) == 1
+        assert len(text.split()) == (2 if key == "no_camera" else 1), "what is missing is named, and that it is missing"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -90,7 +90,7 @@ def test_a_sentence_is_one(language: str) -> None:
         (Cue("unsure", None, 0.2, 0.0, "away"), LookSettings(presence=False), "unsure"),
         (Cue("unsure", None, 0.2, 0.0), LookSettings(), "unsure"),
         (Cue("no_face", None, 0.0, 0.0), LookSettings(), ""),
-        (Cue("no_camera", None, 0.0, 0.0), LookSettings(language="es"), "cámara"),
+        (Cue("no_camera", None, 0.0, 0.0), LookSettings(language="es"), "sin cámara"),
         (Cue("paused", None, 0.0, 0.0), LookSettings(), "paused"),
     ],
 )
