@@ -116,7 +116,7 @@ def describe_provenance(report: Mapping[str, Any]) -> str:
     lines.append(
         f"power     {power['mean_w']:.2f} W, at most {power['most_w']:.2f}, by {power['sensor']}"
         if power
-        else "power     the board does not tell"
+        else "power     the board does not report it"
     )
     lines.append(
         f"software  {system['os']}, kernel {system['kernel']}, Python {system['python']}, OpenCV {system['opencv']}, "

@@ -166,7 +166,7 @@ upload() {  # FILE: to $inbox there; goes on where a connection broke
         rsync --partial --inplace --copy-links "${progress[@]}" --rsh "ssh$shell" -- "$1" "$rsync_host:$inbox/$name" >&2 || code=$?
         case $code in
         0) return ;;
-        2) say "rsync does not understand what answers there (does a .bashrc print something?); sending without it" ;;
+        2) say "rsync does not understand the answer of $host (does a .bashrc print something?); sending without it" ;;
         *) die 90 "$host: rsync could not send ${1##*/} (its words are above); push again, it goes on where it stopped" ;;
         esac
     fi

@@ -71,11 +71,11 @@ def _run(args: argparse.Namespace) -> int:
     )
     _take_pause(control, go_on=args.go_on)
     for mistake in mistakes:
-        _go_on(control, mistake, "going on with what stands there else, and the defaults")
+        _go_on(control, mistake, "using the other settings, and the defaults")
     try:
         control.load()
     except SettingsInvalid as error:
-        _go_on(control, str(error), "going on without what was saved")
+        _go_on(control, str(error), "ignoring what was saved")
     stop = threading.Event()
     # Signals first: what ends us after a camera was opened puts its light out.
     with ended_by_signals(stop), ExitStack() as ends:
@@ -95,7 +95,7 @@ def _take_pause(control: Control, *, go_on: bool) -> None:
         control.paused = False
     elif control.paused:
         _say(
-            "cuelens: paused, as an earlier run was; the camera stays closed until somebody goes on: "
+            "cuelens: still paused since an earlier run; the camera stays closed until somebody resumes: "
             "with the button, on the page, or with cuelens run --go-on"
         )
 
@@ -242,7 +242,7 @@ def _open_status(path: Path | None, control: Control, model: ExpressionModel) ->
     except CuelensError as error:
         if path:
             raise
-        print(f"cuelens: {error}; going on without a status", file=sys.stderr)
+        print(f"cuelens: {error}; continuing without a status", file=sys.stderr)
         return None
 
 
@@ -260,7 +260,7 @@ def _check(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"ok": not todo, "lines": [asdict(line) for line in lines]}))
     if todo:
-        raise CheckFailed(f"{todo} of {len(lines)} lines say what is to be done")
+        raise CheckFailed(f"{todo} of {len(lines)} lines say what to do")
     return 0
 
 

@@ -69,7 +69,7 @@ def _memory_mb(key: str) -> float | None:
 
 
 def temperature_c(path: Path | None = None) -> float | None:
-    """Return the processor's temperature in degrees Celsius, None where the board does not tell."""
+    """Return the processor's temperature in degrees Celsius, None where the board does not report it."""
     try:
         return int((path or _THERMAL).read_text()) / 1000
     except (OSError, ValueError):
@@ -123,7 +123,7 @@ class Health:
         self.slowest_notice = 0.0  # seconds from the last good frame until `no_camera` was shown
         self.slowest_return = 0.0  # ... until there was one again
         self.faults: Counter[str] = Counter()  # calls that raised, of finder and network
-        self.stalls = 0  # times that the loop stood still for so long that its cue was too old to be shown
+        self.stalls = 0  # times that the loop was blocked for so long that its cue was too old to be shown
         self.overturned = ""  # what is wrong with the picture where faces lie in it or stand on their heads
         self.sinks: dict[str, SinkHealth] = {}
         self.cues: Counter[str] = Counter()  # how often each came up
@@ -220,7 +220,7 @@ class Health:
         ]
         if self.frames:
             lines.append(
-                f"new faces were looked for every {self.most_behind:.1f} s or oftener, {self.unread} readings put off"
+                f"new faces were searched for at least every {self.most_behind:.1f} s, {self.unread} readings put off"
             )
         if self.pace is not None and self.pace.slowest:
             lines.append(f"slower for {self.pace.slow_for:.0f} s, down to step {self.pace.slowest} of the pace")
@@ -233,7 +233,7 @@ class Health:
         if self.faults:
             lines.append("failed: " + ", ".join(f"{name} {times}x" for name, times in self.faults.items()))
         if self.stalls:
-            lines.append(f"the loop stood still {self.stalls} times")
+            lines.append(f"the loop was blocked {self.stalls} times")
         for name, sink in self.sinks.items():
             if sink.missed:
                 lines.append(f"sink {name} was too slow for {sink.missed} updates")

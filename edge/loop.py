@@ -210,7 +210,7 @@ def run(
                 say(f"cuelens: {health.overturned}")
             health.inferences += len(update.fresh)
             if source.live and shown - heard > STALE:
-                say(f"the loop stood still for {shown - heard:.1f} s")
+                say(f"the loop was blocked for {shown - heard:.1f} s")
                 health.stalls += 1
                 publish_without_frame(pipeline.lose_camera(shown))  # what this frame shows is of the past
                 continue

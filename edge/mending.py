@@ -45,13 +45,13 @@ class Mended:
         self._count(self._name)
         what = f"{self._name}: {type(error).__name__}: {error}"
         if self._failed == 2 * IN_A_ROW:
-            raise ModelFailed(f"{what}; {IN_A_ROW} times in a row after it was built anew; start again") from error
+            raise ModelFailed(f"{what}; {IN_A_ROW} times in a row after it was loaded again; start again") from error
         if (now := time.monotonic()) - self._told > TELL_EVERY:
             self._told = now
             self._say(f"{what}; left out")
         if self._failed == IN_A_ROW:
-            self._say(f"{self._name}: failed {IN_A_ROW} times in a row; building it anew")
+            self._say(f"{self._name}: failed {IN_A_ROW} times in a row; loading it again")
             try:
                 self._rebuild()
             except Exception as failure:
-                raise ModelFailed(f"{what}; and it cannot be built anew: {failure}; start again") from failure
+                raise ModelFailed(f"{what}; and it cannot be loaded again: {failure}; start again") from failure

@@ -159,7 +159,7 @@ class Outlet:
         if begun is not None and now - begun > deadline and self.health.state in ("working", "waiting"):
             self.health.state = "stuck"
             what = "opening it again takes" if opening else "an update takes it"
-            self._news.append(f"{self.name}: {what} over {deadline:.1f} s; going on without it")
+            self._news.append(f"{self.name}: {what} over {deadline:.1f} s; continuing without it")
         return [self._news.popleft() for _ in range(len(self._news))]
 
     def join(self, deadline: float) -> bool:

@@ -49,7 +49,7 @@ class KeptPause:
                 return False
             whole = False
         if not whole:
-            self.problem = f"{path}: damaged, so it is taken for the pause that it was; go on, and it is gone"
+            self.problem = f"{path}: damaged, so Cuelens stays paused; resume, and the file is removed"
         return True
 
     def set(self, on: bool) -> str:

@@ -230,7 +230,7 @@ def describe_status(told: Mapping[str, Any]) -> str:
         return _describe(told)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise NotRunning(
-            "what answers there is no Cuelens, or of another time; see what it says with --json"
+            "the program at that socket is no Cuelens, or another version of it; --json shows its answer"
         ) from error
 
 
@@ -259,7 +259,7 @@ def _describe(told: Mapping[str, Any]) -> str:
     if faults := told.get("faults"):
         rows.append(("failed", ", ".join(f"{name} {times}x" for name, times in faults.items())))
     if told.get("stalls"):
-        row("stood still", "{stalls} times", "stalls")
+        row("blocked", "{stalls} times", "stalls")
     row("newest frame", "{last_frame_age} s ago", "last_frame_age")
     row("inferences", "{inferences}", "inferences")
     row("watchdog", "fed {watchdog} times", "watchdog")

@@ -30,7 +30,7 @@ prepare() {
     if [ "$1" = start ]; then
         # cloud-init takes most of what it does for done once it has begun: after a boot that was cut short it must forget that.
         if [ -e "$clouded" ]; then
-            say "the last boot was cut short: cloud-init begins anew"
+            say "the last boot was cut short: cloud-init starts again"
             rmdir "$clouded"
             sync
             exec cloud-init clean --reboot

@@ -46,32 +46,56 @@ TAKEN = ("cuelens", "default")  # the service's user; what cloud-init calls the 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line, each value by itself."""
     parser = argparse.ArgumentParser(
-        prog="deploy.sh flash", description="Write a card that starts as Cuelens from a Raspberry Pi OS image."
+        prog="./deploy.sh flash",
+        description="Write a card that starts as Cuelens from a Raspberry Pi OS image.",
+        epilog="example: ./deploy.sh flash --image raspios.img.xz --device /dev/sdX --hostname glasses",
     )
-    parser.add_argument("--image", type=Path, required=True, metavar="IMG", help="Raspberry Pi OS, .img or .img.xz")
+    parser.add_argument(
+        "--image", type=Path, required=True, metavar="IMG", help="Image of Raspberry Pi OS, .img or .img.xz."
+    )
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--device", type=Path, metavar="/dev/sdX", help="the card, a whole disk; all on it is lost")
-    target.add_argument("--out", type=Path, metavar="FILE", help="an image instead of a card, without root")
-    parser.add_argument("--sha256", metavar="HEX", help="of the image as it is given; default what IMG.sha256 says")
-    parser.add_argument("--hostname", default="cuelens", help="of the device; default cuelens")
-    parser.add_argument("--user", default="maker", help="who may log in, by ssh key alone, and sudo; default maker")
-    parser.add_argument(
-        "--ssh-key", type=Path, metavar="FILE", help="public keys of that user; default ~/.ssh/id_*.pub"
+    target.add_argument(
+        "--device", type=Path, metavar="/dev/sdX", help="The card, a whole disk. Everything on it is erased."
     )
-    parser.add_argument("--wifi", metavar="SSID", help="name of a wireless network; its password is asked for")
-    parser.add_argument("--wifi-password-file", type=Path, metavar="FILE", help="read the password there instead")
+    target.add_argument("--out", type=Path, metavar="FILE", help="Write this image instead of a card, without root.")
+    parser.add_argument("--sha256", metavar="HEX", help="Checksum of the image file. The default is in IMG.sha256.")
+    parser.add_argument("--hostname", default="cuelens", help="Name of the device. The default is cuelens.")
+    parser.add_argument(
+        "--user", default="maker", help="User who may log in, by ssh key alone, and use sudo. The default is maker."
+    )
+    parser.add_argument(
+        "--ssh-key", type=Path, metavar="FILE", help="Public keys of that user. The default is ~/.ssh/id_*.pub."
+    )
+    parser.add_argument("--wifi", metavar="SSID", help="Name of a wireless network. flash asks for its password.")
+    parser.add_argument(
+        "--wifi-password-file", type=Path, metavar="FILE", help="Read the password of the network from this file."
+    )
     securities = "; ".join(f"{name}: {words}" for name, words in SECURITIES.items())
-    parser.add_argument("--wifi-security", metavar="KIND", help=f"{securities}; default wpa2-wpa3")
-    parser.add_argument("--hidden", action="store_true", help="the network does not send its name")
-    parser.add_argument("--country", metavar="CC", help="two letters (DE): whose radio rules hold for --wifi")
-    parser.add_argument("--settings", type=Path, metavar="TOML", help="as deploy/cuelens.toml; default none set")
-    parser.add_argument("--bundle", type=Path, metavar="FILE", help="default dist/'s, made where it is not there")
     parser.add_argument(
-        "--read-only", action="store_true", help="after the first boot, keep nothing written to the root"
+        "--wifi-security", metavar="KIND", help=f"Security of the network. {securities}. The default is wpa2-wpa3."
     )
-    parser.add_argument("--large", action="store_true", help="allow a disk of more than 256 GB")
-    parser.add_argument("--yes", action="count", default=0, help="do not ask; twice for a disk that is no card")
-    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+    parser.add_argument("--hidden", action="store_true", help="The network does not send its name.")
+    parser.add_argument(
+        "--country", metavar="CC", help="Country whose radio rules apply to --wifi, as two letters (DE)."
+    )
+    parser.add_argument(
+        "--settings",
+        type=Path,
+        metavar="TOML",
+        help="Settings for the device, as in deploy/cuelens.toml. The default sets none.",
+    )
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        metavar="FILE",
+        help="Bundle to install. The default is the one in dist/, which flash makes if it is missing.",
+    )
+    parser.add_argument("--read-only", action="store_true", help="Never write to the card after its first start.")
+    parser.add_argument("--large", action="store_true", help="Allow a disk of more than 256 GB.")
+    parser.add_argument(
+        "--yes", action="count", default=0, help="Do not ask. Give it twice for a disk that is no card."
+    )
+    parser.add_argument("--debug", action="store_true", help="Show the traceback of a failure.")
     args = parser.parse_args(argv)
     if not HOSTNAME.fullmatch(args.hostname) or args.hostname == "localhost":
         advice = "; leave the domain out: the device adds .local" if "." in args.hostname else ""
@@ -184,7 +208,7 @@ def write_card(device: Path, image: Path, large: bool) -> None:
         *(["--large"] if large else []),
     ]
     if not os.access(device, os.R_OK | os.W_OK):
-        say(f"sudo is asked for, to write {device}")
+        say(f"using sudo to write {device}")
         command = ["sudo", "env", f"PYTHONPATH={os.environ.get('PYTHONPATH', '')}", *command]
     if code := subprocess.run(command, check=False).returncode:
         sys.exit(code)

@@ -13,7 +13,7 @@ from deploy.flash.given import read_text
 from deploy.packages import Failure, plain, run
 
 ADVICE = "give --ssh-key the file of a public key (.pub)"
-# sshd's types but DSA, which it takes no more.
+# sshd's types but DSA, which it no longer accepts.
 TYPES = (
     "ssh-ed25519",
     "ssh-rsa",
@@ -86,7 +86,7 @@ def read_key(line: str, where: str) -> str:
         if CERTIFICATE.fullmatch(name):
             raise Failure(109, f"{where} is a certificate, by which sshd lets nobody in; give the .pub file of its key")
         if name == "ssh-dss":
-            raise Failure(109, f"{where} is a DSA key, which sshd takes no more; make another: ssh-keygen -t ed25519")
+            raise Failure(109, f"{where} is a DSA key, which sshd refuses; make another: ssh-keygen -t ed25519")
     if kind not in TYPES:
         raise Failure(109, f"{where} has a line that is no public key; {ADVICE}")
     if not is_whole(kind, blob):

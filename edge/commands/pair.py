@@ -19,13 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `cuelens pair` takes."""
     parser.add_argument("make", nargs="?", choices=MAKE_NAMES, help="Make of the glasses. The default is any.")
     parser.add_argument("--name", default="", help="Name of the glasses, if several are in reach.")
-    parser.add_argument(
-        "--seconds", type=float, default=SECONDS, help="Search for this many seconds. The default is %(default)s."
-    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="Seconds to search. The default is %(default)s.")
     parser.add_argument("--list", action="store_true", help="Only print which glasses are paired.")
     parser.add_argument("--forget", metavar="NAME", help="Only forget the glasses of this name or address.")
     parser.add_argument(
-        "--state", type=Path, metavar="FOLDER", help="Folder that remembers them. The default is the service's."
+        "--state", type=Path, metavar="FOLDER", help="Folder to remember them in. The default is the service's."
     )
     parser.add_argument("--config", type=Path, help="Settings file (TOML), of which [look] is used.")
 

@@ -52,7 +52,7 @@ def check_disk(machine: Machine, settings: Settings) -> Iterator[Line]:
         yield Line("disk", "do", ", ".join(full + low), todo)
         return
     kept = min((count for count in free.values() if count is not None), default=None)
-    says = f"{kept / 1e9:.1f} GB free" if kept is not None else "the free space cannot be told"
+    says = f"{kept / 1e9:.1f} GB free" if kept is not None else "the free space is unknown"
     if kind == "overlay":
         yield Line("disk", "note", f"{says}; the root is an overlay: what is changed is gone at the next start")
     elif "ro" in options:
@@ -75,7 +75,7 @@ def check_memory(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Look whether a run has room; of a small board, whether others can give way to it."""
     told = dict(re.findall(r"^(\w+):\s+(\d+) kB", machine.text("/proc/meminfo") or "", re.MULTILINE))
     if "MemTotal" not in told:
-        yield Line("memory", "note", "the kernel does not tell")
+        yield Line("memory", "note", "the kernel does not report it")
         return
     total, available = (int(told.get(key, 0)) * 1024 / 1e6 for key in ("MemTotal", "MemAvailable"))
     swaps = [line.split()[0] for line in (machine.text("/proc/swaps") or "").splitlines()[1:] if line.split()]
@@ -100,7 +100,7 @@ def check_heat(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Look at the processor's temperature."""
     told = machine.text("/sys/class/thermal/thermal_zone0/temp")
     if told is None or not told.lstrip("-").isdecimal():
-        yield Line("temperature", "note", "the board does not tell")
+        yield Line("temperature", "note", "the board does not report it")
         return
     degrees_c = int(told) / 1000
     says = f"{degrees_c:.0f} degrees Celsius"
@@ -115,11 +115,13 @@ def check_heat(machine: Machine, settings: Settings) -> Iterator[Line]:
 def check_throttling(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Decode what the Raspberry Pi's firmware says of power and heat, now and since the start."""
     if not machine.is_raspberry_pi:
-        yield Line("throttling", "ok", "not a Raspberry Pi: nothing to tell")
+        yield Line("throttling", "ok", "not a Raspberry Pi: nothing to report")
         return
     bits, source = _throttling_bits(machine)
     if bits is None:
-        yield Line("throttling", "note", "neither vcgencmd, which needs the group video or sudo, nor the kernel tells")
+        yield Line(
+            "throttling", "note", "neither vcgencmd (which needs the group video or sudo) nor the kernel reports it"
+        )
         return
     now = [name for bit, name in THROTTLING.items() if bits >> bit & 1]
     before = [name for bit, name in THROTTLING.items() if bits >> (bit + SINCE) & 1 and name not in now]

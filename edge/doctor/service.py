@@ -82,7 +82,7 @@ def check_unit(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Look whether the service runs, stays up, and starts on boot."""
     unit = machine.unit
     if not unit:
-        yield Line("service", "note", "systemd does not tell: none here, or not asked from here")
+        yield Line("service", "note", "unknown: systemd is missing, or does not answer")
         return
     if not machine.installed:
         yield Line("service", "note", f"{UNIT} is not installed here; ./deploy.sh push does that")

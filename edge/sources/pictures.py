@@ -81,7 +81,7 @@ def load_picture(path: Path, say: Callable[[str], None] | None = None) -> Gray:
     if gray is None:
         raise damaged(path)
     if say is not None and (is_film(content) or is_animated(content) or len(pages(content)) > 1):
-        say(f"{path}: has more pictures than the first, which alone is looked at; play them with --source file:")
+        say(f"{path}: has several pictures, of which only the first is used; play them with --source file:")
     return gray
 
 

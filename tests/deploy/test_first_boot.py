@@ -222,7 +222,7 @@ def test_bookworm_runs_firstrun_and_the_plug_may_be_pulled(release_key: Path, tm
 def test_trixies_cloud_init_sets_it_up_and_the_plug_may_be_pulled(release_key: Path, tmp_path: Path) -> None:
     container = Container("trixie", release_key, tmp_path, "--hostname", "glasses")
     container.start(container.prepared)
-    assert "cloud-init begins anew" in container.start()
+    assert "cloud-init starts again" in container.start()
     container.start(container.installing)
     assert (container.boot / "user-data").exists()
     assert not (container.root / "var/lib/cuelens-first-boot").exists(), "cloud-init had come to its end"

@@ -280,7 +280,9 @@ def test_a_pause_outlasts_the_run_and_the_camera_is_not_opened(tmp_path: Path, n
     again.send(signal.SIGTERM)
     code, errors = again.end()
     assert code == 0
-    assert errors.startswith("cuelens: paused, as an earlier run was; the camera stays closed until somebody goes on")
+    assert errors.startswith(
+        "cuelens: still paused since an earlier run; the camera stays closed until somebody resumes"
+    )
     last = Run(tmp_path, env=environment)
     last.wait_for(lambda: last.count("open") == opened + 2)
     last.send(signal.SIGTERM)

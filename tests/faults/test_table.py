@@ -234,7 +234,7 @@ ROWS = [
         "the network raises until it is built anew",
         infer(failing(RuntimeError("bad node"))),
         shows=TRUE,
-        says="failed 3 times in a row; building it anew",
+        says="failed 3 times in a row; loading it again",
     ),
     Row(
         "the network raises, built anew too",
@@ -242,9 +242,9 @@ ROWS = [
         shows="",
         back=None,
         code=45,
-        says="3 times in a row after it was built anew; start again",
+        says="3 times in a row after it was loaded again; start again",
     ),
-    Row("the network stands still for four seconds", stand_still, back=10, says="the loop stood still for"),
+    Row("the network stands still for four seconds", stand_still, back=10, says="the loop was blocked for"),
     Row("the model's file is replaced by half of one", replace_model, shows=TRUE),
     Row(
         "the model's file is replaced by half of one, and the network raises",
@@ -252,7 +252,7 @@ ROWS = [
         shows="",
         back=None,
         code=45,
-        says="cannot be built anew: .*ends after 1000 of",
+        says="cannot be loaded again: .*ends after 1000 of",
     ),
 ]
 

@@ -279,7 +279,7 @@ TABLE: list[Row] = [
      board.check_board, DEFAULT, "ok", "an unknown board, x86_64"),
     ("disk nearly full", "pi 4", edit(free=50_000_000), board.check_disk, DEFAULT, "do", "50 MB free in /"),
     ("disk full", "pi 4", edit(free=0), board.check_disk, DEFAULT, "do", "nothing free in /var/lib/cuelens"),
-    ("disk that does not tell", "pi 4", edit(free=None), board.check_disk, DEFAULT, "ok", "cannot be told"),
+    ("disk that does not tell", "pi 4", edit(free=None), board.check_disk, DEFAULT, "ok", "unknown"),
     ("read-only root", "pi 4", edit(files={"/proc/mounts": "/dev/root / ext4 ro,noatime 0 0\n"}),
      board.check_disk, DEFAULT, "note", "read-only"),
     ("overlay root", "pi 4", edit(files={"/proc/mounts": "/dev/x / ext4 rw 0 0\noverlay / overlay rw,ro 0 0\n"}),
@@ -290,11 +290,11 @@ TABLE: list[Row] = [
      board.check_memory, DEFAULT, "ok", "90 of 430 MB available, zram"),
     ("small and no swap", "zero 2 w", edit(files={"/proc/swaps": "Filename Type\n"}),
      board.check_memory, DEFAULT, "note", "no swap"),
-    ("no meminfo", "pi 4", without("/proc/meminfo"), board.check_memory, DEFAULT, "note", "does not tell"),
+    ("no meminfo", "pi 4", without("/proc/meminfo"), board.check_memory, DEFAULT, "note", "does not report it"),
     ("warm", "pi 4", edit(files={FRAME: "74500\n"}), board.check_heat, DEFAULT, "note", "74 degrees"),
     ("hot", "pi 4", edit(files={FRAME: "81200\n"}), board.check_heat, DEFAULT, "do", "heat sink"),
     ("freezing", "pi 4", edit(files={FRAME: "-5000\n"}), board.check_heat, DEFAULT, "ok", "-5 degrees"),
-    ("no thermometer", "pi 4", without(FRAME), board.check_heat, DEFAULT, "note", "does not tell"),
+    ("no thermometer", "pi 4", without(FRAME), board.check_heat, DEFAULT, "note", "does not report it"),
     ("under-voltage now and before", "pi 4", edit(commands={"vcgencmd": "throttled=0x50005\n"}),
      board.check_throttling, DEFAULT, "do", "under-voltage, throttled now (0x50005, vcgencmd)"),
     ("under-voltage before", "pi 4", edit(commands={"vcgencmd": "throttled=0x10000\n"}),
@@ -492,7 +492,7 @@ TABLE: list[Row] = [
      "do", "sudo usermod -aG video ada"),
     ("root", "mini-PC", edit(user=("root", frozenset())), service.check_groups, V4L2, "ok", "user root needs none"),
     ("nothing to be in", "mini-PC", edit(), service.check_groups, Settings(source="demo"), "ok", "is none"),
-    ("no systemd", "pi 4", edit(commands={"systemctl": ""}), service.check_unit, DEFAULT, "note", "does not tell"),
+    ("no systemd", "pi 4", edit(commands={"systemctl": ""}), service.check_unit, DEFAULT, "note", "does not answer"),
     ("failed", "pi 4", unit(ActiveState="failed", SubState="failed", Result="watchdog"),
      service.check_unit, DEFAULT, "do", "failed (failed), watchdog"),
     ("stopped", "pi 4", unit(ActiveState="inactive", SubState="dead"), service.check_unit, DEFAULT, "do", "reset"),
@@ -775,5 +775,5 @@ def test_what_must_be_done_is_an_exit_code_of_its_own(repository: Path, tmp_path
     done = check_here(repository, "--config", str(config))
     assert done.returncode == CheckFailed.exit_code == 63
     assert "-> set source in the settings" in done.stdout
-    assert "lines say what is to be done" in done.stderr
+    assert "lines say what to do" in done.stderr
     assert "Traceback" not in done.stderr

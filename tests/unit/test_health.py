@@ -1,4 +1,4 @@
-"""What a run measured: percentiles, counts, and what the machine does not tell."""
+"""What a run measured: percentiles, counts, and what the machine does not report."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_summary_counts_losses_of_the_camera_by_cause_and_says_how_slow_they_wer
         "after 6.5 s" in summary
     )
     assert "failed: network 2x" in summary
-    assert "the loop stood still 1 times" in summary
+    assert "the loop was blocked 1 times" in summary
 
 
 @pytest.mark.parametrize(("text", "expected"), [("48312\n", 48.312), ("-3000\n", -3.0), ("", None), ("hot", None)])

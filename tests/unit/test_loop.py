@@ -231,7 +231,7 @@ def test_a_sink_that_is_stuck_is_told_while_the_others_go_on(model: ExpressionMo
     stuck, quick = Slow(block=0.5), Kept()
     sinks = [("stuck", stuck), ("quick", quick)]
     outcome = run(Control(), Ticking(40), model, sinks, threading.Event(), say=lines.append)
-    assert "sink stuck: an update takes it over 0.1 s; going on without it" in lines
+    assert "sink stuck: an update takes it over 0.1 s; continuing without it" in lines
     assert outcome.health.frames + outcome.health.dropped == 40
     assert len(quick.updates) > len(stuck.updates)
 
@@ -564,7 +564,7 @@ def test_a_sink_that_hangs_while_it_is_opened_again_is_named(
     sinks = [("display", Display(3, SinkFailed("unplugged"))), ("kept", Kept())]
     outcome = run(Control(), Ticking(60), model, sinks, threading.Event(), say=lines.append, reopen=reopen)
     opened.set()
-    assert "sink display: opening it again takes over 0.1 s; going on without it" in lines
+    assert "sink display: opening it again takes over 0.1 s; continuing without it" in lines
     assert outcome.health.frames + outcome.health.dropped == 60
     assert [type(failure) for failure in outcome.failures] == [LoopStuck]
 
@@ -614,4 +614,4 @@ def test_a_loop_that_stands_still_leaves_no_label_on_a_display_and_forgets_what_
     assert states[back + 1] == "unsure", "what was seen before the stall is not gone on with"
     assert states[-1] == "expression"
     assert outcome.health.stalls == 1
-    assert said[0].startswith("the loop stood still for 2.")
+    assert said[0].startswith("the loop was blocked for 2.")

@@ -60,7 +60,7 @@ def test_what_goes_on_failing_is_built_anew() -> None:
     network.failures = 1000
     assert [network.call(network.read, value) for value in range(5)] == [None] * IN_A_ROW + [3, 4]
     assert network.built == 1
-    assert network.said[-1] == "network: failed 3 times in a row; building it anew"
+    assert network.said[-1] == "network: failed 3 times in a row; loading it again"
 
 
 def test_where_that_is_no_help_it_ends_with_the_reason() -> None:
@@ -80,6 +80,6 @@ def test_what_cannot_be_built_anew_ends_with_both_reasons() -> None:
         raise ModelUnreadable("cut short")
 
     call = Mended("network", refuse, network.health.count_fault, network.said.append)
-    with pytest.raises(ModelFailed, match="odd; and it cannot be built anew: cut short; start again"):
+    with pytest.raises(ModelFailed, match="odd; and it cannot be loaded again: cut short; start again"):
         for value in range(10):
             call(network.read, value)

@@ -154,7 +154,7 @@ def test_what_is_in_the_way_of_the_services_socket_does_not_stop_the_cue(reposit
         out, err = running.process.communicate(timeout=30)
     assert running.process.returncode == 0
     assert "no socket" in err
-    assert "going on without a status" in err
+    assert "continuing without a status" in err
     assert "frames," in out
     assert (folder / "status.sock").read_text() == "not a socket"
 
@@ -338,7 +338,7 @@ def test_a_status_tells_what_is_wrong_with_the_camera_now_and_was_before(model: 
     text = describe_status(told)
     assert "lost 2 times (frozen 1x, dark 1x); now: dark" in text
     assert "finder 1x" in text
-    assert "2 times" in text.split("stood still")[1]
+    assert "2 times" in text.split("blocked")[1]
 
 
 def test_what_logs_in_to_an_address_is_not_told() -> None:

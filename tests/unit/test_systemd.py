@@ -90,7 +90,7 @@ def test_a_mistake_in_the_services_settings_is_told_and_the_rest_counts(tmp_path
         words, cwd=repository, env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "cuelens.toml:3: threads is 99; valid are 1 to 8; going on" in done.stderr
+    assert "cuelens.toml:3: threads is 99; valid are 1 to 8; using the other" in done.stderr
     assert '"state"' in done.stdout, "the log that the settings name is written"
     by_hand = subprocess.run(
         [*words, "--config", str(tmp_path / "cuelens.toml")],
