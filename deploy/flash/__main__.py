@@ -43,8 +43,7 @@ USER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 TAKEN = ("cuelens", "default")  # the service's user; what cloud-init calls the image's own
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line, each value by itself."""
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="./deploy.sh flash",
         description="Write a card that starts as Cuelens from a Raspberry Pi OS image.",
@@ -96,6 +95,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--yes", action="count", default=0, help="Do not ask. Give it twice for a disk that is no card."
     )
     parser.add_argument("--debug", action="store_true", help="Show the traceback of a failure.")
+    return parser
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line, each value by itself."""
+    parser = _parser()
     args = parser.parse_args(argv)
     if not HOSTNAME.fullmatch(args.hostname) or args.hostname == "localhost":
         advice = "; leave the domain out: the device adds .local" if "." in args.hostname else ""
