@@ -204,10 +204,8 @@ def corners_of(face: Face) -> npt.NDArray[np.int32]:
 
 def _text(picture: Picture, text: str, at: tuple[int, int], scale: float, colour: tuple[int, int, int]) -> None:
     """Draw text with a dark edge; `at` is where its line begins, and what is outside of the picture is cut."""
-    letters = draw_line(text, max(LEAST_TEXT, round(LINE * scale)))
-    edge = cv2.copyMakeBorder(letters, 2, 2, 2, 2, cv2.BORDER_CONSTANT)
-    letters = edge
-    edge = cv2.dilate(edge, np.ones((5, 5), np.uint8))
+    letters = np.pad(draw_line(text, max(LEAST_TEXT, round(LINE * scale))), 2)
+    edge = cv2.dilate(letters, np.ones((5, 5), np.uint8))
     left, top = at[0] - 2, at[1] - round(ABOVE * (letters.shape[0] - 4)) - 2
     rows = slice(max(0, top), min(picture.shape[0], top + letters.shape[0]))
     columns = slice(max(0, left), min(picture.shape[1], left + letters.shape[1]))

@@ -473,7 +473,7 @@ def test_a_task_that_fails_or_cannot_be_here_is_said_and_the_others_go_on(
     more = {"stages": ["--frames", "4", "--warmup", "1", "--rounds", "1"], "e2e": ["--seconds", "1"]}
     plan = dict.fromkeys(("e2e", "arm", "stages"), 1)
     outcomes = everything.measure_all(plan, tmp_path / "board", more)
-    assert outcomes["e2e"] == "failed: --seconds is 1; it must be more than 6"
+    assert outcomes["e2e"] == "failed: --seconds is 1; it must be more than 6 [settings-invalid]"
     assert outcomes["arm"].startswith("left out: ")
     assert "qemu-aarch64" in outcomes["arm"]
     assert outcomes["stages"].startswith("done in ")

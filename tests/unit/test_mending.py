@@ -66,7 +66,7 @@ def test_what_goes_on_failing_is_built_anew() -> None:
 def test_where_that_is_no_help_it_ends_with_the_reason() -> None:
     network = Network()
     network.failures, network.broken = 1000, True
-    with pytest.raises(ModelFailed, match="network: RuntimeError: odd; 3 times in a row after it was built anew"):
+    with pytest.raises(ModelFailed, match="network: RuntimeError: odd; 3 times in a row after it was loaded again"):
         for value in range(10):
             assert network.call(network.read, value) is None
     assert network.health.faults == {"network": 2 * IN_A_ROW}

@@ -195,7 +195,8 @@ def test_a_run_that_fails_leaves_its_line_and_safe_mode_draws_it_without_a_camer
     (tmp_path / "cuelens.toml").write_text(f'source = "file:/no/film.mp4"\nsinks = ["png:{picture}"]\nthreads = 99')
     run = service(repository, tmp_path, "run")
     assert run.returncode == 10
-    last = run.stderr.splitlines()[-1].removeprefix("-c: ")
+    last, _, name = run.stderr.splitlines()[-1].removeprefix("-c: ").rpartition(" ")
+    assert name == "[source-missing]"
     assert (tmp_path / FILE).read_text().strip() == last
     assert not picture.exists()
     done = service(repository, tmp_path, "safe", "--seconds", "0.1")
