@@ -17,7 +17,7 @@ from edge.finders import open_finder
 from edge.finders.net import TILE_COST, NetFinder
 from edge.quality import FACE_M, FACE_M_ERROR, judge_quality
 from edge.recheck import FRESH_LOOKS, agree, find_inside, stands
-from edge.search import BUSY_SHARE, LOOK_COST, MOST_ROLL_DEG, Search
+from edge.search import LOOK_COST, MOST_ROLL_DEG, Search
 from edge.tracks import BELIEVED, Track, appearance, assign, distances
 from edge.types import Face, Gray, Work
 from edge.verifier import FaceVerifier, Look
@@ -292,10 +292,8 @@ class FaceFinder:
 
     def _scan(self, pyramid: Pyramid, t: float, share: float) -> int:
         """Search the most urgent slices that the budget allows; returns the windows tried."""
-        settings = self._settings
         known = any(track.present and track.confirmed for track in self._tracks)
-        budget = share * settings.budget * (BUSY_SHARE if known else 1.0)
-        self._search.earn(budget)
+        self._search.earn(share, known=known)
         windows = 0
         while (number := self._search.next_slice(t, self._level_deg)) is not None:
             windows += self._search.pieces[number].cost

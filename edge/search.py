@@ -25,7 +25,7 @@ NEAR_SIDE = 60.0  # pixels: from here on down a new face matters less, it is too
 LARGEST_SHARE = 1.2  # of the frame's shorter side: a face that fills the picture is cut by its edges
 FIRST_AGE = 1.0  # seconds
 ALL_TURNS = 2.0  # times as many new faces in a slice of the network, for its turns and its wider step of size
-RIGHTED = 7.0  # log odds of its looks at first sight, for a face that was proposed at a turn it does not have
+RIGHTED = 6.0  # log odds of its looks at first sight, for a face that was proposed at a turn it does not have
 BUSY_SHARE = 0.4  # of the budget, while a face is there: it costs a reading too, and a newcomer can wait
 LOOK_COST = 350  # windows that a proposal is counted as: clutter must not buy time
 
@@ -42,6 +42,7 @@ class Search:
         # By slice: when it was scanned, what it costs, how it is turned, how likely a new face is in it.
         self.scanned = self._costs = self._rolls_deg = self._chances = np.zeros(0)
         self._by_net = 0  # slices of the network, before all others
+        self._lent = 0.0  # windows beyond the budget that the first frames may still get, if nobody is there
 
     def begin(self, width: int, height: int, t: float) -> None:
         """Cut a full scan of such frames into slices, and save up a burst."""
@@ -64,14 +65,24 @@ class Search:
                 for copy, piece in zip(copies, self.pieces, strict=True)
             ]
         )
+        self._lent = float(self._costs[self._rolls_deg == 0.0].sum())
         self.credit = float(self._settings.burst)
 
     def waited(self, t: float) -> float:
         """Return for how many seconds the slice of upright faces has waited that has done so longest."""
         return float(t - min(self.scanned[self._rolls_deg == 0.0], default=t))
 
-    def earn(self, budget: float) -> None:
-        """Add a frame's budget, in windows, to what was saved up."""
+    def earn(self, share: float, *, known: bool) -> None:
+        """Add a frame's budget, a `share` of the settings', to what was saved up.
+
+        It is less while a face is `known`. Until then the first frames get up to a burst each, as much in all as to
+        search for upright faces everywhere once.
+        """
+        budget = share * self._settings.budget * (BUSY_SHARE if known else 1.0)
+        if not known:
+            more = min(max(share * self._settings.burst - max(self.credit, 0.0) - budget, 0.0), self._lent)
+            self._lent -= more
+            budget += more
         most = max(self._settings.burst, budget, max(self._costs, default=0.0))
         self.credit = min(self.credit + budget, most)
 
