@@ -20,6 +20,7 @@ On this computer, with the program of this checkout; ./deploy.sh COMMAND --help 
   report               write a file for whoever helps, without personal data
   dark                 put out a camera light or glasses that a killed run left on
   pair                 find glasses, bond with them, and remember them
+  preview GLASSES      draw what glasses show of each cue
   safe                 show on the displays why the service stopped
 
 Set up this checkout:
@@ -50,7 +51,7 @@ command=${1:-help}
 case ${2:-} in "" | -*) ;; *) [ "$command" != status ] || command=remote-status ;; esac
 
 case $command in
-demo | run | faces | read | replay | check | status | report | dark | pair | safe)
+demo | run | faces | read | replay | check | status | report | dark | pair | preview | safe)
     environment .venv device
     exec "$root/.venv/bin/cuelens" "$@"
     ;;
@@ -70,7 +71,7 @@ flash) exec "$root/deploy/flash.sh" "${@:2}" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, faces, read, replay, check, status, report, dark, pair, safe, sinks, host, arm64, docs, test, bundle, flash, push, logs, rollback, bench, uninstall and help"
+    say "unknown command '$1'; valid are demo, run, faces, read, replay, check, status, report, dark, pair, preview, safe, sinks, host, arm64, docs, test, bundle, flash, push, logs, rollback, bench, uninstall and help"
     exit 2
     ;;
 esac

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.commands import dark, pair, read
+from edge.commands import dark, pair, preview, read
 from edge.config import SENSITIVITIES
 from edge.sinks import SINKS
 from edge.sources import SOURCES
@@ -134,6 +134,9 @@ def _add_care(commands: Commands) -> None:
         _add(commands, "dark", "Put out the camera light or glasses that a killed run left on.", "sudo cuelens dark")
     )
     pair.add_arguments(_add(commands, "pair", "Find glasses, bond with them, and remember them.", "sudo cuelens pair"))
+    preview.add_arguments(
+        _add(commands, "preview", "Draw what glasses show of each cue.", "cuelens preview halo --out halo.png")
+    )
     safe = _add(
         commands, "safe", "Show on the displays that the service stopped, and why.", "cuelens safe --seconds 10"
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.arguments import add_commands
 from edge.command import command
-from edge.commands import dark, pair, read
+from edge.commands import dark, pair, preview, read
 from edge.config import (
     CameraSettings,
     CueSettings,
@@ -419,6 +419,7 @@ _COMMANDS = {
     "faces": _find_faces,
     "read": read.run,
     "pair": pair.run,
+    "preview": preview.run,
     "replay": _replay,
     "status": _status,
     "check": _check,
