@@ -28,6 +28,8 @@ NETWORK = {
     "paho",
     "ssl",
     "asyncio",
+    "bleak",
+    "dbus_fast",
     "http",
     "email",
     "urllib.request",

@@ -86,8 +86,8 @@ def test_unknown_command_names_the_valid_ones(checkout: Checkout) -> None:
     done = checkout.run("fly")
     assert done.returncode == 2
     assert (
-        "'fly'; valid are demo, run, faces, read, replay, check, status, report, dark, pair, preview, safe, sinks, host, arm64"
-        in done.stderr
+        "'fly'; valid are demo, run, faces, read, replay, check, status, report, dark, pair, preview, safe, sinks, host, "
+        "arm64" in done.stderr
     )
 
 
