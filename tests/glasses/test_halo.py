@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,10 +12,13 @@ pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks a
 pytest.importorskip("bumble", reason="bumble is not installed; ./deploy.sh test adds it")
 pytest.importorskip("halo_emulator", reason="halo-emulator is not installed; ./deploy.sh test adds it")
 
+from bleak import BleakClient, BleakScanner
+
 from edge.config import LookSettings
 from edge.glyphs import plan_cue
 from edge.sinks.glasses.halo import PROGRAM, draw_halo
 from edge.types import Cue
+from tests.glasses.air import Air, AirClient, AirScanner
 from tests.glasses.peripherals import HaloPeripheral
 from tests.glasses.worn import Worn, quick, wait_until, worn
 
@@ -172,4 +178,38 @@ def test_garbage_is_passed_over() -> None:
             one.radio.do(glasses.send(glasses._tx, random.bytes(60)))
         one.hold(SMILE, lambda: shows(glasses, SMILE))
     assert one.report.losses == 0
+    glasses.stop()
+
+
+def test_the_makers_own_library_speaks_to_the_glasses_of_these_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tests hold Halo to be is what its maker's library, unmodified, expects of it."""
+    library = pytest.importorskip("brilliant_ble.brilliant_ble")
+
+    class Scanner(BleakScanner):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options, backend=AirScanner)
+
+    class Client(BleakClient):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options, backend=AirClient)
+
+    monkeypatch.setattr(library, "BleakScanner", Scanner)
+    monkeypatch.setattr(library, "BleakClient", Client)
+    glasses = HaloPeripheral()
+
+    async def speak() -> tuple[str, str, Any]:
+        await Air().open(glasses)
+        maker = library.BrilliantBle()
+        await maker.connect(glasses.name)
+        found = maker.type
+        await maker.send_break_signal()
+        version = await maker.send_lua("print(frame.FIRMWARE_VERSION)", await_print=True)
+        await maker.upload_file_from_string(PROGRAM.read_text(), "theirs.lua")
+        await maker.disconnect()
+        return version, (glasses.folder / "theirs.lua").read_text(), found
+
+    version, uploaded, found = asyncio.run(speak())
+    assert version.startswith("0.8.")
+    assert uploaded == PROGRAM.read_text()
+    assert found is library.BrilliantDeviceType.HALO
     glasses.stop()
