@@ -22,9 +22,10 @@ from benchmarks.result import add_output, make_folder, table, write_result
 from benchmarks.streams import RATES
 from edge.config import SENSITIVITIES, CueSettings, load_settings, with_sensitivity
 from edge.control import Control
-from edge.loop import run as run_loop
+from edge.runtime.runner import run as run_loop
 from edge.model import ExpressionModel
 from edge.quiet import tame_opencv
+from edge.runtime.runner import run
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Sink, Update
 
@@ -72,7 +73,7 @@ def measure_blocked(seconds: float, model: ExpressionModel) -> dict[str, float]:
         outcome = run_loop(
             Control(), DemoSource("1", live=True), model, sinks, threading.Event(), seconds, say=lambda line: None
         )
-        rates.append(outcome.health.fps)
+        rates.append(outcome.metrics.fps)
     free, blocked = rates
     return {
         "seconds": seconds,

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.health import percentile
+from edge.runtime.metrics import percentile
 from edge.types import Box, Gray
 from edge.views import Spot, overlap, wrap_deg
 

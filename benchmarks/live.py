@@ -1,6 +1,6 @@
 """`cuelens-bench e2e|idle|memory|soak`: the loop at a camera's pace: how late its cue is, what rest costs, what grows.
 
-A source that writes each frame's number into its pixels -> edge.loop.run -> a sink that reads it back when it is shown.
+A source that writes each frame's number into its pixels -> edge.runtime -> a sink that reads it back when it is shown.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from benchmarks.result import progress_bar, table
 from edge.config import Settings
 from edge.control import Control
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
-from edge.health import Health, peak_rss_mb, percentiles, rss_mb
 from edge.model import ExpressionModel
 from edge.quiet import tame_opencv
+from edge.runtime.metrics import Metrics, peak_rss_mb, percentiles, rss_mb
 from edge.sources import SOURCES, open_source
 from edge.sources.demo import SCENE_FRAMES, DemoSource
 from edge.types import Capabilities, Frame, Gray, Sink, Source, Update
@@ -168,12 +168,12 @@ def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
         raise BenchFailed(f"soak of {args.seconds:g} s: {'; '.join(grown)}")
 
 
-def play(source: Source, seconds: float, take: Callable[[Shown], None]) -> Health:
+def play(source: Source, seconds: float, take: Callable[[Shown], None]) -> Metrics:
     """Run the loop on a live source for so long, and hand each frame that is shown to `take`.
 
     Raises what the loop raises, SourceEmpty where nothing came.
     """
-    from edge.loop import run
+    from edge.runtime.runner import run
 
     numbered, model = Numbered(source), ExpressionModel()
     begun = time.monotonic()
@@ -187,9 +187,9 @@ def play(source: Source, seconds: float, take: Callable[[Shown], None]) -> Healt
         outcome = run(Control(Settings(sinks=())), numbered, model, sinks, threading.Event(), seconds, lambda _: None)
     if outcome.failures:
         raise outcome.failures[0]
-    if not outcome.health.frames:
+    if not outcome.metrics.frames:
         raise SourceEmpty("no frame came; give a source that has some")
-    return outcome.health
+    return outcome.metrics
 
 
 def after_warmup(shown: Sequence[Shown]) -> list[Shown]:
@@ -205,7 +205,7 @@ Answer = tuple[dict[str, Any], dict[str, list[float]], frozenset[str]]
 
 def _e2e(args: argparse.Namespace) -> Answer:
     shown: list[Shown] = []
-    health = play(open_source(args.source, live=True), args.seconds, shown.append)
+    metrics = play(open_source(args.source, live=True), args.seconds, shown.append)
     counted = after_warmup(shown)
     parts = [timing(part) for part in split(counted)]
     figures = {
@@ -213,7 +213,7 @@ def _e2e(args: argparse.Namespace) -> Answer:
         "latency_p95_ms": [part["latency_ms"]["p95"] for part in parts],
         "fps": [part["fps"] for part in parts],
     }
-    return {"source": args.source, "dropped": health.dropped, **timing(counted)}, figures, frozenset({"fps"})
+    return {"source": args.source, "dropped": metrics.dropped, **timing(counted)}, figures, frozenset({"fps"})
 
 
 def split(counted: Sequence[Shown]) -> list[Sequence[Shown]]:
@@ -249,9 +249,9 @@ def _idle(args: argparse.Namespace) -> Answer:
     figures = {}
     for name, source in (("busy", DemoSource("1", live=True)), ("idle", Still("1", live=True))):
         shown: list[Shown] = []
-        health = play(source, args.seconds / 2, shown.append)
+        metrics = play(source, args.seconds / 2, shown.append)
         counted = after_warmup(shown)
-        runs[name] = shares(counted) | {"frames_with_face": health.frames_with_face}
+        runs[name] = shares(counted) | {"frames_with_face": metrics.frames_with_face}
         parts = [shares(part) for part in split(counted)]
         figures[f"{name}_share"] = [part["cpu_share"] - part["drawing_share"] for part in parts]
     busy, idle = (run["cpu_share"] - run["drawing_share"] for run in runs.values())
@@ -295,11 +295,11 @@ def _endure(args: argparse.Namespace) -> Answer:
             }
         )
 
-    health = play(open_source(args.source, live=True), args.seconds, take)
+    metrics = play(open_source(args.source, live=True), args.seconds, take)
     told = endurance(samples)
     figures = {"peak_rss_mb": [told["peak_rss_mb"]], "fps": told["rates"]}
     return (
-        {"source": args.source, "seconds": args.seconds, "dropped": health.dropped, **told},
+        {"source": args.source, "seconds": args.seconds, "dropped": metrics.dropped, **told},
         figures,
         frozenset({"fps"}),
     )

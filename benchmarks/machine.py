@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.power import BoardMeter, find_sensor
-from edge.health import temperature_c, throttled
+from edge.runtime.metrics import temperature_c, throttled
 
 _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 _BOARD = Path("/proc/device-tree/model")

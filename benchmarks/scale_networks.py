@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.walk import Cost
-from edge.health import percentile
 from edge.model import RUNTIMES, models_folder, name_delegate, read_model
 from edge.quiet import quiet
+from edge.runtime.metrics import percentile
 
 READS, READS_SECONDS = 100, 0.2
 PERCENTS = (50, 90, 99)

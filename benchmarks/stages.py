@@ -1,6 +1,6 @@
 """`cuelens-bench stages`: what a frame costs, in the device's own loop as fast as it goes, and stage by stage.
 
-source -> edge.loop.run -> a sink that only counts; then the same frames through its pipeline alone, in one thread.
+source -> edge.runtime -> a sink that only counts; then the same frames through its pipeline alone, in one thread.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from benchmarks.walk import STAGES, Cost, Stopwatch, walk
 from edge.config import Settings, check
 from edge.control import Control
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
-from edge.health import peak_rss_mb, percentile
 from edge.quiet import tame_opencv
+from edge.runtime.metrics import peak_rss_mb, percentile
 from edge.sources import SOURCES, open_source
 from edge.types import Capabilities
 
 if TYPE_CHECKING:
-    from edge.health import Health
     from edge.model import ExpressionModel
+    from edge.runtime.metrics import Metrics
     from edge.types import Frame, Update
 
 ENDLESS_FRAMES = 600  # of a source without an end: twenty seconds of a camera
@@ -147,8 +147,8 @@ def measure_here(plan: Plan) -> dict[str, Any]:
 
     Raises what the source, the model or the loop raises.
     """
-    from edge.loop import run
     from edge.model import ExpressionModel
+    from edge.runtime.runner import run
 
     tame_opencv()
     settings = Settings(source=plan.source, sinks=(), pace="fast", threads=plan.threads)
@@ -161,27 +161,27 @@ def measure_here(plan: Plan) -> dict[str, Any]:
         raise
     model_load_ms = 1000 * (time.perf_counter() - begun)
 
-    def play(source: Played, sink: _Counter) -> Health:
+    def play(source: Played, sink: _Counter) -> Metrics:
         outcome = run(Control(settings), source, model, [("counter", sink)], threading.Event(), say=lambda line: None)
         if outcome.failures:
             raise outcome.failures[0]
-        return outcome.health
+        return outcome.metrics
 
     warmup_frames = play(warm, _Counter()).frames
     source, counter = Played(plan), _Counter()
-    health = play(source, counter)
-    cpu_ms_per_frame, peak_mb = health.cpu_ms_per_frame(), peak_rss_mb()
-    if not health.frames:
+    metrics = play(source, counter)
+    cpu_ms_per_frame, peak_mb = metrics.cpu_ms_per_frame(), peak_rss_mb()
+    if not metrics.frames:
         raise SourceEmpty(f"--source {plan.source}: no frame came; give a source that has some")
     loop = {
-        "frames": health.frames,
-        "frames_with_face": health.frames_with_face,
-        "dropped": health.dropped,
+        "frames": metrics.frames,
+        "frames_with_face": metrics.frames_with_face,
+        "dropped": metrics.dropped,
         "width": counter.width,
         "height": counter.height,
         "warmup_frames": warmup_frames,
         "pace": "live" if source.live else "fast",
-        "fps": round(health.fps, 2),
+        "fps": round(metrics.fps, 2),
         "cpu_ms_per_frame": round(cpu_ms_per_frame, 4),
         "peak_rss_mb": round(peak_mb, 1),
         "model_load_ms": round(model_load_ms, 1),

@@ -116,9 +116,9 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     """Run the loop with what the settings name, and leave to `ends` what is to be let go of after it."""
     from edge.button import open_button
     from edge.light import open_light
-    from edge.loop import run
     from edge.memory import lock_memory
-    from edge.pace import Pace
+    from edge.runtime.runner import run
+    from edge.runtime.throttle import Throttle
     from edge.safe import keep_failure
     from edge.sources.missing import ClosedCamera
 
@@ -150,11 +150,11 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     except BaseException:
         source.close()
         raise
-    pace = None
+    throttle = None
     if source.live:
-        pace = Pace(settings.slow, _say)
-        ends.callback(pace.close)
-        pace.start()
+        throttle = Throttle(settings.slow, _say)
+        ends.callback(throttle.close)
+        throttle.start()
     truth = None
     if args.command == "demo":
         from edge.sinks.truth import TruthSink
@@ -172,13 +172,13 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         args.seconds,
         reopen=lambda spec: open_sink(spec, control),
         resume=open_again if is_camera(settings.source) else None,
-        pace=pace,
+        throttle=throttle,
         verifier=verifier,
         proposer=proposer,
     )
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
-    summary = "\n".join([outcome.health.summary(), *([truth.summary()] if truth is not None else [])])
+    summary = "\n".join([outcome.metrics.summary(), *([truth.summary()] if truth is not None else [])])
     try:
         print(summary, file=out, flush=True)
     except OSError:  # nobody reads it there: the sinks alone say whether the run failed

@@ -393,7 +393,7 @@ class PaceSettings:
     """When a live run slows down, step by step, before heat, power or memory stop the board."""
 
     slowest: int = field(default=6, metadata={"range": (0, 6)})
-    """Step of edge.pace to which a run may slow down; 0 is never."""
+    """Step of edge.runtime.throttle to which a run may slow down; 0 is never."""
 
     hot_c: float = field(default=80.0, metadata={"range": (30.0, 120.0)})
     """Degrees Celsius of the processor from which a run slows down: from 80 on, a Raspberry Pi's firmware slows the

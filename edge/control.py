@@ -17,7 +17,7 @@ from edge.pause import KeptPause
 from edge.saved import MOVED, TABLES, SavedSettings, Values
 
 if TYPE_CHECKING:
-    from edge.health import Health
+    from edge.runtime.metrics import Metrics
 
 LIVE = TABLES  # that may be changed while it runs
 NOTICE = 5.0  # seconds for which each problem is shown at the start
@@ -33,7 +33,7 @@ class ChangedMeanwhile(SettingsInvalid):
 
 
 class Control:
-    """The settings in force, the pause, and the run's health; each may be read and changed by any thread."""
+    """The settings in force, the pause, and the run's metrics; each may be read and changed by any thread."""
 
     def __init__(
         self, settings: Settings | None = None, saved: Path | None = None, pause: KeptPause | None = None
@@ -54,7 +54,7 @@ class Control:
         self._pause = pause or KeptPause(None)
         self._keeps = pause is not None
         self._pausing = threading.Lock()
-        self.health: Health | None = None  # of the run, once it has begun
+        self.metrics: Metrics | None = None  # of the run, once it has begun
 
     @property
     def settings(self) -> Settings:

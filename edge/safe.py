@@ -90,8 +90,8 @@ class _Stopped(Control):
 
 def show_failure(control: Control, failure: str, stop: threading.Event, seconds: float | None = None) -> None:
     """Show on the settings' sinks that it stopped, and why, until `stop` is set or `seconds` have passed."""
-    from edge.health import SinkHealth
-    from edge.outlet import Outlet
+    from edge.runtime.metrics import SinkMetrics
+    from edge.runtime.sink_worker import SinkWorker
     from edge.sinks import open_sink
     from edge.sinks.missing import MissingSink
     from edge.types import Cue, Sink, Update
@@ -100,7 +100,7 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
     stopped.shown = tuple(pages(failure))
     begun = time.monotonic()
     update = Update(None, (), (), (), Cue("stopped", None, 0.0, begun), {}, 0)
-    outlets: list[Outlet] = []
+    workers: list[SinkWorker] = []
     for spec in control.settings.sinks:
         if spec.partition(":")[0] not in SHOWING:
             continue
@@ -112,11 +112,11 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
         except CuelensError as error:
             _say(f"{error}; left out")
             continue
-        outlets.append(
-            Outlet(
+        workers.append(
+            SinkWorker(
                 spec,
                 sink,
-                SinkHealth(),
+                SinkMetrics(),
                 live=True,
                 reopen=lambda again: open_sink(again, stopped),
                 unknown=lambda: update,
@@ -125,16 +125,16 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
     _say(f"stopped: {failure}; {MORE}")
     shown = time.monotonic()  # opening the sinks takes its time
     while not stop.is_set() and (seconds is None or time.monotonic() - shown < seconds):
-        for outlet in outlets:
-            outlet.put(update)
-            for line in outlet.news(time.monotonic()):
+        for worker in workers:
+            worker.put(update)
+            for line in worker.news(time.monotonic()):
                 _say(line)
         stop.wait(REPEAT)
-    for outlet in outlets:
-        outlet.slot.close()
+    for worker in workers:
+        worker.mailbox.close()
     deadline = time.monotonic() + END
-    for outlet in outlets:
-        outlet.join(deadline)
+    for worker in workers:
+        worker.join(deadline)
 
 
 def _say(line: str) -> None:

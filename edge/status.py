@@ -19,9 +19,9 @@ from edge.secrecy import plain_address
 
 if TYPE_CHECKING:
     from edge.control import Control
-    from edge.health import SinkHealth
     from edge.links import LinkReport
     from edge.model import ExpressionModel
+    from edge.runtime.metrics import SinkMetrics
 
 SERVICE_SOCKET = Path("/run/cuelens/status.sock")  # of the unit: its RuntimeDirectory
 MODE = 0o660  # the service's user and its group: what somebody's face shows is not for every program
@@ -118,13 +118,13 @@ def _make_way(path: Path) -> None:
 
 def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[str, Any]:
     """Return the run as JSON-ready values: seconds, degrees Celsius, MB of 10^6 bytes; None where nothing is known."""
-    from edge.health import peak_rss_mb, rss_mb, swapped_mb, temperature_c, throttled
+    from edge.runtime.metrics import peak_rss_mb, rss_mb, swapped_mb, temperature_c, throttled
 
     now = time.monotonic()
-    health, held_mb = control.health, rss_mb()
+    metrics, held_mb = control.metrics, rss_mb()
     told: dict[str, Any] = {"version": version, "state": "starting", "expression": None, "reason": None}
-    if health is not None and (cue := health.cue) is not None:
-        told["cue_age"] = round(now - health.shown_at, 2)
+    if metrics is not None and (cue := metrics.cue) is not None:
+        told["cue_age"] = round(now - metrics.shown_at, 2)
         if told["cue_age"] > STALLED:  # this thread lives, and the loop does not: what it said is of the past
             told["state"] = "stalled"
         else:
@@ -139,29 +139,29 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
         "throttled": throttled(),
         "memory_mb": {"now": held_mb and round(held_mb, 1), "peak": round(peak_rss_mb(), 1), "swapped": swapped_mb()},
     }
-    if health is None:
+    if metrics is None:
         return told | dict.fromkeys(("uptime", "frames", "inferences", "watchdog", "dropped", "camera_losses"), 0)
     return told | {
-        "uptime": round(now - health.begun, 1),
-        "frames": health.frames,
-        "frames_with_face": health.frames_with_face,
-        "inferences": health.inferences,
-        "watchdog": health.watchdog,
-        "dropped": health.dropped,
-        "camera_losses": health.camera_losses,
-        "pace": health.pace.tell() if health.pace is not None else None,
+        "uptime": round(now - metrics.begun, 1),
+        "frames": metrics.frames,
+        "frames_with_face": metrics.frames_with_face,
+        "inferences": metrics.inferences,
+        "watchdog": metrics.watchdog,
+        "dropped": metrics.dropped,
+        "camera_losses": metrics.camera_losses,
+        "pace": metrics.throttle.tell() if metrics.throttle is not None else None,
         "camera": {
-            "trouble": health.camera_trouble,
-            "causes": dict(health.camera_causes),
-            "slowest_notice": round(health.slowest_notice, 2),
-            "slowest_return": round(health.slowest_return, 2),
+            "trouble": metrics.camera_trouble,
+            "causes": dict(metrics.camera_causes),
+            "slowest_notice": round(metrics.slowest_notice, 2),
+            "slowest_return": round(metrics.slowest_return, 2),
         },
-        "faults": dict(health.faults),
-        "stalls": health.stalls,
-        "fps": round(health.fps, 1),
-        "recent_fps": round(health.recent_fps, 1),
-        "last_frame_age": round(now - health.last, 2) if health.frames else None,
-        "latency_ms": health.percentiles(NEWEST),
+        "faults": dict(metrics.faults),
+        "stalls": metrics.stalls,
+        "fps": round(metrics.fps, 1),
+        "recent_fps": round(metrics.recent_fps, 1),
+        "last_frame_age": round(now - metrics.last, 2) if metrics.frames else None,
+        "latency_ms": metrics.percentiles(NEWEST),
         "sinks": {
             plain(name): {
                 "state": _state_of(sink, control.links.get(name)),
@@ -170,15 +170,15 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
                 "failures": sink.failures,
                 "error": sink.error,
             }
-            for name, sink in tuple(health.sinks.items())
+            for name, sink in tuple(metrics.sinks.items())
         },
         "links": {plain(name): link.tell() for name, link in tuple(control.links.items())},
-        "cues": dict(health.cues),
-        "changes": [[round(t - health.begun, 2), shown] for t, shown in tuple(health.changes)],
+        "cues": dict(metrics.cues),
+        "changes": [[round(t - metrics.begun, 2), shown] for t, shown in tuple(metrics.changes)],
     }
 
 
-def _state_of(sink: SinkHealth, link: LinkReport | None) -> str:
+def _state_of(sink: SinkMetrics, link: LinkReport | None) -> str:
     """Return how a sink is doing; one that works, but whose link does not, is what the link is."""
     return link.state if link is not None and sink.state == "working" and link.state != "connected" else sink.state
 

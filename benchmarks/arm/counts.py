@@ -22,7 +22,7 @@ from benchmarks.arm.stages import NUMBERS, READY
 from benchmarks.report import Measured, read_report
 from benchmarks.result import table
 from edge.errors import BenchFailed, CostGrown, RuntimeMissing, SettingsInvalid
-from edge.health import percentile
+from edge.runtime.metrics import percentile
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TREE = ROOT / ".cache" / "roots" / "arm64"  # by deploy/arm64.sh

@@ -287,7 +287,7 @@ class Cuelens:
 
         from edge.config import Settings
         from edge.control import Control
-        from edge.loop import run
+        from edge.runtime.runner import run
 
         played, before = Played(), self.detection_cpu_s
         counter, settings = _counter(played), Settings(sinks=(), pace="fast")
@@ -301,7 +301,7 @@ class Cuelens:
         if outcome.failures:
             sys.exit(str(outcome.failures[0]))
         played.detection_cpu_s = self.detection_cpu_s - before
-        played.decoding_cpu_s = sum(outcome.health.measurements()["capture"]) / 1000
+        played.decoding_cpu_s = sum(outcome.metrics.measurements()["capture"]) / 1000
         return played
 
 

@@ -46,8 +46,8 @@ SYSTEMS = (
     System(
         OURS,
         None,
-        "the device's loop (edge.loop.run): decode, to gray, find and track faces, read them, cue, a sink that counts; "
-        "its threads share the core",
+        "the device's loop (edge.runtime.runner.run): decode, to gray, find and track faces, read them, cue, a sink "
+        "that counts; its threads share the core",
     ),
     System(
         "fer",

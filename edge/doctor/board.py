@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from edge.config import Settings
 from edge.doctor.machine import Line, Machine
-from edge.health import THROTTLING, throttled
+from edge.runtime.metrics import THROTTLING, throttled
 
 LEAST_DISK_MB = 100.0  # a log of hours, a journal that is not in RAM
 LEAST_MEMORY_MB = 150.0  # the budget of a run

@@ -64,9 +64,9 @@ def try_picture(spec: str, rotate_deg: str, mirror: str, chip: str, light: str, 
     `turned` is by how many degrees clockwise heads are turned, None where that is not seen; `faces` are upright.
     """
     from edge.config import CameraSettings, PinSettings
-    from edge.frames import is_black
     from edge.light import open_light
     from edge.quiet import tame_opencv
+    from edge.runtime.frame_check import is_black
     from edge.sources import open_source
 
     tame_opencv()

@@ -14,8 +14,8 @@ import cv2
 from edge import MOST_PIXELS
 from edge.errors import CameraLost, SourceEmpty, SourceMissing, SourceTruncated, SourceUnreadable
 from edge.files import native_name
-from edge.frames import LEAST_SIDE
 from edge.quiet import tame_opencv
+from edge.runtime.frame_check import LEAST_SIDE
 from edge.sources import containers
 from edge.sources.film import Capture, Film
 from edge.sources.headers import GIF, is_animated, is_avif, is_film, pages

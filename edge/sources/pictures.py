@@ -16,8 +16,8 @@ import numpy as np
 from edge import MOST_PIXELS
 from edge.errors import SourceEmpty, SourceMissing, SourceUnreadable
 from edge.files import read_file
-from edge.frames import LEAST_SIDE
 from edge.geometry import stretch, turn
+from edge.runtime.frame_check import LEAST_SIDE
 from edge.sources.animation import avif_frames, in_eight_bits, webp_frames
 from edge.sources.headers import (
     GIF,

@@ -13,8 +13,8 @@ import numpy as np
 
 from edge.control import LIVE, Control
 from edge.glyphs import cue_colour, glyph_name, glyph_svg
-from edge.health import percentile
 from edge.locale import LANGUAGES, read_locale
+from edge.runtime.metrics import percentile
 from edge.types import Cue, Update
 from edge.words import describe, word
 
@@ -75,16 +75,16 @@ def tell_cue(arrived: Arrived | None, control: Control, now: float) -> dict[str,
 
 def tell_run(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
     """Return how the run is doing; `total_ms` are the newest latencies, capture to cue."""
-    health = control.health
+    metrics = control.metrics
     texts = read_locale(control.settings.look.language).page
     told: dict[str, Any] = {}
     if total_ms:
         told |= {f"p{percent}": round(percentile(total_ms, percent)) for percent in (50, 95)}
-    if health is None:
+    if metrics is None:
         return told
     return told | {
-        "fps": round(health.recent_fps, 1),
-        "dropped": health.dropped,
+        "fps": round(metrics.recent_fps, 1),
+        "dropped": metrics.dropped,
         "sinks": [
             {
                 "name": name.partition(":")[0],
@@ -92,7 +92,7 @@ def tell_run(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
                 "says": texts[f"sink.{sink.state}"],
                 "error": sink.error,
             }
-            for name, sink in tuple(health.sinks.items())
+            for name, sink in tuple(metrics.sinks.items())
         ],
     }
 

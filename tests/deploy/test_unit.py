@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.loop import HOPELESS
+from edge.runtime.runner import HOPELESS
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNIT, SETTLE, SAFE = (

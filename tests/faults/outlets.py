@@ -106,8 +106,8 @@ def play_fault(fault: str, folder: Path, film: list[Gray], port: int | None) -> 
     wait_until(lambda: failed.keys() == named.keys())
     others = Result("")
     gap = longest_gap(stage, others, min(failed.values()), max(failed.values()) - min(failed.values()) + 2)
-    assert stage.control.health is not None
-    health, results = stage.control.health.sinks, {}
+    assert stage.control.metrics is not None
+    health, results = stage.control.metrics.sinks, {}
     for kind, (spec, reopens) in named.items():
         result = Result(f"the sink {kind} {fault}", others.shown, gap, wrong=list(others.wrong))
         results[kind] = result

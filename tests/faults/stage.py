@@ -17,8 +17,8 @@ import numpy as np
 
 from edge.control import Control
 from edge.errors import CameraLost, CameraMissing
-from edge.loop import Outcome, run
 from edge.model import ExpressionModel, shipped_model
+from edge.runtime.runner import Outcome, run
 from edge.sources.demo import DemoSource
 from edge.sources.missing import MissingCamera
 from edge.types import Capabilities, Frame, Gray, Sink, Update
@@ -294,7 +294,7 @@ def judge(row: Row, stage: Stage) -> Result:
     if line is None:
         result.wrong.append(f"nothing said of {row.says!r}: {stage.said}")
     result.logged = line or ""
-    causes = stage.outcome.health.camera_causes
+    causes = stage.outcome.metrics.camera_causes
     if missing := set(row.causes) - set(causes):
         result.wrong.append(f"no {missing} among the causes {dict(causes)}")
     return result

@@ -20,8 +20,8 @@ from edge.config import Settings
 from edge.control import NOTICE, Control
 from edge.errors import CameraMissing, ContractMismatch, ModelMissing, ModelUnreadable, RuntimeMissing
 from edge.glyphs import plan_cue
-from edge.loop import run
 from edge.model import ExpressionModel, former_folders, models_folder, open_first, shipped_model
+from edge.runtime.runner import run
 from edge.sources.demo import DemoSource
 from edge.sources.missing import MissingCamera
 from edge.status import describe_status, tell_status

@@ -76,9 +76,9 @@ class Camera:
         self.closing.set()
 
 sources.SOURCES["v4l2"] = "__main__:Camera"
-from edge import loop
+from edge.runtime import runner
 from edge.vision import schedule
-loop.HOPELESS = 3.0
+runner.HOPELESS = 3.0
 from edge.cli import main
 main()
 """

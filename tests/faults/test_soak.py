@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import capture, loop, mending, outlet
 from edge.errors import CameraLost, SinkFailed
+from edge.runtime import capture, runner, sink_worker
 from edge.sources.demo import SCENE_FRAMES, WALK_FRAMES, DemoSource
 from edge.types import Capabilities, Frame, Sink, Update
 from tests.faults.stage import RESULTS, TRUE, Result, Stage, failing, pictures, resized, wait_until
@@ -28,9 +28,9 @@ HOUR = 3600.0
 LEAP = 0.6  # seconds between two frames while nobody is there: less than a stall
 QUIET = 50.0  # seconds of each minute
 WAITS = {
-    loop: ("WAIT",),
+    runner: ("WAIT",),
     capture: ("FIRST_LOOK", "LAST_LOOK"),
-    outlet: ("WAIT", "FIRST_DELAY", "LONGEST_DELAY"),
+    sink_worker: ("WAIT", "FIRST_DELAY", "LONGEST_DELAY"),
 }
 
 
@@ -68,7 +68,7 @@ class Flaky:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FastClock:
     fast = FastClock()
-    for module in (*WAITS, mending):
+    for module in (*WAITS, retry):
         monkeypatch.setattr(module, "time", fast)
     for module, names in WAITS.items():
         for name in names:
@@ -188,7 +188,7 @@ def test_for_an_hour_the_cue_comes_back_after_every_fault_and_nothing_is_left(
     assert played.keys() == FAULTS.keys()
     wait_until(lambda: set(threading.enumerate()) <= threads)
     assert descriptors() <= files
-    health = stage.outcome.health
+    health = stage.outcome.metrics
     RESULTS.append(
         Result(
             f"an hour with {played.total()} faults at random",

@@ -16,8 +16,8 @@ pytest.importorskip("websockets.sync.client", reason="websockets is not installe
 
 from edge.config import Settings, WebSettings
 from edge.control import Control
-from edge.loop import run
 from edge.model import ExpressionModel
+from edge.runtime.runner import run
 from edge.sinks.web import WebSink
 from edge.sources.demo import DemoSource
 from edge.web import server
@@ -86,14 +86,14 @@ class Rate:
         self._control, self._port, self._stop = control, port, stop
 
     def count(self, seconds: float) -> float:
-        assert self._control.health is not None
-        before, begun = self._control.health.frames, time.monotonic()
+        assert self._control.metrics is not None
+        before, begun = self._control.metrics.frames, time.monotonic()
         time.sleep(seconds)
-        return (self._control.health.frames - before) / (time.monotonic() - begun)
+        return (self._control.metrics.frames - before) / (time.monotonic() - begun)
 
     def run(self) -> None:
         try:
-            while self._control.health is None or not self._control.health.frames:
+            while self._control.metrics is None or not self._control.metrics.frames:
                 time.sleep(0.05)  # a busy machine takes its time to load what finds and reads faces
             time.sleep(1.0)
             self.quiet = self.count(2.0)

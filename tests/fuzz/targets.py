@@ -34,9 +34,9 @@ from edge import model, verifier
 from edge.config import Settings, load_settings, load_settings_safely
 from edge.control import Control
 from edge.errors import CuelensError
-from edge.health import Health
 from edge.pixels import KNOWN, PixelsInvalid, luma
 from edge.replay import describe_summary, replay, summarise
+from edge.runtime.metrics import Metrics
 from edge.sinks.log import log_line
 from edge.sources.file import FileSource, load_picture
 from edge.sources.picamera import monotonic_of
@@ -308,7 +308,7 @@ class _Asked:
         from edge.web.broadcast import Broadcast
 
         control = Control()
-        control.health = Health("x")
+        control.metrics = Metrics("x")
         self.app = make_app(control, Broadcast(control, False), Names("127.0.0.1"), "correct horse battery")
         self.open = make_app(control, Broadcast(control, False), Names("127.0.0.1"), "")
         self.loop = asyncio.new_event_loop()

@@ -19,8 +19,8 @@ import libcamera  # noqa: E402
 import picamera2  # noqa: E402
 from picamera2.allocators import LibcameraAllocator  # noqa: E402
 
-from edge import loop  # noqa: E402
 from edge.cli import main  # noqa: E402
+from edge.runtime import runner  # noqa: E402
 
 
 class VirtualPicamera2(picamera2.Picamera2):
@@ -41,7 +41,7 @@ def freeze_after(count: int) -> None:
 
 
 picamera2.Picamera2 = VirtualPicamera2
-loop.HOPELESS = 8.0
+runner.HOPELESS = 8.0
 if count := os.environ.get("CUELENS_FREEZE"):
     freeze_after(int(count))
 if sys.argv[1] == "-c":

@@ -19,8 +19,8 @@ import pytest
 
 from edge.config import Settings, WebSettings
 from edge.control import Control
-from edge.loop import run
 from edge.model import ExpressionModel
+from edge.runtime.runner import run
 from edge.sinks import SINKS, open_sink
 from edge.sources import SOURCES
 from edge.sources.demo import DemoSource
@@ -168,7 +168,7 @@ def run_watched(sinks: list[tuple[str, Sink]], control: Control) -> tuple[set[st
     Watched.seen_by, Watched.held = set(), weakref.WeakSet()
     source = WatchedDemo("1")
     outcome = run(control, source, ExpressionModel(), sinks, threading.Event(), say=lambda _: None)
-    assert outcome.health.frames == FRAMES
+    assert outcome.metrics.frames == FRAMES
     assert [str(failure) for failure in outcome.failures] == []
     return {name.replace(".", "/") + ".py" for name in Watched.seen_by}, source.most_held
 

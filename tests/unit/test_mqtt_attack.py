@@ -13,8 +13,8 @@ import pytest
 pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed; ./deploy.sh sinks adds it")
 
 from edge.errors import SinkFailed
-from edge.loop import run
 from edge.model import ExpressionModel
+from edge.runtime.runner import run
 from edge.sinks import mqtt
 from edge.sinks.mqtt import MqttSink
 from edge.sources.demo import DemoSource
@@ -108,7 +108,7 @@ def test_a_loop_beside_a_hostile_broker_misses_no_frame(peer: MakePeer, monkeypa
         say=lines.append,
         reopen=lambda _: MqttSink("", settings),
     )
-    assert outcome.health.frames == 60
+    assert outcome.metrics.frames == 60
     assert any("mqtt sink" in line for line in lines), lines
     wait_until(lambda: threads() == [])
 

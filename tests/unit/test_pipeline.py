@@ -17,8 +17,8 @@ from benchmarks.walk import walk
 from edge.config import CueSettings, FaceSettings, Settings
 from edge.control import Control
 from edge.errors import ModelFailed
-from edge.loop import run
 from edge.model import ExpressionModel
+from edge.runtime.runner import run
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Face, Frame, Gray, Reading, Update, Work
 from edge.vision.pipeline import STAGES, Effort, FindFailed, Found, Pipeline

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from edge import loop
 from edge.control import Control
 from edge.errors import SinkFailed
 from edge.faces import FaceFinder
-from edge.health import SinkHealth
-from edge.loop import run
 from edge.model import ExpressionModel
-from edge.outlet import Outlet
+from edge.runtime import runner
+from edge.runtime.metrics import SinkMetrics
+from edge.runtime.runner import run
+from edge.runtime.sink_worker import SinkWorker
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Cue, Update
 
@@ -45,9 +45,9 @@ class Slow:
         self.events.append("closed")
 
 
-def outlet(sink: Slow) -> Outlet:
+def outlet(sink: Slow) -> SinkWorker:
     update = Update(None, (), (), (), Cue("no_camera", None, 0.0, 0.0), {}, 0)
-    return Outlet("slow", sink, SinkHealth(), live=True, reopen=None, unknown=lambda: update)
+    return SinkWorker("slow", sink, SinkMetrics(), live=True, reopen=None, unknown=lambda: update)
 
 
 def test_the_first_frame_waits_for_a_display_that_opens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,11 +65,11 @@ def test_the_first_frame_waits_for_a_display_that_opens(monkeypatch: pytest.Monk
 
 
 def test_one_that_does_not_come_is_not_waited_for_longer_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "PREPARING", 0.1)
-    monkeypatch.setattr(loop, "END", 0.1)
+    monkeypatch.setattr(runner, "PREPARING", 0.1)
+    monkeypatch.setattr(runner, "END", 0.1)
     sink = Slow()
     outcome = run(Control(), DemoSource("1", live=True), ExpressionModel(), [("slow", sink)], threading.Event(), 0.5)
-    assert outcome.health.frames > 0
+    assert outcome.metrics.frames > 0
     sink.release.set()
 
 
@@ -90,5 +90,5 @@ def test_a_run_that_is_to_end_waits_for_none() -> None:
     waiting.wait_prepared(stop, time.monotonic() + 3600)
     assert sink.events == []
     sink.release.set()
-    waiting.slot.close()
+    waiting.mailbox.close()
     assert waiting.join(time.monotonic() + 10)

@@ -14,9 +14,9 @@ import pytest
 from edge.config import CueSettings, Settings, with_sensitivity
 from edge.control import Control
 from edge.errors import CuelensError, SettingsInvalid, SourceEmpty, SourceMissing, SourceUnreadable
-from edge.loop import run
 from edge.model import ExpressionModel
 from edge.replay import replay, summarise
+from edge.runtime.runner import run
 from edge.sinks.log import LogSink, log_line
 from edge.sources.demo import DemoSource
 from edge.timeline import draw_timeline
@@ -62,7 +62,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sinks = [("log", LogSink(str(path), control)), ("meddler", Ender(control))]
     outcome = run(control, DemoSource("1"), ExpressionModel(), sinks, stop, 60, say=lambda line: None)
     assert outcome.failures == ()
-    assert outcome.health.frames >= 360
+    assert outcome.metrics.frames >= 360
     return path
 
 

@@ -146,7 +146,7 @@ def test_it_shows_its_pages_in_turns_on_every_display_whatever_another_one_does(
 def test_a_display_that_is_not_there_is_opened_when_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     SHOWN.clear()
     SEEN.clear()
-    monkeypatch.setattr("edge.outlet.FIRST_DELAY", 0.05)
+    monkeypatch.setattr("edge.runtime.sink_worker.FIRST_DELAY", 0.05)
     monkeypatch.setattr("edge.safe.REPEAT", 0.02)
     monkeypatch.setitem(SINKS, "display", f"{__name__}:Shown")
     monkeypatch.setattr("edge.safe.PAGE", 0.05)

@@ -25,9 +25,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from edge.config import MqttSettings, Settings
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.runtime.mailbox import END
 from edge.sinks import mqtt, open_sink
 from edge.sinks.mqtt import ANSWER, FAREWELL, MqttSink
-from edge.slot import END
 from edge.types import Cue, Frame, Update
 
 SYSTEM = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin"  # brokers are where only root's PATH goes

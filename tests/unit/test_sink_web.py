@@ -20,8 +20,8 @@ import pytest
 from edge.config import Settings, WebSettings
 from edge.control import LIVE, Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
-from edge.health import Health, SinkHealth
 from edge.locale import read_locale
+from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.sinks import open_sink
 from edge.sinks.web import WebSink
 from edge.types import Cue, Face, Frame, Update
@@ -131,10 +131,10 @@ def wait_for(happened: Callable[[], bool]) -> None:
 
 def test_a_browser_is_told_the_cue_the_run_and_the_settings(serve: Callable[..., Page]) -> None:
     page = serve()
-    health = Health("tflite")
-    health.sinks["oled:spi"] = SinkHealth("waiting", error="oled: not there")
+    health = Metrics("tflite")
+    health.sinks["oled:spi"] = SinkMetrics("waiting", error="oled: not there")
     health.dropped = 7
-    page.control.health = health
+    page.control.metrics = health
     page.sink.show(update())
     with page.watch() as browser:
         first = next_news(browser)

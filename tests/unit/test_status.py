@@ -25,8 +25,8 @@ from edge import status
 from edge.config import Settings
 from edge.control import Control
 from edge.errors import CuelensError, NotRunning, SettingsInvalid, SinkUnwritable
-from edge.health import Health, SinkHealth
 from edge.model import ExpressionModel
+from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.status import StatusServer, ask, describe_status, own_version, plain, tell_status
 from edge.types import Cue, Face
 
@@ -117,7 +117,7 @@ def test_a_run_tells_how_it_is_doing_and_takes_its_socket_away_at_the_end(reposi
 
 def test_a_loop_that_hangs_is_said_to_and_its_last_cue_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     control, model = Control(), ExpressionModel()
-    control.health = health = Health("x")
+    control.metrics = health = Metrics("x")
     now = time.monotonic()
     for number in range(3):
         health.count(Cue("expression", "smile", 0.9, 0.0), [], {"total": 1.0}, now - 1 + number / 10)
@@ -306,8 +306,8 @@ def test_before_the_first_frame_it_is_starting(model: ExpressionModel) -> None:
 
 def test_a_status_for_a_person_names_what_is_wrong_and_leaves_out_what_is_unknown(model: ExpressionModel) -> None:
     control = Control(Settings(source="file:rtsp://ada:secret@camera/1"))
-    control.health = health = Health("none 0")
-    health.sinks["oled"] = SinkHealth("waiting", 4, 1, 2, "no display")
+    control.metrics = health = Metrics("none 0")
+    health.sinks["oled"] = SinkMetrics("waiting", 4, 1, 2, "no display")
     health.count(Cue("unsure", None, 0.2, 0.0, "away"), [Face(1, (0, 0, 9, 9), 0.0)], {"total": 7.0}, health.begun + 1)
     text = describe_status(tell_status(control, model, "0.1.0+g0123456789ab"))
     assert "unsure (away)" in text
@@ -321,7 +321,7 @@ def test_a_status_for_a_person_names_what_is_wrong_and_leaves_out_what_is_unknow
 
 def test_a_status_tells_what_is_wrong_with_the_camera_now_and_was_before(model: ExpressionModel) -> None:
     control = Control()
-    control.health = health = Health("none 0")
+    control.metrics = health = Metrics("none 0")
     health.miss_camera("frozen")
     health.find_camera(3.0)
     health.miss_camera("dark")

@@ -17,7 +17,7 @@ import pytest
 
 from edge.config import LookSettings, Settings, WebSettings
 from edge.control import Control
-from edge.health import Health, SinkHealth
+from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.sinks.web import WebSink
 from edge.sources.demo import DemoSource
 from edge.types import Cue, Face, Update
@@ -70,10 +70,10 @@ class Feed:
 
     def __init__(self, saved: Path | None, **web: Any) -> None:
         self.control = Control(Settings(look=LookSettings(arrow=True), web=WebSettings(port=0, **web)), saved)
-        self.control.health = Health("tflite")
-        self.control.health.sinks = {
-            "web": SinkHealth(),
-            "oled": SinkHealth("waiting", failures=2, error="oled sink: nothing answers at 0x3c; see i2cdetect -y 1"),
+        self.control.metrics = Metrics("tflite")
+        self.control.metrics.sinks = {
+            "web": SinkMetrics(),
+            "oled": SinkMetrics("waiting", failures=2, error="oled sink: nothing answers at 0x3c; see i2cdetect -y 1"),
         }
         self.sink = WebSink("", self.control)
         self.cue = SMILE
@@ -92,7 +92,7 @@ class Feed:
             if self.fed.is_set():
                 now, cue = time.monotonic(), self.cue
                 shown = None if cue.state == "no_camera" else replace(frame, t=now, t_arrived=now)
-                health = self.control.health
+                health = self.control.metrics
                 assert health is not None
                 health.count(cue, faces, {"total": 14.0}, now)
                 self.sink.show(Update(shown, faces, (), (), cue, {"total": 14.0}, 0))

@@ -10,13 +10,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge import capture, loop, outlet
 from edge.config import CueSettings, Settings
 from edge.control import Control
 from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError, DiskFull, LoopStuck, SinkFailed
-from edge.loop import run
 from edge.model import ExpressionModel
-from edge.slot import Slot
+from edge.runtime import capture, runner, sink_worker
+from edge.runtime.mailbox import Mailbox
+from edge.runtime.runner import run
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Cue, Frame, Gray, Update
 
@@ -76,7 +76,7 @@ def model() -> ExpressionModel:
     return ExpressionModel()
 
 
-def start(source: Scripted, *sinks: Kept, model: ExpressionModel, **options: float) -> loop.Outcome:
+def start(source: Scripted, *sinks: Kept, model: ExpressionModel, **options: float) -> runner.Outcome:
     named = [(f"kept{number}", sink) for number, sink in enumerate(sinks)]
     return run(Control(), source, model, named, threading.Event(), say=lambda line: None, **options)
 
@@ -88,11 +88,11 @@ def test_a_recorded_source_loses_no_frame_on_the_way_to_any_sink(model: Expressi
         assert [update.frame.seq for update in sink.updates if update.frame] == list(range(50))
         assert sink.closed == 1
     assert outcome.failures == ()
-    assert (outcome.health.frames, outcome.health.dropped) == (50, 0)
+    assert (outcome.metrics.frames, outcome.metrics.dropped) == (50, 0)
 
 
 def test_the_newest_live_frame_wins_and_drops_are_counted() -> None:
-    slot: Slot[int] = Slot(lossless=False)
+    slot: Mailbox[int] = Mailbox(lossless=False)
     for number in range(5):
         assert slot.put(number)
     assert slot.dropped == 4
@@ -104,7 +104,7 @@ def test_the_newest_live_frame_wins_and_drops_are_counted() -> None:
 
 
 def test_a_lossless_slot_makes_the_giver_wait() -> None:
-    slot: Slot[int] = Slot(lossless=True)
+    slot: Mailbox[int] = Mailbox(lossless=True)
     giver = threading.Thread(target=lambda: [slot.put(number) for number in range(100)])
     giver.start()
     taken = [slot.get(5.0) for _ in range(100)]
@@ -151,16 +151,16 @@ def test_a_sink_that_fails_is_left_out_and_the_others_go_on(model: ExpressionMod
 def test_the_run_ends_with_its_last_sink(model: ExpressionModel) -> None:
     outcome = start(Scripted(100_000), Kept(3, RuntimeError("odd")), model=model)
     assert [type(failure) for failure in outcome.failures] == [SinkFailed]
-    assert outcome.health.frames < 1000
+    assert outcome.metrics.frames < 1000
 
 
 def test_a_slow_sink_costs_a_live_loop_no_frame(model: ExpressionModel) -> None:
     slow, quick = Kept(block=0.3), Kept()
     outcome = start(Ticking(30), slow, quick, model=model)
-    assert outcome.health.frames + outcome.health.dropped == 30
+    assert outcome.metrics.frames + outcome.metrics.dropped == 30
     assert len(slow.updates) < len(quick.updates) <= 30
-    assert outcome.health.sinks["kept0"].missed >= len(quick.updates) - len(slow.updates) > 0
-    assert "sink kept0 was too slow for" in outcome.health.summary()
+    assert outcome.metrics.sinks["kept0"].missed >= len(quick.updates) - len(slow.updates) > 0
+    assert "sink kept0 was too slow for" in outcome.metrics.summary()
 
 
 class Ticking(Scripted):
@@ -185,7 +185,7 @@ class Display(Kept):
 def test_a_display_that_vanishes_is_opened_again_and_shows_the_newest_cue(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(sink_worker, "FIRST_DELAY", 0.05)
     lines: list[str] = []
     again = Display()
     answers: list[Display | CuelensError] = [SinkFailed("still unplugged"), again]
@@ -202,17 +202,17 @@ def test_a_display_that_vanishes_is_opened_again_and_shows_the_newest_cue(
     assert broken.closed == again.closed == 1
     assert len(again.updates) > 10
     assert outcome.failures == ()
-    assert outcome.health.frames + outcome.health.dropped == 60
-    health = outcome.health.sinks["display"]
+    assert outcome.metrics.frames + outcome.metrics.dropped == 60
+    health = outcome.metrics.sinks["display"]
     assert (health.state, health.failures, health.error) == ("ended", 2, "still unplugged")
     assert lines == ["unplugged; trying again in 0 s"]
-    assert "sink display failed 2 times" in outcome.health.summary()
+    assert "sink display failed 2 times" in outcome.metrics.summary()
 
 
 def test_a_display_that_never_comes_back_is_a_failure_at_the_end(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(sink_worker, "FIRST_DELAY", 0.05)
 
     def reopen(spec: str) -> Display:
         raise SinkFailed("still unplugged")
@@ -220,7 +220,7 @@ def test_a_display_that_never_comes_back_is_a_failure_at_the_end(
     named = [("display", Display(3, SinkFailed("unplugged")))]
     outcome = run(Control(), Ticking(30), model, named, threading.Event(), say=lambda line: None, reopen=reopen)
     assert [str(failure) for failure in outcome.failures] == ["unplugged"]
-    assert outcome.health.frames + outcome.health.dropped == 30
+    assert outcome.metrics.frames + outcome.metrics.dropped == 30
 
 
 def test_a_sink_that_is_stuck_is_told_while_the_others_go_on(model: ExpressionModel) -> None:
@@ -232,7 +232,7 @@ def test_a_sink_that_is_stuck_is_told_while_the_others_go_on(model: ExpressionMo
     sinks = [("stuck", stuck), ("quick", quick)]
     outcome = run(Control(), Ticking(40), model, sinks, threading.Event(), say=lines.append)
     assert "sink stuck: an update takes it over 0.1 s; continuing without it" in lines
-    assert outcome.health.frames + outcome.health.dropped == 40
+    assert outcome.metrics.frames + outcome.metrics.dropped == 40
     assert len(quick.updates) > len(stuck.updates)
 
 
@@ -327,8 +327,8 @@ def test_a_camera_that_is_gone_after_a_pause_is_looked_for_and_then_ends_the_run
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "FIRST_LOOK", 0.02)
-    monkeypatch.setattr(loop, "REOPENING", 0.2)
-    monkeypatch.setattr(loop, "HOPELESS", 1.0)
+    monkeypatch.setattr(runner, "REOPENING", 0.2)
+    monkeypatch.setattr(runner, "HOPELESS", 1.0)
     looks = []
 
     def resume() -> Camera:
@@ -339,7 +339,7 @@ def test_a_camera_that_is_gone_after_a_pause_is_looked_for_and_then_ends_the_run
     sinks = [("pauser", Pauser(control))]
     outcome = run(control, Camera(0), model, sinks, threading.Event(), say=lambda line: None, resume=resume)
     assert [type(failure) for failure in outcome.failures] == [CameraMissing]
-    assert outcome.health.camera_losses == 1
+    assert outcome.metrics.camera_losses == 1
     waits = [after - before for before, after in pairwise(looks)]
     assert len(waits) > 2
     assert waits[-1] > waits[0], "it is looked for less and less often"
@@ -370,9 +370,9 @@ def test_a_camera_that_comes_back_goes_on_where_it_was(model: ExpressionModel, m
     outcome = run(
         control := Control(), cameras[0], model, [("kept", sink)], threading.Event(), say=said.append, resume=resume
     )
-    assert control.health is outcome.health
+    assert control.metrics is outcome.metrics
     assert outcome.failures == ()
-    assert outcome.health.camera_losses == 1
+    assert outcome.metrics.camera_losses == 1
     states = [update.cue.state for update in sink.updates]
     assert states.count("no_camera") >= 1, "it is said at once, not after a stall"
     assert states[-1] == "no_face"
@@ -399,7 +399,7 @@ def test_a_camera_that_was_lost_is_not_opened_by_a_run_that_ends(model: Expressi
     begun = time.monotonic()
     outcome = run(Control(), Unplugged(0), model, sinks, stop, say=lambda line: None, resume=resume)
     assert outcome.failures == ()
-    assert time.monotonic() - begun < loop.END
+    assert time.monotonic() - begun < runner.END
 
 
 def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_given_up(
@@ -407,8 +407,8 @@ def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_given_up(
 ) -> None:
     monkeypatch.setattr(capture, "STALL", 0.2)
     for name in ("REOPENING", "REPEAT", "END"):
-        monkeypatch.setattr(loop, name, 0.2)
-    monkeypatch.setattr(loop, "HOPELESS", 1.0)
+        monkeypatch.setattr(runner, name, 0.2)
+    monkeypatch.setattr(runner, "HOPELESS", 1.0)
     late = Camera(1)
     opened, opening = threading.Event(), threading.Event()
 
@@ -450,7 +450,7 @@ def test_settings_that_change_while_it_runs_are_obeyed(model: ExpressionModel) -
 def test_a_sink_that_never_returns_is_named_and_left_behind(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "END", 1.0)
+    monkeypatch.setattr(runner, "END", 1.0)
     begun = time.monotonic()
     outcome = start(Scripted(3), Kept(block=30.0), model=model)
     assert [str(failure).partition(":")[0] for failure in outcome.failures] == ["sink kept0"]
@@ -482,7 +482,7 @@ class Hanging(Camera):
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((capture, "STALL"), (loop, "REOPENING"), (capture, "FIRST_LOOK"), (loop, "REPEAT")):
+    for module, name in ((capture, "STALL"), (runner, "REOPENING"), (capture, "FIRST_LOOK"), (runner, "REPEAT")):
         monkeypatch.setattr(module, name, 0.05)
     monkeypatch.setattr(capture, "CALL_DEADLINES", dict.fromkeys(("open", "read", "close"), 0.3))
 
@@ -506,8 +506,8 @@ def test_a_thread_whose_read_never_returns_is_given_up_and_what_it_brings_later_
     numbers = [update.frame.seq for update in sink.updates if update.frame]
     assert numbers == sorted(set(numbers))
     assert max(numbers) == 19, "ten of each, and none of the thread that was given up"
-    assert outcome.health.camera_losses == 1
-    assert set(outcome.health.camera_causes) == {"silent", "stuck"}
+    assert outcome.metrics.camera_losses == 1
+    assert set(outcome.metrics.camera_causes) == {"silent", "stuck"}
 
 
 @pytest.mark.usefixtures("hasty")
@@ -550,10 +550,10 @@ def test_a_camera_that_cannot_be_closed_for_a_pause_stays_unread_and_ends_the_ru
 def test_a_sink_that_hangs_while_it_is_opened_again_is_named(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "FIRST_DELAY", 0.05)
-    monkeypatch.setattr(outlet, "OPENING", 0.1)
+    monkeypatch.setattr(sink_worker, "FIRST_DELAY", 0.05)
+    monkeypatch.setattr(sink_worker, "OPENING", 0.1)
     monkeypatch.setattr(Display, "capabilities", Capabilities(deadline=0.1))
-    monkeypatch.setattr(loop, "END", 1.0)
+    monkeypatch.setattr(runner, "END", 1.0)
     lines: list[str] = []
     opened = threading.Event()
 
@@ -565,14 +565,14 @@ def test_a_sink_that_hangs_while_it_is_opened_again_is_named(
     outcome = run(Control(), Ticking(60), model, sinks, threading.Event(), say=lines.append, reopen=reopen)
     opened.set()
     assert "sink display: opening it again takes over 0.1 s; continuing without it" in lines
-    assert outcome.health.frames + outcome.health.dropped == 60
+    assert outcome.metrics.frames + outcome.metrics.dropped == 60
     assert [type(failure) for failure in outcome.failures] == [LoopStuck]
 
 
 def test_a_loop_that_stands_still_leaves_no_label_on_a_display_and_forgets_what_it_saw(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlet, "STALE", 0.7)
+    monkeypatch.setattr(sink_worker, "STALE", 0.7)
     stop, read, stalled = threading.Event(), model.read, list[float]()
 
     class UntilWell(Kept):
@@ -595,13 +595,13 @@ def test_a_loop_that_stands_still_leaves_no_label_on_a_display_and_forgets_what_
 
     monkeypatch.setattr(model, "read", stall)
     given: list[Cue] = []
-    put = outlet.Outlet.put
+    put = sink_worker.SinkWorker.put
 
-    def give(self: outlet.Outlet, update: Update) -> None:
+    def give(self: sink_worker.SinkWorker, update: Update) -> None:
         given.append(update.cue)
         put(self, update)
 
-    monkeypatch.setattr(outlet.Outlet, "put", give)
+    monkeypatch.setattr(sink_worker.SinkWorker, "put", give)
     said: list[str] = []
     sink = UntilWell()
     outcome = run(Control(), Smiling("1", live=True), model, [("kept", sink)], stop, 60.0, say=said.append)
@@ -613,5 +613,5 @@ def test_a_loop_that_stands_still_leaves_no_label_on_a_display_and_forgets_what_
     back = len(states) - 1 - states[::-1].index("no_camera")
     assert states[back + 1] == "unsure", "what was seen before the stall is not gone on with"
     assert states[-1] == "expression"
-    assert outcome.health.stalls == 1
+    assert outcome.metrics.stalls == 1
     assert said[0].startswith("the loop was blocked for 2.")

@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 END = 3.0  # seconds a thread may take to end, or to take an item, before it is named and left behind
 
 
-class Slot(Generic[Item]):
+class Mailbox(Generic[Item]):
     """One place between two threads: the newest item wins, or, lossless, the giver waits up to END seconds."""
 
     def __init__(self, *, lossless: bool) -> None:

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError
-from edge.frames import Fault, FrameWatch
-from edge.health import Health
-from edge.slot import Slot
+from edge.runtime.frame_check import Fault, FrameWatch
+from edge.runtime.mailbox import Mailbox
+from edge.runtime.metrics import Metrics
 from edge.types import Frame, Source
 
 Resume = Callable[[], Source]
@@ -74,12 +74,12 @@ class Capture:
 
     name = "capture"
 
-    def __init__(self, source: Source, health: Health, resume: Resume | None, *, paused: bool = False) -> None:
-        self.slot: Slot[Frame] = Slot(lossless=not source.live)
+    def __init__(self, source: Source, metrics: Metrics, resume: Resume | None, *, paused: bool = False) -> None:
+        self.mailbox: Mailbox[Frame] = Mailbox(lossless=not source.live)
         self.failure: CuelensError | None = None
         self.lost: tuple[str, CuelensError] | None = None  # why the camera is, until it gives frames again
         self.watch = FrameWatch(live=source.live, camera=resume is not None)
-        self._health = health
+        self._health = metrics
         self._resume = resume
         self._go = threading.Event()
         self.pause(paused)
@@ -103,14 +103,14 @@ class Capture:
             if taker.given_up:
                 taker.source.close()  # its driver came back after all
             else:
-                self.slot.close()
+                self.mailbox.close()
 
     def _fail(self, taker: _Taker, error: CuelensError) -> None:
         if not taker.given_up:
             self.failure = error
 
     def _over(self, taker: _Taker) -> bool:
-        return taker.given_up or self.slot.closed
+        return taker.given_up or self.mailbox.closed
 
     def _take(self, taker: _Taker) -> None:
         # A thread that begins with a lost camera took the place of one that was given up.
@@ -137,14 +137,14 @@ class Capture:
                 frames = self._find_again(taker)
                 continue
             if frame is None:
-                self.slot.wait_closed(0.01)  # whatever gives damaged frames at once is not hammered
+                self.mailbox.wait_closed(0.01)  # whatever gives damaged frames at once is not hammered
                 continue
             self.lost = None
             self._health.record("capture", 1000 * (time.thread_time() - begun))
             frame = replace(frame, seq=self._first + frame.seq) if self._first else frame
             self._taken = frame.seq + 1
             if not self.watch.black:
-                self.slot.put(frame)
+                self.mailbox.put(frame)
 
     def _begin(self, taker: _Taker) -> Iterator[Frame]:
         self._first = self._taken
@@ -174,7 +174,7 @@ class Capture:
         taker.close_source()
         delay = FIRST_LOOK
         # Not in step with whatever else tries to get hold of the same bus.
-        while not self.slot.wait_closed(delay * random.uniform(0.8, 1.2)):
+        while not self.mailbox.wait_closed(delay * random.uniform(0.8, 1.2)):
             self._go.wait()
             if self._over(taker):
                 break
@@ -218,7 +218,7 @@ class Capture:
             self._taker.start(self._run)
         else:
             self.failure = _stuck(why)
-            self.slot.close()
+            self.mailbox.close()
 
     def pause(self, paused: bool) -> None:
         """Take no further frame while paused, and close a source that can be opened again."""
@@ -228,7 +228,7 @@ class Capture:
             self._go.set()
 
     def stop(self) -> None:
-        self.slot.close()
+        self.mailbox.close()
         self._go.set()
         closer = threading.Thread(target=self._taker.source.close, name=self.name, daemon=True)
         try:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import health
-from edge.health import Health, peak_rss_mb, percentile, percentiles, temperature_c, throttled
+from edge.runtime import metrics
+from edge.runtime.metrics import Metrics, peak_rss_mb, percentile, percentiles, temperature_c, throttled
 from edge.types import Cue, Face
 
 FACE = Face(1, (0, 0, 80, 80), 0.0)
@@ -50,7 +50,7 @@ def test_percentiles_rise(values: list[float]) -> None:
 
 
 def test_counts_frames_faces_and_how_often_a_cue_came_up() -> None:
-    measured = Health("none 0")
+    measured = Metrics("none 0")
     for index, (cue, faces) in enumerate([(DARK, []), (SMILE, [FACE]), (SMILE, [FACE]), (DARK, []), (SMILE, [FACE])]):
         measured.count(cue, faces, {"find": float(index)}, 10.0 + index / 4)
     assert (measured.frames, measured.frames_with_face) == (5, 3)
@@ -61,14 +61,14 @@ def test_counts_frames_faces_and_how_often_a_cue_came_up() -> None:
 
 
 def test_every_change_of_the_cue_is_kept_with_its_time_and_no_more_than_the_newest() -> None:
-    measured = Health("none 0")
+    measured = Metrics("none 0")
     new, unsure = Cue("unsure", None, 0.0, 0.0, "new"), Cue("unsure", None, 0.0, 0.0, "faint")
     for t, cue in enumerate([DARK, DARK, new, unsure, SMILE, Cue("paused", None, 0.0, 0.0)]):
         measured.show(cue, float(t))
     assert list(measured.changes) == [(0.0, "no_face"), (2.0, "face"), (3.0, "unsure"), (4.0, "smile"), (5.0, "paused")]
-    for t in range(2 * health.CHANGES):
+    for t in range(2 * metrics.CHANGES):
         measured.show((DARK, SMILE)[t % 2], float(t))
-    assert len(measured.changes) == health.CHANGES
+    assert len(measured.changes) == metrics.CHANGES
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_throttling_is_read_where_a_raspberry_pi_has_it(
 
 @pytest.mark.parametrize("frames", [0, 1])
 def test_too_few_frames_have_no_rate(frames: int) -> None:
-    measured = Health("none 0")
+    measured = Metrics("none 0")
     for _ in range(frames):
         measured.count(DARK, [], {}, 5.0)
     assert measured.fps == 0.0
@@ -99,15 +99,15 @@ def test_too_few_frames_have_no_rate(frames: int) -> None:
 
 
 def test_keeps_the_newest_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "KEPT", 3)
-    measured = Health("none 0")
+    monkeypatch.setattr(metrics, "KEPT", 3)
+    measured = Metrics("none 0")
     for value in range(5):
         measured.record("capture", float(value))
     assert measured.measurements() == {"capture": [2.0, 3.0, 4.0]}
 
 
 def test_summary_says_when_no_face_was_seen() -> None:
-    measured = Health("none 0")
+    measured = Metrics("none 0")
     measured.count(DARK, [], {"total": 7.0}, 1.0)
     assert "p95 latency 7.0 ms" in measured.summary()
     assert "no face was seen" in measured.summary()
@@ -116,7 +116,7 @@ def test_summary_says_when_no_face_was_seen() -> None:
 
 
 def test_summary_counts_losses_of_the_camera_by_cause_and_says_how_slow_they_were() -> None:
-    measured = Health("none 0")
+    measured = Metrics("none 0")
     assert "camera" not in measured.summary()
     for causes in (("silent", "stuck"), ("frozen",), ("silent",)):
         for cause in causes:
@@ -140,7 +140,7 @@ def test_summary_counts_losses_of_the_camera_by_cause_and_says_how_slow_they_wer
 def test_temperature_is_read_or_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: float | None
 ) -> None:
-    monkeypatch.setattr(health, "_THERMAL", tmp_path / "temp")
+    monkeypatch.setattr(metrics, "_THERMAL", tmp_path / "temp")
     assert temperature_c() is None
     (tmp_path / "temp").write_text(text, encoding="ascii")
     assert temperature_c() == expected
@@ -148,11 +148,11 @@ def test_temperature_is_read_or_unknown(
 
 def test_peak_memory_is_not_that_of_the_process_that_started_us(repository: Path) -> None:
     ballast = b"\1" * 200_000_000
-    words = [sys.executable, "-c", "from edge.health import peak_rss_mb; print(peak_rss_mb())"]
+    words = [sys.executable, "-c", "from edge.runtime.metrics import peak_rss_mb; print(peak_rss_mb())"]
     done = subprocess.run(words, cwd=repository, capture_output=True, text=True, timeout=60, check=True)
     assert 1 < float(done.stdout) < len(ballast) / 1e6
 
 
 def test_peak_memory_is_told_where_proc_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_STATUS", tmp_path / "status")
+    monkeypatch.setattr(metrics, "_STATUS", tmp_path / "status")
     assert peak_rss_mb() > 1

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge.frames import BLACK, DAMAGED, FROZEN, OLDEST_STAMP, Fault, FrameWatch, complaint, is_black
+from edge.runtime.frame_check import BLACK, DAMAGED, FROZEN, OLDEST_STAMP, Fault, FrameWatch, complaint, is_black
 from edge.types import Frame, Gray
 
 RNG = np.random.default_rng(0)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.config import PaceSettings
-from edge.health import THROTTLING, temperature_c, throttled
+from edge.runtime.metrics import THROTTLING, temperature_c, throttled
 from edge.vision.pipeline import Effort
 
 LOOK = 2.0  # seconds between looks at the board
@@ -85,7 +85,7 @@ def strains(load: Load, settings: PaceSettings) -> Iterator[Strain]:
         yield Strain(f"battery at {battery:.0f} %", battery < settings.low_battery)
 
 
-class PacePolicy:
+class ThrottlePolicy:
     """Decide the step, 0 being full pace; pure, all instants are of one clock that never goes back, in seconds."""
 
     def __init__(self, settings: PaceSettings) -> None:
@@ -112,7 +112,7 @@ class PacePolicy:
         return self.step
 
 
-class Pace:
+class Throttle:
     """The pace of a run: a thread follows the board, and the loop asks for each frame whether its turn has come."""
 
     def __init__(
@@ -127,7 +127,7 @@ class Pace:
         self.skipped = 0  # frames whose turn it was not
         self.why: tuple[str, ...] = ()
         self.slow_for = 0.0  # seconds below full pace
-        self._policy = PacePolicy(settings)
+        self._policy = ThrottlePolicy(settings)
         self._say, self._look, self._clock = say, look or read_load, clock
         self._due = -math.inf  # when the next frame's turn is, on the capture clock
         self._last: float | None = None

@@ -16,7 +16,7 @@ IN_A_ROW = 3  # failures until it is built anew, and as many after that until th
 TELL_EVERY = 10.0  # seconds between lines about what fails now and then
 
 
-class Mended:
+class RetryingCall:
     """Makes calls of one kind, and counts those that fail."""
 
     def __init__(

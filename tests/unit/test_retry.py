@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 
 from edge.errors import ModelFailed, ModelUnreadable
-from edge.health import Health
-from edge.mending import IN_A_ROW, Mended
+from edge.runtime.metrics import Metrics
+from edge.runtime.retry import IN_A_ROW, RetryingCall
 
 
 class Network:
-    """Fails as often as it is told to, and is whole after it was built anew unless `broken`."""
+    """Fails as often as it is told to, and is whole after it was loaded again unless `broken`."""
 
     def __init__(self) -> None:
         self.failures = self.built = 0
         self.broken = False
-        self.health, self.said = Health("none"), list[str]()
-        self.call = Mended("network", self.build, self.health.count_fault, self.said.append)
+        self.metrics, self.said = Metrics("none"), list[str]()
+        self.call = RetryingCall("network", self.build, self.metrics.count_fault, self.said.append)
 
     def build(self) -> None:
         self.built += 1
@@ -33,7 +33,7 @@ class Network:
 def test_what_works_is_passed_on() -> None:
     network = Network()
     assert network.call(network.read, 3) == 3
-    assert (network.said, network.health.faults) == ([], {})
+    assert (network.said, network.metrics.faults) == ([], {})
 
 
 def test_a_call_that_fails_once_is_left_out_said_and_counted() -> None:
@@ -41,7 +41,7 @@ def test_a_call_that_fails_once_is_left_out_said_and_counted() -> None:
     network.failures = 1
     assert [network.call(network.read, value) for value in (1, 2)] == [None, 2]
     assert network.said == ["network: RuntimeError: odd; left out"]
-    assert network.health.faults == {"network": 1}
+    assert network.metrics.faults == {"network": 1}
     assert network.built == 0
 
 
@@ -50,7 +50,7 @@ def test_one_that_fails_every_other_time_fills_no_journal() -> None:
     for value in range(100):
         network.failures = value % 2
         network.call(network.read, value)
-    assert network.health.faults == {"network": 50}
+    assert network.metrics.faults == {"network": 50}
     assert len(network.said) == 1
     assert network.built == 0
 
@@ -69,7 +69,7 @@ def test_where_that_is_no_help_it_ends_with_the_reason() -> None:
     with pytest.raises(ModelFailed, match="network: RuntimeError: odd; 3 times in a row after it was loaded again"):
         for value in range(10):
             assert network.call(network.read, value) is None
-    assert network.health.faults == {"network": 2 * IN_A_ROW}
+    assert network.metrics.faults == {"network": 2 * IN_A_ROW}
 
 
 def test_what_cannot_be_built_anew_ends_with_both_reasons() -> None:
@@ -79,7 +79,7 @@ def test_what_cannot_be_built_anew_ends_with_both_reasons() -> None:
     def refuse() -> None:
         raise ModelUnreadable("cut short")
 
-    call = Mended("network", refuse, network.health.count_fault, network.said.append)
+    call = RetryingCall("network", refuse, network.metrics.count_fault, network.said.append)
     with pytest.raises(ModelFailed, match="odd; and it cannot be loaded again: cut short; start again"):
         for value in range(10):
             call(network.read, value)

@@ -8,8 +8,8 @@ from collections import deque
 from collections.abc import Callable
 
 from edge.errors import CuelensError, SinkFailed
-from edge.health import SinkHealth
-from edge.slot import Slot
+from edge.runtime.mailbox import Mailbox
+from edge.runtime.metrics import SinkMetrics
 from edge.types import Prepared, Sink, Update
 
 Reopen = Callable[[str], Sink]
@@ -20,7 +20,7 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 30.0  # seconds until a sink that failed is op
 OPENING = 10.0  # seconds that this may take; a display's driver and a broker's name take some
 
 
-class Outlet:
+class SinkWorker:
     """A sink with its own mailbox and thread: one that is slow or breaks costs the loop nothing.
 
     A sink that failed and may be opened again is, after a while that doubles each time. Where the loop gives a live
@@ -31,7 +31,7 @@ class Outlet:
         self,
         spec: str,
         sink: Sink,
-        health: SinkHealth,
+        metrics: SinkMetrics,
         *,
         live: bool,
         reopen: Reopen | None,
@@ -39,8 +39,8 @@ class Outlet:
     ) -> None:
         self.name = f"sink {spec}"
         self.failure: CuelensError | None = None  # of one that is not opened again
-        self.health = health
-        self.slot: Slot[Update] = Slot(lossless=sink.capabilities.every_frame and not live)
+        self.metrics = metrics
+        self.mailbox: Mailbox[Update] = Mailbox(lossless=sink.capabilities.every_frame and not live)
         self._spec = spec
         self._live = live
         self._reopen = reopen if sink.capabilities.reopens else None
@@ -56,21 +56,21 @@ class Outlet:
     def _run(self, sink: Sink) -> None:
         delay = FIRST_DELAY
         while True:
-            shown = self.health.shown
+            shown = self.metrics.shown
             failure = self._serve(sink)
             if failure is None:
-                self.health.state = "ended"
+                self.metrics.state = "ended"
                 return
-            self.health.failures += 1
-            self.health.error = str(failure)
-            if self._reopen is None or self.slot.closed:
-                self.health.state = "failed"
+            self.metrics.failures += 1
+            self.metrics.error = str(failure)
+            if self._reopen is None or self.mailbox.closed:
+                self.metrics.state = "failed"
                 self.failure = failure
-                self.slot.close()
+                self.mailbox.close()
                 return
-            if self.health.shown > shown:
+            if self.metrics.shown > shown:
                 delay = FIRST_DELAY  # it worked in between
-            self.health.state = "waiting"
+            self.metrics.state = "waiting"
             self._news.append(f"{failure}; trying again in {delay:.0f} s")
             again = self._open_again(delay)
             if again is None:
@@ -84,17 +84,17 @@ class Outlet:
         try:
             try:
                 self._prepare(sink)
-                while not self.slot.ended:
-                    update = self.slot.get(WAIT) or self._overdue()
+                while not self.mailbox.ended:
+                    update = self.mailbox.get(WAIT) or self._overdue()
                     if update is None:
                         continue
                     self._begun = begun = time.monotonic()
                     sink.show(update)
                     self._begun = None
-                    self.health.state = "working"
-                    self.health.shown += 1
+                    self.metrics.state = "working"
+                    self.metrics.shown += 1
                     if self._live:
-                        self.slot.wait_closed(begun + sink.capabilities.least_interval - time.monotonic())
+                        self.mailbox.wait_closed(begun + sink.capabilities.least_interval - time.monotonic())
             finally:
                 self._begun = None
                 sink.close()
@@ -123,7 +123,7 @@ class Outlet:
 
     def _overdue(self) -> Update | None:
         heard = self._heard
-        if not self._live or heard is None or time.monotonic() - heard < STALE or self.slot.closed:
+        if not self._live or heard is None or time.monotonic() - heard < STALE or self.mailbox.closed:
             return None
         self._heard = None
         return self._unknown()
@@ -131,33 +131,33 @@ class Outlet:
     def _open_again(self, delay: float) -> Sink | None:
         """Wait, and open the sink again until that works; None when the run ended before."""
         assert self._reopen is not None
-        while not self.slot.wait_closed(delay):
+        while not self.mailbox.wait_closed(delay):
             self._begun = time.monotonic()
             try:
                 return self._reopen(self._spec)
             except CuelensError as error:
                 delay = min(2 * delay, LONGEST_DELAY)
-                self.health.failures += 1
-                self.health.error = str(error)
+                self.metrics.failures += 1
+                self.metrics.error = str(error)
             finally:
                 self._begun = None
         return None
 
     def put(self, update: Update) -> None:
         """Leave an update; one that it replaces while the sink is at work, and does not wait by itself, is missed."""
-        before = self.slot.dropped
+        before = self.mailbox.dropped
         self._heard = time.monotonic()
-        self.slot.put(update)
+        self.mailbox.put(update)
         if self._begun is not None:
-            self.health.missed += self.slot.dropped - before
+            self.metrics.missed += self.mailbox.dropped - before
 
     def news(self, now: float) -> list[str]:
         """Return what the user should be told since the last call, and see whether the sink is stuck."""
         begun = self._begun
-        opening = self.health.state == "waiting"
+        opening = self.metrics.state == "waiting"
         deadline = max(self._deadline, OPENING) if opening else self._deadline
-        if begun is not None and now - begun > deadline and self.health.state in ("working", "waiting"):
-            self.health.state = "stuck"
+        if begun is not None and now - begun > deadline and self.metrics.state in ("working", "waiting"):
+            self.metrics.state = "stuck"
             what = "opening it again takes" if opening else "an update takes it"
             self._news.append(f"{self.name}: {what} over {deadline:.1f} s; continuing without it")
         return [self._news.popleft() for _ in range(len(self._news))]

@@ -12,18 +12,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edge.capture import Capture, Resume
 from edge.control import Control
 from edge.errors import CameraLost, CuelensError, LoopStuck, ModelFailed, printable
 from edge.finders.net import NetFinder
-from edge.health import Health, SinkHealth
-from edge.mending import Mended
 from edge.model import ExpressionModel
 from edge.mounting import advise
-from edge.outlet import STALE, Outlet, Reopen
 from edge.overturned import EVERY
-from edge.pace import Pace
-from edge.slot import END
+from edge.runtime.capture import Capture, Resume
+from edge.runtime.mailbox import END
+from edge.runtime.metrics import Metrics, SinkMetrics
+from edge.runtime.retry import RetryingCall
+from edge.runtime.sink_worker import STALE, Reopen, SinkWorker
+from edge.runtime.throttle import Throttle
 from edge.systemd import notify
 from edge.types import Sink, Source, Update
 from edge.verifier import FaceVerifier
@@ -42,7 +42,7 @@ HOPELESS = 30.0  # seconds without a frame from a live source, whose own deadlin
 class Outcome:
     """How a run ended: `failures` are what the user is told, the first gives the exit code."""
 
-    health: Health
+    metrics: Metrics
     failures: tuple[CuelensError, ...]
 
 
@@ -56,7 +56,7 @@ def run(
     say: Callable[[str], None] = lambda line: print(printable(line), file=sys.stderr, flush=True),
     reopen: Reopen | None = None,
     resume: Resume | None = None,
-    pace: Pace | None = None,
+    throttle: Throttle | None = None,
     verifier: Callable[[], FaceVerifier] = FaceVerifier,
     proposer: Callable[[], NetFinder] = NetFinder,
     mark: Mark = mark_nothing,
@@ -65,7 +65,7 @@ def run(
 
     A pause closes the source where `resume` opens it again; without that it stays open, and no frame is taken from it.
     A sink that fails is reported through `say`, and opened again by `reopen` or left out; the run ends with the last
-    one that is left out. `pace` says which frames are left out, None for none; `verifier` opens the judge of faces,
+    one that is left out. `throttle` says which frames are left out, None for none; `verifier` opens the judge of faces,
     `proposer` what finds lost ones again; `mark` hears which of a frame's stages begins.
     """
     settings = control.settings
@@ -80,7 +80,7 @@ def run(
         pipeline.lose_camera(now_of_frames(time.monotonic()))
 
     def count_fault(name: str) -> None:
-        health.count_fault(name)
+        metrics.count_fault(name)
 
     sight = DeviceSight(
         settings.faces,
@@ -89,25 +89,25 @@ def run(
         proposer,
         sideways=settings.camera.rotate_deg % 180 > 0,
         overturned_every=EVERY if source.live else 1,
-        guard_find=Mended("finder", begin_finding, count_fault, say),
-        guard_read=Mended("network", model.rebuild, count_fault, say),
+        guard_find=RetryingCall("finder", begin_finding, count_fault, say),
+        guard_read=RetryingCall("network", model.rebuild, count_fault, say),
     )
     pipeline = Pipeline(sight, model.contract.labels, settings.cue, mark_stage)
-    control.health = health = Health(model.runtime)
-    health.pace = pace
-    working: list[Outlet] = []
+    control.metrics = metrics = Metrics(model.runtime)
+    metrics.throttle = throttle
+    working: list[SinkWorker] = []
     paused = control.paused  # by an earlier run
-    capture = Capture(source, health, resume, paused=paused)
+    capture = Capture(source, metrics, resume, paused=paused)
 
     def unknown() -> Update:
-        return replace(pipeline.unknown(time.monotonic()), dropped=capture.slot.dropped)
+        return replace(pipeline.unknown(time.monotonic()), dropped=capture.mailbox.dropped)
 
     for spec, sink in sinks:
-        health.sinks[spec] = SinkHealth()
-        working.append(Outlet(spec, sink, health.sinks[spec], live=source.live, reopen=reopen, unknown=unknown))
+        metrics.sinks[spec] = SinkMetrics()
+        working.append(SinkWorker(spec, sink, metrics.sinks[spec], live=source.live, reopen=reopen, unknown=unknown))
     ready_by = time.monotonic() + PREPARING
-    for outlet in working:
-        outlet.wait_prepared(stop, ready_by)
+    for worker in working:
+        worker.wait_prepared(stop, ready_by)
     failures: list[CuelensError] = []
     begun = heard = since = time.monotonic()
     told = -math.inf  # when the service manager was last told how it goes
@@ -117,14 +117,14 @@ def run(
     repeated = -math.inf  # when a cue without a frame was last given to the sinks
 
     def publish(update: Update) -> None:
-        for outlet in working:
-            outlet.put(update)
+        for worker in working:
+            worker.put(update)
 
     def publish_without_frame(update: Update) -> None:
         nonlocal repeated
         repeated = time.monotonic()
-        health.show(update.cue, repeated)
-        publish(replace(update, dropped=capture.slot.dropped))
+        metrics.show(update.cue, repeated)
+        publish(replace(update, dropped=capture.mailbox.dropped))
 
     def now_of_frames(now: float) -> float:
         return now if source.live or clock is None else clock
@@ -132,24 +132,24 @@ def run(
     def alive() -> None:
         nonlocal told
         state, now = "WATCHDOG=1", time.monotonic()
-        if now - told > STATUS_INTERVAL and health.cue is not None:
+        if now - told > STATUS_INTERVAL and metrics.cue is not None:
             told = now
-            state += f"\nSTATUS={health.recent_fps:.1f} fps, {health.cue.shown}"
-        health.watchdog += notify(state)
+            state += f"\nSTATUS={metrics.recent_fps:.1f} fps, {metrics.cue.shown}"
+        metrics.watchdog += notify(state)
 
     try:
         # A device that sees nobody has shown that its network runs, and the first face need not wait for it to warm up.
         sight.warm_up()
-        health.inferences += 1
+        metrics.inferences += 1
         notify("READY=1")
         while not stop.is_set() and (seconds is None or time.monotonic() - begun < seconds):
-            for outlet in list(working):
-                for line in outlet.news(time.monotonic()):
+            for worker in list(working):
+                for line in worker.news(time.monotonic()):
                     say(line)
-                if outlet.failure is not None:
-                    working.remove(outlet)
-                    failures.append(outlet.failure)
-                    say(str(outlet.failure))
+                if worker.failure is not None:
+                    working.remove(worker)
+                    failures.append(worker.failure)
+                    say(str(worker.failure))
             if sinks and not working:
                 break
             if control.settings is not settings:
@@ -159,13 +159,13 @@ def run(
                 paused = control.paused
                 capture.pause(paused)
                 heard = since = time.monotonic()
-                trouble, repeated, health.camera_trouble = None, -math.inf, None
+                trouble, repeated, metrics.camera_trouble = None, -math.inf, None
                 if resume is not None:
                     heard += REOPENING
-            frame = capture.slot.get(WAIT)
+            frame = capture.mailbox.get(WAIT)
             if frame is None or paused:
                 now = time.monotonic()
-                if capture.slot.ended:
+                if capture.mailbox.ended:
                     if capture.failure:
                         publish_without_frame(pipeline.lose_camera(now_of_frames(now)))
                     break
@@ -173,7 +173,7 @@ def run(
                     if trouble is None:
                         outage = max(capture.watch.fresh, since)
                     if trouble is None or seen[0] != trouble[0]:
-                        health.miss_camera(seen[0])
+                        metrics.miss_camera(seen[0])
                         say(seen[1])
                     trouble = seen
                     if trouble[0] == "dark":
@@ -186,16 +186,16 @@ def run(
                         break
                 if (trouble or paused) and now - repeated > REPEAT:  # a window that hears nothing looks hung
                     if trouble is not None and repeated == -math.inf:
-                        health.slowest_notice = max(health.slowest_notice, now - outage)
+                        metrics.slowest_notice = max(metrics.slowest_notice, now - outage)
                     publish_without_frame(pipeline.pause(now_of_frames(now)) if paused else pipeline.lose_camera(now))
                 alive()  # waiting with a deadline is a healthy wait
                 continue
             heard, repeated = time.monotonic(), -math.inf
             if trouble is not None:
                 say(f"the camera gives frames again, after {heard - outage:.1f} s")
-                health.find_camera(heard - outage)
+                metrics.find_camera(heard - outage)
                 trouble = None
-            effort = FULL if pace is None else pace.take(frame.t)
+            effort = FULL if throttle is None else throttle.take(frame.t)
             if effort is None:
                 continue
             clock = frame.t
@@ -205,13 +205,13 @@ def run(
                 continue
             shown = time.monotonic()
             if update.turned_deg is not None:
-                health.overturned = advise(update.turned_deg, settings.camera)
-                control.problems.append(health.overturned)
-                say(f"cuelens: {health.overturned}")
-            health.inferences += len(update.fresh)
+                metrics.overturned = advise(update.turned_deg, settings.camera)
+                control.problems.append(metrics.overturned)
+                say(f"cuelens: {metrics.overturned}")
+            metrics.inferences += len(update.fresh)
             if source.live and shown - heard > STALE:
                 say(f"the loop was blocked for {shown - heard:.1f} s")
-                health.stalls += 1
+                metrics.stalls += 1
                 publish_without_frame(pipeline.lose_camera(shown))  # what this frame shows is of the past
                 continue
             captured = frame.t if source.live else frame.t_arrived  # a recording's `t` is not of our clock
@@ -221,9 +221,9 @@ def run(
                 "total": round(1000 * (shown - captured), 3),
             }
             stages_ms = latency_ms | {"cue": 1000 * (shown - begun_at["cue"])}
-            health.count(update.cue, update.faces, stages_ms, shown, update.work)
-            health.dropped = capture.slot.dropped
-            publish(replace(update, latency_ms=latency_ms, dropped=health.dropped))
+            metrics.count(update.cue, update.faces, stages_ms, shown, update.work)
+            metrics.dropped = capture.mailbox.dropped
+            publish(replace(update, latency_ms=latency_ms, dropped=metrics.dropped))
             alive()
     except ModelFailed as error:
         failures.append(error)
@@ -231,17 +231,17 @@ def run(
     finally:
         notify("STOPPING=1")
         capture.stop()
-        for outlet in working:
-            outlet.slot.close()
+        for worker in working:
+            worker.mailbox.close()
         deadline = time.monotonic() + END
-        threads: list[Capture | Outlet] = [capture, *working]
+        threads: list[Capture | SinkWorker] = [capture, *working]
         for thread in threads:
             if not thread.join(deadline):
                 failures.append(LoopStuck(f"{thread.name}: did not end within {END:.0f} s; it was left behind"))
                 say(str(failures[-1]))
-    for failure in (capture.failure, *(outlet.failure for outlet in working)):
+    for failure in (capture.failure, *(worker.failure for worker in working)):
         if failure is not None:
             failures.append(failure)
             say(str(failure))
-    health.dropped = capture.slot.dropped
-    return Outcome(health, tuple(failures))
+    metrics.dropped = capture.mailbox.dropped
+    return Outcome(metrics, tuple(failures))

@@ -19,19 +19,19 @@ from hypothesis import strategies as st
 
 from edge.config import CueSettings, PaceSettings, Settings
 from edge.control import Control
-from edge.health import Health
-from edge.loop import run
 from edge.model import ExpressionModel
-from edge.pace import (
+from edge.runtime.metrics import Metrics
+from edge.runtime.runner import run
+from edge.runtime.throttle import (
     EARLY,
     FASTER_AFTER,
     LOOK,
     SLOWER_AFTER,
     STEPS,
     Load,
-    Pace,
-    PacePolicy,
     Step,
+    Throttle,
+    ThrottlePolicy,
     read_load,
     strains,
 )
@@ -49,7 +49,7 @@ LAST = len(STEPS) - 1
 
 def steps(loads: Sequence[tuple[Load, float]], settings: PaceSettings | None = None) -> list[int]:
     """Play loads, each for its seconds, one look every LOOK; returns the step after each."""
-    policy, t, after = PacePolicy(settings or PaceSettings()), 1000.0, []
+    policy, t, after = ThrottlePolicy(settings or PaceSettings()), 1000.0, []
     for load, seconds in loads:
         for _ in range(round(seconds / LOOK)):
             policy.update(load, t)
@@ -70,7 +70,7 @@ def steps(loads: Sequence[tuple[Load, float]], settings: PaceSettings | None = N
     ],
 )
 def test_each_strain_slows_at_once_and_says_why(load: Load, why: str) -> None:
-    policy = PacePolicy(PaceSettings())
+    policy = ThrottlePolicy(PaceSettings())
     assert (policy.update(load, 0.0), ", ".join(policy.why)) == (1, why)
 
 
@@ -105,7 +105,7 @@ def test_the_slowest_step_that_can_be_set_is_the_last() -> None:
 
 @given(st.lists(st.sampled_from([FINE, WARM, HOT, Load()]), max_size=80))
 def test_it_changes_by_one_step_and_not_before_the_last_could_help(loads: list[Load]) -> None:
-    policy, changed, before = PacePolicy(PaceSettings()), -math.inf, 0
+    policy, changed, before = ThrottlePolicy(PaceSettings()), -math.inf, 0
     for look, load in enumerate(loads):
         step = policy.update(load, t := look * LOOK)
         assert bool(policy.why) == (step > 0)
@@ -147,7 +147,7 @@ class Board:
 
     def __init__(self) -> None:
         self.load, self.t, self.said = FINE, 0.0, list[str]()
-        self.pace = Pace(PaceSettings(), self.said.append, lambda: self.load, lambda: self.t)
+        self.pace = Throttle(PaceSettings(), self.said.append, lambda: self.load, lambda: self.t)
 
     def pass_by(self, seconds: float) -> None:
         for _ in range(round(seconds / LOOK)):
@@ -174,11 +174,11 @@ def test_changes_are_said_with_their_reason_and_counted() -> None:
 
 def test_status_and_summary_say_the_step_and_why() -> None:
     board, control, network = Board(), Control(Settings()), ExpressionModel()
-    control.health = Health(network.runtime)
-    control.health.pace = board.pace
+    control.metrics = Metrics(network.runtime)
+    control.metrics.throttle = board.pace
     board.pass_by(LOOK)
     assert re.search(r"^pace +full$", describe_status(tell_status(control, network, "1.0")), re.MULTILINE)
-    assert "slower" not in control.health.summary()
+    assert "slower" not in control.metrics.summary()
     board.load = replace(HOT, throttled=1)
     board.pass_by(SLOWER_AFTER)
     told = tell_status(control, network, "1.0")
@@ -192,7 +192,7 @@ def test_status_and_summary_say_the_step_and_why() -> None:
     }
     expected = r"^pace +step 1 of 6: under-voltage, 84 degrees Celsius$"
     assert re.search(expected, describe_status(told), re.MULTILINE)
-    assert f"slower for {SLOWER_AFTER - LOOK:.0f} s, down to step 1" in control.health.summary()
+    assert f"slower for {SLOWER_AFTER - LOOK:.0f} s, down to step 1" in control.metrics.summary()
 
 
 @pytest.mark.parametrize("camera", [30.0, 25.0, 24.0, 60.0, 15.0, 7.5])
@@ -251,9 +251,11 @@ def test_at_any_step_the_cue_stays_true(person: tuple[DemoSource, list[Frame]], 
     board.pace.step = step
     control = Control(Settings())
     truth = TruthSink(demo, CueSettings())
-    outcome = run(control, Recorded(frames), ExpressionModel(), [("truth", truth)], threading.Event(), pace=board.pace)
+    outcome = run(
+        control, Recorded(frames), ExpressionModel(), [("truth", truth)], threading.Event(), throttle=board.pace
+    )
     assert outcome.failures == ()
-    assert outcome.health.frames == pytest.approx(STEPS[step].fps * len(frames) / 30, rel=0.05)
+    assert outcome.metrics.frames == pytest.approx(STEPS[step].fps * len(frames) / 30, rel=0.05)
     assert float(re.findall(r"([\d.]+)%", truth.summary())[0]) >= 95
 
 
@@ -266,7 +268,7 @@ def test_a_thread_follows_the_board_and_a_file_that_hangs_stops_nobody() -> None
         looked.set()
         return HOT
 
-    pace = Pace(PaceSettings(), lambda line: said.set(), look)
+    pace = Throttle(PaceSettings(), lambda line: said.set(), look)
     pace.start()
     assert said.wait(10)
     assert pace.step == 1

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from edge.types import Cue, Face, Work
 
 if TYPE_CHECKING:
-    from edge.pace import Pace
+    from edge.runtime.throttle import Throttle
 
 RECENT = 60  # frames that the present rate is of
 IDLE = 2.0  # seconds without a frame after which that rate is one of the past
@@ -91,7 +91,7 @@ def throttled(platform: Path = _PLATFORM) -> str | None:
 
 
 @dataclass(slots=True)
-class SinkHealth:
+class SinkMetrics:
     """How a sink is doing: `waiting` to be opened again, `stuck` in one update beyond its deadline."""
 
     state: Literal["working", "stuck", "waiting", "failed", "ended"] = "working"
@@ -101,7 +101,7 @@ class SinkHealth:
     error: str = ""  # the newest failure
 
 
-class Health:
+class Metrics:
     """Counts and percentiles of one run."""
 
     def __init__(self, runtime: str) -> None:
@@ -116,7 +116,7 @@ class Health:
         self.unread = 0  # faces left for a later frame to read, summed over frames
         self.most_behind = 0.0  # seconds that any part of the upright scan for new faces has waited
         self.dropped = 0
-        self.pace: Pace | None = None  # where it is not always the full one
+        self.throttle: Throttle | None = None  # where it is not always the full one
         self.camera_losses = 0
         self.camera_causes: Counter[str] = Counter()  # of the losses: one may have several, one after the other
         self.camera_trouble: str | None = None  # the cause of one that lasts
@@ -125,7 +125,7 @@ class Health:
         self.faults: Counter[str] = Counter()  # calls that raised, of finder and network
         self.stalls = 0  # times that the loop was blocked for so long that its cue was too old to be shown
         self.overturned = ""  # what is wrong with the picture where faces lie in it or stand on their heads
-        self.sinks: dict[str, SinkHealth] = {}
+        self.sinks: dict[str, SinkMetrics] = {}
         self.cues: Counter[str] = Counter()  # how often each came up
         self.first: float | None = None  # monotonic, of the first cue
         self.last = 0.0
@@ -222,8 +222,8 @@ class Health:
             lines.append(
                 f"new faces were searched for at least every {self.most_behind:.1f} s, {self.unread} readings put off"
             )
-        if self.pace is not None and self.pace.slowest:
-            lines.append(f"slower for {self.pace.slow_for:.0f} s, down to step {self.pace.slowest} of the pace")
+        if self.throttle is not None and self.throttle.slowest:
+            lines.append(f"slower for {self.throttle.slow_for:.0f} s, down to step {self.throttle.slowest} of the pace")
         if self.camera_losses:
             causes = ", ".join(f"{cause} {times}x" for cause, times in self.camera_causes.most_common())
             lines.append(
