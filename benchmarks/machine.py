@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 import shutil
 import subprocess
 import time
@@ -15,11 +14,9 @@ from types import TracebackType
 from typing import Any
 
 from benchmarks.power import BoardMeter, find_sensor
-from edge.runtime.metrics import temperature_c, throttled
+from edge.hardware import board
 
-_CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
-_BOARD = Path("/proc/device-tree/model")
-_STAT = Path("/proc/stat")
+SYSTEM = board.ROOT
 _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
@@ -31,23 +28,22 @@ MOST_OTHERS = 0.15  # of one core: what a system does that does nothing else
 def machine() -> dict[str, object]:
     """Return processor, cores, memory in MB of 10^6 bytes, and board."""
     return {
-        "cpu": _cpu(),
+        "cpu": board.processor_name() or platform.machine(),
         "architecture": platform.machine(),
         "cores": os.cpu_count() or 1,
         "memory_mb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e6),
-        "board": _text(_BOARD),
+        "board": board.board_model(),
     }
 
 
 def state() -> dict[str, object]:
     """Return what changes while measuring: governor, MHz, degrees Celsius, throttling bits in hex, load average."""
-    kilohertz = _text(_CPUFREQ / "scaling_cur_freq")
     told = _said("vcgencmd", "get_throttled") if shutil.which("vcgencmd") else None
     return {
-        "governor": _text(_CPUFREQ / "scaling_governor"),
-        "frequency_mhz": int(kilohertz) / 1000 if kilohertz and kilohertz.isdecimal() else None,
-        "temperature_c": temperature_c(),
-        "throttled": throttled() or (told.partition("=")[2] or None if told else None),
+        "governor": board.governor(),
+        "frequency_mhz": board.frequency_mhz(),
+        "temperature_c": board.temperature_c(),
+        "throttled": board.throttled() or (told.partition("=")[2] or None if told else None),
         "load_average": round(os.getloadavg()[0], 2),
     }
 
@@ -58,7 +54,7 @@ class Surroundings:
     def __enter__(self) -> Surroundings:
         self.machine, self.before = machine(), state()  # before our own work warms the machine up
         self._begun, self._taken = time.monotonic(), _others_s()
-        self._meter = BoardMeter(find_sensor(), throttled)
+        self._meter = BoardMeter(find_sensor(), board.throttled)
         return self
 
     def __exit__(
@@ -97,16 +93,9 @@ def voids(provenance: Mapping[str, Any]) -> list[str]:
 
 
 def _others_s() -> float | None:
-    """Return the seconds of processor time that all but us have taken since the boot; None where it is not told.
-
-    Of a virtual machine that is also what its host took from it (proc(5): steal).
-    """
-    told = _text(_STAT)
-    if told is None:
-        return None
-    user, nice, system, _, _, irq, softirq, steal = map(int, told.split()[1:9])
-    busy = (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
-    return busy - sum(os.times()[:4])
+    """Return the seconds of processor time that all but us have taken since the boot; None where it is not told."""
+    busy = board.busy_s(SYSTEM)
+    return None if busy is None else busy - sum(os.times()[:4])
 
 
 def software() -> dict[str, object]:
@@ -127,21 +116,6 @@ def software() -> dict[str, object]:
         "numpy": version("numpy"),
         "commit": _said(git, "-C", str(_CHECKOUT), *describe) if git else None,
     }
-
-
-def _cpu() -> str:
-    told = _text(Path("/proc/cpuinfo")) or ""
-    for key in ("model name", "CPU part"):  # Arm's kernel tells numbers only: 0xd08 is a Cortex-A72
-        if found := re.search(rf"^{key}\s*:\s*(.+)$", told, re.MULTILINE):
-            return found[1] if key == "model name" else f"{key} {found[1]}"
-    return platform.machine()
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip("\0\n ") or None
-    except OSError:
-        return None
 
 
 def _said(*words: str) -> str | None:

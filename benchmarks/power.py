@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from edge.hardware import board
+
 INTERVAL = 0.5  # seconds between two looks
-HWMON = Path("/sys/class/hwmon")
 BUSES = Path("/dev")
 ADDRESSES = range(0x40, 0x50)  # that the chips' two address pins choose, by both data sheets
 I2C_SLAVE = 0x0703  # linux/i2c-dev.h
@@ -94,12 +95,11 @@ def pmic_w(told: str) -> float | None:
     return sum(amperes[name] * volts[name] for name in rails) if rails else None
 
 
-def find_sensor(hwmon: Path = HWMON, buses: Path = BUSES) -> tuple[str, Read] | None:
+def find_sensor(root: Path = board.ROOT, buses: Path = BUSES) -> tuple[str, Read] | None:
     """Return the board's own sensor, by name, with what reads its watts; None where it has none."""
-    for path in sorted(hwmon.glob("hwmon*/power1_input")):  # the kernel's driver has the chip
-        name = (path.parent / "name").read_text().strip()
+    for name, folder in board.power_sensors(root):  # the kernel's driver has the chip
         if name.startswith("ina"):
-            return f"{name.upper()} ({path.parent.name})", partial(_microwatts, path)
+            return f"{name.upper()} ({folder})", partial(board.sensor_w, folder, root)
     if (tool := shutil.which("vcgencmd")) and pmic_w(_said(tool)) is not None:
         return "PMIC (vcgencmd pmic_read_adc: its rails, without what hangs on 5 V)", lambda: pmic_w(_said(tool))
     for device in sorted(buses.glob("i2c-*")):
@@ -111,10 +111,6 @@ def find_sensor(hwmon: Path = HWMON, buses: Path = BUSES) -> tuple[str, Read] | 
             return f"{chip[0]} on {device}", chip[1]
         bus.close()
     return None
-
-
-def _microwatts(path: Path) -> float:
-    return int(path.read_text()) / 1e6
 
 
 def _said(tool: str) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.report import Measured
 from benchmarks.result import progress_bar, table
 from edge.errors import BenchFailed, CuelensError, NotRunning, RuntimeMissing, SettingsInvalid
+from edge.hardware.board import process_cpu_s
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = "import numpy, cv2, edge.quiet\nedge.quiet.tame_opencv()\n"
@@ -102,11 +103,13 @@ def time_start(picture: Path) -> tuple[float, float]:
         assert process.stdout is not None
         line = process.stdout.readline()
         elapsed = time.perf_counter() - begun
-        ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()  # proc(5): from `state` on
+        cpu_s = process_cpu_s(process.pid)
         process.stdout.read()
     if not line.startswith("{"):
         raise BenchFailed(f"cuelens run on a picture ended with {process.returncode} and no cue")
-    return elapsed, sum(map(int, ticks[11:13])) / os.sysconf("SC_CLK_TCK")
+    if cpu_s is None:
+        raise BenchFailed("the kernel does not tell what cuelens run took of the processor")
+    return elapsed, cpu_s
 
 
 def count_steps(picture: Path) -> dict[str, float] | None:

@@ -9,8 +9,10 @@ import socket
 import uuid
 from pathlib import Path
 
+from edge.hardware.board import serial_number
+
 # A card that was copied has the same machine-id in two devices; the board's number differs.
-SOURCES = ("/etc/machine-id", "/var/lib/dbus/machine-id", "/sys/firmware/devicetree/base/serial-number")
+SOURCES = ("/etc/machine-id", "/var/lib/dbus/machine-id")
 
 
 def device_id(purpose: str) -> str:
@@ -22,5 +24,6 @@ def device_id(purpose: str) -> str:
     for source in SOURCES:
         with contextlib.suppress(OSError):
             known.append(Path(source).read_bytes().strip(b"\0\n "))
+    known.append((serial_number() or "").encode())
     secret = b"\n".join(part for part in known if part) or f"{socket.gethostname()} {uuid.getnode():x}".encode()
     return hmac.new(secret, f"cuelens {purpose}".encode(), hashlib.sha256).hexdigest()[:32]

@@ -25,6 +25,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # the environment of another system does not have us
 
 from benchmarks.peers.systems import SYSTEMS, Peer  # noqa: E402
+from edge.hardware.board import peak_rss_mb  # noqa: E402
 
 
 def label_changes(labels: Sequence[str | None]) -> int:
@@ -83,7 +84,7 @@ def measure(name: str, clips: Sequence[str], limit: int | None, warmup: int) -> 
         "clips": rows,
         "start_cpu_s": round(start_cpu_s, 3),
         "first_result_cpu_s": round(first_cpu_s, 3),
-        "peak_rss_mb": round(_peak_kib() * 1024 / 1e6, 1),
+        "peak_rss_mb": round(peak_rss_mb(), 1),
         "software": {
             system.package: version(system.package),
             "runtime": system.runtime(),
@@ -92,11 +93,6 @@ def measure(name: str, clips: Sequence[str], limit: int | None, warmup: int) -> 
             "numpy": version("numpy"),
         },
     }
-
-
-def _peak_kib() -> int:
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def classify(name: str, path: str) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from edge.config import Settings
 from edge.doctor.machine import Line, Machine
-from edge.runtime.metrics import THROTTLING, throttled
+from edge.hardware import board
+from edge.hardware.board import THROTTLING
 
 LEAST_DISK_MB = 100.0  # a log of hours, a journal that is not in RAM
 LEAST_MEMORY_MB = 150.0  # the budget of a run
@@ -33,15 +34,14 @@ def check_board(machine: Machine, settings: Settings) -> Iterator[Line]:
 
 def system_name(machine: Machine) -> str:
     """Return board, architecture and system in words."""
-    maker, product = (machine.text(f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name"))
-    board = machine.board or " ".join(part for part in (maker, product) if part) or "an unknown board"
+    name = machine.board or board.product_name(machine.root) or "an unknown board"
     release = re.search(r'^PRETTY_NAME="?([^"\n]+)', machine.text("/etc/os-release") or "", re.MULTILINE)
-    return f"{board}, {machine.architecture}, {release[1] if release else 'an unknown system'}"
+    return f"{name}, {machine.architecture}, {release[1] if release else 'an unknown system'}"
 
 
 def check_disk(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Look for free space, and say where the root file system keeps nothing."""
-    kind, options = _root_mount(machine.text("/proc/mounts") or "")
+    kind, options = board.root_mount(machine.root)
     free = {name: machine.free_bytes(path) for name in FOLDERS if (path := machine.path(name)).is_dir()}
     low = [
         f"{count / 1e6:.0f} MB free in {name}" for name, count in free.items() if count and count < LEAST_DISK_MB * 1e6
@@ -61,24 +61,14 @@ def check_disk(machine: Machine, settings: Settings) -> Iterator[Line]:
         yield Line("disk", "ok", says)
 
 
-def _root_mount(mounts: str) -> tuple[str, list[str]]:
-    """Return kind and options of what is mounted at the root, the topmost of several."""
-    kind, options = "", ""
-    for line in mounts.splitlines():
-        fields = line.split()
-        if len(fields) >= 4 and fields[1] == "/":
-            kind, options = fields[2], fields[3]
-    return kind, options.split(",")
-
-
 def check_memory(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Look whether a run has room; of a small board, whether others can give way to it."""
-    told = dict(re.findall(r"^(\w+):\s+(\d+) kB", machine.text("/proc/meminfo") or "", re.MULTILINE))
+    told = board.memory_kib(machine.root)
     if "MemTotal" not in told:
         yield Line("memory", "note", "the kernel does not report it")
         return
-    total, available = (int(told.get(key, 0)) * 1024 / 1e6 for key in ("MemTotal", "MemAvailable"))
-    swaps = [line.split()[0] for line in (machine.text("/proc/swaps") or "").splitlines()[1:] if line.split()]
+    total, available = (told.get(key, 0) * 1024 / 1e6 for key in ("MemTotal", "MemAvailable"))
+    swaps = board.swaps(machine.root)
     swap = " and ".join("zram" if "zram" in name else "a swap file" for name in swaps) or "no swap"
     says = f"{available:.0f} of {total:.0f} MB available, {swap}"
     if available < LEAST_MEMORY_MB and not machine.running:
@@ -98,11 +88,10 @@ def check_memory(machine: Machine, settings: Settings) -> Iterator[Line]:
 
 def check_heat(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Look at the processor's temperature."""
-    told = machine.text("/sys/class/thermal/thermal_zone0/temp")
-    if told is None or not told.lstrip("-").isdecimal():
+    degrees_c = board.temperature_c(machine.root)
+    if degrees_c is None:
         yield Line("temperature", "note", "the board does not report it")
         return
-    degrees_c = int(told) / 1000
     says = f"{degrees_c:.0f} degrees Celsius"
     if degrees_c >= HOT_C:
         yield Line("temperature", "do", f"{says}: it is slowed down from {HOT_C:.0f} on", _HEAT)
@@ -142,7 +131,7 @@ def _throttling_bits(machine: Machine) -> tuple[int | None, str]:
     told = re.search(r"throttled=0x([0-9a-fA-F]+)", machine.command("vcgencmd", "get_throttled") or "")
     if told:
         return int(told[1], 16), "vcgencmd"
-    bits = throttled(machine.path("/sys/devices/platform"))
+    bits = board.throttled(machine.root)
     return (int(bits, 16), "the kernel") if bits else (None, "")
 
 

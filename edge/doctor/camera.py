@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge.config import Settings
 from edge.doctor.machine import Line, Machine
+from edge.hardware import board
 from edge.mounting import advise, remedy
 from edge.pause import KeptPause, pause_file
 from edge.sources import is_camera
@@ -179,8 +180,7 @@ def check_camera_memory(machine: Machine, settings: Settings) -> Iterator[Line]:
         todo = "sudo usermod -aG video $USER, then log in again"
         yield Line("camera memory", "do", f"/dev/dma_heap/{heaps[0].name}: no right to use it", todo)
         return
-    found = re.search(r"^CmaTotal:\s+(\d+) kB", machine.text("/proc/meminfo") or "", re.MULTILINE)
-    mib = int(found[1]) // 1024 if found else 0
+    mib = board.memory_kib(machine.root).get("CmaTotal", 0) // 1024
     if mib >= LEAST_CMA_MIB or "Raspberry Pi 5" in (machine.board or ""):  # whose camera takes the system's memory
         yield Line("camera memory", "ok", f"/dev/dma_heap/{heaps[0].name}, {mib} MiB of contiguous memory")
     else:

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from edge.hardware import board
+
 COMMAND_DEADLINE = 5.0  # seconds
 TRIAL_DEADLINE = 40.0  # seconds: a Zero 2 W reads OpenCV and the runtime from a cold card in ten
 UNIT = "cuelens.service"
@@ -146,7 +148,7 @@ class Machine:
     @property
     def board(self) -> str | None:
         """The Raspberry Pi's or other board's own name for itself; None for a PC."""
-        return self.text("/proc/device-tree/model")
+        return board.board_model(self.root)
 
     @property
     def is_raspberry_pi(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 from edge.config import Settings
 from edge.doctor.machine import Line, Machine
 from edge.errors import SettingsInvalid
+from edge.hardware import board
 from edge.sinks.display import has_picture
 from edge.sinks.glasses.known import NAME, load_glasses
 
@@ -65,8 +66,7 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
 
 def check_display(machine: Machine) -> Line:
     """Look for a connector with a display, as the kernel tells."""
-    connectors = sorted(path.parent.name for path in machine.paths("/sys/class/drm", "card*-*/status"))
-    states = {name: machine.text(f"/sys/class/drm/{name}/status") or "?" for name in connectors if has_picture(name)}
+    states = {name: state for name, state in board.connectors(machine.root).items() if has_picture(name)}
     if not states:
         todo = "set dtoverlay=vc4-kms-v3d in /boot/firmware/config.txt, then restart"
         return Line("sink display", "do", "the kernel has no display connector", todo)
@@ -109,7 +109,7 @@ def check_audio(machine: Machine, settings: Settings) -> Line:
         return Line("sink audio", "do", "neither aplay nor paplay is there", "sudo apt install alsa-utils")
     if settings.audio.speech and not machine.path("/usr/bin/espeak-ng").exists():
         return Line("sink audio", "do", "no espeak-ng for its words", "sudo apt install espeak-ng")
-    cards = machine.text("/proc/asound/cards") or "--- no soundcards ---"
+    cards = board.sound_cards(machine.root) or "--- no soundcards ---"
     if "no soundcards" in cards:
         todo = "plug one in, or set dtparam=audio=on in /boot/firmware/config.txt"
         return Line("sink audio", "do", "no sound card", todo)
@@ -186,7 +186,7 @@ def check_pins(machine: Machine, settings: Settings) -> Iterator[Line]:
     elif not machine.installed and not any(machine.may_use(path) for path in there):
         todo = "sudo usermod -aG gpio $USER, then log in again"
         yield Line("pins", "do", f"/dev/{there[0].name}: no right to use it", todo)
-    elif pins.light >= 0 and any(machine.text(f"/sys/module/{name}") == "Y" for name in PERSIST):
+    elif pins.light >= 0 and any(board.module_parameter(name, machine.root) == "Y" for name in PERSIST):
         todo = "add dtparam=strict_gpiod to /boot/firmware/config.txt, then restart"
         yield Line("pins", "note", f"a light stays on when a run is killed, until the service puts it out: {todo}")
     else:

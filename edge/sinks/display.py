@@ -8,7 +8,6 @@ import re
 import time
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +16,12 @@ from edge.config import DisplaySettings, check
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.glyphs import Canvas, Plan, draw_plan, plan_cue
+from edge.hardware import board
 from edge.types import Capabilities, Update
 
 WINDOW = (640, 400)  # on a desktop, where no size is set
 LOOK_EVERY = 1.0  # seconds between looks whether the display is still plugged in
-CONNECTORS = Path("/sys/class/drm")  # the kernel's: card1-HDMI-A-1/status is `connected` or `disconnected`
+SYSTEM = board.ROOT
 _FULL = "full"
 
 
@@ -107,7 +107,7 @@ class DisplaySink:
         if self._kms and now - self._looked >= LOOK_EVERY:
             self._looked = now
             if not _is_connected():
-                raise SinkFailed(f"display: every connector in {CONNECTORS} is disconnected; plug one in")
+                raise SinkFailed(f"display: every connector in /{board.CONNECTORS} is disconnected; plug one in")
 
     def _draw(self, plan: Plan) -> None:
         settings = self._control.settings.display
@@ -177,9 +177,5 @@ def _is_connected() -> bool:
     `unknown` (of a composite output, say) counts for nothing beside a connector that is known to be free: SDL shows a
     picture on connected ones alone.
     """
-    states = set()
-    for status in CONNECTORS.glob("card*-*/status"):
-        if has_picture(status.parent.name):
-            with contextlib.suppress(OSError):
-                states.add(status.read_text().strip())
+    states = {state for name, state in board.connectors(SYSTEM).items() if has_picture(name)}
     return "connected" in states or "disconnected" not in states

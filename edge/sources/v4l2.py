@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.errors import CameraLost, CameraMissing, SettingsInvalid
+from edge.hardware import board
 from edge.pixels import CHEAP, COMPRESSED, FORMATS, KNOWN, VALID, PixelsInvalid, luma, weave
 from edge.sources.pictures import decode
 from edge.sources.v4l2_device import Description, Device, PixelFormat, Taken
@@ -20,7 +21,7 @@ READ_DEADLINE = 3.0  # seconds without a frame
 OLDEST_STAMP = 1.0  # seconds: a buffer's timestamp further back is of another clock
 RAW_PIXELS = 640 * 480  # up to which every USB port carries raw frames; above, only JPEG reaches 30 fps
 
-SYSFS = Path("/sys/class/video4linux")  # the kernel's: video0/name, video0/index, video0/device
+SYSTEM = board.ROOT
 Identity = tuple[str, ...]  # of a camera, whatever its number
 
 # The Raspberry Pi's camera system: its nodes stream only as libcamera sets them up.
@@ -268,18 +269,4 @@ def identify(path: str) -> Identity | None:
 
     None where the kernel says nothing of it.
     """
-    node = SYSFS / Path(path).resolve().name
-
-    def read(file: Path) -> str:
-        try:
-            return file.read_text(errors="replace").strip()
-        except OSError:
-            return ""
-
-    device = (node / "device").resolve().parent  # of a USB camera, whose interface the node's device is
-    identity = (
-        read(node / "name"),
-        read(node / "index"),
-        *(read(device / key) for key in ("idVendor", "idProduct", "serial")),
-    )
-    return identity if identity[0] else None
+    return board.camera_identity(Path(path).resolve().name, SYSTEM)

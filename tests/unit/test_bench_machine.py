@@ -15,6 +15,7 @@ from benchmarks import machine
 from benchmarks.machine import MOST_OTHERS, Surroundings, voids
 from benchmarks.report import Measured, make_report
 from benchmarks.schema import complaints
+from edge.hardware import board
 
 TICKS = os.sysconf("SC_CLK_TCK")
 COLUMNS = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal", "guest", "guest_nice")
@@ -68,7 +69,8 @@ def test_another_load_voids() -> None:
 @pytest.fixture
 def stat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A /proc/stat of an idle machine; called with seconds by column, it takes them."""
-    path = tmp_path / "stat"
+    path = tmp_path / "proc" / "stat"
+    path.parent.mkdir()
     taken = dict.fromkeys(COLUMNS, 100 * TICKS)
 
     def take(**seconds: float) -> None:
@@ -77,7 +79,7 @@ def stat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
         path.write_text(f"cpu  {' '.join(map(str, taken.values()))}\ncpu0 1 2 3\nintr 5\n", encoding="ascii")
 
     take()
-    monkeypatch.setattr(machine, "_STAT", path)
+    monkeypatch.setattr(machine, "SYSTEM", tmp_path)
     return take
 
 
@@ -133,7 +135,7 @@ def test_what_our_own_processes_take_is_not_another_load(stat: Callable[..., Non
 
 @pytest.mark.usefixtures("ten_seconds")
 def test_a_machine_that_does_not_tell_voids_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "_STAT", tmp_path / "nowhere")
+    monkeypatch.setattr(machine, "SYSTEM", tmp_path / "nowhere")
     with Surroundings() as around:
         pass
     assert around.others is None
@@ -143,7 +145,7 @@ def test_a_machine_that_does_not_tell_voids_nothing(tmp_path: Path, monkeypatch:
 @pytest.mark.usefixtures("ten_seconds")
 def test_a_report_says_why_it_is_void(stat: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     bits = ["0x0"]
-    monkeypatch.setattr(machine, "throttled", lambda: bits[-1])
+    monkeypatch.setattr(board, "throttled", lambda: bits[-1])
     with Surroundings() as around:
         bits.append("0x50000")
         stat(user=3.0)

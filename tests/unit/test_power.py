@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks import power
 from benchmarks.power import BoardMeter, Bus, find_chip, find_sensor, ina219_w, ina260_w, pmic_w
+from edge.hardware.board import SENSORS
 
 # As a Raspberry Pi 5 prints it: currents first, numbers of the converter's channels, two voltages without a current.
 RAILS = """\
@@ -131,7 +132,7 @@ def vcgencmd(folder: Path, script: str) -> None:
 
 
 def hwmon(folder: Path, number: int, name: str, **files: str) -> None:
-    device = folder / f"hwmon{number}"
+    device = folder / SENSORS / f"hwmon{number}"
     device.mkdir(parents=True)
     (device / "name").write_text(f"{name}\n", encoding="ascii")
     for file, content in files.items():

@@ -14,6 +14,7 @@ from edge.config import DisplaySettings, LookSettings, Settings
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.glyphs import Canvas, draw_cue
+from edge.hardware.board import CONNECTORS
 from edge.sinks import display
 from edge.sinks.display import WINDOW, DisplaySink, turn
 from edge.types import Cue, Update
@@ -213,11 +214,11 @@ def test_a_display_that_is_unplugged_fails_and_can_be_opened_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("card1-HDMI-A-1", "card1-HDMI-A-2"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "status").write_text("disconnected\n")
-    plug = tmp_path / "card1-HDMI-A-2" / "status"
+        (tmp_path / CONNECTORS / name).mkdir(parents=True)
+        (tmp_path / CONNECTORS / name / "status").write_text("disconnected\n")
+    plug = tmp_path / CONNECTORS / "card1-HDMI-A-2" / "status"
     plug.write_text("connected\n")
-    monkeypatch.setattr(display, "CONNECTORS", tmp_path)
+    monkeypatch.setattr(display, "SYSTEM", tmp_path)
     monkeypatch.setattr(display, "LOOK_EVERY", 0.0)
     for _ in range(2):
         sink = DisplaySink("320x200", control())
@@ -234,7 +235,7 @@ def test_a_display_that_is_unplugged_fails_and_can_be_opened_again(
 def test_a_machine_that_knows_of_no_connector_counts_as_plugged_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(display, "CONNECTORS", tmp_path)
+    monkeypatch.setattr(display, "SYSTEM", tmp_path)
     assert display._is_connected()
 
 
@@ -264,7 +265,7 @@ def test_a_connector_of_no_display_is_none(
 ) -> None:
     """Raspberry Pi's kernels have a Writeback connector, whose state says nothing."""
     for name, state in states.items():
-        (tmp_path / f"card1-{name}").mkdir()
-        (tmp_path / f"card1-{name}" / "status").write_text(f"{state}\n")
-    monkeypatch.setattr(display, "CONNECTORS", tmp_path)
+        (tmp_path / CONNECTORS / f"card1-{name}").mkdir(parents=True)
+        (tmp_path / CONNECTORS / f"card1-{name}" / "status").write_text(f"{state}\n")
+    monkeypatch.setattr(display, "SYSTEM", tmp_path)
     assert display._is_connected() == connected

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge.errors import CameraLost, CameraMissing, SettingsInvalid
+from edge.hardware import board
 from edge.pixels import FORMATS
 from edge.sources import open_source, v4l2, v4l2_device
 from edge.sources.v4l2 import FAILED_READS, V4l2Source, cameras, in_order
@@ -35,7 +36,7 @@ def machine(kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     kernel.plug(Path(paths[0]), Camera(whole=0x84204000, own=0x04204000, card=b"codec", bus=b"platform"))
     kernel.plug(Path(paths[1]), Camera())
     monkeypatch.setattr(v4l2, "cameras", lambda: [path for path in paths if Path(path).exists()])
-    monkeypatch.setattr(v4l2, "SYSFS", tmp_path / "sys")
+    monkeypatch.setattr(v4l2, "SYSTEM", tmp_path)
     monkeypatch.setattr(v4l2, "_opened_as", {})
     monkeypatch.setattr(v4l2, "READ_TIMEOUT", 0.01)
     return paths
@@ -207,8 +208,8 @@ def test_the_pis_own_camera_nodes_are_passed_over_unless_named(webcam: Camera, m
 
 def describe(machine: list[str], number: int, name: str, serial: str = "", index: str = "0") -> None:
     """Let the kernel tell of a device what it tells of a USB camera."""
-    node = v4l2.SYSFS / Path(machine[number]).name
-    interface = v4l2.SYSFS.parent / "devices" / f"usb{name}{serial}" / "1.0"
+    node = v4l2.SYSTEM / board.CAMERAS / Path(machine[number]).name
+    interface = v4l2.SYSTEM / "sys" / "devices" / f"usb{name}{serial}" / "1.0"
     interface.mkdir(parents=True, exist_ok=True)
     (interface.parent / "serial").write_text(serial + "\n")
     node.mkdir(parents=True, exist_ok=True)
@@ -242,7 +243,7 @@ def test_a_camera_that_comes_back_under_another_number_is_found_again(
     V4l2Source(argument).close()
     assert opened(kernel, machine) == [1]
     Path(machine[1]).unlink()
-    (v4l2.SYSFS / "video1" / "name").unlink()
+    (v4l2.SYSTEM / board.CAMERAS / "video1" / "name").unlink()
     V4l2Source(argument).close()
     assert opened(kernel, machine) == [0], "what was asked for, where the camera that it was is gone"
 
