@@ -22,10 +22,9 @@ from benchmarks.result import add_output, make_folder, table, write_result
 from benchmarks.streams import RATES
 from edge.config import SENSITIVITIES, CueSettings, load_settings, with_sensitivity
 from edge.control import Control
-from edge.runtime.runner import run as run_loop
 from edge.model import ExpressionModel
 from edge.quiet import tame_opencv
-from edge.runtime.runner import run
+from edge.runtime.run import run as run_loop
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Sink, Update
 

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,10 @@ from benchmarks.result import progress_bar, table
 from edge.config import Settings
 from edge.control import Control
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
+from edge.hardware.board import own_descriptors, own_threads, peak_rss_mb, rss_mb
 from edge.model import ExpressionModel
 from edge.quiet import tame_opencv
-from edge.runtime.metrics import Metrics, peak_rss_mb, percentiles, rss_mb
+from edge.runtime.metrics import Metrics, percentiles
 from edge.sources import SOURCES, open_source
 from edge.sources.demo import SCENE_FRAMES, DemoSource
 from edge.types import Capabilities, Frame, Gray, Sink, Source, Update
@@ -173,7 +173,7 @@ def play(source: Source, seconds: float, take: Callable[[Shown], None]) -> Metri
 
     Raises what the loop raises, SourceEmpty where nothing came.
     """
-    from edge.runtime.runner import run
+    from edge.runtime.run import run
 
     numbered, model = Numbered(source), ExpressionModel()
     begun = time.monotonic()
@@ -289,8 +289,8 @@ def _endure(args: argparse.Namespace) -> Answer:
             {
                 "t": round(t, 2),
                 "rss_mb": round(rss_mb() or 0.0, 3),
-                "threads": _count("/proc/self/task"),
-                "descriptors": _count("/proc/self/fd"),
+                "threads": own_threads(),
+                "descriptors": own_descriptors(),
                 "frames": frames,
             }
         )
@@ -303,10 +303,6 @@ def _endure(args: argparse.Namespace) -> Answer:
         figures,
         frozenset({"fps"}),
     )
-
-
-def _count(folder: str) -> int:
-    return sum(1 for _ in Path(folder).iterdir())
 
 
 def endurance(samples: Sequence[dict[str, float]]) -> dict[str, Any]:

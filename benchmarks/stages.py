@@ -23,8 +23,9 @@ from benchmarks.walk import STAGES, Cost, Stopwatch, walk
 from edge.config import Settings, check
 from edge.control import Control
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
+from edge.hardware.board import peak_rss_mb
 from edge.quiet import tame_opencv
-from edge.runtime.metrics import peak_rss_mb, percentile
+from edge.runtime.metrics import percentile
 from edge.sources import SOURCES, open_source
 from edge.types import Capabilities
 
@@ -148,7 +149,7 @@ def measure_here(plan: Plan) -> dict[str, Any]:
     Raises what the source, the model or the loop raises.
     """
     from edge.model import ExpressionModel
-    from edge.runtime.runner import run
+    from edge.runtime.run import run
 
     tame_opencv()
     settings = Settings(source=plan.source, sinks=(), pace="fast", threads=plan.threads)

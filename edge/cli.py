@@ -117,7 +117,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     from edge.button import open_button
     from edge.light import open_light
     from edge.memory import lock_memory
-    from edge.runtime.runner import run
+    from edge.runtime.run import run
     from edge.runtime.throttle import Throttle
     from edge.safe import keep_failure
     from edge.sources.missing import ClosedCamera

@@ -6,7 +6,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,6 +121,11 @@ class Control:
                 self.problems.remove(problem)
             if problem == self._latest[0]:
                 self._latest = "", 0.0
+
+    def report(self, problem: str, say: Callable[[str], None]) -> None:
+        """Have a problem noticed that the run goes on in spite of, by whoever looks at a display and by `say`."""
+        self.problems.append(problem)
+        say(f"cuelens: {problem}")
 
     def notice(self, now: float) -> str:
         """Return the problem to show at `now` (monotonic), or "".

@@ -141,7 +141,8 @@ class FaceFinder:
         self._settings = settings
         self._verifier = verifier or FaceVerifier()
         self._proposer = proposer or NetFinder()
-        self._search = Search(settings, open_finder(settings.finder), self._proposer)
+        self.upright = open_finder(settings.finder)
+        self._search = Search(settings, self.upright, self._proposer)
         self._tracks: list[Track] = []
         self._ids = itertools.count(1)
         self._level_deg = 0.0  # the angle that upright faces have: the wearer's own tilt, turned round

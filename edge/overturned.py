@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from edge.config import FaceSettings
 from edge.faces import nudge, settle
-from edge.finders import Slice, open_finder
+from edge.finders import Finder, Slice, open_finder
 from edge.search import LARGEST_SHARE
 from edge.types import Gray
 from edge.verifier import FaceVerifier
@@ -27,11 +27,11 @@ EVERY = 8  # frames of a live run between slices: an eighth of what the search f
 class OverturnWatch:
     """Looks for faces that lie on their sides or stand on their heads; pure on frames."""
 
-    def __init__(self, settings: FaceSettings, verifier: FaceVerifier) -> None:
-        """Take the run's verifier, and load what proposes; raises what that raises."""
+    def __init__(self, settings: FaceSettings, verifier: FaceVerifier, finder: Finder | None = None) -> None:
+        """Take the run's verifier and finder, which is loaded where it is None; raises what that raises."""
         self._settings = settings
         self._verifier = verifier
-        self._finder = open_finder(settings.finder)
+        self._finder = finder or open_finder(settings.finder)
         self._hits: Counter[float] = Counter()
         self._frames = 0
         self._slices: Iterator[Slice] = iter(())

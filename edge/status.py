@@ -118,7 +118,7 @@ def _make_way(path: Path) -> None:
 
 def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[str, Any]:
     """Return the run as JSON-ready values: seconds, degrees Celsius, MB of 10^6 bytes; None where nothing is known."""
-    from edge.runtime.metrics import peak_rss_mb, rss_mb, swapped_mb, temperature_c, throttled
+    from edge.hardware.board import peak_rss_mb, rss_mb, swapped_mb, temperature_c, throttled
 
     now = time.monotonic()
     metrics, held_mb = control.metrics, rss_mb()
@@ -149,7 +149,7 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
         "watchdog": metrics.watchdog,
         "dropped": metrics.dropped,
         "camera_losses": metrics.camera_losses,
-        "pace": metrics.throttle.tell() if metrics.throttle is not None else None,
+        "pace": metrics.slowing and metrics.slowing.as_json(),
         "camera": {
             "trouble": metrics.camera_trouble,
             "causes": dict(metrics.camera_causes),

@@ -287,7 +287,7 @@ class Cuelens:
 
         from edge.config import Settings
         from edge.control import Control
-        from edge.runtime.runner import run
+        from edge.runtime.run import run
 
         played, before = Played(), self.detection_cpu_s
         counter, settings = _counter(played), Settings(sinks=(), pace="fast")

@@ -46,7 +46,7 @@ SYSTEMS = (
     System(
         OURS,
         None,
-        "the device's loop (edge.runtime.runner.run): decode, to gray, find and track faces, read them, cue, a sink "
+        "the device's loop (edge.runtime.run): decode, to gray, find and track faces, read them, cue, a sink "
         "that counts; its threads share the core",
     ),
     System(

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError
 from edge.runtime.frame_check import Fault, FrameWatch
@@ -19,8 +19,11 @@ from edge.runtime.metrics import Metrics
 from edge.types import Frame, Source
 
 Resume = Callable[[], Source]
+Clock = Callable[[], float]
 
 STALL = 1.0  # seconds without a frame until the wearer is told
+REOPENING = 3.0  # seconds that a camera may take to open after a pause: libcamera takes one on a Raspberry Pi
+CAMERA_TIMEOUT = 30.0  # seconds without a frame from a live source, whose own deadlines are shorter, that end a run
 FIRST_LOOK, LAST_LOOK = 0.5, 4.0  # seconds until a lost camera is looked for; doubles in between, a fifth more or less
 CAMERA_FAULTS = (CameraLost, CameraMissing)
 # Seconds that a camera's call may take, whose own deadlines are shorter. Opening tries several devices.
@@ -28,10 +31,40 @@ CALL_DEADLINES = {"open": 12.0, "read": 6.0, "close": 6.0}
 MOST_GIVEN_UP = 3  # threads at a time that are left in a call which does not return, each with its camera's memory
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nothing is seen, since `since`: `cause` is its name in the status; `failure` is set where nothing helps."""
+
+    cause: str
+    since: float
+    failure: CuelensError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """No frame came in time, and nothing is wrong so far."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """No frame is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """No frame comes any more; `failure` says why, None where the source was at its end."""
+
+    failure: CuelensError | None
+
+
+Event = Frame | Lost | Silent | Paused | Ended
+
+
 class _Taker:
     """A thread that takes frames; it is given up where a call of the driver does not return."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, clock: Clock) -> None:
+        self._clock = clock
         self.source = source
         self.busy: tuple[str, float] | None = None  # the driver's call that it is in, and since when
         self.given_up = False
@@ -42,7 +75,7 @@ class _Taker:
 
     @contextmanager
     def calling(self, what: str) -> Iterator[None]:
-        self.busy = what, time.monotonic()
+        self.busy = what, self._clock()
         try:
             yield
         finally:
@@ -56,7 +89,7 @@ class _Taker:
             raise _stuck("it cannot be closed")
 
     def join(self, deadline: float) -> bool:
-        self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._thread.join(max(0.0, deadline - self._clock()))
         return not self._thread.is_alive()
 
 
@@ -74,20 +107,36 @@ class Capture:
 
     name = "capture"
 
-    def __init__(self, source: Source, metrics: Metrics, resume: Resume | None, *, paused: bool = False) -> None:
+    def __init__(
+        self,
+        source: Source,
+        metrics: Metrics,
+        resume: Resume | None,
+        say: Callable[[str], None],
+        *,
+        paused: bool = False,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """Begin to take frames; what is wrong with the camera, and that it is over, is reported through `say`."""
+        self.live = source.live
         self.mailbox: Mailbox[Frame] = Mailbox(lossless=not source.live)
         self.failure: CuelensError | None = None
         self.lost: tuple[str, CuelensError] | None = None  # why the camera is, until it gives frames again
         self.watch = FrameWatch(live=source.live, camera=resume is not None)
-        self._health = metrics
+        self._metrics = metrics
         self._resume = resume
+        self._say, self._clock = say, clock
+        self._trouble: Lost | None = None
+        self._newest_t: float | None = None  # of a frame that was given on
         self._go = threading.Event()
-        self.pause(paused)
+        self.expect_frames()
+        if not paused:
+            self._go.set()
         self._taken = 0  # frames
         self._first = 0  # of them, when it was opened last
         self._given_up: list[_Taker] = []
         self._closer: threading.Thread | None = None
-        self._taker = _Taker(source)
+        self._taker = _Taker(source, clock)
         self._taker.start(self._run)
 
     def _run(self, taker: _Taker) -> None:
@@ -125,7 +174,7 @@ class Capture:
                     item = next(frames, self)
                 if item is self or taker.given_up:
                     break
-                frame = self.watch.check(item, time.monotonic())
+                frame = self.watch.check(item, self._clock())
             except (*CAMERA_FAULTS, Fault) as error:
                 if taker.given_up:
                     break
@@ -140,7 +189,7 @@ class Capture:
                 self.mailbox.wait_closed(0.01)  # whatever gives damaged frames at once is not hammered
                 continue
             self.lost = None
-            self._health.record("capture", 1000 * (time.thread_time() - begun))
+            self._metrics.record("capture", 1000 * (time.thread_time() - begun))
             frame = replace(frame, seq=self._first + frame.seq) if self._first else frame
             self._taken = frame.seq + 1
             if not self.watch.black:
@@ -148,7 +197,7 @@ class Capture:
 
     def _begin(self, taker: _Taker) -> Iterator[Frame]:
         self._first = self._taken
-        self.watch.begin(time.monotonic())
+        self.watch.begin(self._clock())
         return taker.source.frames()
 
     def _wait(self, taker: _Taker, frames: Iterator[Frame]) -> Iterator[Frame]:
@@ -192,6 +241,63 @@ class Capture:
             return iter(())
         return self._begin(taker)
 
+    @property
+    def paused(self) -> bool:
+        """Whether no frame is taken."""
+        return not self._go.is_set()
+
+    @property
+    def dropped(self) -> int:
+        """Frames so far that a newer one replaced."""
+        return self.mailbox.dropped
+
+    @property
+    def failures(self) -> tuple[CuelensError, ...]:
+        """Why no frame comes any more; none where the source was at its end."""
+        return () if self.failure is None else (self.failure,)
+
+    def expect_frames(self, opening: float = 0.0) -> None:
+        """Take that frames are expected from now on, and that a camera may take `opening` seconds to open before."""
+        self._since = self._clock()
+        self._heard = self._since + opening
+
+    def now(self) -> float:
+        """Return the present on the capture clock: of a recording, the instant of its newest frame."""
+        return self._clock() if self.live or self._newest_t is None else self._newest_t
+
+    def next(self, timeout: float) -> Event:
+        """Wait up to `timeout` seconds for a frame, and return it or why there is none."""
+        frame = self.mailbox.get(timeout)
+        now = self._clock()
+        if frame is not None and not self.paused:
+            self._heard, self._newest_t = now, frame.t
+            if self._trouble is not None:
+                self._say(f"the camera gives frames again, after {now - self._trouble.since:.1f} s")
+                self._metrics.find_camera(now - self._trouble.since)
+                self._trouble = None
+            return frame
+        if self.mailbox.ended:
+            return Ended(self.failure)
+        if self.paused:
+            return Paused()
+        seen = self.trouble(now - self._heard) if self.live else None
+        if seen is not None:
+            self._lose(*seen, now)
+        return self._trouble or Silent()
+
+    def _lose(self, cause: str, why: str, now: float) -> None:
+        since = max(self.watch.fresh, self._since) if self._trouble is None else self._trouble.since
+        if self._trouble is None or self._trouble.cause != cause:
+            self._metrics.miss_camera(cause)
+            self._say(why)
+        failure: CuelensError | None = None
+        if cause == "dark":
+            self._heard = now  # it gives frames
+        elif now - self._heard > CAMERA_TIMEOUT:
+            ended = f"no frame for {CAMERA_TIMEOUT:.0f} s; check the camera, then start again"
+            failure = self.lost[1] if self.lost else CameraLost(ended)
+        self._trouble = Lost(cause, since, failure)
+
     def trouble(self, silent: float) -> tuple[str, str] | None:
         """Return why nothing is seen, by name and in words, None where it is; no frame has come for `silent` seconds.
 
@@ -200,7 +306,7 @@ class Capture:
         busy = self._taker.busy
         if busy is not None and self._resume is not None and self._go.is_set():
             what, since = busy
-            if time.monotonic() - since > CALL_DEADLINES[what]:
+            if self._clock() - since > CALL_DEADLINES[what]:
                 self._give_up(what, f"a call to {what} has not returned for {CALL_DEADLINES[what]:g} s")
         if (lost := self.lost) is not None:  # the other thread changes it
             return lost[0], f"{lost[1]}; looking for it again"
@@ -214,7 +320,7 @@ class Capture:
         self._given_up = [*(taker for taker in self._given_up if not taker.join(0.0)), self._taker]
         if what == "read" and len(self._given_up) <= MOST_GIVEN_UP:
             self.lost = "stuck", CameraLost(f"camera: {why}")
-            self._taker = _Taker(self._taker.source)
+            self._taker = _Taker(self._taker.source, self._clock)
             self._taker.start(self._run)
         else:
             self.failure = _stuck(why)
@@ -226,6 +332,9 @@ class Capture:
             self._go.clear()
         else:
             self._go.set()
+        self._trouble = None
+        self._metrics.forget_camera_trouble()
+        self.expect_frames(REOPENING if self._resume is not None else 0.0)
 
     def stop(self) -> None:
         self.mailbox.close()
@@ -241,7 +350,7 @@ class Capture:
         if self._taker.given_up:  # that it hangs was said
             return True
         if self._closer is not None:
-            self._closer.join(max(0.0, deadline - time.monotonic()))
+            self._closer.join(max(0.0, deadline - self._clock()))
         # It may take longer to open than a run may to end; the process lets go of it.
         opening = self._taker.busy is not None and self._taker.busy[0] == "open"
         return (self._taker.join(deadline) or opening) and not (self._closer and self._closer.is_alive())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import Generic, TypeVar
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
+
+from edge.errors import LoopStuck
 
 Item = TypeVar("Item")
 
@@ -65,3 +68,18 @@ class Mailbox(Generic[Item]):
         """Whether it is closed and empty."""
         with self._change:
             return self._closed and not self._items
+
+
+class Joined(Protocol):
+    """What has a thread."""
+
+    name: str
+
+    def join(self, deadline: float) -> bool:
+        """Wait for its end until `deadline`; returns whether it came."""
+
+
+def name_stuck(threads: Iterable[Joined], deadline: float) -> list[LoopStuck]:
+    """Wait until `deadline` for threads to end, and name those that do not."""
+    stuck = [thread.name for thread in threads if not thread.join(deadline)]
+    return [LoopStuck(f"{name}: did not end within {END:.0f} s; it was left behind") for name in stuck]

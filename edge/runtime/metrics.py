@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import resource
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
-from edge.types import Cue, Face, Work
+from edge.hardware.board import peak_rss_mb
+from edge.types import Cue, Face, Update, Work
 
-if TYPE_CHECKING:
-    from edge.runtime.throttle import Throttle
+Clock = Callable[[], float]
+NO_WORK = Work()
 
 RECENT = 60  # frames that the present rate is of
 IDLE = 2.0  # seconds without a frame after which that rate is one of the past
 KEPT = 9_000  # latencies a stage: five minutes at 30 fps, 0.3 MB
 CHANGES = 200  # newest changes of the cue
-_THERMAL = Path("/sys/class/thermal/thermal_zone0/temp")
-_PLATFORM = Path("/sys/devices/platform")
-NO_WORK = Work()
-_STATUS = Path("/proc/self/status")
-# https://www.raspberrypi.com/documentation/computers/os.html#get_throttled; 16 bits higher: since the start
-THROTTLING = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
@@ -43,70 +36,94 @@ def _ranked_percentile(ranked: Sequence[float], percent: float) -> float:
     return ranked[max(0, -(-len(ranked) * percent // 100).__trunc__() - 1)] if ranked else 0.0
 
 
-def peak_rss_mb() -> float:
-    """Return the most memory this process has held, in MB of 10^6 bytes."""
-    # getrusage's maximum begins with the memory of whoever started this process; this one is our own.
-    own = _memory_mb("VmHWM:")
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 if own is None else own
+@dataclass(frozen=True, slots=True)
+class Slowing:
+    """How far a run has slowed down before heat, low power or short memory: the step is 0 at full pace."""
+
+    step: int
+    steps: int
+    why: tuple[str, ...]
+    slowest: int  # step so far
+    slow_for: float  # seconds below full pace
+    skipped: int  # frames whose turn it was not
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON-ready values."""
+        return asdict(self) | {"why": list(self.why), "slow_for": round(self.slow_for, 1)}
 
 
-def rss_mb() -> float | None:
-    """Return the memory this process holds, in MB of 10^6 bytes; None where the system does not tell."""
-    return _memory_mb("VmRSS:")
+class StageTimes:
+    """When each stage of the newest frame began: the pipeline's hook."""
+
+    def __init__(self, clock: Clock = time.monotonic, mark: Callable[[str], None] = lambda stage: None) -> None:
+        """Take the clock, and who else hears of each stage."""
+        self._clock, self._mark = clock, mark
+        self._begun: dict[str, float] = {}
+
+    def __call__(self, stage: str) -> None:
+        """Take that a stage begins."""
+        self._begun[stage] = self._clock()
+        self._mark(stage)
+
+    def latency_ms(self, heard: float, captured: float, shown: float) -> dict[str, float]:
+        """Return what a frame took from when it was `heard` of, and in total from when it was `captured`."""
+        return {
+            "find": round(1000 * (self._begun["read"] - heard), 3),
+            "read": round(1000 * (self._begun["cue"] - self._begun["read"]), 3),
+            "total": round(1000 * (shown - captured), 3),
+        }
+
+    def cue_ms(self, shown: float) -> float:
+        """Return what deciding took."""
+        return 1000 * (shown - self._begun["cue"])
 
 
-def swapped_mb() -> float | None:
-    """Return the memory of this process that is swapped out, in MB of 10^6 bytes; None where nobody tells."""
-    return _memory_mb("VmSwap:")
-
-
-def _memory_mb(key: str) -> float | None:
-    try:
-        kib = int(_STATUS.read_text(encoding="ascii", errors="replace").partition(key)[2].split()[0])
-    except (OSError, ValueError, IndexError):
-        return None
-    return kib * 1024 / 1e6
-
-
-def temperature_c(path: Path | None = None) -> float | None:
-    """Return the processor's temperature in degrees Celsius, None where the board does not report it."""
-    try:
-        return int((path or _THERMAL).read_text()) / 1000
-    except (OSError, ValueError):
-        return None
-
-
-def throttled(platform: Path = _PLATFORM) -> str | None:
-    """Return the Raspberry Pi firmware's throttling bits in hex, None on other boards.
-
-    The kernel calls this file deprecated, but its successor in hwmon knows the voltage alone, and vcgencmd needs a
-    device that the service has not.
-    """
-    for path in platform.glob("soc*/soc*:firmware/get_throttled"):
-        try:
-            return f"0x{int(path.read_text(), 16):x}"
-        except (OSError, ValueError):
-            return None
-    return None
+SinkState = Literal["working", "stuck", "waiting", "failed", "ended"]
 
 
 @dataclass(slots=True)
 class SinkMetrics:
     """How a sink is doing: `waiting` to be opened again, `stuck` in one update beyond its deadline."""
 
-    state: Literal["working", "stuck", "waiting", "failed", "ended"] = "working"
+    state: SinkState = "working"
     shown: int = 0
     missed: int = 0  # updates that a newer one replaced while it was at work
     failures: int = 0
     error: str = ""  # the newest failure
 
+    def count_shown(self) -> None:
+        """Add an update that was shown."""
+        self.state = "working"
+        self.shown += 1
+
+    def count_missed(self, updates: int) -> None:
+        """Add updates that newer ones replaced."""
+        self.missed += updates
+
+    def count_failure(self, error: str) -> None:
+        """Add a failure."""
+        self.failures += 1
+        self.error = error
+
+    def become(self, state: SinkState) -> None:
+        """Take how it is doing from now on."""
+        self.state = state
+
 
 class Metrics:
-    """Counts and percentiles of one run."""
+    """Counts and percentiles of one run; read by anybody, written by its own methods alone."""
 
-    def __init__(self, runtime: str) -> None:
+    def __init__(
+        self,
+        runtime: str,
+        slowing: Callable[[], Slowing] | None = None,
+        stages: StageTimes | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        """Begin now; `slowing` tells how far the run is slowed down, None where it never is."""
+        self._slowing, self._times, self._clock = slowing, stages or StageTimes(clock), clock
         self.runtime = runtime
-        self.begun = time.monotonic()
+        self.begun = clock()
         self.cue: Cue | None = None  # the newest
         self.changes: deque[tuple[float, str]] = deque(maxlen=CHANGES)  # monotonic, what was shown from then on
         self.inferences = 0  # the one that proves the model at the start included
@@ -116,7 +133,6 @@ class Metrics:
         self.unread = 0  # faces left for a later frame to read, summed over frames
         self.most_behind = 0.0  # seconds that any part of the upright scan for new faces has waited
         self.dropped = 0
-        self.throttle: Throttle | None = None  # where it is not always the full one
         self.camera_losses = 0
         self.camera_causes: Counter[str] = Counter()  # of the losses: one may have several, one after the other
         self.camera_trouble: str | None = None  # the cause of one that lasts
@@ -130,7 +146,7 @@ class Metrics:
         self.first: float | None = None  # monotonic, of the first cue
         self.last = 0.0
         self._recent: deque[float] = deque(maxlen=RECENT)  # monotonic, of the newest cues
-        self.shown_at = time.monotonic()  # when the loop last said what is to be shown
+        self.shown_at = clock()  # when the loop last said what is to be shown
         self._counted_at = self.shown_at  # when it last did of a frame
         self._cpu = time.process_time()
         self._stages: dict[str, deque[float]] = {}
@@ -141,6 +157,17 @@ class Metrics:
         with self._lock:
             self._stages.setdefault(stage, deque(maxlen=KEPT)).append(milliseconds)
 
+    def count_update(self, update: Update, heard: float, captured: float, shown: float) -> Update:
+        """Add one processed frame, and return it with its latencies in ms, by stage and in total.
+
+        It was `heard` of when it came out of the mailbox, and its cue decided when it was `shown`.
+        """
+        update = replace(update, latency_ms=self._times.latency_ms(heard, captured, shown))
+        stages_ms = update.latency_ms | {"cue": self._times.cue_ms(shown)}
+        self.count(update.cue, update.faces, stages_ms, shown, update.work)
+        self.dropped = update.dropped
+        return update
+
     def count(
         self, cue: Cue, faces: Sequence[Face], latency_ms: Mapping[str, float], now: float, work: Work = NO_WORK
     ) -> None:
@@ -148,7 +175,7 @@ class Metrics:
         self.first = now if self.first is None else self.first
         self.last = now
         self._recent.append(now)
-        self._counted_at = time.monotonic()
+        self._counted_at = self._clock()
         self.frames += 1
         self.frames_with_face += bool(faces)
         self.unread += work.unread
@@ -160,7 +187,7 @@ class Metrics:
     def show(self, cue: Cue, now: float) -> None:
         """Take the cue that is shown from `now` (monotonic) on, with a frame or without one."""
         before, self.cue = self.cue, cue
-        self.shown_at = time.monotonic()
+        self.shown_at = self._clock()
         if before is None or (cue.state, cue.expression) != (before.state, before.expression):
             self.cues[cue.expression or cue.state] += 1
         if before is None or cue.shown != before.shown:
@@ -170,11 +197,44 @@ class Metrics:
         """Add one failed call of finder or network."""
         self.faults[name] += 1
 
+    def count_readings(self, readings: int) -> None:
+        """Add what the network read."""
+        self.inferences += readings
+
+    def count_stall(self) -> None:
+        """Add a time that the loop was blocked."""
+        self.stalls += 1
+
+    def count_watchdog(self, fed: bool) -> None:
+        """Add a time that a service manager's watchdog was fed, if it was."""
+        self.watchdog += fed
+
+    def note_overturned(self, advice: str) -> None:
+        """Take what is wrong with a picture in which nobody is upright."""
+        self.overturned = advice
+
+    def note_dropped(self, frames: int) -> None:
+        """Take how many frames newer ones replaced."""
+        self.dropped = frames
+
+    def add_sink(self, name: str) -> SinkMetrics:
+        """Return the counters of a sink from here on."""
+        self.sinks[name] = SinkMetrics()
+        return self.sinks[name]
+
     def miss_camera(self, cause: str) -> None:
         """Take that the camera gives nothing, or for another cause than before."""
         self.camera_losses += self.camera_trouble is None
         self.camera_causes[cause] += 1
         self.camera_trouble = cause
+
+    def notice_camera(self, seconds: float) -> None:
+        """Take that it is shown that the camera gives nothing, `seconds` after the last good frame."""
+        self.slowest_notice = max(self.slowest_notice, seconds)
+
+    def forget_camera_trouble(self) -> None:
+        """Take that nothing is expected of the camera, or everything anew."""
+        self.camera_trouble = None
 
     def find_camera(self, seconds: float) -> None:
         """Take that it gives frames again, `seconds` after the last good one."""
@@ -191,6 +251,11 @@ class Metrics:
         return {name: percentiles(values[-newest:]) for name, values in self.measurements().items()}
 
     @property
+    def slowing(self) -> Slowing | None:
+        """Return how far the run is slowed down; None where it never is."""
+        return None if self._slowing is None else self._slowing()
+
+    @property
     def fps(self) -> float:
         """Return processed frames a second, from the first cue to the last."""
         if self.first is None or self.last <= self.first:
@@ -200,7 +265,7 @@ class Metrics:
     @property
     def recent_fps(self) -> float:
         """Return processed frames a second over the newest RECENT, 0 where none came for IDLE seconds."""
-        if time.monotonic() - self._counted_at > IDLE:
+        if self._clock() - self._counted_at > IDLE:
             return 0.0
         recent = tuple(self._recent)
         return (len(recent) - 1) / (recent[-1] - recent[0]) if len(recent) > 1 and recent[-1] > recent[0] else 0.0
@@ -222,8 +287,8 @@ class Metrics:
             lines.append(
                 f"new faces were searched for at least every {self.most_behind:.1f} s, {self.unread} readings put off"
             )
-        if self.throttle is not None and self.throttle.slowest:
-            lines.append(f"slower for {self.throttle.slow_for:.0f} s, down to step {self.throttle.slowest} of the pace")
+        if (slowing := self.slowing) is not None and slowing.slowest:
+            lines.append(f"slower for {slowing.slow_for:.0f} s, down to step {slowing.slowest} of the pace")
         if self.camera_losses:
             causes = ", ".join(f"{cause} {times}x" for cause, times in self.camera_causes.most_common())
             lines.append(

@@ -20,9 +20,15 @@ class RetryingCall:
     """Makes calls of one kind, and counts those that fail."""
 
     def __init__(
-        self, name: str, rebuild: Callable[[], None], count: Callable[[str], None], say: Callable[[str], None]
+        self,
+        name: str,
+        rebuild: Callable[[], None],
+        count: Callable[[str], None],
+        say: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`count` takes the name once for each failure."""
+        self._clock = clock
         self._name = name
         self._rebuild = rebuild
         self._count = count
@@ -46,7 +52,7 @@ class RetryingCall:
         what = f"{self._name}: {type(error).__name__}: {error}"
         if self._failed == 2 * IN_A_ROW:
             raise ModelFailed(f"{what}; {IN_A_ROW} times in a row after it was loaded again; start again") from error
-        if (now := time.monotonic()) - self._told > TELL_EVERY:
+        if (now := self._clock()) - self._told > TELL_EVERY:
             self._told = now
             self._say(f"{what}; left out")
         if self._failed == IN_A_ROW:

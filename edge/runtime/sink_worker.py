@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from edge.errors import CuelensError, SinkFailed
 from edge.runtime.mailbox import Mailbox
@@ -36,7 +36,10 @@ class SinkWorker:
         live: bool,
         reopen: Reopen | None,
         unknown: Callable[[], Update],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Begin to show, in a thread of its own, what is put into the mailbox."""
+        self._clock = clock
         self.name = f"sink {spec}"
         self.failure: CuelensError | None = None  # of one that is not opened again
         self.metrics = metrics
@@ -59,18 +62,17 @@ class SinkWorker:
             shown = self.metrics.shown
             failure = self._serve(sink)
             if failure is None:
-                self.metrics.state = "ended"
+                self.metrics.become("ended")
                 return
-            self.metrics.failures += 1
-            self.metrics.error = str(failure)
+            self.metrics.count_failure(str(failure))
             if self._reopen is None or self.mailbox.closed:
-                self.metrics.state = "failed"
+                self.metrics.become("failed")
                 self.failure = failure
                 self.mailbox.close()
                 return
             if self.metrics.shown > shown:
                 delay = FIRST_DELAY  # it worked in between
-            self.metrics.state = "waiting"
+            self.metrics.become("waiting")
             self._news.append(f"{failure}; trying again in {delay:.0f} s")
             again = self._open_again(delay)
             if again is None:
@@ -88,13 +90,12 @@ class SinkWorker:
                     update = self.mailbox.get(WAIT) or self._overdue()
                     if update is None:
                         continue
-                    self._begun = begun = time.monotonic()
+                    self._begun = begun = self._clock()
                     sink.show(update)
                     self._begun = None
-                    self.metrics.state = "working"
-                    self.metrics.shown += 1
+                    self.metrics.count_shown()
                     if self._live:
-                        self.mailbox.wait_closed(begun + sink.capabilities.least_interval - time.monotonic())
+                        self.mailbox.wait_closed(begun + sink.capabilities.least_interval - self._clock())
             finally:
                 self._begun = None
                 sink.close()
@@ -109,7 +110,7 @@ class SinkWorker:
     def _prepare(self, sink: Sink) -> None:
         try:
             if isinstance(sink, Prepared):
-                self._begun = time.monotonic()
+                self._begun = self._clock()
                 sink.prepare()
         finally:
             self._begun = None
@@ -117,13 +118,13 @@ class SinkWorker:
 
     def wait_prepared(self, stop: threading.Event, deadline: float) -> None:
         """Wait until the sink may be shown to without holding the loop up, at most until `deadline` or `stop`."""
-        while not stop.is_set() and (left := deadline - time.monotonic()) > 0:
+        while not stop.is_set() and (left := deadline - self._clock()) > 0:
             if self._prepared.wait(min(WAIT, left)):
                 return
 
     def _overdue(self) -> Update | None:
         heard = self._heard
-        if not self._live or heard is None or time.monotonic() - heard < STALE or self.mailbox.closed:
+        if not self._live or heard is None or self._clock() - heard < STALE or self.mailbox.closed:
             return None
         self._heard = None
         return self._unknown()
@@ -132,13 +133,12 @@ class SinkWorker:
         """Wait, and open the sink again until that works; None when the run ended before."""
         assert self._reopen is not None
         while not self.mailbox.wait_closed(delay):
-            self._begun = time.monotonic()
+            self._begun = self._clock()
             try:
                 return self._reopen(self._spec)
             except CuelensError as error:
                 delay = min(2 * delay, LONGEST_DELAY)
-                self.metrics.failures += 1
-                self.metrics.error = str(error)
+                self.metrics.count_failure(str(error))
             finally:
                 self._begun = None
         return None
@@ -146,10 +146,10 @@ class SinkWorker:
     def put(self, update: Update) -> None:
         """Leave an update; one that it replaces while the sink is at work, and does not wait by itself, is missed."""
         before = self.mailbox.dropped
-        self._heard = time.monotonic()
+        self._heard = self._clock()
         self.mailbox.put(update)
         if self._begun is not None:
-            self.metrics.missed += self.mailbox.dropped - before
+            self.metrics.count_missed(self.mailbox.dropped - before)
 
     def news(self, now: float) -> list[str]:
         """Return what the user should be told since the last call, and see whether the sink is stuck."""
@@ -157,11 +157,55 @@ class SinkWorker:
         opening = self.metrics.state == "waiting"
         deadline = max(self._deadline, OPENING) if opening else self._deadline
         if begun is not None and now - begun > deadline and self.metrics.state in ("working", "waiting"):
-            self.metrics.state = "stuck"
+            self.metrics.become("stuck")
             what = "opening it again takes" if opening else "an update takes it"
             self._news.append(f"{self.name}: {what} over {deadline:.1f} s; continuing without it")
         return [self._news.popleft() for _ in range(len(self._news))]
 
     def join(self, deadline: float) -> bool:
-        self._thread.join(max(0.0, deadline - time.monotonic()))
+        self._thread.join(max(0.0, deadline - self._clock()))
         return not self._thread.is_alive()
+
+
+class SinkWorkers:
+    """The workers of a run's sinks; one that failed is left out, and the last one's failure is the run's."""
+
+    def __init__(self, workers: list[SinkWorker], clock: Callable[[], float]) -> None:
+        """Take them all."""
+        self._working, self._clock = workers, clock
+        self._there = bool(workers)
+
+    def __iter__(self) -> Iterator[SinkWorker]:
+        return iter(self._working)
+
+    @property
+    def all_failed(self) -> bool:
+        """Whether there were any, and none is left."""
+        return self._there and not self._working
+
+    def wait_prepared(self, stop: threading.Event, seconds: float) -> None:
+        """Wait until all may be shown to without holding the run up, at most for so long or until `stop`."""
+        deadline = self._clock() + seconds
+        for worker in self._working:
+            worker.wait_prepared(stop, deadline)
+
+    def put(self, update: Update) -> None:
+        """Leave an update for each."""
+        for worker in self._working:
+            worker.put(update)
+
+    def news(self) -> list[str]:
+        """Return what the user should know since the last call."""
+        now = self._clock()
+        return [line for worker in self._working for line in worker.news(now)]
+
+    def drop_failed(self) -> list[CuelensError]:
+        """Leave out those that failed for good, and return why."""
+        failed = [(worker, failure) for worker in self._working if (failure := worker.failure) is not None]
+        self._working = [worker for worker in self._working if all(worker is not other for other, _ in failed)]
+        return [failure for _, failure in failed]
+
+    def stop(self) -> None:
+        """Let nothing more in: each ends once it has shown what it has."""
+        for worker in self._working:
+            worker.mailbox.close()

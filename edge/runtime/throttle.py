@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge.config import PaceSettings
-from edge.runtime.metrics import THROTTLING, temperature_c, throttled
+from edge.hardware import board
+from edge.runtime.metrics import Slowing
 from edge.vision.pipeline import Effort
 
 LOOK = 2.0  # seconds between looks at the board
@@ -71,7 +71,7 @@ def strains(load: Load, settings: PaceSettings) -> Iterator[Strain]:
     """Yield what is beyond its limit, or was and is not well inside it again."""
     for bit in POWER_BITS:
         if (load.throttled or 0) >> bit & 1:
-            yield Strain(THROTTLING[bit], slower=True)
+            yield Strain(board.THROTTLING[bit], slower=True)
     heat = load.temperature_c
     if heat is not None and heat >= settings.hot_c - COOLER_C:
         yield Strain(f"{heat:.0f} degrees Celsius", heat >= settings.hot_c)
@@ -174,59 +174,18 @@ class Throttle:
         self._due = (self._due if abs(early) <= interval else t) + interval
         return step.effort
 
-    def tell(self) -> dict[str, Any]:
-        """Return the pace as JSON-ready values."""
-        return {
-            "step": self.step,
-            "steps": len(STEPS) - 1,
-            "why": list(self.why),
-            "slowest": self.slowest,
-            "slow_for": round(self.slow_for, 1),
-            "skipped": self.skipped,
-        }
+    def slowing(self) -> Slowing:
+        """Return how far the run is slowed down."""
+        return Slowing(self.step, len(STEPS) - 1, self.why, self.slowest, self.slow_for, self.skipped)
 
 
-def read_load(root: Path = Path("/")) -> Load:
+def read_load(root: Path = board.ROOT) -> Load:
     """Read what this machine tells of heat, power and memory."""
-    bits = throttled(root / "sys/devices/platform")
+    bits = board.throttled(root)
     return Load(
-        temperature_c(root / "sys/class/thermal/thermal_zone0/temp"),
+        board.temperature_c(root),
         int(bits, 16) if bits else None,
-        _available_mb(_read(root / "proc/meminfo")),
-        _stalled(_read(root / "proc/pressure/memory")),
-        _battery(root / "sys/class/power_supply"),
+        board.available_mb(root),
+        board.memory_stalled(root),
+        board.battery(root),
     )
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace")
-    except OSError:  # not there, or, as pressure on some kernels, turned off
-        return ""
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _available_mb(text: str) -> float | None:
-    kib = _number(text.partition("MemAvailable:")[2].partition("kB")[0])
-    return None if kib is None else kib * 1024 / 1e6
-
-
-def _stalled(text: str) -> float | None:
-    return _number(text.partition("some avg10=")[2].partition(" ")[0])
-
-
-def _battery(folder: Path) -> float | None:
-    """Return the per cent of the emptiest battery that is being emptied."""
-    levels = [
-        level
-        for supply in sorted(folder.glob("*"))
-        if _read(supply / "type").strip() == "Battery" and _read(supply / "status").strip() == "Discharging"
-        if (level := _number(_read(supply / "capacity"))) is not None
-    ]
-    return min(levels, default=None)

@@ -71,6 +71,7 @@ class Pipeline:
         self._settings = settings
         self._mark = mark
         self._readings: dict[int, Reading] = {}  # the newest of each present face
+        self._newest = 0.0  # instant of a frame
 
     def process(self, frame: Frame, effort: Effort = FULL) -> Update:
         """Return what is seen and shown of a frame, at no more than `effort`.
@@ -78,6 +79,7 @@ class Pipeline:
         `latency_ms` and `dropped` are left to who has a clock and a mailbox. Raises what the sight raises.
         """
         t = round(frame.t, 6)  # as many digits as the log has: a replay of it then decides alike
+        self._newest = t
         self._mark("find")
         found = self._sight.find(frame.gray, t, effort)
         self._mark("read")
@@ -105,9 +107,14 @@ class Pipeline:
         )
 
     def change(self, settings: CueSettings) -> None:
-        """Decide by other settings from here on."""
-        self._settings = settings
-        self.policy.change(settings)
+        """Decide by these settings from here on."""
+        if settings is not self._settings:
+            self._settings = settings
+            self.policy.change(settings)
+
+    def forget(self) -> None:
+        """Forget what was seen, as where the finder is built anew and numbers its faces from one again."""
+        self.policy.lose_camera(self._newest)
 
     def lose_camera(self, t: float) -> Update:
         """Return what is shown where no frame has come by `t`; what was seen before is forgotten."""

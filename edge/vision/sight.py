@@ -72,7 +72,7 @@ class DeviceSight:
         self._guard_find, self._guard_read = guard_find, guard_read
         judge = verifier()
         self._finder = FaceFinder(settings, judge, proposer(), sideways=sideways)
-        self._overturned: OverturnWatch | None = OverturnWatch(settings, judge)
+        self._overturned: OverturnWatch | None = OverturnWatch(settings, judge, self._finder.upright)
         self._overturned_every = overturned_every
 
     def rebuild_finder(self) -> None:

@@ -18,7 +18,7 @@ import edge.button
 import edge.cli
 import edge.finders.haar
 import edge.light
-import edge.runtime.runner
+import edge.runtime.run
 import edge.sinks.log
 from edge.sources.v4l2 import V4l2Source
 from edge.status import ask

@@ -65,10 +65,7 @@ STARTS: dict[str, set[str]] = {
     "run --source demo --seconds 0.2 --sink log": LIGHTEST | HEAVY | {"edge.words", "edge.sinks.terminal"},
     "run --source demo --seconds 0.2 --sink oled:dummy": CAMERA | {"pygame"} | NETWORK | {"edge.web", "edge.doctor"},
     "run --source demo --seconds 0.2 --sink web:0": CAMERA | DISPLAY | {"paho", "edge.doctor"},
-    "status --socket /nowhere": LIGHTEST
-    | HEAVY
-    | NUMERIC
-    | {"edge.model", "edge.runtime.runner", "edge.types", "tomllib"},
+    "status --socket /nowhere": LIGHTEST | HEAVY | NUMERIC | {"edge.model", "edge.runtime", "edge.types", "tomllib"},
     "report --help": LIGHTEST | HEAVY | NUMERIC,
     "check --help": LIGHTEST | HEAVY | NUMERIC,
     "run --help": LIGHTEST | HEAVY | NUMERIC,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.runtime.runner import HOPELESS
+from edge.runtime.capture import CAMERA_TIMEOUT
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNIT, SETTLE, SAFE = (
@@ -115,7 +115,7 @@ def test_what_ends_at_once_or_hangs_is_given_up_and_a_camera_that_is_missing_nev
     pause, watchdog = int(service["RestartSec"]), int(service["WatchdogSec"])
     assert tries * (pause + START) <= 120  # to the display's word, in seconds
     assert tries * (pause + START + watchdog) <= within
-    assert tries * (pause + HOPELESS) > within
+    assert tries * (pause + CAMERA_TIMEOUT) > within
     assert limits["OnFailure"] == SAFE.name
 
 

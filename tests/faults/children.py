@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import edge.finders.haar
-import edge.runtime.runner
+import edge.runtime.run
 import edge.sinks.log
 import edge.sinks.png
 import edge.sinks.video

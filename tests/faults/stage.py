@@ -18,7 +18,7 @@ import numpy as np
 from edge.control import Control
 from edge.errors import CameraLost, CameraMissing
 from edge.model import ExpressionModel, shipped_model
-from edge.runtime.runner import Outcome, run
+from edge.runtime.run import Outcome, run
 from edge.sources.demo import DemoSource
 from edge.sources.missing import MissingCamera
 from edge.types import Capabilities, Frame, Gray, Sink, Update
@@ -153,6 +153,7 @@ class Stage:
         sinks: Sequence[tuple[str, Sink]] = (),
         control: Control | None = None,
         reopen: Callable[[str], Sink] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.model_path = folder / "emotion.tflite"
         for suffix in (".tflite", ".json"):
@@ -160,7 +161,7 @@ class Stage:
         self.device, self.watcher, self.control = Device(film), Watcher(), control or Control()
         self.model = StageModel(self.model_path)
         self.network = self.model.hinder()
-        self._sinks, self._reopen = sinks, reopen
+        self._sinks, self._reopen, self._clock = sinks, reopen, clock
         self.said: list[str] = []
         self.stop = threading.Event()
         self.outcome: Outcome | None = None
@@ -183,6 +184,7 @@ class Stage:
                 say=self.said.append,
                 reopen=self._reopen,
                 resume=self.device.open,
+                clock=self._clock,
             )
         except BaseException as error:
             self.failure = error

@@ -21,7 +21,7 @@ from edge.control import NOTICE, Control
 from edge.errors import CameraMissing, ContractMismatch, ModelMissing, ModelUnreadable, RuntimeMissing
 from edge.glyphs import plan_cue
 from edge.model import ExpressionModel, former_folders, models_folder, open_first, shipped_model
-from edge.runtime.runner import run
+from edge.runtime.run import run
 from edge.sources.demo import DemoSource
 from edge.sources.missing import MissingCamera
 from edge.status import describe_status, tell_status

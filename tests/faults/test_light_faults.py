@@ -14,7 +14,7 @@ import pytest
 from edge.config import Settings
 from edge.control import Control
 from edge.model import ExpressionModel
-from edge.runtime.runner import run
+from edge.runtime.run import run
 from edge.types import Capabilities, Frame, Update
 from tests.faults.test_light_run import SETTINGS, Run
 

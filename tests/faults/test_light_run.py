@@ -76,9 +76,9 @@ class Camera:
         self.closing.set()
 
 sources.SOURCES["v4l2"] = "__main__:Camera"
-from edge.runtime import runner
+from edge.runtime import capture
 from edge.vision import schedule
-runner.HOPELESS = 3.0
+capture.CAMERA_TIMEOUT = 3.0
 from edge.cli import main
 main()
 """

@@ -17,7 +17,7 @@ pytest.importorskip("websockets.sync.client", reason="websockets is not installe
 from edge.config import Settings, WebSettings
 from edge.control import Control
 from edge.model import ExpressionModel
-from edge.runtime.runner import run
+from edge.runtime.run import run
 from edge.sinks.web import WebSink
 from edge.sources.demo import DemoSource
 from edge.web import server

@@ -20,7 +20,7 @@ import picamera2  # noqa: E402
 from picamera2.allocators import LibcameraAllocator  # noqa: E402
 
 from edge.cli import main  # noqa: E402
-from edge.runtime import runner  # noqa: E402
+from edge.runtime import capture  # noqa: E402
 
 
 class VirtualPicamera2(picamera2.Picamera2):
@@ -41,7 +41,7 @@ def freeze_after(count: int) -> None:
 
 
 picamera2.Picamera2 = VirtualPicamera2
-runner.HOPELESS = 8.0
+capture.CAMERA_TIMEOUT = 8.0
 if count := os.environ.get("CUELENS_FREEZE"):
     freeze_after(int(count))
 if sys.argv[1] == "-c":

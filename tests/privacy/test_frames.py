@@ -20,7 +20,7 @@ import pytest
 from edge.config import Settings, WebSettings
 from edge.control import Control
 from edge.model import ExpressionModel
-from edge.runtime.runner import run
+from edge.runtime.run import run
 from edge.sinks import SINKS, open_sink
 from edge.sources import SOURCES
 from edge.sources.demo import DemoSource

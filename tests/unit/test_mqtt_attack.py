@@ -14,7 +14,7 @@ pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed; ./de
 
 from edge.errors import SinkFailed
 from edge.model import ExpressionModel
-from edge.runtime.runner import run
+from edge.runtime.run import run
 from edge.sinks import mqtt
 from edge.sinks.mqtt import MqttSink
 from edge.sources.demo import DemoSource

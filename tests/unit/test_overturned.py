@@ -17,7 +17,7 @@ from edge.faces import FaceFinder
 from edge.model import ExpressionModel
 from edge.mounting import advise
 from edge.overturned import ENOUGH, EVERY, OverturnWatch
-from edge.runtime import runner
+from edge.runtime.run import run
 from edge.sources.demo import DemoSource
 from edge.turning import Turn, TurnedSource
 from edge.types import Capabilities, Gray, Update
@@ -96,7 +96,7 @@ def test_a_run_on_a_picture_that_is_upside_down_reads_nobody_and_names_the_setti
         said.append(line)
         stop.set()
 
-    outcome = runner.run(control, source, ExpressionModel(), [("kept", sink)], stop, 60.0, stop_when_said)
+    outcome = run(control, source, ExpressionModel(), [("kept", sink)], stop, 60.0, stop_when_said)
     assert said == [f"cuelens: {advise(180.0, settings)}"]
     assert control.problems == [advise(180.0, settings)]
     assert advise(180.0, settings) in outcome.metrics.summary()

@@ -17,8 +17,9 @@ from benchmarks.walk import walk
 from edge.config import CueSettings, FaceSettings, Settings
 from edge.control import Control
 from edge.errors import ModelFailed
+from edge.finders import haar
 from edge.model import ExpressionModel
-from edge.runtime.runner import run
+from edge.runtime.run import run
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Face, Frame, Gray, Reading, Update, Work
 from edge.vision.pipeline import STAGES, Effort, FindFailed, Found, Pipeline
@@ -238,6 +239,14 @@ def test_a_finder_that_is_rebuilt_numbers_its_faces_anew(film: list[Frame], mode
     assert sight.find(film[0].gray, 0.0, Effort()).faces[0].id == 1
     sight.rebuild_finder()
     assert sight.find(film[0].gray, 0.1, Effort()).faces[0].id == 1
+
+
+def test_the_cascade_is_loaded_once_for_upright_people_and_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = []
+    load = haar.load_cascade
+    monkeypatch.setattr(haar, "load_cascade", lambda: loaded.append(1) or load())
+    DeviceSight(FACES, None)
+    assert len(loaded) == 1
 
 
 def test_what_a_guard_passes_over_is_found_failed_or_no_reading(film: list[Frame], model: ExpressionModel) -> None:

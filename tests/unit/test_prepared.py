@@ -11,9 +11,8 @@ from edge.control import Control
 from edge.errors import SinkFailed
 from edge.faces import FaceFinder
 from edge.model import ExpressionModel
-from edge.runtime import runner
 from edge.runtime.metrics import SinkMetrics
-from edge.runtime.runner import run
+from edge.runtime.run import run
 from edge.runtime.sink_worker import SinkWorker
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Cue, Update
@@ -65,8 +64,8 @@ def test_the_first_frame_waits_for_a_display_that_opens(monkeypatch: pytest.Monk
 
 
 def test_one_that_does_not_come_is_not_waited_for_longer_than_that(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "PREPARING", 0.1)
-    monkeypatch.setattr(runner, "END", 0.1)
+    monkeypatch.setattr("edge.runtime.run.PREPARING", 0.1)
+    monkeypatch.setattr("edge.runtime.runner.END", 0.1)
     sink = Slow()
     outcome = run(Control(), DemoSource("1", live=True), ExpressionModel(), [("slow", sink)], threading.Event(), 0.5)
     assert outcome.metrics.frames > 0

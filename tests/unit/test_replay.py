@@ -16,7 +16,7 @@ from edge.control import Control
 from edge.errors import CuelensError, SettingsInvalid, SourceEmpty, SourceMissing, SourceUnreadable
 from edge.model import ExpressionModel
 from edge.replay import replay, summarise
-from edge.runtime.runner import run
+from edge.runtime.run import run
 from edge.sinks.log import LogSink, log_line
 from edge.sources.demo import DemoSource
 from edge.timeline import draw_timeline

@@ -16,7 +16,7 @@ from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError, Di
 from edge.model import ExpressionModel
 from edge.runtime import capture, runner, sink_worker
 from edge.runtime.mailbox import Mailbox
-from edge.runtime.runner import run
+from edge.runtime.run import Outcome, run
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Cue, Frame, Gray, Update
 
@@ -76,7 +76,7 @@ def model() -> ExpressionModel:
     return ExpressionModel()
 
 
-def start(source: Scripted, *sinks: Kept, model: ExpressionModel, **options: float) -> runner.Outcome:
+def start(source: Scripted, *sinks: Kept, model: ExpressionModel, **options: float) -> Outcome:
     named = [(f"kept{number}", sink) for number, sink in enumerate(sinks)]
     return run(Control(), source, model, named, threading.Event(), say=lambda line: None, **options)
 
@@ -327,8 +327,8 @@ def test_a_camera_that_is_gone_after_a_pause_is_looked_for_and_then_ends_the_run
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "FIRST_LOOK", 0.02)
-    monkeypatch.setattr(runner, "REOPENING", 0.2)
-    monkeypatch.setattr(runner, "HOPELESS", 1.0)
+    monkeypatch.setattr(capture, "REOPENING", 0.2)
+    monkeypatch.setattr(capture, "CAMERA_TIMEOUT", 1.0)
     looks = []
 
     def resume() -> Camera:
@@ -406,9 +406,9 @@ def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_given_up(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "STALL", 0.2)
-    for name in ("REOPENING", "REPEAT", "END"):
-        monkeypatch.setattr(runner, name, 0.2)
-    monkeypatch.setattr(runner, "HOPELESS", 1.0)
+    for module, name in ((capture, "REOPENING"), (runner, "REPEAT"), (runner, "END")):
+        monkeypatch.setattr(module, name, 0.2)
+    monkeypatch.setattr(capture, "CAMERA_TIMEOUT", 1.0)
     late = Camera(1)
     opened, opening = threading.Event(), threading.Event()
 
@@ -482,7 +482,7 @@ class Hanging(Camera):
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((capture, "STALL"), (runner, "REOPENING"), (capture, "FIRST_LOOK"), (runner, "REPEAT")):
+    for module, name in ((capture, "STALL"), (capture, "REOPENING"), (capture, "FIRST_LOOK"), (runner, "REPEAT")):
         monkeypatch.setattr(module, name, 0.05)
     monkeypatch.setattr(capture, "CALL_DEADLINES", dict.fromkeys(("open", "read", "close"), 0.3))
 

@@ -24,7 +24,6 @@ LONG_FILES = {
 }
 LONG_FUNCTIONS = {
     "edge/cli.py _loop",
-    "edge/runtime/runner.py run",
     "edge/pixels.py _formats",
     "edge/web/app.py make_app",
     "training/fit.py fit",

@@ -117,14 +117,15 @@ def test_a_run_tells_how_it_is_doing_and_takes_its_socket_away_at_the_end(reposi
 
 def test_a_loop_that_hangs_is_said_to_and_its_last_cue_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
     control, model = Control(), ExpressionModel()
-    control.metrics = health = Metrics("x")
-    now = time.monotonic()
+    instants = [now := time.monotonic()]
+    control.metrics = health = Metrics("x", clock=lambda: instants[-1])
     for number in range(3):
         health.count(Cue("expression", "smile", 0.9, 0.0), [], {"total": 1.0}, now - 1 + number / 10)
     told = tell_status(control, model, "1")
     assert (told["state"], told["expression"]) == ("expression", "smile")
     assert told["recent_fps"] == 10.0
     later = now + 60.0
+    instants.append(later)
     monkeypatch.setattr(time, "monotonic", lambda: later)
     told = tell_status(control, model, "1")
     assert (told["state"], told["expression"], told["reason"]) == ("stalled", None, None)
@@ -325,8 +326,9 @@ def test_a_status_tells_what_is_wrong_with_the_camera_now_and_was_before(model: 
     health.miss_camera("frozen")
     health.find_camera(3.0)
     health.miss_camera("dark")
-    health.faults["finder"] += 1
-    health.stalls = 2
+    health.count_fault("finder")
+    for _ in range(2):
+        health.count_stall()
     told = tell_status(control, model, "1")
     assert told["camera_losses"] == 2
     assert told["camera"] == {

@@ -21,7 +21,7 @@ from edge.config import CueSettings, PaceSettings, Settings
 from edge.control import Control
 from edge.model import ExpressionModel
 from edge.runtime.metrics import Metrics
-from edge.runtime.runner import run
+from edge.runtime.run import run
 from edge.runtime.throttle import (
     EARLY,
     FASTER_AFTER,
@@ -158,7 +158,7 @@ class Board:
 def test_changes_are_said_with_their_reason_and_counted() -> None:
     board = Board()
     board.pass_by(20)
-    assert (board.said, board.pace.tell()["slow_for"]) == ([], 0.0)
+    assert (board.said, board.pace.slowing().slow_for) == ([], 0.0)
     board.load = HOT
     board.pass_by(2 * SLOWER_AFTER)
     board.load = FINE
@@ -167,15 +167,14 @@ def test_changes_are_said_with_their_reason_and_counted() -> None:
         *(f"slower, step {n} of 6: 84 degrees Celsius" for n in (1, 2)),
         *(f"faster again, step {n} of 6" for n in (1, 0)),
     ]
-    told = board.pace.tell()
-    assert (told["step"], told["why"], told["slowest"], told["skipped"]) == (0, [], 2, 0)
-    assert SLOWER_AFTER < told["slow_for"] < 2 * SLOWER_AFTER + 2 * FASTER_AFTER + 2 * LOOK
+    told = board.pace.slowing()
+    assert (told.step, told.why, told.slowest, told.skipped) == (0, (), 2, 0)
+    assert SLOWER_AFTER < told.slow_for < 2 * SLOWER_AFTER + 2 * FASTER_AFTER + 2 * LOOK
 
 
 def test_status_and_summary_say_the_step_and_why() -> None:
     board, control, network = Board(), Control(Settings()), ExpressionModel()
-    control.metrics = Metrics(network.runtime)
-    control.metrics.throttle = board.pace
+    control.metrics = Metrics(network.runtime, board.pace.slowing)
     board.pass_by(LOOK)
     assert re.search(r"^pace +full$", describe_status(tell_status(control, network, "1.0")), re.MULTILINE)
     assert "slower" not in control.metrics.summary()

@@ -1,0 +1,107 @@
+"""Builds what a run is made of, a source, the pipeline and the sinks, and runs it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from edge.control import Control
+from edge.errors import CuelensError, printable
+from edge.finders.net import NetFinder
+from edge.model import ExpressionModel
+from edge.overturned import EVERY
+from edge.runtime.capture import Capture, Clock, Resume
+from edge.runtime.metrics import Metrics, StageTimes
+from edge.runtime.retry import RetryingCall
+from edge.runtime.runner import Runner
+from edge.runtime.sink_worker import Reopen, SinkWorker, SinkWorkers
+from edge.runtime.throttle import Throttle
+from edge.types import Sink, Source, Update
+from edge.verifier import FaceVerifier
+from edge.vision.pipeline import Mark, Pipeline, mark_nothing
+from edge.vision.sight import DeviceSight
+
+PREPARING = 3.0  # seconds for which the first frame waits for displays that open, which holds up every thread
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: `failures` are for the user, the first gives the exit code."""
+
+    metrics: Metrics
+    failures: tuple[CuelensError, ...]
+
+
+def run(
+    control: Control,
+    source: Source,
+    model: ExpressionModel,
+    sinks: list[tuple[str, Sink]],
+    stop: threading.Event,
+    seconds: float | None = None,
+    say: Callable[[str], None] = lambda line: print(printable(line), file=sys.stderr, flush=True),
+    reopen: Reopen | None = None,
+    resume: Resume | None = None,
+    throttle: Throttle | None = None,
+    verifier: Callable[[], FaceVerifier] = FaceVerifier,
+    proposer: Callable[[], NetFinder] = NetFinder,
+    mark: Mark = mark_nothing,
+    clock: Clock = time.monotonic,
+) -> Outcome:
+    """Run until the source ends, `stop` is set or `seconds` have passed, and close source and sinks.
+
+    A pause closes the source where `resume` opens it again; without that it stays open, and no frame is taken from it.
+    A sink that fails is reported through `say`, and opened again by `reopen` or left out; the run ends with the last
+    one that is left out. `throttle` says which frames are left out, None for none; `verifier` opens the judge of faces,
+    `proposer` what finds lost ones again; `mark` hears which of a frame's stages begins. All instants are `clock`'s.
+    """
+
+    def rebuild_finder() -> None:
+        sight.rebuild_finder()
+        pipeline.forget()
+
+    def count_fault(name: str) -> None:
+        metrics.count_fault(name)
+
+    settings, stages = control.settings, StageTimes(clock, mark)
+    slowing = None if throttle is None else throttle.slowing
+    sight = DeviceSight(
+        settings.faces,
+        model,
+        verifier,
+        proposer,
+        sideways=settings.camera.rotate_deg % 180 > 0,
+        overturned_every=EVERY if source.live else 1,
+        guard_find=RetryingCall("finder", rebuild_finder, count_fault, say, clock),
+        guard_read=RetryingCall("network", model.rebuild, count_fault, say, clock),
+    )
+    pipeline = Pipeline(sight, model.contract.labels, settings.cue, stages)
+    control.metrics = metrics = Metrics(model.runtime, slowing, stages, clock)
+    capture = Capture(source, metrics, resume, say, paused=control.paused, clock=clock)
+
+    workers = _start_workers(sinks, metrics, capture, pipeline, reopen, clock)
+    workers.wait_prepared(stop, PREPARING)
+    runner = Runner(control, capture, pipeline, workers, metrics, throttle, say, clock)
+    runner.run(sight.warm_up, stop, seconds)
+    return Outcome(metrics, tuple(runner.failures))
+
+
+def _start_workers(
+    sinks: list[tuple[str, Sink]],
+    metrics: Metrics,
+    capture: Capture,
+    pipeline: Pipeline,
+    reopen: Reopen | None,
+    clock: Clock,
+) -> SinkWorkers:
+    def unknown() -> Update:
+        return replace(pipeline.unknown(clock()), dropped=capture.dropped)
+
+    def start(spec: str, sink: Sink) -> SinkWorker:
+        counters = metrics.add_sink(spec)
+        return SinkWorker(spec, sink, counters, live=capture.live, reopen=reopen, unknown=unknown, clock=clock)
+
+    return SinkWorkers([start(spec, sink) for spec, sink in sinks], clock)
