@@ -184,7 +184,7 @@ def test_what_does_not_fit_into_the_memory_names_a_batch_that_may(
     import tensorflow as tf
 
     from lab.datasets.read import read_data
-    from training.fit import fit
+    from training.fitting import fit
     from training.recipes import find_recipe
 
     def exhaust(*_: Any, **__: Any) -> None:
