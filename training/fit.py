@@ -31,6 +31,30 @@ from training.recipes import NAMES, Recipe, find_recipe
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Fit a network on labelled pictures, checkpointed every epoch; run it again to go on."""
+    _add_options(parser)
+    args = parser.parse_args(argv)
+    recipe = _change_recipe(args)
+    start = _find_weights(recipe, args.weights)
+    preprocessing = Preprocessing(args.side, args.colour or native_colour(args.data))
+    data = read_data(args.data, preprocessing, ("fit", "choose"), ferplus=args.ferplus)
+    if data.skipped:
+        print(printable(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them"), file=sys.stderr)
+    if args.labels != "own":
+        data = _relabel(data, args.labels)
+    if args.rows is not None:
+        name = next(iter(data.splits))
+        sample = data.fit.take(draw_rows(data.fit.labels, args.rows, args.seed))
+        data = replace(data, splits={**data.splits, name: sample})
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise sink_error(args.out, error) from error
+    options = {"seed": args.seed, "precision": args.precision, "teachers": args.soft_labels, "start": start}
+    options |= {"teach": args.teach, "voted": args.labels == "votes"}
+    print(printable(fit(args.recipe, recipe, preprocessing, data, args.out, **options)))
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", choices=NAMES)
     parser.add_argument("--data", type=Path, required=True, help="fer2013.csv (.gz, .xz, .zip) or a folder of pictures")
     parser.add_argument("--out", type=Path, required=True, help="folder for the model, history and checkpoint")
@@ -63,7 +87,10 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument(
         "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), default="float32", help="of the fit"
     )
-    args = parser.parse_args(argv)
+
+
+def _change_recipe(args: argparse.Namespace) -> Recipe:
+    """Return the recipe with what the options have instead of its own; raises SettingsInvalid for what it cannot be."""
     recipe = find_recipe(args.recipe)
     for option in ("epochs", "batch", "rows", "learning_rate", "cutmix", "mixup"):
         value = getattr(args, option)
@@ -79,24 +106,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         raise SettingsInvalid(f"--cutmix {recipe.cutmix} and --mixup {recipe.mixup} are more than every batch together")
     if not recipe.least_side <= args.side <= 512:
         raise SettingsInvalid(f"--side is {args.side}; {args.recipe} takes {recipe.least_side} to 512 pixels")
-    start = _find_weights(recipe, args.weights)
-    preprocessing = Preprocessing(args.side, args.colour or native_colour(args.data))
-    data = read_data(args.data, preprocessing, ("fit", "choose"), ferplus=args.ferplus)
-    if data.skipped:
-        print(printable(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them"), file=sys.stderr)
-    if args.labels != "own":
-        data = _relabel(data, args.labels)
-    if args.rows is not None:
-        name = next(iter(data.splits))
-        sample = data.fit.take(draw_rows(data.fit.labels, args.rows, args.seed))
-        data = replace(data, splits={**data.splits, name: sample})
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sink_error(args.out, error) from error
-    options = {"seed": args.seed, "precision": args.precision, "teachers": args.soft_labels, "start": start}
-    options |= {"teach": args.teach, "voted": args.labels == "votes"}
-    print(printable(fit(args.recipe, recipe, preprocessing, data, args.out, **options)))
+    return recipe
 
 
 def _relabel(data: DataSet, labels: str) -> DataSet:

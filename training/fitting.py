@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +15,16 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from edge.errors import (
-    CheckpointUnusable,
-    FitDiverged,
     MemoryShort,
     ModelUnreadable,
 )
-from edge.files import replace_file
 from edge.preprocessing import Preprocessing
 from lab.datasets.ferplus import COLUMNS, soft_labels
 from lab.datasets.labelled import DataSet, Labelled
 from lab.datasets.sample import draw_rows
 from lab.networks.keras_file import as_batch, import_keras, save_keras
 from training.augment import augment, cutmix, mixup
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.journal import Run
 from training.recipes import Recipe, count_macs
 from training.targets import make_targets, read_soft_labels, vote_shares, write_soft_labels
 
@@ -67,6 +63,17 @@ def assemble(recipe: Recipe, network: keras.Model, *, votes: bool) -> keras.Mode
     return keras.Model(given, layers.Concatenate(dtype="float32")(outputs) if len(outputs) > 1 else logits)
 
 
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """What a network is taught: pictures with the targets of its heads."""
+
+    train: Labelled
+    targets: npt.NDArray[np.float32]  # (n, classes), and behind them the votes' shares where a head learns those
+    classes: int
+    votes: float | None  # weight of the head that learns votes; None without one
+    raters: npt.NDArray[np.float32] | None  # (n, 10), what the privileged head sees; None without one
+
+
 def fit(
     name: str,
     recipe: Recipe,
@@ -95,12 +102,9 @@ def fit(
     keras = import_keras()
     from training.fused import fuse
 
-    train, chosen = data.fit, data.choose
-    classes = len(data.classes)
+    train, classes = data.fit, len(data.classes)
     keras.utils.set_random_seed(seed)
-    devices = len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
-    if devices > 1:
-        keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+    devices = _spread_over_devices()
     batch = max(1, min(recipe.batch, len(train.labels)) // devices) * devices
     steps = len(train.labels) // batch
     keras.config.set_dtype_policy(precision)
@@ -110,43 +114,92 @@ def fit(
         plain.set_weights(_mean_weights(name, recipe, plain, start, train.images[draw_rows(train.labels, FACES, seed)]))
     network = fuse(plain)
     model = assemble(recipe, network, votes=train.votes is not None and not voted)
-    raters = vote_shares(train.votes) if train.votes is not None and len(model.inputs) > 1 else None
-    learns_votes = any(layer.name == "votes" for layer in model.layers)
+    lessons = _prepare(recipe, model, data, read_soft_labels(teachers, train, data.classes), voted=voted)
+    model.compile(_optimizer(recipe, steps), _make_loss(lessons), weighted_metrics=[_make_accuracy(classes)])
+    about = {"recipe": name, "epochs": recipe.epochs, "batch": batch, "seed": seed, "rows": len(train.labels)}
+    about |= {"weights": [hashlib.sha256(path.read_bytes()).hexdigest() for path in start]}
+    about |= {"classes": list(data.classes), "side": preprocessing.side, "colour": preprocessing.colour}
+    fitted, chosen = list(data.splits)[:2]
+    run = Run(recipe, (fitted, chosen), steps, out, model, about)
+    begun = run.resume()
+    _run_epochs(run, lessons, _make_batches(lessons, recipe, seed, batch, steps, begun), data.choose, begun, devices)
+    if recipe.teaches or teach:
+        write_soft_labels(out / "soft-labels.npz", _soften(model, lessons, seed), train, data.classes)
+    keras.config.set_dtype_policy("float32")
+    shipped = recipe.build(preprocessing, classes)
+    shipped.set_weights(network.get_weights())
+    said = {"classes": data.classes, "colour": preprocessing.colour, "side": preprocessing.side, "network": name}
+    return save_keras(shipped, out / "model.keras", {**said, "data": data.title, "rows": len(train.labels)})
 
-    soft = read_soft_labels(teachers, train, data.classes)
+
+def _spread_over_devices() -> int:
+    """Have JAX spread every batch over its devices; returns how many there are, 1 with another backend."""
+    import keras
+
+    devices = len(keras.distribution.list_devices()) if keras.backend.backend() == "jax" else 1
+    if devices > 1:
+        keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+    return devices
+
+
+def _prepare(
+    recipe: Recipe, model: keras.Model, data: DataSet, soft: npt.NDArray[np.float32] | None, *, voted: bool
+) -> Lessons:
+    """Make the targets of the heads that `model` has."""
+    train, classes = data.fit, len(data.classes)
+    learns_votes = any(layer.name == "votes" for layer in model.layers)
+    raters = vote_shares(train.votes) if train.votes is not None and len(model.inputs) > 1 else None
     shares = soft_labels(train.votes, least=LEAST_VOTES) if voted and train.votes is not None else None
     targets = make_targets(train, shares, classes, recipe.label_smoothing, soft, recipe.distil)
     if learns_votes and train.votes is not None:
         targets = np.hstack([targets, vote_shares(train.votes)])
+    return Lessons(train, targets, classes, recipe.votes if learns_votes else None, raters)
+
+
+def _make_loss(lessons: Lessons) -> Callable[[Any, Any], Any]:
+    """Make the loss: cross-entropy of each head; the privileged one learns the classes again."""
+    from keras import ops
+
+    classes = lessons.classes
+
+    def cross_entropy(true: Any, logits: Any) -> Any:
+        return -ops.sum(true * ops.log_softmax(logits), axis=-1)
 
     def loss(true: Any, logits: Any) -> Any:
-        """Cross-entropy of each head; the privileged one learns the classes again."""
         of_class = true[:, :classes]
         total = cross_entropy(of_class, logits[:, :classes])
         begun = classes
-        if learns_votes:
-            total += recipe.votes * cross_entropy(true[:, classes:], logits[:, classes : classes + len(COLUMNS)])
+        if lessons.votes is not None:
+            total += lessons.votes * cross_entropy(true[:, classes:], logits[:, classes : classes + len(COLUMNS)])
             begun += len(COLUMNS)
-        if raters is not None:
+        if lessons.raters is not None:
             total += cross_entropy(of_class, logits[:, begun:])
         return total
 
-    def cross_entropy(true: Any, logits: Any) -> Any:
-        return -keras.ops.sum(true * keras.ops.log_softmax(logits), axis=-1)
+    return loss
+
+
+def _make_accuracy(classes: int) -> Callable[[Any, Any], Any]:
+    from keras import ops
 
     def accuracy(true: Any, logits: Any) -> Any:
-        return keras.ops.argmax(true[:, :classes], axis=-1) == keras.ops.argmax(logits[:, :classes], axis=-1)
+        return ops.argmax(true[:, :classes], axis=-1) == ops.argmax(logits[:, :classes], axis=-1)
 
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc,name-defined]
-        """Augmented batches of `train`, in an order drawn from the seed and the epoch."""
+    return accuracy
 
+
+def _make_batches(lessons: Lessons, recipe: Recipe, seed: int, batch: int, steps: int, epoch: int) -> Any:
+    """Make augmented batches, from an epoch on, in an order drawn from the seed and the epoch."""
+    import keras
+
+    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         def __init__(self, epoch: int) -> None:
             super().__init__()
             self._begin(epoch)
 
         def _begin(self, epoch: int) -> None:
             self._epoch = epoch
-            self._order = np.random.default_rng((seed, epoch)).permutation(len(train.labels))
+            self._order = np.random.default_rng((seed, epoch)).permutation(len(lessons.targets))
 
         def __len__(self) -> int:
             return steps
@@ -154,103 +207,67 @@ def fit(
         def __getitem__(self, index: int) -> tuple[Any, npt.NDArray[np.float32]]:
             rows = self._order[index * batch : (index + 1) * batch]
             rng = np.random.default_rng((seed, self._epoch, index))
-            views, goals = augment(train.images[rows], rng), targets[rows]
+            views, goals = augment(lessons.train.images[rows], rng), lessons.targets[rows]
             mixed = rng.random()
             if mixed < recipe.cutmix:
                 views, goals = cutmix(views, goals, rng)
             elif mixed < recipe.cutmix + recipe.mixup:
                 views, goals = mixup(views, goals, rng)
-            return (views if raters is None else (views, raters[rows])), goals
+            return (views if lessons.raters is None else (views, lessons.raters[rows])), goals
 
         def on_epoch_end(self) -> None:
             self._begin(self._epoch + 1)
 
-    class Journal(keras.callbacks.Callback):  # type: ignore[misc,name-defined]
-        """History as JSON and plot after every epoch; progress on a terminal, a line an epoch otherwise."""
+    return Batches(epoch)
 
+
+def _make_journal(run: Run) -> Any:
+    """Make what has journal, plot and checkpoint written after each epoch; progress on a terminal, a line an epoch."""
+    import keras
+
+    class Journal(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
             self._since, self._number = time.monotonic(), epoch + 1
 
         def on_train_batch_end(self, step: int, logs: dict[str, float] | None = None) -> None:
-            now = logs or {}
-            if not np.isfinite(now.get("loss", 0.0)):
-                raise FitDiverged(
-                    f"{out}: the loss is {now['loss']} at epoch {self._number}, step {step + 1}; "
-                    f"{checkpoint} holds epoch {self._number - 1}: go on with a lower --learning-rate and another --out"
-                )
-            if sys.stderr.isatty():
-                done = f"epoch {self._number}/{recipe.epochs}: step {step + 1}/{steps}"
-                print(f"\r{done} accuracy {now.get('accuracy', 0):.3f} ", end="", file=sys.stderr)
+            run.end_step(logs or {}, self._number, step + 1)
 
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            row = {"epoch": epoch + 1, "wall_s": round(time.monotonic() - self._since, 1)}
-            row |= {name: round(float(value), 5) for name, value in (logs or {}).items()}
-            history[epoch:] = [row]
-            replace_file(out / "history.json", json.dumps(history, indent=1).encode() + b"\n")
-            plot_history(history, out / "history.png", *list(data.splits)[:2])
-            print(
-                f"\repoch {epoch + 1}/{recipe.epochs}: loss {row['loss']:.4f} accuracy {row['accuracy']:.4f} "
-                f"{list(data.splits)[1]} {row['val_accuracy']:.4f} in {row['wall_s']:.0f} s",
-                flush=True,
-            )
+            run.end_epoch(logs or {}, epoch + 1, round(time.monotonic() - self._since, 1))
 
-    class Checkpoint(keras.callbacks.Callback):  # type: ignore[misc,name-defined]
-        def on_epoch_end(self, epoch: int, logs: object = None) -> None:
-            save_checkpoint(checkpoint, variables(), about)
+    return Journal()
 
-    def variables() -> list[Any]:
-        return [*model.variables, *model.optimizer.variables]
 
-    model.compile(_optimizer(recipe, steps), loss, weighted_metrics=[accuracy])
-    checkpoint, journal = out / "checkpoint.npz", out / "history.json"
-    history: list[dict[str, float]] = []
-    about = {"recipe": name, "epochs": recipe.epochs, "batch": batch, "seed": seed, "rows": len(train.labels)}
-    about |= {"weights": [hashlib.sha256(path.read_bytes()).hexdigest() for path in start]}
-    about |= {"classes": list(data.classes), "side": preprocessing.side, "colour": preprocessing.colour}
-    begun = 0
-    if checkpoint.exists():
-        model.optimizer.build(model.trainable_variables)
-        load_checkpoint(checkpoint, variables(), about)
-        begun = int(keras.ops.convert_to_numpy(model.optimizer.iterations)) // steps
-        try:
-            history = json.loads(journal.read_bytes())[:begun]
-        except (OSError, ValueError) as error:
-            raise CheckpointUnusable(f"{journal}: {error}; delete {checkpoint} to begin again") from error
+def _run_epochs(run: Run, lessons: Lessons, batches: Any, chosen: Labelled, begun: int, devices: int) -> None:
+    """Fit from epoch `begun` on, each judged on `chosen`; raises MemoryShort, and what the journal raises."""
+    import keras
+
     # Every device takes as many rows: what fills the last batch up weighs nothing.
     rows = np.arange(len(chosen.labels) + -len(chosen.labels) % devices) % len(chosen.labels)
     weights = (np.arange(len(rows)) < len(chosen.labels)).astype(np.float32)
-    truth = np.zeros((len(rows), targets.shape[1]), np.float32)
+    truth = np.zeros((len(rows), lessons.targets.shape[1]), np.float32)
     truth[np.arange(len(rows)), chosen.labels[rows]] = 1
     of_chosen: Any = as_batch(chosen.images[rows])
-    if raters is not None:
+    if lessons.raters is not None:
         of_chosen = of_chosen, np.zeros((len(rows), len(COLUMNS)), np.float32)  # the network's own head sees no votes
     try:
-        model.fit(
-            Batches(begun),
+        run.model.fit(
+            batches,
             initial_epoch=begun,
-            epochs=recipe.epochs,
+            epochs=run.recipe.epochs,
             verbose=0,
             validation_data=(of_chosen, truth, weights),
             validation_batch_size=512 // devices * devices,
-            callbacks=[
-                keras.callbacks.SwapEMAWeights(),  # judge the averaged weights, go on with the raw ones
-                Journal(),
-                Checkpoint(),
-            ],
+            # Judge the averaged weights, go on with the raw ones.
+            callbacks=[keras.callbacks.SwapEMAWeights(), _make_journal(run)],
         )
     except Exception as error:  # each backend has its own
         if any(mark in f"{type(error).__name__} {error}" for mark in _EXHAUSTED):
+            batch = run.about["batch"]
             raise MemoryShort(
                 f"batches of {batch} do not fit into the memory; try --batch {max(1, batch // 2)}"
             ) from error
         raise
-    if recipe.teaches or teach:
-        write_soft_labels(out / "soft-labels.npz", _teach(model, train, raters, classes, seed), train, data.classes)
-    keras.config.set_dtype_policy("float32")
-    shipped = recipe.build(preprocessing, classes)
-    shipped.set_weights(network.get_weights())
-    said = {"classes": data.classes, "colour": preprocessing.colour, "side": preprocessing.side, "network": name}
-    return save_keras(shipped, out / "model.keras", {**said, "data": data.title, "rows": len(train.labels)})
 
 
 def _mean_weights(
@@ -289,12 +306,11 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     return optimizer
 
 
-def _teach(
-    model: keras.Model, train: Labelled, raters: npt.NDArray[np.float32] | None, classes: int, seed: int
-) -> npt.NDArray[np.float32]:
+def _soften(model: keras.Model, lessons: Lessons, seed: int) -> npt.NDArray[np.float32]:
     """Return the mean probabilities over views of what the network was fitted on, float32 (n, classes)."""
     import keras
 
+    train, raters, classes = lessons.train, lessons.raters, lessons.classes
     total = np.zeros((len(train.labels), classes), np.float32)
     batches = range(0, len(total), 512)
     for begun in tqdm(batches, "soft labels", disable=not sys.stderr.isatty(), leave=False):
@@ -308,21 +324,3 @@ def _teach(
             logits = logits[:, :classes] if raters is None else logits[:, -classes:]
             total[rows] += keras.ops.convert_to_numpy(keras.ops.softmax(logits)) / VIEWS
     return total
-
-
-def plot_history(history: list[dict[str, float]], path: Path, fitted: str, chosen: str) -> None:
-    """Draw accuracy and loss by epoch into a PNG."""
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    epochs = [row["epoch"] for row in history]
-    for axes, name in ((left, "accuracy"), (right, "loss")):
-        axes.plot(epochs, [row[name] for row in history], label=f"{fitted} (augmented, raw weights)")
-        axes.plot(epochs, [row[f"val_{name}"] for row in history], label=f"{chosen} (averaged weights)")
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.legend()
-        axes.grid(alpha=0.3)
-    content = io.BytesIO()
-    figure.savefig(content, dpi=100)
-    plt.close(figure)
-    replace_file(path, content.getvalue())

@@ -23,7 +23,7 @@ from edge.errors import CuelensError, DataMissing, printable
 from edge.files import replace_file, sink_error
 from lab.datasets.labelled import split_names
 from lab.networks.keras_file import read_about
-from training.fitting import plot_history
+from training.journal import plot_history
 from training.raters import aim_at_raters, temper
 
 TEACHERS = 1

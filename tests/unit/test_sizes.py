@@ -20,14 +20,11 @@ LONG_FILES = {
     "edge/cli.py",
     "edge/config.py",
     "edge/glyphs.py",
-    "training/fit.py",
 }
 LONG_FUNCTIONS = {
     "edge/cli.py _loop",
     "edge/pixels.py _formats",
     "edge/web/app.py make_app",
-    "training/fit.py fit",
-    "training/fit.py main",
 }
 
 
