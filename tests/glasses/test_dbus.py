@@ -1,0 +1,132 @@
+"""The Pi's own way, as far as it goes without a kernel's Bluetooth: unmodified bleak and our agent on a real D-Bus."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks adds it")
+
+from dbus_fast import DBusError, Message, MessageType
+from dbus_fast.aio import MessageBus
+
+from edge.config import LookSettings
+from edge.errors import SinkFailed
+from edge.sinks.glasses.agent import AGENT, MANAGER, PATH, pairing_agent
+from edge.sinks.glasses.makes import MAKES
+from edge.sinks.glasses.radio import explain
+from edge.sinks.glasses.visit import pair
+
+OURS = "F0:F1:00:00:00:08"
+DEVICE = "/org/bluez/hci0/dev_{}"
+
+
+@pytest.fixture
+def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A D-Bus of its own, for the system's; yields its address."""
+    if shutil.which("dbus-daemon") is None:
+        pytest.skip("no dbus-daemon here; .ci/run installs it")
+    address = f"unix:path={tmp_path}/bus"
+    words = ["dbus-daemon", "--session", "--nofork", "--print-address", f"--address={address}"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline().startswith(address)
+        monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", address)
+        yield address
+        daemon.terminate()
+
+
+class Bluetoothd:
+    """What bluetoothd does with agents, and no adapter."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        self.calls: list[tuple[str, list[object]]] = []
+        self.agent = ""
+        self._refuses = refuses
+        self.connection: MessageBus | None = None
+
+    async def start(self, address: str) -> None:
+        self.connection = await MessageBus(bus_address=address).connect()
+        await self.connection.request_name("org.bluez")
+        self.connection.add_message_handler(self._answer)
+
+    def _answer(self, message: Message) -> Message | None:
+        if message.message_type is not MessageType.METHOD_CALL or message.interface != MANAGER:
+            return None
+        self.calls.append((str(message.member), list(message.body)))
+        self.agent = message.sender or ""
+        if self._refuses:
+            return Message.new_error(message, "org.freedesktop.DBus.Error.AccessDenied", "not for you")
+        return Message.new_method_return(message)
+
+    async def ask(self, member: str, signature: str, *body: object) -> MessageType:
+        """Ask the agent; returns whether it agreed or refused."""
+        assert self.connection is not None
+        reply = await self.connection.call(
+            Message(
+                destination=self.agent, path=PATH, interface=AGENT, member=member, signature=signature, body=list(body)
+            )
+        )
+        assert reply is not None
+        return reply.message_type
+
+
+def test_the_agent_agrees_for_our_glasses_and_refuses_all_else(bus: str) -> None:
+    async def play() -> Bluetoothd:
+        bluetoothd = Bluetoothd()
+        await bluetoothd.start(bus)
+        ours, other = DEVICE.format(OURS.replace(":", "_")), DEVICE.format("11_22_33_44_55_66")
+        async with pairing_agent(OURS) as agent:
+            assert await bluetoothd.ask("RequestConfirmation", "ou", ours, 123456) is MessageType.METHOD_RETURN
+            assert await bluetoothd.ask("RequestAuthorization", "o", ours) is MessageType.METHOD_RETURN
+            assert await bluetoothd.ask("RequestConfirmation", "ou", other, 123456) is MessageType.ERROR
+            assert await bluetoothd.ask("RequestPinCode", "o", ours) is MessageType.ERROR
+            assert await bluetoothd.ask("AuthorizeService", "os", ours, "1812") is MessageType.ERROR
+            assert agent.asked[0] == "RequestConfirmation"
+        assert bluetoothd.connection is not None
+        bluetoothd.connection.disconnect()
+        return bluetoothd
+
+    calls = asyncio.run(play()).calls
+    assert calls == [
+        ("RegisterAgent", [PATH, "NoInputNoOutput"]),
+        ("RequestDefaultAgent", [PATH]),
+        ("UnregisterAgent", [PATH]),
+    ]
+
+
+def test_an_agent_that_bluetoothd_does_not_take_is_said(bus: str) -> None:
+    async def play() -> None:
+        bluetoothd = Bluetoothd(refuses=True)
+        await bluetoothd.start(bus)
+        try:
+            async with pairing_agent(OURS):
+                pass
+        finally:
+            assert bluetoothd.connection is not None
+            bluetoothd.connection.disconnect()
+
+    with pytest.raises(DBusError) as refused:
+        asyncio.run(play())
+    assert explain(refused.value, "Halo").startswith("no right to use bluetoothd; sudo usermod -aG bluetooth")
+
+
+def look_around() -> str:
+    """Pair over unmodified bleak; returns what is said to be wrong."""
+    with pytest.raises(SinkFailed) as failed:
+        pair(tuple(MAKES.values()), "", 0.5, LookSettings())
+    return str(failed.value)
+
+
+def test_without_a_d_bus_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
+    assert look_around() == "no D-Bus here, by which bluetoothd is reached; sudo apt install bluez dbus"
+
+
+def test_without_bluetoothd_it_is_said(bus: str) -> None:
+    assert "enable --now bluetooth" in look_around()
