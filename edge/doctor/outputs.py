@@ -27,7 +27,6 @@ PERSIST = tuple(
     f"pinctrl_{name}/parameters/persist_gpio_outputs" for name in ("bcm2835", "rp1")
 )  # Raspberry Pi's kernels
 STATE = "/var/lib/cuelens"  # where the service may write
-RFKILL = "/sys/class/rfkill"
 DRV2605L = 0x5A  # its only address
 BLUETOOTHD = "/usr/libexec/bluetooth/bluetoothd"
 DROP_IN = (
@@ -132,11 +131,11 @@ def check_motor(machine: Machine, port: int) -> Line:
 def check_glasses(machine: Machine, argument: str) -> Line:
     """Look for a Bluetooth adapter, that nothing blocks it, that bluetoothd is there, and that glasses are paired."""
     make, _, name = argument.partition(":")
-    adapters = [path.name for path in machine.paths("/sys/class/bluetooth", "hci*")]
+    adapters = board.bluetooth_adapters(machine.root)
     if not adapters:
         todo = "take dtoverlay=disable-bt out of /boot/firmware/config.txt, or plug an adapter in"
         return Line("sink glasses", "do", "no Bluetooth adapter", todo)
-    if _is_blocked(machine):
+    if board.is_bluetooth_blocked(machine.root):
         return Line("sink glasses", "do", "Bluetooth is blocked", "sudo rfkill unblock bluetooth")
     if not machine.path(BLUETOOTHD).exists():
         return Line("sink glasses", "do", f"no {BLUETOOTHD}", "sudo apt install bluez")
@@ -147,17 +146,6 @@ def check_glasses(machine: Machine, argument: str) -> Line:
     if not name and not paired:
         return Line("sink glasses", "do", f"no {make} is paired", f"turn it on, then sudo cuelens pair {make}")
     return Line("sink glasses", "ok", f"{adapters[0]}, and {name or paired[0]}")
-
-
-def _is_blocked(machine: Machine) -> bool:
-    """Return whether a switch of rfkill blocks Bluetooth, by software or by hand."""
-    switches = (path.parent.name for path in machine.paths(RFKILL, "rfkill*/type"))
-    return any(
-        machine.text(f"{RFKILL}/{name}/{way}") == "1"
-        for name in switches
-        if machine.text(f"{RFKILL}/{name}/type") == "bluetooth"
-        for way in ("soft", "hard")
-    )
 
 
 def check_folder(machine: Machine, name: str, argument: str) -> Line:

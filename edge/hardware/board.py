@@ -180,6 +180,22 @@ def sensor_w(folder: str, root: Path = ROOT) -> float | None:
     return None if microwatts is None else microwatts / 1e6
 
 
+def bluetooth_adapters(root: Path = ROOT) -> list[str]:
+    """Return the names of the Bluetooth adapters, as hci0."""
+    return sorted(path.name for path in (root / "sys/class/bluetooth").glob("hci*"))
+
+
+def is_bluetooth_blocked(root: Path = ROOT) -> bool:
+    """Return whether a switch of rfkill blocks Bluetooth, by software or by hand."""
+    switches = (str(path.parent.relative_to(root)) for path in (root / "sys/class/rfkill").glob("rfkill*/type"))
+    return any(
+        read_text(f"{switch}/{way}", root) == "1"
+        for switch in switches
+        if read_text(f"{switch}/type", root) == "bluetooth"
+        for way in ("soft", "hard")
+    )
+
+
 def sound_cards(root: Path = ROOT) -> str | None:
     """Return the kernel's table of sound cards."""
     return read_text("proc/asound/cards", root)

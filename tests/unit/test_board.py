@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -84,6 +86,12 @@ def test_what_a_board_tells_is_read(tmp_path: Path) -> None:
         "sys/class/drm/card1-HDMI-A-1/status": "connected\n",
         "sys/class/drm/card1-DSI-1/status": "",
         "sys/module/gpio/parameters/persist": "Y\n",
+        "sys/class/bluetooth/hci0/type": "primary\n",
+        "sys/class/rfkill/rfkill0/type": "wlan\n",
+        "sys/class/rfkill/rfkill0/soft": "1\n",
+        "sys/class/rfkill/rfkill1/type": "bluetooth\n",
+        "sys/class/rfkill/rfkill1/soft": "0\n",
+        "sys/class/rfkill/rfkill1/hard": "1\n",
         "proc/self/status": "Name: x\nVmHWM:\t 2000 kB\nVmRSS:\t 1000 kB\nVmSwap:\t 0 kB\n",
         "proc/7/stat": "7 (a (b) c) S 1 1 1 0 -1 4194560 1 0 0 0 200 100 0 0 20",
     }
@@ -98,6 +106,10 @@ def test_what_a_board_tells_is_read(tmp_path: Path) -> None:
     assert board.swaps(tmp_path) == ["/dev/zram0"]
     assert board.root_mount(tmp_path) == ("overlay", ["ro"])
     assert board.connectors(tmp_path) == {"card1-DSI-1": "?", "card1-HDMI-A-1": "connected"}
+    assert board.bluetooth_adapters(tmp_path) == ["hci0"]
+    assert board.is_bluetooth_blocked(tmp_path)
+    write(tmp_path, "sys/class/rfkill/rfkill1/hard", "0\n")
+    assert not board.is_bluetooth_blocked(tmp_path), "a switch of the Wi-Fi's is none of Bluetooth's"
     assert board.module_parameter("gpio/parameters/persist", tmp_path) == "Y"
     assert (board.peak_rss_mb(tmp_path), board.rss_mb(tmp_path), board.swapped_mb(tmp_path)) == (2.048, 1.024, 0.0)
     assert board.process_cpu_s(7, tmp_path) == 300 / os.sysconf("SC_CLK_TCK")
@@ -109,3 +121,15 @@ def test_of_this_machine_the_same_is_read_as_by_other_means() -> None:
     assert 1 < (board.rss_mb() or 0) <= board.peak_rss_mb()
     assert (board.process_cpu_s(os.getpid()) or 0) == pytest.approx(sum(os.times()[:2]), abs=0.5)
     assert (board.busy_s() or 0) > sum(os.times()[:2])
+
+
+def test_nobody_else_reads_what_the_kernel_says(repository: Path) -> None:
+    named = {
+        f"{path.relative_to(repository)} {node.value}"
+        for room in ("edge", "benchmarks")
+        for path in (repository / room).rglob("*.py")
+        if path != repository / "edge" / "hardware" / "board.py"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.match(r"/?(proc|sys)/", node.value)
+    }
+    assert named == {"edge/sinks/places.py /proc/self/fd/1"}, "which is standard output's name, and not read"
