@@ -10,7 +10,7 @@ usage() {
 usage: ./deploy.sh COMMAND [ARGUMENTS]
 
 On this computer, with the program of this checkout; ./deploy.sh COMMAND --help explains each:
-  demo [--seconds N]   show Cuelens at work, without a camera
+  demo [--open]        show Cuelens at work, without a camera; with --open as a page in a browser
   run [ARGUMENTS]      run Cuelens on a camera, a video or pictures
   faces IMAGE...       find the faces in pictures
   read IMAGE...        name the expression of each face in pictures
@@ -51,7 +51,11 @@ command=${1:-help}
 case ${2:-} in "" | -*) ;; *) [ "$command" != status ] || command=remote-status ;; esac
 
 case $command in
-demo | run | faces | read | replay | check | status | report | dark | pair | preview | safe)
+demo) # its page needs the libraries of `web`
+    case " $* " in *" --open "*) environment .venv device sinks ;; *) environment .venv device ;; esac
+    exec "$root/.venv/bin/cuelens" "$@"
+    ;;
+run | faces | read | replay | check | status | report | dark | pair | preview | safe)
     environment .venv device
     exec "$root/.venv/bin/cuelens" "$@"
     ;;

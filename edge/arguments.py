@@ -58,6 +58,9 @@ def _add_run(commands: Commands) -> None:
         "cuelens demo --seconds 5",
     )
     demo.add_argument("--seed", type=int, default=1, help="Number that chooses what the person does. The default is 1.")
+    demo.add_argument(
+        "--open", action="store_true", help="Open a page with the person beside what the wearer sees in a browser."
+    )
     for sub in (runner, demo):
         sub.add_argument(
             "--sink",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.arguments import add_commands
 from edge.command import command
-from edge.commands import dark, pair, preview, read
+from edge.commands import dark, demo, pair, preview, read
 from edge.config import (
     CameraSettings,
     CueSettings,
@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from edge.model import ExpressionModel
     from edge.types import Source
     from edge.verifier import FaceVerifier
-
-DEMO_SECONDS = 20.0
 
 
 @command
@@ -163,6 +161,8 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         assert isinstance(source, DemoSource)
         truth = TruthSink(source, settings.cue)
         sinks.append(("truth", truth))
+        if args.open and (problem := demo.open_page(sinks)):
+            _say(f"cuelens: {problem}")
     outcome = run(
         control,
         source,
@@ -183,6 +183,8 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         print(summary, file=out, flush=True)
     except OSError:  # nobody reads it there: the sinks alone say whether the run failed
         _say(summary)
+    if truth is not None and not args.open:
+        _say(f"cuelens: {demo.HINT}")
     if outcome.failures:
         keep_failure(outcome.failures[0])
     if outcome.failures and args.debug:
@@ -384,7 +386,8 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, list[str]]:
         settings, mistakes = load_settings_safely(service)
     if args.command == "demo":
         settings = replace(settings, source=f"demo:{args.seed}")
-        args.seconds = DEMO_SECONDS if args.seconds is None else args.seconds
+        if args.seconds is None:
+            args.seconds = demo.OPEN_SECONDS if args.open else demo.SECONDS
     given = {
         "source": getattr(args, "source", None),
         "sinks": tuple(args.sink) if args.sink else None,
@@ -393,6 +396,8 @@ def _settings(args: argparse.Namespace) -> tuple[Settings, list[str]]:
         "threads": args.threads,
     }
     settings = replace(settings, **{name: value for name, value in given.items() if value is not None})
+    if args.command == "demo" and args.open:
+        settings = demo.with_page(settings)
     hide_secrets(settings)
     if service_alone:  # whose sinks nobody is there to correct
         sinks, twice = one_at_each_place(settings)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
+
+_FOLDER = Path(__file__).parent
 
 LANGUAGES = tuple(
     sorted(
-        (item.name.removesuffix(".toml") for item in files(__name__).iterdir() if item.name.endswith(".toml")),
+        (path.stem for path in _FOLDER.glob("*.toml")),
         key=lambda code: (code != "en", code),
     )
 )
@@ -36,5 +37,7 @@ class Locale:
 @cache
 def read_locale(language: str) -> Locale:
     """Return the words of one of LANGUAGES; they are read once."""
-    table = tomllib.loads((files(__name__) / f"{language}.toml").read_text(encoding="utf-8"))
+    import tomllib  # only here: a start counts its imports
+
+    table = tomllib.loads((_FOLDER / f"{language}.toml").read_text(encoding="utf-8"))
     return Locale(**table)

@@ -305,6 +305,7 @@ at("save").addEventListener("click", async () => {
   at("save").disabled = false;
 });
 
+if (location.hash === "#picture") at("show-picture").checked = true;
 at("show-picture").addEventListener("change", (event) => {
   if (link && link.readyState === WebSocket.OPEN) link.send(event.target.checked ? "picture on" : "picture off");
   hidePicture();

@@ -1,0 +1,31 @@
+"""`cuelens demo --open`: the demo's page in a browser, where the person is beside what the wearer sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from edge.config import Settings
+
+if TYPE_CHECKING:
+    from edge.types import Sink
+
+SECONDS, OPEN_SECONDS = 20.0, 120.0  # that a demo lasts, and one that somebody watches in a browser
+HINT = "to see the person beside what the wearer sees, in a browser: ./deploy.sh demo --open"
+
+
+def with_page(settings: Settings) -> Settings:
+    """Return the settings with the page, at any free port of this machine, and the demo's picture on it."""
+    return replace(settings, sinks=(*settings.sinks, "web:127.0.0.1:0"), web=replace(settings.web, picture=True))
+
+
+def open_page(sinks: Sequence[tuple[str, Sink]]) -> str | None:
+    """Open the page of the `web` sink in the user's browser, with its picture; return a line where that fails."""
+    import webbrowser  # only here: a start counts its imports
+
+    for _, sink in sinks:
+        if url := getattr(sink, "url", None):
+            address = f"{url}#picture"
+            return None if webbrowser.open(address) else f"no browser opens here; open {address} yourself"
+    return "the page is not served; open it with --sink web"
