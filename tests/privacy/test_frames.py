@@ -33,7 +33,10 @@ PIXELS = {"gray", "Gray", "NDArray", "Pyramid", "crop_face", "load_picture", "lu
 PIXELS |= {"VideoCapture", "VideoWriter", "imdecode", "imencode", "imread", "imwrite"}
 HOLDERS = {"frame", "Frame", "Update", "Arrived"}
 # These have pixels of their own, and get an update for its cue alone. A run shows that they look into no frame.
-OWN_PIXELS = {f"edge/{name}.py" for name in ("glyphs", "sinks/audio", "sinks/display", "sinks/oled", "sinks/png")}
+OWN_PIXELS = {
+    f"edge/{name}.py"
+    for name in ("commands/preview", "glyphs", "sinks/audio", "sinks/display", "sinks/oled", "sinks/png")
+}
 # ... and these get an update as every sink does, or say what one is.
 CUE_ALONE = {
     f"edge/sinks/{name}.py" for name in ("glasses/sink", "haptic", "log", "missing", "mqtt", "terminal", "truth", "web")
