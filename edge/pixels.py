@@ -135,16 +135,19 @@ class Mosaic:
 Layout = Groups | Channels | Fields | BitStream | Mosaic
 
 
-def _formats() -> dict[str, Layout]:
-    plane = Groups(1, (0,))
-    table: dict[str, Layout] = {
+_PLANE = Groups(1, (0,))
+
+
+def _samples() -> dict[str, Layout]:
+    """Return the formats whose luma or colours stand in bytes or words of their own."""
+    return {
         # Four pixels' worth of the bytes' names, as FOURCCs have it. Cameras give the first ones.
         **dict.fromkeys(("YUYV", "YVYU"), Groups(2, (0,))),
         **dict.fromkeys(("UYVY", "VYUY"), Groups(2, (1,))),
         # A plane of luma, then chroma: in one plane, in two, in buffers of their own (M), behind every second row.
-        **dict.fromkeys(("NV12", "NV21", "NV16", "NV61", "NV24", "NV42", "YU12", "YV12", "422P", "411P"), plane),
-        **dict.fromkeys(("YUV9", "YVU9", "NM12", "NM21", "NM16", "NM61", "YM12", "YM21", "YM16", "YM61"), plane),
-        **dict.fromkeys(("YM24", "YM42", "GREY"), plane),
+        **dict.fromkeys(("NV12", "NV21", "NV16", "NV61", "NV24", "NV42", "YU12", "YV12", "422P", "411P"), _PLANE),
+        **dict.fromkeys(("YUV9", "YVU9", "NM12", "NM21", "NM16", "NM61", "YM12", "YM21", "YM16", "YM61"), _PLANE),
+        **dict.fromkeys(("YM24", "YM42", "GREY"), _PLANE),
         **dict.fromkeys(("P010", "P012"), Fields(2, ((0, 16),))),
         "YYUV": Groups(4, (0, 1)),
         "Y41P": Groups(12, (1, 3, 5, 7, 8, 9, 10, 11)),
@@ -176,7 +179,12 @@ def _formats() -> dict[str, Layout]:
         "RGB1": Fields(1, ((5, 3), (2, 3), (0, 2)), (RED, GREEN, BLUE)),
         "BGRH": Fields(4, ((26, 6), (20, 6), (14, 6)), (BLUE, GREEN, RED), big=True),
     }
-    # Words of two bytes: where the highest, the middle and the lowest colour's bits begin, and in which order they are.
+
+
+def _colour_words() -> dict[str, Layout]:
+    """Return the formats of three colours in words of two bytes."""
+    table: dict[str, Layout] = {}
+    # Where the highest, the middle and the lowest colour's bits begin, and in which order they are.
     deep = {"565": ((11, 5), (5, 6), (0, 5)), "555": ((10, 5), (5, 5), (0, 5)), "444": ((8, 4), (4, 4), (0, 4))}
     high = {"555": ((11, 5), (6, 5), (1, 5)), "444": ((12, 4), (8, 4), (4, 4))}
     rgb, bgr = (RED, GREEN, BLUE), (BLUE, GREEN, RED)
@@ -194,6 +202,12 @@ def _formats() -> dict[str, Layout]:
         (("BX12", "GA12"), high["444"], bgr, False),
     ):
         table |= dict.fromkeys(names, Fields(2, fields, weights, big))
+    return table
+
+
+def _mosaics() -> dict[str, Layout]:
+    """Return the formats of a sensor's own mosaic of colours."""
+    table: dict[str, Layout] = {}
     for code, eight, ten, twelve, fourteen, sixteen, packed in (
         (cv2.COLOR_BayerBGGR2GRAY, "BA81", "BG10", "BG12", "BG14", "BYR2", "pB"),
         (cv2.COLOR_BayerGBRG2GRAY, "GBRG", "GB10", "GB12", "GB14", "GB16", "pG"),
@@ -201,7 +215,7 @@ def _formats() -> dict[str, Layout]:
         (cv2.COLOR_BayerRGGB2GRAY, "RGGB", "RG10", "RG12", "RG14", "RG16", "pR"),
     ):
         samples: dict[str, Groups | Fields] = {
-            eight: plane,
+            eight: _PLANE,
             ten: Fields(2, ((0, 10),)),
             fourteen: Fields(2, ((0, 14),)),
             sixteen: Fields(2, ((0, 16),)),
@@ -215,7 +229,7 @@ def _formats() -> dict[str, Layout]:
     return table
 
 
-FORMATS = _formats()
+FORMATS = _samples() | _colour_words() | _mosaics()
 COMPRESSED = ("MJPG", "JPEG")
 KNOWN = (*FORMATS, *COMPRESSED)
 # Formats whose luma costs least, and which cameras have, before others.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.config import LookSettings
-from edge.glyphs import draw_line
+from edge.lettering import draw_line
 from edge.locale import read_locale
 from edge.sinks.video import corners_of
 from edge.still_reader import StillReading

@@ -16,7 +16,8 @@ from edge.config import LookSettings
 from edge.control import Control
 from edge.errors import DiskFull, SinkFailed, SinkUnwritable
 from edge.files import native_name, native_place, sink_error, staged_name
-from edge.glyphs import cue_colour, draw_line
+from edge.glyphs import cue_colour
+from edge.lettering import draw_line
 from edge.locale import read_locale
 from edge.quiet import tame_opencv
 from edge.types import Capabilities, Face, Update

@@ -8,6 +8,7 @@ import json
 import math
 import string
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,6 @@ TYPES = {".css": "text/css", ".js": "text/javascript"}
 def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -> Guard:
     """Return the guarded application; without `token` nobody needs to sign in."""
     sessions = Sessions(token) if token else None
-    tries = Tries()
     # A browser gives a cookie to every port of a host: two devices behind one tunnel must not sign each other out.
     cookie = f"cuelens-{device_id('web')[:8]}"
     login_page = string.Template((FOLDER / "login.html").read_text(encoding="utf-8"))
@@ -56,6 +56,29 @@ def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -
             return RedirectResponse(request.scope[BASE] or "./", 303)
         language = preferred(request.headers.get("accept-language", ""))
         return _filled(login_page, request, language, guard.key, **_own_words(language))
+
+    async def signed_in(_: Request) -> Response:
+        return Response(status_code=204)
+
+    routes: list[BaseRoute] = [
+        Route("/login", login, methods=["GET"]),
+        Route("/login", _make_sign_in(sessions, cookie), methods=["POST"]),
+        Route("/session", signed_in, methods=["GET", "POST"]),
+        *_control_routes(control, broadcast),
+        WebSocketRoute("/news", broadcast.watch),
+        Route("/", show_page, methods=["GET"]),
+        *(_file(f"/{name}", (FOLDER / name).read_bytes(), TYPES[Path(name).suffix]) for name in FILES),
+        _file("/icon.svg", ICON.encode(), "image/svg+xml"),
+    ]
+    app = Starlette(routes=routes, exception_handlers={Refused: _refuse})
+    app.router.redirect_slashes = False
+    guard = Guard(app, names, sessions, cookie)
+    return guard
+
+
+def _make_sign_in(sessions: Sessions | None, cookie: str) -> Callable[[Request], Awaitable[Response]]:
+    """Return what takes a token and gives the cookie of a session."""
+    tries = Tries()
 
     async def sign_in(request: Request) -> Response:
         values = await _values(request)
@@ -79,8 +102,11 @@ def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -
         )
         return response
 
-    async def signed_in(_: Request) -> Response:
-        return Response(status_code=204)
+    return sign_in
+
+
+def _control_routes(control: Control, broadcast: Broadcast) -> list[BaseRoute]:
+    """Return the routes that change what the device does."""
 
     async def pause(request: Request) -> Response:
         paused = _taken(await _values(request), "paused", bool)
@@ -108,22 +134,11 @@ def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -
             raise Refused(409, str(error)) from error
         return Response(status_code=204)
 
-    routes: list[BaseRoute] = [
-        Route("/login", login, methods=["GET"]),
-        Route("/login", sign_in, methods=["POST"]),
-        Route("/session", signed_in, methods=["GET", "POST"]),
+    return [
         Route("/pause", pause, methods=["POST"]),
         Route("/settings", change, methods=["POST"]),
         Route("/save", save, methods=["POST"]),
-        WebSocketRoute("/news", broadcast.watch),
-        Route("/", show_page, methods=["GET"]),
-        *(_file(f"/{name}", (FOLDER / name).read_bytes(), TYPES[Path(name).suffix]) for name in FILES),
-        _file("/icon.svg", ICON.encode(), "image/svg+xml"),
     ]
-    app = Starlette(routes=routes, exception_handlers={Refused: _refuse})
-    app.router.redirect_slashes = False
-    guard = Guard(app, names, sessions, cookie)
-    return guard
 
 
 def _own_words(language: str) -> dict[str, str]:

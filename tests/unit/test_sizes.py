@@ -19,12 +19,9 @@ LONG_FILES = {
     "deploy/device/install.sh",
     "edge/cli.py",
     "edge/config.py",
-    "edge/glyphs.py",
 }
 LONG_FUNCTIONS = {
     "edge/cli.py _loop",
-    "edge/pixels.py _formats",
-    "edge/web/app.py make_app",
 }
 
 

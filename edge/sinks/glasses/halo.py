@@ -16,9 +16,10 @@ import numpy as np
 
 from edge.config import LookSettings
 from edge.errors import SinkFailed
-from edge.glyphs import COLOURS, WHITE, Canvas, Mask, Plan, draw_layers
+from edge.glyphs import COLOURS, WHITE, Canvas, Plan, draw_layers
 from edge.sinks.glasses.stage import Order
 from edge.sinks.glasses.wearable import Channel, Make
+from edge.strokes import Mask
 
 SERVICE = "7a230001-5475-a6a4-654c-8431f6ad49c4"
 TO_GLASSES = "7a230002-5475-a6a4-654c-8431f6ad49c4"
