@@ -108,11 +108,12 @@ class Control:
             self._changed |= {(table, key): value for key, value in checked.items()}
 
     def begin_problem(self, problem: str) -> None:
-        """Have a problem shown for NOTICE seconds from now on, and told by the status until it ends."""
+        """Print a problem, have it shown for NOTICE seconds from now on, and told by the status until it ends."""
         with self._lock:
             if problem not in self.problems:
                 self.problems.append(problem)
             self._latest = problem, time.monotonic() + NOTICE
+        print(printable(f"cuelens: {problem}"), file=sys.stderr, flush=True)
 
     def end_problem(self, problem: str) -> None:
         """Take that a problem is over; one that nobody began is none."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -243,3 +244,23 @@ def test_who_changes_what_somebody_else_changed_meanwhile_is_told_and_nothing_is
     control.change("cue", {"hold": 2}, {"hold": 0.6})  # the same: both have what they want
     control.change("cue", {"hold": 1.0}, {"hold": 2})
     assert control.settings.cue.hold == 1.0
+
+
+def test_a_problem_that_comes_up_is_printed_shown_at_once_and_gone_when_it_is_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    control = Control()
+    control.problems.append("the settings are damaged")
+    first = time.monotonic()
+    assert control.notice(first) == "the settings are damaged"
+    control.begin_problem("glasses: lost")
+    assert capsys.readouterr().err == "cuelens: glasses: lost\n"
+    assert control.notice(time.monotonic()) == "glasses: lost"
+    assert control.notice(first + NOTICE + 1) != "the settings are damaged"
+    assert control.problems == ["the settings are damaged", "glasses: lost"]
+    control.begin_problem("glasses: lost")
+    assert control.problems.count("glasses: lost") == 1
+    control.end_problem("glasses: lost")
+    control.end_problem("glasses: lost")
+    assert control.problems == ["the settings are damaged"]
+    assert control.notice(first + 1) == "the settings are damaged"
