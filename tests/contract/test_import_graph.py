@@ -25,6 +25,23 @@ def test_no_modules_of_any_room_import_each_other(repository: Path) -> None:
     assert find_circles(graph) == []
 
 
+def test_the_rooms_of_the_host_stand_on_each_other_in_one_order(repository: Path) -> None:
+    below = {
+        "edge": {"edge"},
+        "lab": {"edge", "lab"},
+        "converter": {"edge", "lab", "converter"},
+        "training": {"edge", "lab", "converter", "training"},
+        "benchmarks": {"edge", "lab", "benchmarks"},
+    }
+    wrong = {
+        name: others
+        for name, found in read_graph(repository).items()
+        if (room := name.partition(".")[0]) in below
+        and (others := {each.partition(".")[0] for each in found} - below[room])
+    }
+    assert wrong == {}
+
+
 def test_the_runner_stands_on_the_pipeline_and_the_pipeline_on_no_runner(repository: Path) -> None:
     graph = read_graph(repository, ("edge",))
     assert "edge.vision.pipeline" in graph["edge.runtime.runner"]
