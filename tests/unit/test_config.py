@@ -224,3 +224,12 @@ def test_half_an_address_is_not_quoted_with_its_password(tmp_path: Path) -> None
         load_settings(path)
     assert "hunter2" not in str(raised.value)
     assert "rtsp://h/cam" in str(raised.value)
+
+
+@pytest.mark.parametrize(("printed", "meant"), [("0x78", "0x3c"), ("0x7a", "0x3d"), ("0xec", None)])
+def test_an_address_as_boards_have_it_printed_is_explained(tmp_path: Path, printed: str, meant: str | None) -> None:
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings(write(tmp_path, f"[oled]\naddress = {printed}\n"))
+    told = f"; {printed} is printed on many boards, and is {meant} here"
+    assert (told in str(caught.value)) == (meant is not None)
+    assert f"oled.address is {int(printed, 16)}; valid are 8 to 119" in str(caught.value)
