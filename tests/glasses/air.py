@@ -302,4 +302,4 @@ class AirRadio(Radio):
     def do(self, what: Coroutine[Any, Any, Result]) -> Result:
         """Do something in the loop of the air, from another thread."""
         assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(what, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(60)

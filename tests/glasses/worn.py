@@ -16,7 +16,7 @@ from edge.sinks.glasses.sink import GlassesSink
 from edge.types import Cue, Update
 from tests.glasses.air import AirRadio, Peripheral
 
-PATIENCE = 20.0  # seconds until a test stops waiting for what must come
+PATIENCE = 90.0  # seconds until a test stops waiting for what must come: the machine may be busy
 
 
 def wait_until(holds: Callable[[], Any], what: str = "") -> None:
