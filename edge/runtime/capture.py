@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError
 from edge.runtime.frame_check import Fault, FrameWatch
@@ -31,8 +32,7 @@ CALL_DEADLINES = {"open": 12.0, "read": 6.0, "close": 6.0}
 MOST_GIVEN_UP = 3  # threads at a time that are left in a call which does not return, each with its camera's memory
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """Nothing is seen, since `since`: `cause` is its name in the status; `failure` is set where nothing helps."""
 
     cause: str
@@ -40,18 +40,15 @@ class Lost:
     failure: CuelensError | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Silent:
     """No frame came in time, and nothing is wrong so far."""
 
 
-@dataclass(frozen=True, slots=True)
 class Paused:
     """No frame is taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """No frame comes any more; `failure` says why, None where the source was at its end."""
 
     failure: CuelensError | None

@@ -6,8 +6,8 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
 
 from edge.hardware.board import peak_rss_mb
 from edge.types import Cue, Face, Update, Work
@@ -36,8 +36,7 @@ def _ranked_percentile(ranked: Sequence[float], percent: float) -> float:
     return ranked[max(0, -(-len(ranked) * percent // 100).__trunc__() - 1)] if ranked else 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Slowing:
+class Slowing(NamedTuple):
     """How far a run has slowed down before heat, low power or short memory: the step is 0 at full pace."""
 
     step: int
@@ -49,7 +48,7 @@ class Slowing:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON-ready values."""
-        return asdict(self) | {"why": list(self.why), "slow_for": round(self.slow_for, 1)}
+        return self._asdict() | {"why": list(self.why), "slow_for": round(self.slow_for, 1)}
 
 
 class StageTimes:

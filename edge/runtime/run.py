@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from edge.control import Control
 from edge.errors import CuelensError, printable
@@ -27,8 +28,7 @@ from edge.vision.sight import DeviceSight
 PREPARING = 3.0  # seconds for which the first frame waits for displays that open, which holds up every thread
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How a run ended: `failures` are for the user, the first gives the exit code."""
 
     metrics: Metrics

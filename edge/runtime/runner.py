@@ -27,7 +27,7 @@ WAIT = 0.1  # seconds between looks at the stop flag: signals end the run within
 REPEAT = 1.0  # seconds after which sinks hear again that the camera is lost, or paused: a silent window looks hung
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False, match_args=False)
 class Runner:
     """Takes what the capture gives until it ends, and has every sink show what that comes to; no wait is endless."""
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edge.config import PaceSettings
 from edge.hardware import board
@@ -29,8 +30,7 @@ POWER_BITS = (0, 1, 2)
 EARLY = 0.25  # of a frame's interval by which it may come early
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """How much is done: what a frame may cost, and how many frames there are."""
 
     effort: Effort
@@ -59,8 +59,7 @@ class Load:
     battery: float | None = None  # per cent, while it is being emptied
 
 
-@dataclass(frozen=True, slots=True)
-class Strain:
+class Strain(NamedTuple):
     """One thing that calls for a slower pace: `slower` beyond its limit, until it is well inside it again."""
 
     why: str

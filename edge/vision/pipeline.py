@@ -6,8 +6,8 @@ The runner, `cuelens-bench`, `cuelens check` and `cuelens replay` call it, each 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 from edge.config import CueSettings
 from edge.cue import CuePolicy
@@ -26,8 +26,7 @@ class FindFailed(Exception):
     """Finding failed and was passed over: whether anybody is in the frame is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effort:
+class Effort(NamedTuple):
     """What a frame may cost."""
 
     scan: float = 1.0  # share of a frame's budget for the search for new faces
@@ -38,8 +37,7 @@ FULL = Effort()
 NO_WORK = Work()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What finding came to: the faces of a frame, nearest first."""
 
     faces: tuple[Face, ...]
