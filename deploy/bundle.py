@@ -162,7 +162,7 @@ def verify(path: Path, signers: bytes | None = None) -> Contents:
 def members_of(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
     """A tar's members; raises ValueError for one that is no plain file, or that does not lie behind the one before."""
     members: list[tarfile.TarInfo] = []
-    while member := archive.next():  # a size below 0 makes tarfile go round for ever
+    while member := archive.next():  # a size below 0 makes tarfile loop without an end
         if member.size < 0 or (members and member.offset <= members[-1].offset):
             raise ValueError("a member lies before the one before it")
         if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):  # a sparse one of a terabyte takes a block
@@ -251,7 +251,7 @@ def os_failure(error: OSError, place: Path) -> Failure:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Build the bundles that are asked for, or check one; returns deploy.sh's exit code."""
+    """Build the bundles of the options, or check one; returns deploy.sh's exit code."""
     parser = argparse.ArgumentParser(
         prog="deploy.sh bundle", description="Make signed release files for devices, one for each target."
     )

@@ -119,7 +119,7 @@ class Wheel(NamedTuple):
 
 
 def say(words: str) -> None:
-    """Tell the maker, as deploy.sh does."""
+    """Print a line for the maker, as deploy.sh does."""
     print(f"deploy.sh: {words}", file=sys.stderr, flush=True)
 
 
@@ -324,10 +324,10 @@ def project_version(root: Path = ROOT) -> tuple[str, int]:
     try:
         if not (root / ".git").exists():
             raise Failure(88, f"{root} is no clone")
-        commit, told = git(root, "-c", "log.showSignature=false", "log", "-1", "--format=%H %ct").split()
+        commit, committed = git(root, "-c", "log.showSignature=false", "log", "-1", "--format=%H %ct").split()
         changed = changes(root)
         version += f"+g{commit[:12]}" + (f".d{digest_of(root, changed)[:8]}" if changed else "")
-        seconds = int(told)
+        seconds = int(committed)
     except Failure as failure:
         if (root / ".git").exists():
             say(f"note: {failure}; the version is of the content instead")
@@ -336,7 +336,7 @@ def project_version(root: Path = ROOT) -> tuple[str, int]:
 
 
 def changes(root: Path) -> list[str]:
-    """The files that differ from the commit, or that git was told to look away from; raises Failure."""
+    """The files that differ from the commit, or that git was set to ignore; raises Failure."""
     status = git(root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all")
     flags = git(root, "ls-files", "-v", "-z")  # a small letter: assumed to be unchanged; S: not checked out
     hidden = {entry[2:] for entry in flags.split("\0") if entry[:1].islower() or entry[:1] == "S"}

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 LARGEST_FILE = 65_536  # bytes: ten times what deploy/cuelens.toml has, with all its comments
 LONGEST_LINE = 1000  # characters: tomllib takes seconds for a key of ten thousand parts
-MOST_MISTAKES = 20  # that are told
+MOST_MISTAKES = 20  # that are named
 SECRET = {"secret": True}  # of a setting whose value no error quotes: it logs in, or names a person or a home
 
 
@@ -429,7 +429,7 @@ class PinSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set, with what is used where nothing is said."""
+    """Everything that can be set, with its default."""
 
     source: str = "picamera"
     """Where frames come from: `picamera`, `v4l2[:/dev/videoN]`, `file:PATH` or `demo[:SEED]`; see [Cameras, films and
@@ -470,7 +470,7 @@ def load_settings(path: Path) -> Settings:
 def load_settings_safely(path: Path) -> tuple[Settings, list[str]]:
     """Read the device's TOML file with the default in the place of whatever is wrong; returns also what that was.
 
-    A device that starts by itself has nobody to tell: a typing error must not leave its wearer without a cue.
+    Nobody reads the messages of a device that starts by itself: a typing error must not leave its wearer without a cue.
     """
 
     mistakes: list[str] = []

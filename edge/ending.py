@@ -1,4 +1,4 @@
-"""Signals that end a run: heard while the loop is stuck in native code too, and then obeyed all the same."""
+"""Signals that end a run: received also while the loop is stuck in native code, and obeyed."""
 
 from __future__ import annotations
 

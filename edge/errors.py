@@ -2,7 +2,7 @@
 
 Each class is also the builtin that a caller would expect, so `except FileNotFoundError` works too.
 Codes: 10s the source, 20s the model, 30s a data set, 40s a sink and what breaks while it runs, 50s settings, 60s the
-environment and its pins, 80s what is wrong with a conversion where that could be told, 120s benchmarks.
+environment and its pins, 80s what is wrong with a conversion where the cause is known, 120s benchmarks.
 """
 
 from __future__ import annotations

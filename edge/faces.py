@@ -80,7 +80,7 @@ def nudge(verifier: FaceVerifier, pyramid: Pyramid, spot: Spot) -> float:
 
 
 def on_chest(owner: Spot, spot: Spot) -> bool:
-    """Tell whether a spot lies on the chest below a face and is clearly wider than it: a print on a shirt, no head.
+    """Return whether a spot lies on the chest below a face and is clearly wider than it: a print on a shirt, no head.
 
     Somebody nearer, exactly there, is taken once either of them has moved aside: a head hides the chest behind it.
     """
@@ -231,7 +231,7 @@ class FaceFinder:
             self._level_deg = median(upright)
 
     def _recheck(self, pyramid: Pyramid, t: float) -> None:
-        """Look afresh at the known face that is due most, and end those that are none."""
+        """Look again at the known face that is due most, and end those that are none."""
         present = [track for track in self._tracks if track.present]
         due = [track for track in present if self._due(track, t) >= 0]
         if due:
@@ -271,7 +271,7 @@ class FaceFinder:
         return bool(abs(np.log(track.spot.side / track.anchor)) > LEASH)
 
     def _check(self, pyramid: Pyramid, track: Track, t: float) -> None:
-        """Look afresh at a known face: believe it, move it onto the face inside its box, or doubt it."""
+        """Look again at a known face: believe it, move it onto the face inside its box, or doubt it."""
         settings = self._settings
         standing = stands(self._verifier, pyramid, track.spot, settings.admit)
         self._looks += FRESH_LOOKS

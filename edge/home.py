@@ -1,4 +1,4 @@
-"""What Home Assistant is told of the `mqtt` sink, so that it shows the cue without a line of its own settings."""
+"""What the `mqtt` sink publishes for Home Assistant, so that it shows the cue without settings of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps native libraries quiet and plain: what fails is said in one line of ours."""
+"""Keeps native libraries quiet and plain: what fails is one line of ours."""
 
 from __future__ import annotations
 

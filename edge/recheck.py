@@ -1,4 +1,4 @@
-"""A known face looked at afresh: whether it is still one, and of that place and size, or has slid onto something else.
+"""A new look at a known face: whether it is still one, and of that place and size, or has slid onto something else.
 
 A track follows its own last look, so that it may drift, or swell, without any one look being far off. What is no face
 answers differently from nearer and from farther; and a proposal inside a box that swelled finds the face in it.
@@ -21,7 +21,7 @@ INSIDE, MOST_INSIDE = 0.75, 3  # of the side, about which a face is proposed ins
 
 
 def agree(a: Spot, b: Spot, slack: float = 1.0) -> bool:
-    """Tell whether two looks found the same face: place, size and turn, `slack` times as far off as usual at most."""
+    """Return whether two looks found the same face: place, size and turn, `slack` times as far off as usual at most."""
     side = min(a.side, b.side)
     return bool(
         np.hypot(a.cx - b.cx, a.cy - b.cy) < slack * SAME_PLACE * side

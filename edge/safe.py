@@ -1,4 +1,4 @@
-"""What is left when the service was given up: its displays say that it stopped, why, and how to see more.
+"""What is left when the service is no longer restarted: its displays say that it stopped, why, and how to see more.
 
 A run leaves the reason in the state folder, or what the service manager says of its end is put there; `cuelens safe`
 shows it, with no camera and no network of faces, until the service is started again.
@@ -48,7 +48,7 @@ def forget_failure() -> None:
 
 
 def keep_failure(error: BaseException) -> None:
-    """Keep why a run of the service ends; what cannot be written is in the journal all the same."""
+    """Keep why a run of the service ends; what cannot be written is still in the journal."""
     if path := _file(os.environ):
         words = str(error) if isinstance(error, CuelensError) else f"{type(error).__name__}: {error}"
         with contextlib.suppress(CuelensError):
@@ -80,7 +80,7 @@ def pages(failure: str) -> list[str]:
 
 
 class _Stopped(Control):
-    """A Control whose notices go round for ever."""
+    """A Control whose notices repeat without an end."""
 
     shown: tuple[str, ...] = ()
 

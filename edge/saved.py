@@ -58,7 +58,7 @@ class SavedSettings:
 
         `changes` gives what was changed here, once it is our turn to write. Raises SettingsInvalid where both changed
         the same setting, to different values: saved once more, the value of here is written. Also raises
-        SinkUnwritable or DiskFull. A file that got damaged is written anew.
+        SinkUnwritable or DiskFull. A damaged file is written again.
         """
         with self._saving, self._locked():
             changed = changes()

@@ -128,7 +128,7 @@ def is_live(stream: TextIO) -> bool:
 
 
 def columns(stream: TextIO) -> int:
-    """Return a terminal's columns; STANDARD where it tells none, or is gone."""
+    """Return a terminal's columns; STANDARD where it reports none, or is gone."""
     try:
         found = os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):

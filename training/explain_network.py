@@ -100,7 +100,7 @@ class Network:
         return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
     def looks(self, images: Images) -> bool:
-        """Tell whether any logit depends on any pixel of these pictures: a network may ignore what it is given."""
+        """Return whether any logit depends on any pixel of these pictures: a network may ignore what it is given."""
         import tensorflow as tf
 
         for start in range(0, len(images), BATCH):
@@ -211,7 +211,7 @@ def _pools(layer: Any) -> bool:
 
 
 def is_plain(layer: Any) -> bool:
-    """Tell whether each channel's normalised picture is the same before and after the layer."""
+    """Return whether each channel's normalised picture is the same before and after the layer."""
     import keras
 
     kinds = keras.layers

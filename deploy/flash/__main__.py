@@ -117,7 +117,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def check_wifi(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Hold what is said of a network to what is valid; a mistake ends the program (2)."""
+    """Check the options of the network; a mistake ends the program (2)."""
     if args.wifi is None:
         given = {"--wifi-password-file": args.wifi_password_file, "--wifi-security": args.wifi_security}
         if alone := [name for name, value in {**given, "--hidden": args.hidden}.items() if value]:
@@ -220,7 +220,7 @@ def write_card(device: Path, image: Path, large: bool) -> None:
 
 
 def wished_wifi(args: argparse.Namespace) -> Wifi | None:
-    """Return the network that is asked for, with its password from the file or the maker; raises Failure."""
+    """Return the network of the options, with its password from the file or the maker; raises Failure."""
     if args.wifi is None:
         return None
     password = ""

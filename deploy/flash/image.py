@@ -18,7 +18,7 @@ FAT32, LINUX, GPT = 0x0C, 0x83, 0xEE  # types of partitions
 AARCH64 = 183  # ELF's number of the machine
 # What the first boot of a release calls: of Raspberry Pi Imager's helpers, or cloud-init.
 NEEDED = {"bookworm": ("raspberrypi-sys-mods", "userconf-pi"), "trixie": ("cloud-init",)}
-SEED = b"seedfrom: file:///boot/firmware"  # how Raspberry Pi OS tells cloud-init where to look
+SEED = b"seedfrom: file:///boot/firmware"  # where Raspberry Pi OS has cloud-init look
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,16 +172,16 @@ class Boot:
 
     def free(self) -> int:
         """Return the bytes that are free; raises Failure where mtools cannot read the file system."""
-        told = self._tool("mdir", "::/")
-        last = told.stdout.decode(errors="replace").strip().rpartition("\n")[2]
-        if told.returncode or not last.endswith(" bytes free"):
-            raise Failure(100, f"mtools cannot read the boot partition: {told.stderr.decode(errors='replace').strip()}")
+        done = self._tool("mdir", "::/")
+        last = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]
+        if done.returncode or not last.endswith(" bytes free"):
+            raise Failure(100, f"mtools cannot read the boot partition: {done.stderr.decode(errors='replace').strip()}")
         return int(last.removesuffix(" bytes free").replace(" ", ""))
 
     def read(self, path: str) -> bytes | None:
         """Return a file's bytes; None where it is not there."""
-        told = self._tool("mtype", f"::/{path}")
-        return None if told.returncode else told.stdout
+        done = self._tool("mtype", f"::/{path}")
+        return None if done.returncode else done.stdout
 
     def write(self, files: dict[str, bytes]) -> None:
         """Put files there by their paths and read each back; raises Failure."""

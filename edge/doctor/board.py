@@ -63,11 +63,11 @@ def check_disk(machine: Machine, settings: Settings) -> Iterator[Line]:
 
 def check_memory(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Look whether a run has room; of a small board, whether others can give way to it."""
-    told = board.memory_kib(machine.root)
-    if "MemTotal" not in told:
+    facts = board.memory_kib(machine.root)
+    if "MemTotal" not in facts:
         yield Line("memory", "note", "the kernel does not report it")
         return
-    total, available = (told.get(key, 0) * 1024 / 1e6 for key in ("MemTotal", "MemAvailable"))
+    total, available = (facts.get(key, 0) * 1024 / 1e6 for key in ("MemTotal", "MemAvailable"))
     swaps = board.swaps(machine.root)
     swap = " and ".join("zram" if "zram" in name else "a swap file" for name in swaps) or "no swap"
     says = f"{available:.0f} of {total:.0f} MB available, {swap}"
@@ -114,9 +114,9 @@ def check_throttling(machine: Machine, settings: Settings) -> Iterator[Line]:
         return
     now = [name for bit, name in THROTTLING.items() if bits >> bit & 1]
     before = [name for bit, name in THROTTLING.items() if bits >> (bit + SINCE) & 1 and name not in now]
-    told = [f"{', '.join(now)} now"] if now else []
-    told += [f"{', '.join(before)} since the start"] if before else []
-    says = f"{'; '.join(told) or 'none, now or since the start'} (0x{bits:x}, {source})"
+    facts = [f"{', '.join(now)} now"] if now else []
+    facts += [f"{', '.join(before)} since the start"] if before else []
+    says = f"{'; '.join(facts) or 'none, now or since the start'} (0x{bits:x}, {source})"
     if not now and not before:
         yield Line("throttling", "ok", says)
     elif "under-voltage" in now + before:
@@ -128,9 +128,9 @@ def check_throttling(machine: Machine, settings: Settings) -> Iterator[Line]:
 
 
 def _throttling_bits(machine: Machine) -> tuple[int | None, str]:
-    told = re.search(r"throttled=0x([0-9a-fA-F]+)", machine.command("vcgencmd", "get_throttled") or "")
-    if told:
-        return int(told[1], 16), "vcgencmd"
+    facts = re.search(r"throttled=0x([0-9a-fA-F]+)", machine.command("vcgencmd", "get_throttled") or "")
+    if facts:
+        return int(facts[1], 16), "vcgencmd"
     bits = board.throttled(machine.root)
     return (int(bits, 16), "the kernel") if bits else (None, "")
 

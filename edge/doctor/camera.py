@@ -47,12 +47,12 @@ def _check_picamera(machine: Machine, number: int) -> Iterator[Line]:
         todo = 'set source = "v4l2" in the settings'
         yield Line("camera", "do", "the source is picamera, and this is no Raspberry Pi", todo)
         return
-    told = machine.trial("picamera")
-    if "error" in told:
-        yield _import_line(machine, str(told["error"]))
+    facts = machine.trial("picamera")
+    if "error" in facts:
+        yield _import_line(machine, str(facts["error"]))
         return
-    cameras = [str(camera) for camera in told["cameras"]]
-    yield Line("libcamera", "ok", f"picamera2 and libcamera are seen ({told['libcamera']})")
+    cameras = [str(camera) for camera in facts["cameras"]]
+    yield Line("libcamera", "ok", f"picamera2 and libcamera are seen ({facts['libcamera']})")
     if number < len(cameras):
         held = ", held by the running service" if machine.running else ""
         yield Line("camera", "ok", f"{number}: {cameras[number]}, of {len(cameras)}{held}")
@@ -78,10 +78,10 @@ def _import_line(machine: Machine, error: str) -> Line:
 
 def _ribbon_todo(machine: Machine) -> str:
     for name in CONFIG:
-        told = machine.text(name)
-        if told is not None and re.search(r"^\s*start_x=1", told, re.MULTILINE):
+        text = machine.text(name)
+        if text is not None and re.search(r"^\s*start_x=1", text, re.MULTILINE):
             return f"take start_x=1 out of {name}: it is the old camera system's; then restart"
-        if told is not None and not re.search(r"^\s*(camera_auto_detect=1|dtoverlay=(imx|ov)\w+)", told, re.MULTILINE):
+        if text is not None and not re.search(r"^\s*(camera_auto_detect=1|dtoverlay=(imx|ov)\w+)", text, re.MULTILINE):
             return f"add camera_auto_detect=1 to {name}, then restart"
     return "power off, check the ribbon cable at both ends; a camera of another maker needs its dtoverlay in config.txt"
 
@@ -91,11 +91,11 @@ def _check_v4l2(machine: Machine, wanted: str) -> Iterator[Line]:
     if not paths:
         yield Line("camera", "do", "no /dev/video*: no camera is plugged in", _no_camera_todo("v4l2"))
         return
-    told = machine.trial("v4l2", *paths)
-    if "error" in told:
-        yield Line("camera", "do", f"the video devices do not answer: {told['error']}", _no_camera_todo("v4l2"))
+    facts = machine.trial("v4l2", *paths)
+    if "error" in facts:
+        yield Line("camera", "do", f"the video devices do not answer: {facts['error']}", _no_camera_todo("v4l2"))
         return
-    shown = {f"/dev/{Path(path).name}": device for path, device in told["devices"].items()}
+    shown = {f"/dev/{Path(path).name}": device for path, device in facts["devices"].items()}
     refused = [path for path, device in shown.items() if device.get("error") == "Permission denied"]
     cameras = {path: device for path, device in shown.items() if device.get("captures")}
     if wanted:
@@ -150,17 +150,17 @@ def check_picture(machine: Machine, settings: Settings) -> Iterator[Line]:
         return
     camera, pins = settings.camera, settings.pins
     words = (camera.rotate_deg, camera.mirror, pins.chip, pins.light, pins.light_sense)
-    told = machine.trial("picture", settings.source, *map(str, words))
-    if "error" in told:
-        yield Line("picture", "do", f"no picture: {told['error']}", _no_camera_todo(settings.source.partition(":")[0]))
+    facts = machine.trial("picture", settings.source, *map(str, words))
+    if "error" in facts:
+        yield Line("picture", "do", f"no picture: {facts['error']}", _no_camera_todo(settings.source.partition(":")[0]))
         return
-    size = "x".join(map(str, told.get("size", ())))
-    if told["turned"] is not None:
-        says = advise(told["turned"], camera).partition(";")[0]
-        yield Line("picture", "do", says, f"set {remedy(told['turned'], camera)}")
-    elif told["faces"]:
+    size = "x".join(map(str, facts.get("size", ())))
+    if facts["turned"] is not None:
+        says = advise(facts["turned"], camera).partition(";")[0]
+        yield Line("picture", "do", says, f"set {remedy(facts['turned'], camera)}")
+    elif facts["faces"]:
         yield Line("picture", "ok", f"{size}, and somebody is seen upright in it")
-    elif told["black"]:
+    elif facts["black"]:
         yield Line("picture", "note", f"{size}, and black", "uncover the camera, or turn on a light, then check again")
     else:
         todo = "sit before the camera and check again: then it is seen whether the picture is upright"

@@ -1,4 +1,4 @@
-"""The machine that is looked at: files below a root, commands, and trials that may hang, each with a deadline."""
+"""The machine that is examined: files below a root, commands, and trials that may hang, each with a deadline."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def run_trial(name: str, *arguments: str) -> dict[str, Any]:
     if code < 0:
         return {"error": f"died by {signal.Signals(-code).name}"}
     try:
-        told: dict[str, Any] = json.loads(out.splitlines()[-1])
+        facts: dict[str, Any] = json.loads(out.splitlines()[-1])
     except (ValueError, IndexError):
         return {"error": (err.strip() or f"ended with {code} and said nothing").splitlines()[-1]}
-    return told
+    return facts
 
 
 def run_within(seconds: float, *words: str) -> tuple[int | None, str, str]:
@@ -90,7 +90,7 @@ def has_module(name: str) -> bool:
 
 
 def free_bytes(path: Path) -> int | None:
-    """Return the bytes that are free for anybody on the file system of `path`; None where that cannot be told."""
+    """Return the bytes that are free for anybody on the file system of `path`; None where that is unknown."""
     try:
         found = os.statvfs(path)
     except OSError:
@@ -163,8 +163,8 @@ class Machine:
                 "LoadState,ActiveState,SubState,Result,NRestarts,UnitFileState,User,DynamicUser,SupplementaryGroups,"
                 "RestrictAddressFamilies,WantedBy"
             )
-            told = self.command("systemctl", "show", UNIT, f"--property={keys}") or ""
-            self._unit = dict(line.split("=", 1) for line in told.splitlines() if "=" in line)
+            facts = self.command("systemctl", "show", UNIT, f"--property={keys}") or ""
+            self._unit = dict(line.split("=", 1) for line in facts.splitlines() if "=" in line)
         return self._unit
 
     @property

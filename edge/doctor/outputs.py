@@ -64,15 +64,15 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
 
 
 def check_display(machine: Machine) -> Line:
-    """Look for a connector with a display, as the kernel tells."""
+    """Look for a connector with a display, as the kernel reports."""
     states = {name: state for name, state in board.connectors(machine.root).items() if has_picture(name)}
     if not states:
         todo = "set dtoverlay=vc4-kms-v3d in /boot/firmware/config.txt, then restart"
         return Line("sink display", "do", "the kernel has no display connector", todo)
-    told = ", ".join(f"{name.partition('-')[2]} {state}" for name, state in states.items())
+    facts = ", ".join(f"{name.partition('-')[2]} {state}" for name, state in states.items())
     if "connected" in states.values():
-        return Line("sink display", "ok", told)
-    return Line("sink display", "do", told, "plug the display in, before the power if it is not seen")
+        return Line("sink display", "ok", facts)
+    return Line("sink display", "do", facts, "plug the display in, before the power if it is not seen")
 
 
 def check_oled(machine: Machine, settings: Settings) -> Line:
@@ -87,18 +87,18 @@ def check_oled(machine: Machine, settings: Settings) -> Line:
     if oled.bus != "i2c":
         return Line("sink oled", "ok", f"/dev/{name} is there; a display on SPI does not answer")
     bus = str(machine.path(f"/dev/{name}"))
-    told = machine.trial("i2c", bus, str(oled.address))
+    facts = machine.trial("i2c", bus, str(oled.address))
     where = f"0x{oled.address:02x} on /dev/{name}"
-    if "error" not in told:
+    if "error" not in facts:
         return Line("sink oled", "ok", f"{where} answers")
     todo = f"check its four wires, and what answers: i2cdetect -y {oled.port}"
-    if "Permission" in str(told["error"]):
+    if "Permission" in str(facts["error"]):
         todo = "sudo usermod -aG i2c $USER, then log in again"
     else:
         for address in OLED_ADDRESSES:
             if address != oled.address and "error" not in machine.trial("i2c", bus, str(address)):
                 todo = f"something answers at 0x{address:02x}: set address = 0x{address:02x} in [oled]"
-    return Line("sink oled", "do", f"{where} does not answer ({told['error']})", todo)
+    return Line("sink oled", "do", f"{where} does not answer ({facts['error']})", todo)
 
 
 def check_audio(machine: Machine, settings: Settings) -> Line:
@@ -121,10 +121,10 @@ def check_motor(machine: Machine, port: int) -> Line:
     if not machine.path(f"/dev/i2c-{port}").exists():
         todo = "sudo raspi-config nonint do_i2c 0, then restart"
         return Line("sink haptic", "do", f"no /dev/i2c-{port}: the bus is off", todo)
-    told = machine.trial("i2c", str(machine.path(f"/dev/i2c-{port}")), str(DRV2605L))
-    if "error" in told:
+    facts = machine.trial("i2c", str(machine.path(f"/dev/i2c-{port}")), str(DRV2605L))
+    if "error" in facts:
         todo = f"check its four wires, and what answers: i2cdetect -y {port}"
-        return Line("sink haptic", "do", f"{where} does not answer ({told['error']})", todo)
+        return Line("sink haptic", "do", f"{where} does not answer ({facts['error']})", todo)
     return Line("sink haptic", "ok", f"{where} answers")
 
 

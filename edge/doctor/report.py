@@ -1,4 +1,4 @@
-"""`cuelens report`: what helps to find a fault, with nothing in it that tells who or where somebody is.
+"""`cuelens report`: what helps to find a fault, with nothing in it that shows who or where somebody is.
 
 Facts and numbers are taken by name. Of free text, a word stays only as part of a message of Cuelens' or the system's.
 """
@@ -28,7 +28,7 @@ from edge.sinks import SINKS
 from edge.sources import SOURCES
 from edge.status import own_version
 
-GONE = "…"  # in the place of what is not told
+GONE = "…"  # in the place of what is left out
 MOST_LINES = 500  # of the journal
 MOST_LETTERS = 300  # of a line
 TAIL = 1 << 20  # bytes of a log's end
@@ -47,7 +47,7 @@ _ADDRESSES = re.compile(
 
 
 class Cleaner:
-    """Takes out of text whatever may tell who or where somebody is."""
+    """Takes out of text whatever may show who or where somebody is."""
 
     def __init__(self, personal: Iterable[str]) -> None:
         """`personal` goes also where it is a common word: names of people and machines, settings of one's own."""
@@ -108,20 +108,20 @@ def _free_values(settings: Any) -> Iterator[tuple[str, Any, Any]]:
 def clean_settings(settings: Any) -> dict[str, Any]:
     """Return the settings as tables: numbers, choices and defaults as they are, text of one's own as GONE."""
     standard = type(settings)()
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     for item in fields(settings):
         value, default = getattr(settings, item.name), getattr(standard, item.name)
         if is_dataclass(value):
-            told[item.name] = clean_settings(value)
+            facts[item.name] = clean_settings(value)
         elif item.name == "source":
-            told[item.name] = _name_of(value, SOURCES)
+            facts[item.name] = _name_of(value, SOURCES)
         elif item.name == "sinks":
-            told[item.name] = [_name_of(spec, SINKS) for spec in value]
+            facts[item.name] = [_name_of(spec, SINKS) for spec in value]
         elif value == default or "choices" in item.metadata or not isinstance(value, (str, tuple)):
-            told[item.name] = value
+            facts[item.name] = value
         else:
-            told[item.name] = GONE
-    return told
+            facts[item.name] = GONE
+    return facts
 
 
 def _name_of(spec: str, table: Mapping[str, str]) -> str:
@@ -150,18 +150,18 @@ def clean_status(status: Mapping[str, Any] | None, cleaner: Cleaner) -> dict[str
     """Return what the running Cuelens says, without what its source and sinks are called beyond their kind."""
     if status is None:
         return None
-    told = {key: value for key, value in status.items() if key not in ("source", "sinks", "model", "changes")}
-    told = dict(cleaner.value(told))
+    facts = {key: value for key, value in status.items() if key not in ("source", "sinks", "model", "changes")}
+    facts = dict(cleaner.value(facts))
     for key in ("version", "runtime"):  # digits and letters of releases, which are no words
         if re.fullmatch(r"[\w.+ -]{1,60}", str(status.get(key))):
-            told[key] = status[key]
-    told["source"] = _name_of(str(status.get("source")), SOURCES)
-    told["sinks"] = [
+            facts[key] = status[key]
+    facts["source"] = _name_of(str(status.get("source")), SOURCES)
+    facts["sinks"] = [
         {"name": _name_of(str(name), SINKS), **cleaner.value(sink)} for name, sink in _table(status, "sinks").items()
     ]
     sha256 = str(_table(status, "model").get("sha256"))
-    told["model"] = sha256 if re.fullmatch(r"[0-9a-f]{64}", sha256) else None
-    return told
+    facts["model"] = sha256 if re.fullmatch(r"[0-9a-f]{64}", sha256) else None
+    return facts
 
 
 def _table(status: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -175,8 +175,8 @@ def journal(machine: Machine, cleaner: Cleaner) -> Iterator[str]:
     lines = []
     for entry in (machine.command("journalctl", f"--unit={UNIT}", *words) or "").splitlines():
         try:
-            told = json.loads(entry)
-            message, t = str(told["MESSAGE"]), int(told["__MONOTONIC_TIMESTAMP"]) / 1e6
+            facts = json.loads(entry)
+            message, t = str(facts["MESSAGE"]), int(facts["__MONOTONIC_TIMESTAMP"]) / 1e6
         except (ValueError, KeyError, TypeError):
             continue
         if not CUE_LINE.match(message):

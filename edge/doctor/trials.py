@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge.vision.pipeline import Pipeline
 
 I2C_SLAVE = 0x0703  # linux/i2c-dev.h
-LOOK = 8.0  # seconds for which somebody is looked for before the camera
+LOOK = 8.0  # seconds for which it searches for somebody before the camera
 
 
 def try_picamera() -> dict[str, Any]:
@@ -73,24 +73,24 @@ def try_picture(spec: str, rotate_deg: str, mirror: str, chip: str, light: str, 
     settings = CameraSettings(int(rotate_deg), mirror == "True")
     pipeline = _finding()
     lamp = open_light(PinSettings(chip=chip, light=int(light), light_sense=int(sense)))
-    told: dict[str, Any] = {"faces": 0, "turned": None, "black": True}
+    facts: dict[str, Any] = {"faces": 0, "turned": None, "black": True}
     source = None
     try:
         source = open_source(spec, live=True, light=lamp, camera=settings)
         until = time.monotonic() + LOOK
         for frame in source.frames():
-            told["size"] = frame.gray.shape[::-1]
-            told["black"] = told["black"] and is_black(frame.gray)
+            facts["size"] = frame.gray.shape[::-1]
+            facts["black"] = facts["black"] and is_black(frame.gray)
             update = pipeline.process(frame)
-            told["faces"], told["turned"] = len(update.faces), update.turned_deg
-            if told["faces"] or told["turned"] is not None or time.monotonic() > until:
+            facts["faces"], facts["turned"] = len(update.faces), update.turned_deg
+            if facts["faces"] or facts["turned"] is not None or time.monotonic() > until:
                 break
     finally:
         if source is not None:
             source.close()
         if lamp is not None:
             lamp.close()
-    return told
+    return facts
 
 
 def try_i2c(path: str, address: str) -> dict[str, Any]:
@@ -168,12 +168,12 @@ TRIALS: dict[str, Callable[..., dict[str, Any]]] = {
 def main(name: str, *arguments: str) -> None:
     """Print what a trial says, as JSON."""
     try:
-        told = TRIALS[name](*arguments)
+        facts = TRIALS[name](*arguments)
     except CuelensError as error:
-        told = {"error": str(error)}
+        facts = {"error": str(error)}
     except Exception as error:  # a driver's or library's own, which is what was to be found out
-        told = {"error": (str(error).strip() or type(error).__name__).splitlines()[0]}
-    print(json.dumps(told))
+        facts = {"error": (str(error).strip() or type(error).__name__).splitlines()[0]}
+    print(json.dumps(facts))
 
 
 if __name__ == "__main__":

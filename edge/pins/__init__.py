@@ -10,7 +10,7 @@ class Line(Protocol):
     """A line that is held until closed; its methods raise OSError where the chip does not answer."""
 
     def is_high(self) -> bool:
-        """Tell the line's level now, also of an output."""
+        """Return the line's level now, also of an output."""
 
     def drive(self, high: bool) -> None:
         """Set an output's level."""

@@ -89,7 +89,7 @@ class GpioLine:
         self._value = value
 
     def is_high(self) -> bool:
-        """Tell the line's level; of an output, the level at the pin on a Raspberry Pi, not what was asked for."""
+        """Return the line's level; of an output, the level at the pin on a Raspberry Pi, not the one that was set."""
         return bool(self._request.get_value(self._number) == self._value.ACTIVE)
 
     def drive(self, high: bool) -> None:

@@ -54,7 +54,7 @@ class MockLine:
         os.pwrite(self._file.fileno(), level, 0)
 
     def is_high(self) -> bool:
-        """Tell what the file says."""
+        """Return what the file says."""
         return os.pread(self._file.fileno(), 1, 0) == b"1"
 
     def drive(self, high: bool) -> None:

@@ -46,7 +46,7 @@ def complaint(frame: object) -> str | None:
 
 
 def is_black(gray: Gray) -> bool:
-    """Tell whether nothing can be seen in a picture, uint8 (height, width): a covered lens, a room without light."""
+    """Return whether nothing can be seen in a picture, uint8 (height, width): a covered lens, a room without light."""
     few = gray[::EVERY, ::EVERY]
     return bool(few.mean() < DARK_MEAN and np.percentile(few, 99) < DARK_BRIGHT)
 

@@ -23,7 +23,7 @@ CAMERAS = ("v4l2", "picamera")  # of this device: edge.types.Camera
 
 
 def is_camera(spec: str) -> bool:
-    """Tell whether `NAME[:ARGUMENT]` is a camera of this device."""
+    """Return whether `NAME[:ARGUMENT]` is a camera of this device."""
     return spec.partition(":")[0] in CAMERAS
 
 

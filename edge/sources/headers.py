@@ -66,12 +66,12 @@ def brands(head: bytes) -> set[bytes]:
 
 
 def is_avif(head: bytes) -> bool:
-    """Tell whether a file begins as AVIF does."""
+    """Return whether a file begins as AVIF does."""
     return bool(brands(head) & _AVIF_BRANDS)
 
 
 def is_film(content: bytes) -> bool:
-    """Tell whether what begins like a picture is for FFmpeg: a GIF, an animated PNG, or JPEGs in a row.
+    """Return whether what begins like a picture is for FFmpeg: a GIF, an animated PNG, or JPEGs in a row.
 
     A second JPEG behind the first is a frame (`rpicam-vid --codec mjpeg` writes no container) where it has the same
     size; where the first says that there are several (CIPA DC-007), it is a preview or a map of the light.
@@ -86,7 +86,7 @@ def is_film(content: bytes) -> bool:
 
 
 def is_animated(content: bytes) -> bool:
-    """Tell whether a WebP or AVIF has several pictures."""
+    """Return whether a WebP or AVIF has several pictures."""
     if content.startswith(RIFF):
         return content[8:16] == b"WEBPVP8X" and bool(content[20:21] and content[20] & 2)
     return b"avis" in brands(content)
@@ -101,7 +101,7 @@ def pages(content: bytes) -> list[int]:
 
 
 def is_whole(content: bytes) -> bool:
-    """Tell whether a JPEG or PNG has its end: some decoders fill what is missing with gray and report nothing.
+    """Return whether a JPEG or PNG has its end: some decoders fill what is missing with gray and report nothing.
 
     What somebody hung on behind the end, as telephones do the film of a motion photo, is nobody's loss.
     """
@@ -113,7 +113,7 @@ def is_whole(content: bytes) -> bool:
 
 
 def may_be_see_through(content: bytes) -> bool:
-    """Tell whether a picture may have an alpha channel, or more than 8 bits of which only OpenCV's reader knows."""
+    """Return whether a picture may have an alpha channel, or more than 8 bits of which only OpenCV's reader knows."""
     if content.startswith(PNG):
         return content[25:26] in (b"\4", b"\6") or any(kind == b"tRNS" for kind, _ in _png_chunks(content))
     if content.startswith(RIFF):

@@ -1,4 +1,4 @@
-"""What a browser is told, as JSON-ready values: the cue and the run, the settings with their words, a picture."""
+"""What a browser gets, as JSON-ready values: the cue and the run, the settings with their words, a picture."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def tell_cue(arrived: Arrived | None, control: Control, now: float) -> dict[str,
     """Return the cue in words of the present language; `age` in seconds, None where nothing is known."""
     look = control.settings.look
     cue = cue_of(arrived, control)
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "paused": control.paused,
         # Neither is about a face that may have gone. The loop repeats both while they are true: silence is a loop that
         # hangs, and a pause that it has not taken yet may have left the camera open.
@@ -59,10 +59,10 @@ def tell_cue(arrived: Arrived | None, control: Control, now: float) -> dict[str,
         "age": None if arrived is None else round(max(0.0, now - arrived.t), 2),
     }
     if cue is None:
-        return told
+        return facts
     locale = read_locale(look.language)
     name = glyph_name(cue, look)
-    return told | {
+    return facts | {
         "state": locale.page[f"state.{cue.state}"],
         "colour": "#{:02x}{:02x}{:02x}".format(*cue_colour(cue)),
         "word": word(cue, look) if look.words else "",
@@ -77,12 +77,12 @@ def tell_run(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
     """Return how the run is doing; `total_ms` are the newest latencies, capture to cue."""
     metrics = control.metrics
     texts = read_locale(control.settings.look.language).page
-    told: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if total_ms:
-        told |= {f"p{percent}": round(percentile(total_ms, percent)) for percent in (50, 95)}
+        facts |= {f"p{percent}": round(percentile(total_ms, percent)) for percent in (50, 95)}
     if metrics is None:
-        return told
-    return told | {
+        return facts
+    return facts | {
         "fps": round(metrics.recent_fps, 1),
         "dropped": metrics.dropped,
         "sinks": [

@@ -127,7 +127,7 @@ def list_folder(folder: Path) -> tuple[list[Entry], list[str]]:
 
 
 def is_coloured(folder: Path) -> bool:
-    """Tell whether any of a few pictures of a folder has a colour other than gray; raises what `list_folder` raises."""
+    """Return whether any of a few pictures of a folder has another colour than gray; raises as `list_folder` does."""
     folder = _unwrap(folder)
     entries, _ = list_folder(folder)
     for entry in entries[:: max(1, len(entries) // _LOOKED_AT)]:

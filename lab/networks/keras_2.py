@@ -12,7 +12,7 @@ _INPUTS = ("batch_input_shape", "batch_shape")
 
 
 def is_keras_2(path: Path) -> bool:
-    """Tell whether a file is an HDF5 file that Keras 1 or 2 wrote."""
+    """Return whether a file is an HDF5 file that Keras 1 or 2 wrote."""
     import h5py
 
     try:
