@@ -28,4 +28,4 @@ def open_page(sinks: Sequence[tuple[str, Sink]]) -> str | None:
         if url := getattr(sink, "url", None):
             address = f"{url}#picture"
             return None if webbrowser.open(address) else f"no browser opens here; open {address} yourself"
-    return "the page is not served; open it with --sink web"
+    return "no sink serves a page; add --sink web"

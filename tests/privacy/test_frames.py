@@ -35,7 +35,7 @@ HOLDERS = {"frame", "Frame", "Update", "Arrived"}
 # These have pixels of their own, and get an update for its cue alone. A run shows that they look into no frame.
 OWN_PIXELS = {
     f"edge/{name}.py"
-    for name in ("commands/preview", "glyphs", "sinks/audio", "sinks/display", "sinks/oled", "sinks/png")
+    for name in ("commands/preview", "glyphs", "sinks/audio", "sinks/display", "sinks/oled", "sinks/png", "strokes")
 }
 # ... and these get an update as every sink does, or say what one is.
 CUE_ALONE = {

@@ -33,7 +33,7 @@ def test_it_opens_with_its_picture_and_says_where_it_is_when_no_browser_opens(mo
     assert opened == ["http://127.0.0.1:8317/#picture"]
     monkeypatch.setattr(webbrowser, "open", lambda _: False)
     assert "open http://127.0.0.1:8317/#picture yourself" in (demo.open_page(sinks) or "")  # type: ignore[arg-type]
-    assert "not served" in (demo.open_page([]) or "")
+    assert "no sink serves a page" in (demo.open_page([]) or "")
 
 
 @pytest.mark.parametrize("words", [[], ["--open"]])
