@@ -7,7 +7,7 @@ on what they propose -> the faces that stood up to it.
 from __future__ import annotations
 
 import itertools
-from statistics import median
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -55,6 +55,12 @@ def crop_face(gray: Gray, face: Face, side: int) -> Gray:
     x, y, width, height = face.box
     spot = Spot(x + (width - 1) / 2, y + (height - 1) / 2, width, face.roll_deg)
     return Pyramid(gray).view(spot, side)
+
+
+def median_of(values: Sequence[float]) -> float:
+    """Return the middle of some values, which are at least one; `statistics` costs a start more than this."""
+    ranked, half = sorted(values), len(values) // 2
+    return ranked[half] if len(ranked) % 2 else (ranked[half - 1] + ranked[half]) / 2
 
 
 def settle(verifier: FaceVerifier, pyramid: Pyramid, spot: Spot) -> tuple[Look, int]:
@@ -215,7 +221,7 @@ class FaceFinder:
             track.weigh(min(look.score, MOST_EVIDENCE), t, settings.confirm)
             track.readable = look.score >= READABLE and not track.doubts and not self._pulled(track)
             track.remember(looks[column])
-        turn_deg = median(turns_deg) if turns_deg else 0.0
+        turn_deg = median_of(turns_deg) if turns_deg else 0.0
         matched = {id(followed[row]) for row, _ in pairs}
         for track in self._tracks:
             if id(track) not in matched:
@@ -228,7 +234,7 @@ class FaceFinder:
         self._tracks = [track for track in self._tracks if not any(on_chest(head, track.spot) for head in heads)]
         upright = [track.spot.roll_deg for track in self._tracks if track.present and track.confirmed]
         if upright:
-            self._level_deg = median(upright)
+            self._level_deg = median_of(upright)
 
     def _recheck(self, pyramid: Pyramid, t: float) -> None:
         """Look again at the known face that is due most, and end those that are none."""

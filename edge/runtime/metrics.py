@@ -80,7 +80,7 @@ class StageTimes:
 SinkState = Literal["working", "stuck", "waiting", "failed", "ended"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False, match_args=False)
 class SinkMetrics:
     """How a sink is doing: `waiting` to be opened again, `stuck` in one update beyond its deadline."""
 
