@@ -8,7 +8,6 @@ from pathlib import Path
 
 from edge.config import Settings, load_settings
 from edge.errors import RuntimeMissing, SettingsInvalid, printable
-from edge.sinks.glasses.known import NAME, forget_glasses, glasses_file, load_glasses, remember_glasses
 
 SERVICE_FOLDER = Path("/var/lib/cuelens")  # of the unit: its StateDirectory
 MAKE_NAMES = ("activelook", "halo")  # of edge.sinks.glasses.makes, which costs numpy
@@ -30,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Pair, list or forget; raises SettingsInvalid, SinkFailed, SinkUnwritable or RuntimeMissing."""
+    from edge.sinks.glasses.known import NAME, load_glasses
+
     path = args.state / NAME if args.state else _place()
     if args.list:
         for known in load_glasses(path):
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _place() -> Path:
     """Return the service's file where it is installed, else the user's."""
+    from edge.sinks.glasses.known import NAME, glasses_file
+
     if SERVICE_FOLDER.is_symlink() or SERVICE_FOLDER.is_dir():
         return SERVICE_FOLDER / NAME
     path = glasses_file()
@@ -52,6 +55,8 @@ def _place() -> Path:
 
 
 def _forget(path: Path, name: str) -> None:
+    from edge.sinks.glasses.known import forget_glasses, load_glasses
+
     for known in load_glasses(path):
         if name in (known.name, known.address):
             forget_glasses(path, known.address)
@@ -62,6 +67,8 @@ def _forget(path: Path, name: str) -> None:
 
 
 def _pair(path: Path, args: argparse.Namespace) -> None:
+    from edge.sinks.glasses.known import remember_glasses
+
     if not 0 < args.seconds <= 600:
         raise SettingsInvalid(f"--seconds is {args.seconds}; valid are more than 0, up to 600")
     look = (load_settings(args.config) if args.config else Settings()).look
