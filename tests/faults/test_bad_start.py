@@ -156,7 +156,7 @@ def test_what_is_wrong_with_the_settings_or_what_was_saved_is_said_and_drawn_at_
         main(["run", *FAST])
     assert ended.value.code == 0
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("cuelens:")]
-    assert [line.split("; using the other")[0] for line in said] == [
+    assert [line.rpartition("; ")[0] for line in said] == [
         f"cuelens: {path}:1: threads is 99; valid are 1 to 8",
         f"cuelens: {path}:4: unknown setting 'look.langage'; did you mean 'language'?",
         f"cuelens: {tmp_path}/settings.toml: cut short, its last line is not '# end'; save again, or delete it",

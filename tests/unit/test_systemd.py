@@ -49,7 +49,7 @@ def test_without_a_service_manager_nothing_is_opened(monkeypatch: pytest.MonkeyP
 
 def test_a_manager_that_went_away_stops_nothing(tmp_path: Path, repository: Path) -> None:
     environment = os.environ | {"NOTIFY_SOCKET": str(tmp_path / "gone")}
-    words = [sys.executable, "-c", "from edge.cli import main; main()", "demo", "--seconds", "1"]
+    words = [sys.executable, "-c", "from edge.cli import main; main()", "run", "--source", "demo", "--seconds", "1"]
     done = subprocess.run(words, cwd=repository, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "frames," in done.stdout
