@@ -236,7 +236,7 @@ def test_pixels_that_a_network_expects_scaled_are_found_out_and_given_so(folder:
     assert refused.returncode == InputMisread.exit_code
     assert "with pixels / 127.5 - 1" in told(refused)
     assert not (tmp_path / "out").exists()
-    recipe = told(refused).partition("the recipe: ")[2]
+    recipe = told(refused).partition("the recipe: ")[2].rpartition(" [")[0]
     done = convert(path, "--data", folder, "--out", tmp_path / "out", recipe=recipe, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     model = ExpressionModel(tmp_path / "out" / "stripes.tflite")
@@ -259,7 +259,7 @@ def test_classes_in_another_order_are_found_out_and_stated(network: Path, folder
     refused = convert(path, "--data", folder, "--out", tmp_path / "out", folder=tmp_path)
     assert refused.returncode == LabelsPermuted.exit_code
     assert not (tmp_path / "out").exists()
-    recipe = told(refused).partition("the recipe: ")[2]
+    recipe = told(refused).partition("the recipe: ")[2].rpartition(" [")[0]
     assert recipe == 'classes = ["right", "left", "middle"]'
     done = convert(path, "--data", folder, "--out", tmp_path / "out", recipe=recipe, folder=tmp_path)
     assert done.returncode == 0, done.stderr
