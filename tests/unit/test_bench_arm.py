@@ -24,10 +24,10 @@ import sys
 from benchmarks.arm import stages
 from edge.faces import FaceFinder
 find = FaceFinder.find
-def slowed(self, gray, t):
+def slowed(self, gray, t, share=1.0):
     for _ in range({turns}):
         pass
-    return find(self, gray, t)
+    return find(self, gray, t, share)
 FaceFinder.find = slowed
 stages.main(int(sys.argv[1]))
 """
