@@ -39,7 +39,11 @@ pytestmark = [
 PROBE = """#!/bin/sh
 while [ -e /boot/firmware/cuelens ] || [ -e /etc/systemd/system/cuelens-first-boot.service ]; do sleep 0.5; done
 cuelens=/opt/cuelens/current/venv/bin/cuelens
-until $cuelens status --json >/dev/null 2>&1; do sleep 0.5; done
+tries=0  # a run answers before its first frame is through, which takes an emulated machine seconds
+until [ $tries = 240 ] || $cuelens status --json 2>/dev/null | grep -q '"frames": [1-9]'; do
+    sleep 0.5
+    tries=$((tries + 1))
+done
 echo "PROBE service $(systemctl is-active cuelens.service)"
 echo "PROBE status $($cuelens status --json)"
 echo "PROBE host $(hostname)"

@@ -232,3 +232,16 @@ def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", str(tmp_path))
     assert software()["commit"] is None
     assert machine()["cpu"]
+
+
+def test_on_a_device_without_the_hosts_rooms_every_task_is_there(repository: Path) -> None:
+    script = (
+        "import sys\nfor name in ('lab', 'training', 'converter'): sys.modules[name] = None\n"
+        "from benchmarks.bench import TASKS, main\n"
+    )
+    for words in (["stages", "--help"], ["compare", "--help"], ["--help"]):
+        command = [sys.executable, "-c", f"{script}main({words!r})"]
+        done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert all(f"\n    {name} " in done.stdout for name in (*bench.TASKS, "compare"))
+    assert not any(f"\n    {name} " in done.stdout for name in ("page", "all"))
