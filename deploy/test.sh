@@ -27,20 +27,20 @@ tests() {  # COMMAND...: a choice of tests may leave one environment with none, 
     [ "$code" = 5 ] && [ "$chosen" != 0 ] || return "$code"
 }
 
-beside=$(mktemp -d) lanes=()
+beside=$(mktemp -d)
+declare -A lanes=()  # process by lane
 trap 'kill "${lanes[@]}" 2>/dev/null || :; rm -rf -- "$beside"' EXIT
 
 start_beside() {  # LANE COMMAND...: in a folder of its own, since pytest keeps the newest three
     mkdir -- "$beside/$1"
     TMPDIR=$beside/$1 tests "${@:2}" >"$beside/$1.log" 2>&1 &
-    lanes+=($!)
-    printf -v "${1}_lane" %s $!
+    lanes[$1]=$!
 }
 
 # shellcheck disable=SC2329  # check calls it
 ended() {  # LANE: wait for it and print what it printed
-    local code=0 lane=${1}_lane
-    wait "${!lane}" || code=$?
+    local code=0
+    wait "${lanes[$1]}" || code=$?
     cat -- "$beside/$1.log"
     return "$code"
 }
