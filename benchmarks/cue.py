@@ -20,11 +20,12 @@ from benchmarks.cue_people import compare, read_people
 from benchmarks.cue_tune import Bench, tune
 from benchmarks.result import add_output, make_folder, table, write_result
 from benchmarks.streams import RATES
-from edge.config import SENSITIVITIES, CueSettings, load_settings, with_sensitivity
 from edge.control import Control
 from edge.model import ExpressionModel
 from edge.quiet import tame_opencv
 from edge.runtime.run import run as run_loop
+from edge.settings import SENSITIVITIES, CueSettings, with_sensitivity
+from edge.settings_file import load_settings
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Sink, Update
 

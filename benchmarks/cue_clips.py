@@ -21,11 +21,11 @@ from tqdm import tqdm
 import edge
 from benchmarks.result import make_folder
 from benchmarks.streams import LABELS, Probabilities, Step, Stream, changes, judge, play, raw_changes
-from edge.config import CueSettings, FaceSettings, Settings
 from edge.control import Control
 from edge.errors import DataMissing
 from edge.model import ExpressionModel, models_folder
 from edge.replay import read_faces, read_log
+from edge.settings import CueSettings, FaceSettings, Settings
 from edge.sinks.log import LogSink
 from edge.sources import open_source
 from edge.types import Cue

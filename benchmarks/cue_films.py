@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from benchmarks import streams
 from benchmarks.streams import LABELS, WORD, Probabilities, Stream, film, judge, play
-from edge.config import CueSettings
 from edge.errors import ContractMismatch
 from edge.model import ExpressionModel
+from edge.settings import CueSettings
 from edge.types import Gray
 from lab.datasets.ferplus import relabel
 from lab.datasets.read import read_data

@@ -21,7 +21,7 @@ from benchmarks.streams import (
     play,
     steady,
 )
-from edge.config import CueSettings
+from edge.settings import CueSettings
 
 MINUTES = 2.0  # of a noise
 WANDERING = "readings that wander within 0.3 s"

@@ -15,9 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.streams import LABELS, PARTNER, WORD, Probabilities, Step, Stream, judge, play
-from edge.config import CueSettings, with_settings
 from edge.errors import DataMissing, DataUnreadable
 from edge.model import ExpressionModel
+from edge.settings import CueSettings, with_settings
 
 FPS, SHOWN = 10, 2.0  # frames a second; seconds for which a person shows what is in one picture
 LEAST = 8  # pictures of a person, at least three of them neutral

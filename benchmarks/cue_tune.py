@@ -14,7 +14,7 @@ from tqdm import tqdm
 from benchmarks.cue_clips import judge_clips, person_of, sum_folders
 from benchmarks.cue_noise import WANDERING, make_noise, worst_onset
 from benchmarks.streams import Stream, changes, play
-from edge.config import CueSettings, with_settings
+from edge.settings import CueSettings, with_settings
 
 # What is varied. The rest of the settings are the wearer's taste, or measured elsewhere.
 VARIED: dict[str, tuple[float, ...]] = {

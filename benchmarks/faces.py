@@ -45,12 +45,12 @@ from benchmarks.films import CROWD, FPS, MOST_FACES, SIZES, draw_crowd, read_fra
 from benchmarks.relight import DEFINITIONS as LIGHT_DEFINITIONS
 from benchmarks.relight import run_light
 from benchmarks.result import add_output, make_folder, table, write_result
-from edge.config import FaceSettings
 from edge.errors import DataMissing, SettingsInvalid, SourceEmpty
 from edge.faces import FaceFinder
 from edge.files import replace_file
 from edge.model import load_interpreter, models_folder, read_model
 from edge.quiet import tame_opencv
+from edge.settings import FaceSettings
 from edge.sources import open_source
 from edge.sources.file import PICTURES, load_picture
 from edge.stills import StillFinder

@@ -18,8 +18,8 @@ from benchmarks.faces_clips import Clip, read_clips, spread
 from benchmarks.faces_haar import find_plain
 from benchmarks.faces_measures import share, spot_of
 from benchmarks.result import table
-from edge.config import FaceSettings
 from edge.faces import FaceFinder
+from edge.settings import FaceSettings
 from edge.sources import open_source
 from edge.types import Box, Gray
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.report import Measured
 from benchmarks.result import progress_bar
 from benchmarks.walk import STAGES, Cost, Stopwatch, walk
-from edge.config import Settings, check
 from edge.control import Control
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
 from edge.hardware.board import peak_rss_mb
 from edge.quiet import tame_opencv
 from edge.runtime.metrics import percentile
+from edge.settings import Settings, check
 from edge.sources import SOURCES, open_source
 from edge.types import Capabilities
 

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import CueSettings
 from edge.cue import SMALL_VOCABULARY, CuePolicy
+from edge.settings import CueSettings
 from edge.types import Cue, Face, Quality, Reading
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from edge.config import Settings
 from edge.model import ExpressionModel
 from edge.overturned import EVERY
+from edge.settings import Settings
 from edge.types import Sink, Source, Update
 from edge.vision import pipeline
 from edge.vision.pipeline import Mark, Pipeline

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.config import read_settings
 from edge.errors import SettingsInvalid
+from edge.settings_file import read_settings
 from lab.networks.foreign import Scaling
 
 

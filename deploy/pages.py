@@ -1,4 +1,4 @@
-"""The pages that are made from the code: docs/settings.md of edge/config.py, docs/errors.md of the exit codes.
+"""The pages that are made from the code: docs/settings.md of the settings' fields, docs/errors.md of the exit codes.
 
 `python -m deploy.pages` writes them, `--check` only names those that are not current (exit code 125).
 """
@@ -13,16 +13,16 @@ from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from edge import config, errors
-from edge.config import Settings
+from edge import errors, settings, sink_settings
 from edge.remedies import REMEDIES
+from edge.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {"str": "text", "tuple": "a list of texts", "float": "a number", "int": "a whole number"}
 
 SETTINGS_HEAD = """# Settings
 
-<!-- Made by deploy/pages.py of edge/config.py: do not edit it. -->
+<!-- Made by deploy/pages.py of edge/settings.py and edge/sink_settings.py: do not edit it. -->
 
 For makers. The settings are one TOML file: `/etc/cuelens/cuelens.toml` on a device ([how to apply a
 change](device.md#settings)), or any file with `cuelens run --config FILE`. A setting that the file does not name has
@@ -106,7 +106,7 @@ def make_pages() -> dict[Path, str]:
 
 def settings_page() -> str:
     """Return docs/settings.md; raises ValueError for a setting without a sentence."""
-    documented = _documented(inspect.getsource(config))
+    documented = _documented(inspect.getsource(settings)) | _documented(inspect.getsource(sink_settings))
     lines = [SETTINGS_HEAD]
     top = [item for item in fields(Settings) if not is_dataclass(_default(item))]
     lines += ["## Top of the file", "", *_settings_table(top, documented["Settings"]), ""]
@@ -123,7 +123,7 @@ def _settings_table(items: Any, documented: Mapping[str, str]) -> list[str]:
     rows = ["| setting | default | valid | meaning |", "| --- | --- | --- | --- |"]
     for item in items:
         if item.name not in documented:
-            raise ValueError(f"edge/config.py: {item.name} has no sentence; write one below it, as the others have")
+            raise ValueError(f"the setting {item.name} has no sentence; write one below it, as the others have")
         meaning = documented[item.name].replace("\n\n", " ").replace("\n", " ").replace("|", "\\|")
         rows.append(f"| `{item.name}` | `{_toml(_default(item))}` | {_valid(item)} | {meaning} |")
     return rows

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.commands import dark, pair, preview, read
-from edge.config import SENSITIVITIES
+from edge.settings import SENSITIVITIES
 from edge.sinks import SINKS
 from edge.sources import SOURCES
 from edge.status import SERVICE_SOCKET

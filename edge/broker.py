@@ -9,9 +9,9 @@ import ssl
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from edge.config import MqttSettings
 from edge.errors import SettingsInvalid
 from edge.identity import device_id
+from edge.sink_settings import MqttSettings
 from edge.web.access import host_of, is_loopback
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from edge.config import PinSettings
 from edge.control import Control
 from edge.pins import Line, open_chip
+from edge.settings import PinSettings
 
 WAIT = 0.2  # seconds between looks at whether it is to end
 END = 1.0  # seconds that its thread may take to end

@@ -16,16 +16,6 @@ from typing import TYPE_CHECKING, Any
 from edge.arguments import add_commands
 from edge.command import command
 from edge.commands import dark, demo, pair, preview, read
-from edge.config import (
-    CameraSettings,
-    CueSettings,
-    Settings,
-    check,
-    hide_secrets,
-    load_settings,
-    load_settings_safely,
-    with_sensitivity,
-)
 from edge.control import Control
 from edge.ending import ended_by_signals
 from edge.errors import (
@@ -39,6 +29,8 @@ from edge.errors import (
 )
 from edge.pause import KeptPause, pause_file
 from edge.quiet import tame_opencv
+from edge.settings import CameraSettings, CueSettings, Settings, check, with_sensitivity
+from edge.settings_file import hide_secrets, load_settings, load_settings_safely
 from edge.sinks import open_sink, open_sinks
 from edge.sinks.places import check_places, one_at_each_place
 from edge.sources import is_camera, open_source

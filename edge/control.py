@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.config import Settings, check_setting, with_sensitivity, with_settings
 from edge.errors import SettingsInvalid, printable
 from edge.links import LinkReport
 from edge.pause import KeptPause
 from edge.saved import MOVED, TABLES, SavedSettings, Values
+from edge.settings import Settings, with_sensitivity, with_settings
+from edge.settings_file import check_setting
 
 if TYPE_CHECKING:
     from edge.runtime.metrics import Metrics

@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from edge.config import CueSettings
 from edge.evidence import LONGEST_FRAME, TICK, Evidence, gain
 from edge.rest import Rests
+from edge.settings import CueSettings
 from edge.types import Band, Cue, Face, Reading, Reason, Side, State
 
 # Visible expression, never inner state; the four that people and models confuse are one word.

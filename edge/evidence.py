@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge.config import CueSettings
+from edge.settings import CueSettings
 from edge.types import Reason
 
 TICK = 1e-6  # seconds, of rounding

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import FaceSettings
 from edge.finders import open_finder
 from edge.finders.net import TILE_COST, NetFinder
 from edge.quality import FACE_M, FACE_M_ERROR, judge_quality
 from edge.recheck import FRESH_LOOKS, agree, find_inside, stands
 from edge.search import LOOK_COST, MOST_ROLL_DEG, Search
+from edge.settings import FaceSettings
 from edge.tracks import BELIEVED, Track, appearance, assign, distances
 from edge.types import Face, Gray, Work
 from edge.verifier import FaceVerifier, Look

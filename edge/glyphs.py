@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import LookSettings
 from edge.lettering import LEAST_LINE, draw_page, draw_word
+from edge.settings import LookSettings
 from edge.strokes import STROKE, Arc, Disc, Line, Mask, Part, Point, rasterise
 from edge.types import Band, Cue, Side
 from edge.words import is_dark, word

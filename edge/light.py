@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from edge.config import PinSettings
 from edge.errors import LightUnlit, SettingsInvalid
 from edge.pins import Line, open_chip
+from edge.settings import PinSettings
 
 if TYPE_CHECKING:
     from edge.types import Camera, Frame

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.config import CameraSettings
+from edge.settings import CameraSettings
 
 
 def advise(turn_deg: float, settings: CameraSettings) -> str:

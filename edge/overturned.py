@@ -9,10 +9,10 @@ import itertools
 from collections import Counter
 from collections.abc import Iterator
 
-from edge.config import FaceSettings
 from edge.faces import nudge, settle
 from edge.finders import Finder, Slice, open_finder
 from edge.search import LARGEST_SHARE
+from edge.settings import FaceSettings
 from edge.types import Gray
 from edge.verifier import FaceVerifier
 from edge.views import Pyramid, Spot, wrap_deg

@@ -11,8 +11,9 @@ from typing import Any, get_args
 
 import numpy as np
 
-from edge.config import CueSettings, check_setting
 from edge.errors import SourceEmpty, SourceMissing, SourceUnreadable
+from edge.settings import CueSettings
+from edge.settings_file import check_setting
 from edge.sinks.log import cue_record
 from edge.types import Cue, Face, Frame, Gray, Quality, Reading, State
 from edge.vision.pipeline import Effort, Found, Pipeline

@@ -9,8 +9,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge.config import CueSettings
 from edge.evidence import gain
+from edge.settings import CueSettings
 from edge.types import Face
 
 NEUTRAL = "neutral"

@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.config import SENSITIVITIES, Settings, read_settings
 from edge.encodings import decode_text
 from edge.errors import SettingsInvalid
 from edge.files import replace_file, sink_error
+from edge.settings import SENSITIVITIES, Settings
+from edge.settings_file import read_settings
 
 TABLES = ("cue", "look", "audio")  # that may be changed while it runs
 END = "# end"  # the last line of the file: one that lacks it was cut short

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edge.config import FaceSettings
 from edge.finders import Finder, Slice
 from edge.finders.net import NetFinder
+from edge.settings import FaceSettings
 from edge.views import Pyramid, Spot
 
 ROLLS_DEG = (0.0, -30.0, 30.0, -60.0, 60.0)  # searched: a cascade's hits halve about 15 degrees off

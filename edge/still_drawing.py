@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import LookSettings
 from edge.lettering import draw_line
 from edge.locale import read_locale
+from edge.settings import LookSettings
 from edge.sinks.video import corners_of
 from edge.still_reader import StillReading
 from edge.types import Gray

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from edge.config import CueSettings, LookSettings, Settings
 from edge.cue import CuePolicy
 from edge.faces import crop_face
 from edge.locale import read_locale
 from edge.model import ExpressionModel
+from edge.settings import CueSettings, LookSettings, Settings
 from edge.stills import Progress, StillFinder, describe_face_still, face_record
 from edge.types import Face, Gray, Reason
 from edge.vision.sight import read_crop

@@ -14,12 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from edge.config import FaceSettings
 from edge.errors import CuelensError, printable
 from edge.faces import COVERED, describe_face, nudge, settle
 from edge.finders.net import NetFinder
 from edge.recheck import stands
 from edge.search import LARGEST_SHARE
+from edge.settings import FaceSettings
 from edge.types import Face, Gray
 from edge.verifier import FaceVerifier, Look
 from edge.views import Pyramid, Spot, shared

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge.config import LookSettings
 from edge.locale import read_locale
+from edge.settings import LookSettings
 from edge.types import Cue
 
 

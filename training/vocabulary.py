@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import CueSettings
 from edge.cue import SMALL_VOCABULARY
 from edge.errors import SettingsInvalid
+from edge.settings import CueSettings
 from lab.calibration import Floats, Labels, calibration_error
 from lab.datasets.classes import canonical
 from lab.scores import confuse, round_all, summarise, wilson_interval

@@ -10,10 +10,10 @@ import sys
 import cv2
 
 from benchmarks.walk import DONE, STAGES, walk
-from edge.config import Settings
 from edge.control import Control
 from edge.model import ExpressionModel
 from edge.quiet import tame_opencv
+from edge.settings import Settings
 from edge.sinks.log import LogSink
 from edge.sources.demo import DemoSource
 

@@ -259,10 +259,10 @@ class Cuelens:
     def __init__(self) -> None:
         sys.path.insert(0, str(ROOT))
         import edge.cli  # noqa: F401  # for what it costs
-        from edge.config import Settings
         from edge.faces import FaceFinder
         from edge.model import ExpressionModel
         from edge.quiet import tame_opencv
+        from edge.settings import Settings
         from edge.sources.file import FileSource
 
         tame_opencv()
@@ -285,9 +285,9 @@ class Cuelens:
         """Run the loop over a clip's frames, at most so many; decoding and the counting sink are in what they cost."""
         import threading
 
-        from edge.config import Settings
         from edge.control import Control
         from edge.runtime.run import run
+        from edge.settings import Settings
 
         played, before = Played(), self.detection_cpu_s
         counter, settings = _counter(played), Settings(sinks=(), pace="fast")

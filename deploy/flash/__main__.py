@@ -33,8 +33,9 @@ from deploy.flash.network import (
 from deploy.flash.seed import FOLDER, Wishes, seed_files
 from deploy.keys import default_key, ensure_key, signers_line
 from deploy.packages import CHUNK, ROOT, TARGETS, Failure, counted, progress_bar, project_version, refused, say
-from edge.config import Settings, load_settings
 from edge.errors import CuelensError
+from edge.settings import Settings
+from edge.settings_file import load_settings
 
 DEVICE = ROOT / "deploy" / "device"
 TOOLS = {"mcopy": "mtools", "debugfs": "e2fsprogs"}

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
-from edge.config import Settings, load_settings
 from edge.errors import RuntimeMissing
+from edge.settings import Settings
+from edge.settings_file import load_settings
 
 SECONDS = 4.0  # for glasses: the service manager gives what comes after a run five
 

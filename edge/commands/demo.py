@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge.config import Settings
+from edge.settings import Settings
 
 if TYPE_CHECKING:
     from edge.types import Sink

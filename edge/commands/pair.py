@@ -6,8 +6,9 @@ import argparse
 from importlib import import_module
 from pathlib import Path
 
-from edge.config import Settings, load_settings
 from edge.errors import RuntimeMissing, SettingsInvalid, printable
+from edge.settings import Settings
+from edge.settings_file import load_settings
 
 SERVICE_FOLDER = Path("/var/lib/cuelens")  # of the unit: its StateDirectory
 MAKE_NAMES = ("activelook", "halo")  # of edge.sinks.glasses.makes, which costs numpy

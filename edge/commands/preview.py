@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from edge.commands.pair import MAKE_NAMES
-from edge.config import Settings, load_settings
+from edge.settings import Settings
+from edge.settings_file import load_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

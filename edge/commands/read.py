@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.config import Settings, load_settings
 from edge.errors import CuelensError, SettingsInvalid, SinkUnwritable, printable, printable_lines
 from edge.quiet import tame_opencv
+from edge.settings import Settings
+from edge.settings_file import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edge.config import Settings
 from edge.doctor.board import check_board, check_clock, check_disk, check_heat, check_memory, check_throttling
 from edge.doctor.camera import check_camera, check_camera_memory, check_picture
 from edge.doctor.machine import TRIAL_DEADLINE, Line, Machine
 from edge.doctor.network import check_faces, check_network
 from edge.doctor.outputs import check_pins, check_sinks
 from edge.doctor.service import check_groups, check_release, check_unit, read_settings_file
+from edge.settings import Settings
 
 Check = Callable[[Machine, Settings], Iterator[Line]]
 

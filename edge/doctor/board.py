@@ -6,10 +6,10 @@ import re
 import time
 from collections.abc import Iterator
 
-from edge.config import Settings
 from edge.doctor.machine import Line, Machine
 from edge.hardware import board
 from edge.hardware.board import THROTTLING
+from edge.settings import Settings
 
 LEAST_DISK_MB = 100.0  # a log of hours, a journal that is not in RAM
 LEAST_MEMORY_MB = 150.0  # the budget of a run

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.config import Settings
 from edge.doctor.machine import Line, Machine
 from edge.hardware import board
 from edge.mounting import advise, remedy
 from edge.pause import KeptPause, pause_file
+from edge.settings import Settings
 from edge.sources import is_camera
 
 LEAST_CMA_MIB = 32  # four raw frames of a Camera Module 3 at half its size take 15, ours and the ISP's the rest

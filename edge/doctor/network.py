@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edge.config import Settings
 from edge.doctor.machine import Line, Machine
+from edge.settings import Settings
 
 KNOWN = "happy"  # what the embedded face is, in the shipped network's labels
 _AGAIN = "push the release again, or set up again by the lock: ./deploy.sh demo"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.config import Settings
 from edge.doctor.machine import Line, Machine
 from edge.errors import SettingsInvalid
 from edge.hardware import board
+from edge.settings import Settings
 from edge.sinks.display import has_picture
 from edge.sinks.glasses.known import NAME, load_glasses
 

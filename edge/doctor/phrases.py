@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 
 from edge import errors
-from edge.config import Settings
 from edge.locale import read_locale
+from edge.settings import Settings
 from edge.sinks import SINKS
 from edge.sources import SOURCES
 

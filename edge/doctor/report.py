@@ -17,13 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edge.config import Settings
 from edge.doctor import examine
 from edge.doctor.board import system_name
 from edge.doctor.machine import UNIT, Line, Machine
 from edge.doctor.phrases import kept_words, literals
 from edge.doctor.service import read_settings_file
 from edge.locale import read_locale
+from edge.settings import Settings
 from edge.sinks import SINKS
 from edge.sources import SOURCES
 from edge.status import own_version

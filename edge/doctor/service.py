@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.config import Settings, load_settings
 from edge.doctor.machine import UNIT, Line, Machine
 from edge.errors import SettingsInvalid
+from edge.settings import Settings
+from edge.settings_file import load_settings
 
 SETTINGS = "/etc/cuelens/cuelens.toml"
 BASE = "/opt/cuelens"

@@ -63,10 +63,10 @@ def try_picture(spec: str, rotate_deg: str, mirror: str, chip: str, light: str, 
 
     `turned` is by how many degrees clockwise heads are turned, None where that is not seen; `faces` are upright.
     """
-    from edge.config import CameraSettings, PinSettings
     from edge.light import open_light
     from edge.quiet import tame_opencv
     from edge.runtime.frame_check import is_black
+    from edge.settings import CameraSettings, PinSettings
     from edge.sources import open_source
 
     tame_opencv()
@@ -147,7 +147,7 @@ def try_faces() -> dict[str, Any]:
 
 def _finding() -> Pipeline:
     """Return a run's pipeline without its expression network, which has a trial of its own."""
-    from edge.config import Settings
+    from edge.settings import Settings
     from edge.vision.pipeline import Pipeline
     from edge.vision.sight import DeviceSight
 

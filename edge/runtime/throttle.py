@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.config import PaceSettings
 from edge.hardware import board
 from edge.runtime.metrics import Slowing
+from edge.settings import PaceSettings
 from edge.vision.pipeline import Effort
 
 LOOK = 2.0  # seconds between looks at the board

@@ -18,10 +18,11 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge.config import AudioSettings, LookSettings
 from edge.control import Control
 from edge.errors import CuelensError, RuntimeMissing, SettingsInvalid, SinkFailed, SinkUnwritable
 from edge.files import sink_error, staged_name
+from edge.settings import LookSettings
+from edge.sink_settings import AudioSettings
 from edge.types import Capabilities, Cue, Update
 from edge.words import is_dark, word
 

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from edge.config import DisplaySettings, check
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.glyphs import Canvas, Plan, draw_plan, plan_cue
 from edge.hardware import board
+from edge.settings import check
+from edge.sink_settings import DisplaySettings
 from edge.types import Capabilities, Update
 
 WINDOW = (640, 400)  # on a desktop, where no size is set

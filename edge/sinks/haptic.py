@@ -11,10 +11,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Protocol
 
-from edge.config import HapticSettings
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.pins import Line, open_chip
+from edge.sink_settings import HapticSettings
 from edge.sinks.audio import Onsets
 from edge.types import Capabilities, Cue, Update
 

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from edge.config import CueSettings
 from edge.control import Control
 from edge.files import sink_error
+from edge.settings import CueSettings
 from edge.types import Capabilities, Cue, Update
 
 

@@ -7,10 +7,10 @@ import time
 from importlib import import_module
 from typing import Any
 
-from edge.config import OledSettings
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.glyphs import Colours, Plan, draw_plan, plan_cue
+from edge.sink_settings import OledSettings
 from edge.types import Capabilities, Update
 
 # What luma.oled 3.16's drivers take, in pixels.

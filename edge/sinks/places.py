@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from edge.errors import SettingsInvalid
 
 if TYPE_CHECKING:
-    from edge.config import Settings
+    from edge.settings import Settings
 
 Place = tuple[object, ...]
 

@@ -7,11 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from edge.config import LookSettings
 from edge.control import Control
 from edge.errors import CuelensError, SettingsInvalid, printable
 from edge.files import sink_error
 from edge.locale import read_locale
+from edge.settings import LookSettings
 from edge.streams import columns, is_live
 from edge.types import Capabilities, Cue, Update
 from edge.words import describe

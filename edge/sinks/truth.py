@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from edge.config import CueSettings
 from edge.cue import SMALL_VOCABULARY
+from edge.settings import CueSettings
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Update
 

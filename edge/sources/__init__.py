@@ -9,8 +9,8 @@ from edge.backends import find_backend
 from edge.errors import SourceUnknown
 
 if TYPE_CHECKING:  # the table costs no numpy
-    from edge.config import CameraSettings
     from edge.light import Light
+    from edge.settings import CameraSettings
     from edge.types import Source
 
 SOURCES = {

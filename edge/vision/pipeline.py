@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from edge.config import CueSettings
 from edge.cue import CuePolicy
+from edge.settings import CueSettings
 from edge.types import Cue, Face, Frame, Gray, Reading, Update, Work
 
 STAGES = ("find", "read", "cue")  # as they are marked, in their order

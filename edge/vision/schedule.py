@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from edge.config import FaceSettings
+from edge.settings import FaceSettings
 from edge.types import Face
 
 CLOCK_STEP = 0.002  # seconds by which frames come early

@@ -8,12 +8,12 @@ from typing import ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
-from edge.config import FaceSettings
 from edge.errors import ModelFailed
 from edge.faces import FaceFinder, crop_face
 from edge.finders.net import NetFinder
 from edge.model import ExpressionModel
 from edge.overturned import OverturnWatch
+from edge.settings import FaceSettings
 from edge.types import Face, Gray
 from edge.verifier import FaceVerifier
 from edge.vision.pipeline import Effort, FindFailed, Found

@@ -90,7 +90,7 @@ def read_scaling(words: str) -> Scaling:
     """Read what stands between a recipe's `input = {` and `}`; raises SettingsInvalid."""
     import tomllib
 
-    from edge.config import check_setting
+    from edge.settings_file import check_setting
 
     try:
         table = tomllib.loads(f"input = {{ {words} }}")["input"]

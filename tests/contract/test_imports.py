@@ -43,7 +43,9 @@ def test_a_whole_run_loads_no_host_code(repository: Path) -> None:
     assert done.stdout.endswith("clean\n")
 
 
-@pytest.mark.parametrize("module", ["edge.cli", "edge.config", "edge.types", "edge.cue", "edge.errors"])
+@pytest.mark.parametrize(
+    "module", ["edge.cli", "edge.settings", "edge.settings_file", "edge.types", "edge.cue", "edge.errors"]
+)
 def test_what_judges_and_parses_does_not_load_the_camera_or_the_runtime(repository: Path, module: str) -> None:
     script = (
         f"import sys, {module}\n"

@@ -13,7 +13,8 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from edge.config import Settings, load_settings
+from edge.settings import Settings
+from edge.settings_file import load_settings
 from tests.deploy.machines import copy_root, enter, make_key, pip_wheel, run, small_bundle
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from converter.recipe import Recipe
-from edge.config import read_settings
+from edge.settings_file import read_settings
 from training.ship import OTHERS, shipped_result, write_comparison, write_tables
 
 MODELS = Path(__file__).resolve().parents[2] / "models"

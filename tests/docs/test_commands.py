@@ -101,7 +101,7 @@ def test_a_command_of_the_docs_runs(command: str, desk: Path) -> None:
     if words[0].startswith(".venv") and not (desk / words[0]).exists():
         pytest.skip(f"{words[0]} is not set up; ./deploy.sh test makes it")
     if words == ["./deploy.sh", "test"]:
-        words.append("tests/unit/test_config.py")  # all of it would run this test again
+        words.append("tests/unit/test_settings.py")  # all of it would run this test again
     if words[0].endswith("cuelens-train"):
         words += ["--epochs", "30", "--batch", "32"]  # enough for the demo's faces
     environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from edge.config import Settings
 from edge.control import Control
 from edge.errors import SettingsInvalid
+from edge.settings import Settings
 from edge.types import Cue, Update
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import page
 from benchmarks.live import growth
-from edge.config import CueSettings
+from edge.settings import CueSettings
 from training.ship import shipped_result
 
 ROOT = Path(__file__).resolve().parents[2]

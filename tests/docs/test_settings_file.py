@@ -6,7 +6,8 @@ import tomllib
 from dataclasses import asdict
 from pathlib import Path
 
-from edge.config import Settings, load_settings
+from edge.settings import Settings
+from edge.settings_file import load_settings
 
 
 def test_the_settings_file_is_the_defaults_and_names_every_setting(repository: Path) -> None:

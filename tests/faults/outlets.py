@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from edge.config import MqttSettings, Settings
 from edge.control import Control
 from edge.errors import RuntimeMissing, SinkFailed
+from edge.settings import Settings
+from edge.sink_settings import MqttSettings
 from edge.sinks import SINKS, open_sink
 from edge.types import Gray, Sink, Update
 from tests.faults.stage import TRUE, Result, Stage, longest_gap, wait_until

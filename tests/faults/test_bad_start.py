@@ -16,12 +16,12 @@ import pytest
 
 from edge import model
 from edge.cli import main
-from edge.config import Settings
 from edge.control import NOTICE, Control
 from edge.errors import CameraMissing, ContractMismatch, ModelMissing, ModelUnreadable, RuntimeMissing
 from edge.glyphs import plan_cue
 from edge.model import ExpressionModel, former_folders, models_folder, open_first, shipped_model
 from edge.runtime.run import run
+from edge.settings import Settings
 from edge.sources.demo import DemoSource
 from edge.sources.missing import MissingCamera
 from edge.status import describe_status, tell_status

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.config import Settings
 from edge.control import Control
 from edge.model import ExpressionModel
 from edge.runtime.run import run
+from edge.settings import Settings
 from edge.types import Capabilities, Frame, Update
 from tests.faults.test_light_run import SETTINGS, Run
 

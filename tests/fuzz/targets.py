@@ -31,12 +31,13 @@ from deploy.flash.image import Boot, Partition, identify, read_partitions
 from deploy.flash.seed import Wishes, seed_files
 from deploy.packages import Failure
 from edge import model, verifier
-from edge.config import Settings, load_settings, load_settings_safely
 from edge.control import Control
 from edge.errors import CuelensError
 from edge.pixels import KNOWN, PixelsInvalid, luma
 from edge.replay import describe_summary, replay, summarise
 from edge.runtime.metrics import Metrics
+from edge.settings import Settings
+from edge.settings_file import load_settings, load_settings_safely
 from edge.sinks.log import log_line
 from edge.sources.file import FileSource, load_picture
 from edge.sources.picamera import monotonic_of
@@ -165,7 +166,7 @@ def _log(data: bytes, folder: Path) -> None:
 def _log_seeds() -> list[bytes]:
     from dataclasses import asdict
 
-    from edge.config import CueSettings
+    from edge.settings import CueSettings
     from edge.sinks.log import log_record
     from edge.types import Cue, Face, Frame, Reading, Update
 

@@ -15,8 +15,8 @@ pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks a
 from dbus_fast import DBusError, Message, MessageType
 from dbus_fast.aio import MessageBus
 
-from edge.config import LookSettings
 from edge.errors import SinkFailed
+from edge.settings import LookSettings
 from edge.sinks.glasses.agent import AGENT, MANAGER, PATH, pairing_agent
 from edge.sinks.glasses.makes import MAKES
 from edge.sinks.glasses.radio import explain

@@ -14,8 +14,8 @@ pytest.importorskip("halo_emulator", reason="halo-emulator is not installed; ./d
 
 from bleak import BleakClient, BleakScanner
 
-from edge.config import LookSettings
 from edge.glyphs import plan_cue
+from edge.settings import LookSettings
 from edge.sinks.glasses.halo import PROGRAM, draw_halo
 from edge.types import Cue
 from tests.glasses.air import Air, AirClient, AirScanner

@@ -14,9 +14,9 @@ pytest.importorskip("halo_emulator", reason="halo-emulator is not installed; ./d
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakDBusError
 
 from edge.cli import main
-from edge.config import Settings
 from edge.control import Control
 from edge.errors import SettingsInvalid, SinkFailed, SinkUnwritable
+from edge.settings import Settings
 from edge.sinks import open_sink
 from edge.sinks.glasses import visit
 from edge.sinks.glasses.known import Glasses, forget_glasses, glasses_file, load_glasses, remember_glasses

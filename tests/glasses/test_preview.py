@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.config import LookSettings
 from edge.glyphs import Plan, plan_cue
+from edge.settings import LookSettings
 from edge.sinks.glasses.makes import MAKES
 from edge.sinks.glasses.preview import CUES, draw_preview
 from edge.types import Cue

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge.config import LookSettings
 from edge.glyphs import COLOURS, FACE, GLYPHS, WHITE, Canvas, Colours, draw_cue, draw_glyph
 from edge.locale import LANGUAGES
+from edge.settings import LookSettings
 from edge.types import Band, Cue
 
 FOLDER = Path(__file__).with_name("cues")

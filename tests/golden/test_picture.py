@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import LookSettings, Settings
 from edge.cue import CuePolicy
 from edge.faces import FaceFinder, crop_face
 from edge.glyphs import draw_cue
 from edge.model import ExpressionModel
+from edge.settings import LookSettings, Settings
 from edge.sinks.video import Picture, annotate
 from edge.sources.demo import FPS, SCENE_FRAMES, DemoSource
 from edge.types import Frame, Reading, Update

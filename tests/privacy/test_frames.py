@@ -17,10 +17,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from edge.config import Settings, WebSettings
 from edge.control import Control
 from edge.model import ExpressionModel
 from edge.runtime.run import run
+from edge.settings import Settings
+from edge.sink_settings import WebSettings
 from edge.sinks import SINKS, open_sink
 from edge.sources import SOURCES
 from edge.sources.demo import DemoSource

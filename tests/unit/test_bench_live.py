@@ -21,9 +21,9 @@ from benchmarks.live import (
     write_number,
 )
 from benchmarks.report import read_report
-from edge.config import FaceSettings
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
 from edge.faces import FaceFinder
+from edge.settings import FaceSettings
 
 
 @pytest.mark.parametrize("number", [0, 1, 0b1010, 2**live.BITS - 1])

@@ -6,8 +6,8 @@ import queue
 import threading
 
 from edge.button import PauseButton, open_button
-from edge.config import PinSettings
 from edge.control import Control
+from edge.settings import PinSettings
 
 
 class Pressed:

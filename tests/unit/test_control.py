@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from edge import saved
-from edge.config import SENSITIVITIES, CueSettings, Settings, with_sensitivity
 from edge.control import NOTICE, ChangedMeanwhile, Control
 from edge.errors import SettingsInvalid, SinkUnwritable
+from edge.settings import SENSITIVITIES, CueSettings, Settings, with_sensitivity
 
 
 def test_a_change_is_in_force_at_once_and_leaves_the_rest() -> None:

@@ -25,9 +25,9 @@ from benchmarks.streams import (
     play,
     steady,
 )
-from edge.config import SENSITIVITIES, CueSettings, with_sensitivity
 from edge.cue import CuePolicy
 from edge.rest import Rest
+from edge.settings import SENSITIVITIES, CueSettings, with_sensitivity
 from edge.types import Cue, Reading
 
 SETTINGS = CueSettings()

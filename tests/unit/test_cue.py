@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import CueSettings
 from edge.cue import CuePolicy
+from edge.settings import CueSettings
 from edge.types import Cue, Face, Quality, Reading
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

@@ -31,7 +31,7 @@ from benchmarks.streams import (
     spikes,
     steady,
 )
-from edge.config import SENSITIVITIES, CueSettings, with_sensitivity
+from edge.settings import SENSITIVITIES, CueSettings, with_sensitivity
 from edge.types import Cue
 
 SETTINGS = CueSettings()

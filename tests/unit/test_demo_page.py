@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.commands import demo
-from edge.config import Settings
+from edge.settings import Settings
 
 
 class Page:

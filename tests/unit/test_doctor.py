@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from edge import doctor, sources
-from edge.config import AudioSettings, CameraSettings, MqttSettings, OledSettings, PinSettings, Settings
 from edge.doctor import Line, board, camera, examine, machine, network, outputs, service, trials
 from edge.doctor.machine import Machine, run_command, run_trial, run_within
 from edge.errors import CheckFailed
 from edge.mounting import advise
 from edge.pause import KeptPause, pause_file
+from edge.settings import CameraSettings, PinSettings, Settings
+from edge.sink_settings import AudioSettings, MqttSettings, OledSettings
 from edge.sources.demo import DemoSource
 from edge.sources.v4l2_device import _kind
 from edge.turning import Turn, TurnedSource

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import CueSettings, FaceSettings
 from edge.cue import CuePolicy
 from edge.faces import FaceFinder, crop_face
 from edge.model import ExpressionModel
+from edge.settings import CueSettings, FaceSettings
 from edge.types import Gray, Reading
 
 FPS, SECONDS, MIDDLE = 15, 3, (320, 240)

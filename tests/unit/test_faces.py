@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import FaceSettings
 from edge.faces import FaceFinder, crop_face
 from edge.finders.haar import load_cascade
 from edge.finders.net import TILE_COST
+from edge.settings import FaceSettings
 from edge.sources.demo import DemoSource
 from edge.sources.file import load_picture
 from edge.stills import StillFinder

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.config import LookSettings
 from edge.cue import SMALL_VOCABULARY
 from edge.glyphs import (
     COLOURS,
@@ -29,6 +28,7 @@ from edge.glyphs import (
     plan_cue,
 )
 from edge.locale import LANGUAGES, read_locale
+from edge.settings import LookSettings
 from edge.types import Band, Cue, Reason, State
 
 Bits = npt.NDArray[np.bool_]

@@ -11,9 +11,9 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from edge.config import PinSettings
 from edge.errors import CameraLost, CameraMissing, LightUnlit, SettingsInvalid
 from edge.light import Light, LitCamera, open_light
+from edge.settings import PinSettings
 from edge.types import Frame
 
 GONE = OSError(19, "No such device")

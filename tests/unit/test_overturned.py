@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.config import CameraSettings, FaceSettings, Settings
 from edge.control import Control
 from edge.faces import FaceFinder
 from edge.model import ExpressionModel
 from edge.mounting import advise
 from edge.overturned import ENOUGH, EVERY, OverturnWatch
 from edge.runtime.run import run
+from edge.settings import CameraSettings, FaceSettings, Settings
 from edge.sources.demo import DemoSource
 from edge.turning import Turn, TurnedSource
 from edge.types import Capabilities, Gray, Update

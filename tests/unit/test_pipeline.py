@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from benchmarks.walk import walk
-from edge.config import CueSettings, FaceSettings, Settings
 from edge.control import Control
 from edge.errors import ModelFailed
 from edge.finders import haar
 from edge.model import ExpressionModel
 from edge.runtime.run import run
+from edge.settings import CueSettings, FaceSettings, Settings
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Face, Frame, Gray, Reading, Update, Work
 from edge.vision.pipeline import STAGES, Effort, FindFailed, Found, Pipeline

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import Settings, WebSettings
 from edge.errors import SettingsInvalid
+from edge.settings import Settings
+from edge.sink_settings import WebSettings
 from edge.sinks import SINKS
 from edge.sinks.places import check_places, one_at_each_place
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.config import CueSettings, LookSettings, Settings
 from edge.cue import SMALL_VOCABULARY
 from edge.model import ExpressionModel, shipped_model
+from edge.settings import CueSettings, LookSettings, Settings
 from edge.sources.demo import DemoSource
 from edge.still_drawing import draw_readings, draw_sheets, shrink_to_tile
 from edge.still_reader import StillReader, describe_readings, judge_still, reading_record

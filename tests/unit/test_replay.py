@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edge.config import CueSettings, Settings, with_sensitivity
 from edge.control import Control
 from edge.errors import CuelensError, SettingsInvalid, SourceEmpty, SourceMissing, SourceUnreadable
 from edge.model import ExpressionModel
 from edge.replay import replay, summarise
 from edge.runtime.run import run
+from edge.settings import CueSettings, Settings, with_sensitivity
 from edge.sinks.log import LogSink, log_line
 from edge.sources.demo import DemoSource
 from edge.timeline import draw_timeline

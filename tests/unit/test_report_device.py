@@ -22,10 +22,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import Settings
 from edge.doctor.machine import Machine
 from edge.doctor.phrases import names
 from edge.doctor.report import GONE, Cleaner, clean_settings, cues, make_report
+from edge.settings import Settings
 
 rng = np.random.default_rng(7)
 PICTURE = cv2.imencode(".jpg", rng.integers(0, 255, (48, 48), np.uint8))[1].tobytes()

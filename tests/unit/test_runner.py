@@ -10,13 +10,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge.config import CueSettings, Settings
 from edge.control import Control
 from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError, DiskFull, LoopStuck, SinkFailed
 from edge.model import ExpressionModel
 from edge.runtime import capture, runner, sink_worker
 from edge.runtime.mailbox import Mailbox
 from edge.runtime.run import Outcome, run
+from edge.settings import CueSettings, Settings
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Cue, Frame, Gray, Update
 

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import Settings
 from edge.control import Control
 from edge.errors import CuelensError, SinkFailed
 from edge.glyphs import Plan, draw_cue, draw_plan, plan_cue
 from edge.safe import FILE, MORE, forget_failure, keep_failure, keep_result, pages, read_failure, show_failure
+from edge.settings import Settings
 from edge.sinks import SINKS
 from edge.types import Capabilities, Cue, Update
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.config import FaceSettings
+from edge.settings import FaceSettings
 from edge.types import Face
 from edge.vision.schedule import ReadSchedule
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edge.config import FaceSettings
 from edge.finders.haar import HaarFinder
 from edge.finders.net import NetFinder
 from edge.search import Search
+from edge.settings import FaceSettings
 
 SETTINGS = FaceSettings()
 

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import secrecy
-from edge.config import MqttSettings, Settings, WebSettings, hide_secrets
 from edge.errors import SourceUnreadable, printable
 from edge.secrecy import plain, plain_address
+from edge.settings import Settings
+from edge.settings_file import hide_secrets
+from edge.sink_settings import MqttSettings, WebSettings
 
 CASES = [
     ("rtsp://wearer:hunter2@127.0.0.1:554/cam", "rtsp://127.0.0.1:554/cam"),

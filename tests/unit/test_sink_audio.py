@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import AudioSettings, LookSettings, Settings
 from edge.control import Control
 from edge.cue import SMALL_VOCABULARY
 from edge.errors import CuelensError, DiskFull, RuntimeMissing, SettingsInvalid, SinkFailed, SinkUnwritable
+from edge.settings import LookSettings, Settings
+from edge.sink_settings import AudioSettings
 from edge.sinks import audio, open_sink
 from edge.sinks.audio import PROBE, RATE, TONES, WAKE, AudioSink, Onsets, audible, tone
 from edge.types import Cue, Frame, Update

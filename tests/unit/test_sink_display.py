@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.config import DisplaySettings, LookSettings, Settings
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.glyphs import Canvas, draw_cue
 from edge.hardware.board import CONNECTORS
+from edge.settings import LookSettings, Settings
+from edge.sink_settings import DisplaySettings
 from edge.sinks import display
 from edge.sinks.display import WINDOW, DisplaySink, turn
 from edge.types import Cue, Update

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from edge.config import HapticSettings, PinSettings, Settings
 from edge.control import Control
 from edge.errors import PinBusy, SettingsInvalid, SinkFailed
 from edge.pins import open_chip
+from edge.settings import PinSettings, Settings
+from edge.sink_settings import HapticSettings
 from edge.sinks import haptic, open_sink
 from edge.sinks.haptic import EFFECTS, RHYTHMS, SLOTS, HapticSink, PinMotor, felt
 from edge.types import Cue, Reason, State, Update

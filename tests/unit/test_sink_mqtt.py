@@ -22,10 +22,11 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from edge.config import MqttSettings, Settings
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.runtime.mailbox import END
+from edge.settings import Settings
+from edge.sink_settings import MqttSettings
 from edge.sinks import mqtt, open_sink
 from edge.sinks.mqtt import ANSWER, FAREWELL, MqttSink
 from edge.types import Cue, Frame, Update

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.config import LookSettings, OledSettings, Settings
 from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.glyphs import Canvas, Colours, draw_cue
+from edge.settings import LookSettings, Settings
+from edge.sink_settings import OledSettings
 from edge.sinks import oled
 from edge.sinks.oled import SIZES, OledSink
 from edge.types import Cue, Update

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import LookSettings, Settings
 from edge.control import Control
 from edge.errors import DiskFull, SettingsInvalid, SinkUnwritable
 from edge.glyphs import draw_cue
+from edge.settings import LookSettings, Settings
 from edge.sinks.png import HEIGHT, WIDTH, PngSink
 from edge.types import Cue, Update
 

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.config import Settings, WebSettings
 from edge.control import LIVE, Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.locale import read_locale
 from edge.runtime.metrics import Metrics, SinkMetrics
+from edge.settings import Settings
+from edge.sink_settings import WebSettings
 from edge.sinks import open_sink
 from edge.sinks.web import WebSink
 from edge.types import Cue, Face, Frame, Update

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import CueSettings, LookSettings
 from edge.control import Control
 from edge.errors import DiskFull, SinkFailed, SinkUnknown, SinkUnwritable
+from edge.settings import CueSettings, LookSettings
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sinks.log import LogSink
 from edge.sinks.terminal import TerminalSink

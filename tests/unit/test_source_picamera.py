@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.config import CameraSettings
 from edge.errors import CameraLost, CameraMissing, RuntimeMissing, SettingsInvalid
+from edge.settings import CameraSettings
 from edge.sources import open_source, picamera
 from edge.sources.picamera import PicameraSource, monotonic_of
 

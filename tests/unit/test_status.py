@@ -22,11 +22,11 @@ from typing import Any
 import pytest
 
 from edge import status
-from edge.config import Settings
 from edge.control import Control
 from edge.errors import CuelensError, NotRunning, SettingsInvalid, SinkUnwritable
 from edge.model import ExpressionModel
 from edge.runtime.metrics import Metrics, SinkMetrics
+from edge.settings import Settings
 from edge.status import StatusServer, ask, describe_status, own_version, plain, tell_status
 from edge.types import Cue, Face
 

@@ -11,8 +11,8 @@ import pytest
 
 from edge import stills
 from edge.cli import main
-from edge.config import FaceSettings
 from edge.finders.net import NetFinder
+from edge.settings import FaceSettings
 from edge.sources.demo import DemoSource
 from edge.stills import StillFinder
 from edge.types import Gray

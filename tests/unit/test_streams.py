@@ -14,17 +14,17 @@ from termios import TIOCSWINSZ
 
 import pytest
 
-from edge.config import LookSettings, Settings
 from edge.control import Control
 from edge.errors import SettingsInvalid
 from edge.locale import LANGUAGES
+from edge.settings import LookSettings, Settings
 from edge.sinks.terminal import TerminalSink
 from edge.streams import STANDARD, columns, is_live
 from edge.types import Cue, Update
 
 SCRIPT = """
 from edge.command import command
-from edge.config import LookSettings
+from edge.settings import LookSettings
 from edge.locale import LANGUAGES, read_locale
 from edge.words import describe
 from edge.types import Cue

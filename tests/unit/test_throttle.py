@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.config import CueSettings, PaceSettings, Settings
 from edge.control import Control
 from edge.model import ExpressionModel
 from edge.runtime.metrics import Metrics
@@ -35,6 +34,7 @@ from edge.runtime.throttle import (
     read_load,
     strains,
 )
+from edge.settings import CueSettings, PaceSettings, Settings
 from edge.sinks.truth import TruthSink
 from edge.sources.demo import DemoSource
 from edge.status import describe_status, tell_status

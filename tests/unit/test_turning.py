@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import CameraSettings, FaceSettings, load_settings
 from edge.errors import SettingsInvalid
 from edge.faces import FaceFinder
+from edge.settings import CameraSettings, FaceSettings
+from edge.settings_file import load_settings
 from edge.sources import open_source
 from edge.sources.demo import DemoSource
 from edge.turning import Turn, TurnedSource

@@ -8,9 +8,9 @@ from typing import get_args
 
 import pytest
 
-from edge.config import LookSettings
 from edge.cue import SMALL_VOCABULARY
 from edge.locale import LANGUAGES, read_locale
+from edge.settings import LookSettings
 from edge.types import Band, Cue, Reason, Side, State
 from edge.words import describe, word
 

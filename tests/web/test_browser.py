@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from edge.config import LookSettings, Settings, WebSettings
 from edge.control import Control
 from edge.runtime.metrics import Metrics, SinkMetrics
+from edge.settings import LookSettings, Settings
+from edge.sink_settings import WebSettings
 from edge.sinks.web import WebSink
 from edge.sources.demo import DemoSource
 from edge.types import Cue, Face, Update

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.config import LookSettings
 from edge.cue import SMALL_VOCABULARY
 from edge.errors import SinkFailed
 from edge.glyphs import Canvas, Plan, draw_plan, plan_cue
+from edge.settings import LookSettings
 from edge.sinks.glasses.stage import DARK, Order
 from edge.sinks.glasses.wearable import Channel, Make
 from edge.types import Band, Cue, Side

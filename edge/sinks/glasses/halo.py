@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.config import LookSettings
 from edge.errors import SinkFailed
 from edge.glyphs import COLOURS, WHITE, Canvas, Plan, draw_layers
+from edge.settings import LookSettings
 from edge.sinks.glasses.stage import Order
 from edge.sinks.glasses.wearable import Channel, Make
 from edge.strokes import Mask

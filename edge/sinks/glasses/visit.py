@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from edge.config import LookSettings
 from edge.errors import SettingsInvalid, SinkFailed
+from edge.settings import LookSettings
 from edge.sinks.glasses.known import Glasses
 from edge.sinks.glasses.link import CONNECT, SET_UP
 from edge.sinks.glasses.radio import Radio, Wanted, explain

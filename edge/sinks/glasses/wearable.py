@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge.config import LookSettings
 from edge.glyphs import Canvas, Plan
+from edge.settings import LookSettings
 from edge.sinks.glasses.stage import Order
 
 LONGEST_WRITE = 512  # bytes of a GATT value: a longer one is refused (Core 5.4, Vol 3, Part F, 3.2.9)

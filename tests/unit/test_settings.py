@@ -1,4 +1,4 @@
-"""Settings files: what is read, and how a mistake is told."""
+"""Settings files: what is read, and how a mistake is named."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import CueSettings, Settings, load_settings, load_settings_safely, with_sensitivity
 from edge.errors import SettingsInvalid
+from edge.settings import CueSettings, Settings, with_sensitivity
+from edge.settings_file import load_settings, load_settings_safely
 
 
 def write(folder: Path, text: str) -> Path:

@@ -1,25 +1,22 @@
-"""One TOML file to typed settings; a mistake is named with its line and the nearest valid key."""
+"""What can be set: values, ranges and their documentation; edge.settings_file reads them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
-from edge.encodings import decode_text
-from edge.errors import SettingsInvalid
-from edge.files import read_file
 from edge.locale import LANGUAGES
-from edge.secrecy import hide, plain, plain_address
+from edge.sink_settings import (
+    AudioSettings,
+    DisplaySettings,
+    HapticSettings,
+    MqttSettings,
+    OledSettings,
+    WebSettings,
+)
 
 T = TypeVar("T")
-
-LARGEST_FILE = 65_536  # bytes: ten times what deploy/cuelens.toml has, with all its comments
-LONGEST_LINE = 1000  # characters: tomllib takes seconds for a key of ten thousand parts
-MOST_MISTAKES = 20  # that are named
-SECRET = {"secret": True}  # of a setting whose value no error quotes: it logs in, or names a person or a home
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,156 +236,6 @@ class LookSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class DisplaySettings:
-    """The `display` sink: HDMI glasses, or a window on a desktop."""
-
-    width: int = field(default=0, metadata={"range": (0, 7680)})
-    """Pixels; 0 is the whole screen, or a window of 640x400 on a desktop."""
-
-    height: int = field(default=0, metadata={"range": (0, 4320)})
-    """Pixels; 0 is the whole screen, or a window of 640x400 on a desktop."""
-
-    mirror: bool = False
-    """Exchanges left and right: for displays that are seen in a half mirror."""
-
-    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
-    """Turns the picture clockwise."""
-
-    brightness: float = field(default=1.0, metadata={"range": (0.05, 1.0)})
-    """Brightness of the sign: at night a see-through display dazzles at full brightness."""
-
-
-@dataclass(frozen=True, slots=True)
-class OledSettings:
-    """The `oled` sink: a small display on I2C or SPI."""
-
-    chip: str = field(default="ssd1306", metadata={"choices": ("ssd1306", "sh1106", "ssd1351")})
-    """The controller of the display; the ssd1351 needs `bus = "spi"`, `port = 0` and `height = 128`."""
-
-    bus: str = field(default="i2c", metadata={"choices": ("i2c", "spi")})
-    """The bus that the display is wired to."""
-
-    port: int = field(default=1, metadata={"range": (0, 63)})
-    """Number of the I2C or SPI bus: 1 is the Raspberry Pi's I2C, 0 its SPI."""
-
-    address: int = field(default=0x3C, metadata={"range": (0x08, 0x77), "meant": {0x78: 0x3C, 0x7A: 0x3D}})
-    """Address on I2C: 60 (0x3c) or 61 (0x3d), which boards print as 0x78 and 0x7a."""
-
-    column: int = field(default=-1, metadata={"range": (-1, 15)})
-    """First of the chip's columns that the display shows; -1 is the driver's own choice, 2 that of an SH1106."""
-
-    width: int = field(default=128, metadata={"range": (32, 512)})
-    """Pixels of the display."""
-
-    height: int = field(default=64, metadata={"range": (32, 512)})
-    """Pixels of the display."""
-
-    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
-    """Turns the picture clockwise."""
-
-    brightness: float = field(default=0.5, metadata={"range": (0.0, 1.0)})
-    """Contrast of the display."""
-
-
-@dataclass(frozen=True, slots=True)
-class AudioSettings:
-    """The `audio` sink: tones and words."""
-
-    tones: bool = True
-    """Plays a short tone for each new cue."""
-
-    speech: bool = False
-    """Speaks the cue's word, with espeak-ng, in the wearer's language."""
-
-    volume: float = field(default=0.3, metadata={"range": (0.0, 1.0)})
-    """Volume of tones and words."""
-
-    repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0)})
-    """Seconds before the same cue is played again."""
-
-
-@dataclass(frozen=True, slots=True)
-class HapticSettings:
-    """The `haptic` sink: a motor that vibrates."""
-
-    driver: str = field(default="drv2605l", metadata={"choices": ("drv2605l", "pin")})
-    """What drives the motor: TI's DRV2605L on I2C, or a line of the GPIO header with a transistor."""
-
-    port: int = field(default=1, metadata={"range": (0, 63)})
-    """Number of the I2C bus of the DRV2605L."""
-
-    pin: int = field(default=-1, metadata={"range": (-1, 1023)})
-    """The line's (BCM) number, with driver = "pin"."""
-
-    strength: float = field(default=0.6, metadata={"range": (0.1, 1.0)})
-    """Strength of the vibration; on a GPIO line, the length of each pulse."""
-
-    cues: tuple[str, ...] = ("smile", "surprise", "upset")
-    """The cues that are felt."""
-
-    tick: bool = True
-    """A tick when a face turns up that is not read yet."""
-
-    repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0)})
-    """Seconds before the same cue is felt again."""
-
-
-@dataclass(frozen=True, slots=True)
-class WebSettings:
-    """The `web` sink: a page for a phone or a carer."""
-
-    host: str = field(default="127.0.0.1", metadata=SECRET)
-    """Address to listen at; any other than loopback needs a `token`."""
-
-    port: int = field(default=8317, metadata={"range": (0, 65535)})
-    """Port to listen at; with 0 the system chooses one, which is printed at the start."""
-
-    token: str = field(default="", metadata=SECRET)
-    """What a browser beyond loopback must know: at least 16 characters."""
-
-    names: tuple[str, ...] = field(default=(), metadata=SECRET)
-    """Further names under which the page may be requested, such as `glasses.local`; others are refused.
-
-    Also addresses at which a proxy offers it, such as `https://home.example/glasses`.
-    """
-
-    picture: bool = False
-    """Allows the page to show the camera's picture, with boxes, while somebody has turned it on there."""
-
-
-@dataclass(frozen=True, slots=True)
-class MqttSettings:
-    """The `mqtt` sink: cues to a broker."""
-
-    host: str = field(default="127.0.0.1", metadata=SECRET)
-    """Name or address of the broker."""
-
-    port: int = field(default=1883, metadata={"range": (1, 65535)})
-    """Port of the broker."""
-
-    topic: str = field(default="cuelens", metadata=SECRET)
-    """Topic below which cues and status are published; each device needs its own."""
-
-    user: str = field(default="", metadata=SECRET)
-    """User at the broker; empty for none."""
-
-    password: str = field(default="", metadata=SECRET)
-    """Password of the user; beyond loopback only with `tls` or `clear_password`."""
-
-    tls: bool = False
-    """Encrypts the connection to the broker."""
-
-    ca: str = ""
-    """PEM file with the authority that signed the broker's certificate, if the system does not know it."""
-
-    clear_password: bool = False
-    """Allows user and password to be sent unencrypted: in a network of your own, to a broker without TLS."""
-
-    discovery: str = ""
-    """Topic where Home Assistant looks for devices, usually `homeassistant`; empty publishes no device."""
-
-
-@dataclass(frozen=True, slots=True)
 class PaceSettings:
     """When a live run slows down, step by step, before heat, power or memory stop the board."""
 
@@ -462,24 +309,6 @@ class Settings:
     pins: PinSettings = field(default_factory=PinSettings)
 
 
-def load_settings(path: Path) -> Settings:
-    """Read the device's TOML file; raises what `read_settings` raises."""
-    return read_settings(path, Settings)
-
-
-def load_settings_safely(path: Path) -> tuple[Settings, list[str]]:
-    """Read the device's TOML file with the default in the place of whatever is wrong; returns also what that was.
-
-    Nobody reads the messages of a device that starts by itself: a typing error must not leave its wearer without a cue.
-    """
-
-    mistakes: list[str] = []
-    try:
-        return read_settings(path, Settings, mistakes), mistakes
-    except SettingsInvalid as error:
-        return Settings(), [str(error)]
-
-
 def with_sensitivity(settings: CueSettings, sensitivity: str) -> CueSettings:
     """Return the settings with what the sensitivity moves at its value for that one."""
     normal = {key: getattr(CueSettings(), key) for values in SENSITIVITIES.values() for key in values}
@@ -493,46 +322,6 @@ def with_settings(settings: T, values: Mapping[str, Any]) -> T:
     return changed
 
 
-def read_settings(path: Path, settings_type: type[T], mistakes: list[str] | None = None) -> T:
-    """Read a TOML file into a dataclass whose fields say what is valid, its tables into dataclasses of its own.
-
-    Raises SettingsInvalid with file, line, value seen and valid values. With a list of `mistakes`, what is wrong with a
-    single setting is added there instead, and its default taken.
-    """
-    import tomllib
-
-    try:
-        text, wrong = decode_text(read_file(path, LARGEST_FILE))
-        if wrong and mistakes is None:
-            raise SettingsInvalid(f"{path}:{wrong}")
-        for number, line in enumerate(text.split("\n"), 1):
-            if len(line) > LONGEST_LINE:
-                raise SettingsInvalid(f"{path}:{number}: {len(line)} characters; a line may have {LONGEST_LINE}")
-        table = tomllib.loads(text)
-    except SettingsInvalid:
-        raise
-    except OSError as error:
-        raise SettingsInvalid(f"{path}: {error.strerror}; give a settings file that can be read") from error
-    except RecursionError as error:
-        raise SettingsInvalid(f"{path}: brackets in too many brackets; settings are tables of plain values") from error
-    except ValueError as error:  # also of an integer with thousands of digits
-        raise SettingsInvalid(f"{path}: not TOML: {error}") from error
-    if wrong and mistakes is not None:
-        mistakes.append(f"{path}:{wrong}")
-    settings: T = _build(settings_type, table, path, _lines(text), "", mistakes)
-    if isinstance(settings, Settings):
-        hide_secrets(settings)
-    return settings
-
-
-def hide_secrets(settings: Settings) -> None:
-    """Have what logs in anywhere printed nowhere, from now on."""
-    address = settings.source.partition(":")[2]
-    hide(address, plain_address(address))
-    for secret in (settings.web.token, settings.mqtt.password):
-        hide(secret)
-
-
 def check(settings_type: type, name: str, value: object) -> str | None:
     """Say what is wrong with a setting's value, None when nothing is."""
     rule = next(item for item in fields(settings_type) if item.name == name).metadata
@@ -544,102 +333,3 @@ def check(settings_type: type, name: str, value: object) -> str | None:
     if "choices" in rule and value not in rule["choices"]:
         return f"valid are {', '.join(map(str, rule['choices']))}"
     return None
-
-
-def check_setting(settings_type: type, key: str, value: object, full: str) -> Any:
-    """Return `value` as the setting's type; raises SettingsInvalid where key, type or range is wrong.
-
-    `full` is what the user calls the setting: file, line and table before its name, as far as they are known.
-    """
-    hints = get_type_hints(settings_type)
-    if key not in hints:
-        import difflib
-
-        near = difflib.get_close_matches(key, hints, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(sorted(hints))}"
-        where, _, table = full.removesuffix(key).rpartition(" ")
-        raise SettingsInvalid(f"{where} unknown setting {_seen(table + key)}; {hint}".lstrip())
-    rule = next(item for item in fields(settings_type) if item.name == key).metadata
-    if "secret" in rule and not isinstance(value, list if hints[key] == tuple[str, ...] else hints[key]):
-        kind = "a list of strings" if hints[key] == tuple[str, ...] else f"of type {hints[key].__name__}, in quotes"
-        raise SettingsInvalid(f"{full} is of type {type(value).__name__}; it must be {kind}")
-    converted = _convert(hints[key], value, full)
-    complaint = check(settings_type, key, converted)
-    if complaint:
-        raise SettingsInvalid(f"{full} is {_seen(value)}; {complaint}")
-    return converted
-
-
-def _build(
-    settings_type: type[Any],
-    table: dict[str, Any],
-    path: Path,
-    lines: dict[tuple[str, str], int],
-    section: str,
-    mistakes: list[str] | None,
-) -> Any:
-    hints = get_type_hints(settings_type)
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        line = lines.get((f"{section}.{key}".lstrip("."), ""), lines.get((section, key), 1))
-        full = f"{path}:{line}: {section}.{key}".replace(": .", ": ")
-        kind = hints.get(key)
-        if kind is None and mistakes is not None and len(mistakes) > MOST_MISTAKES:
-            continue  # what was meant costs a look at every name there is
-        try:
-            if isinstance(kind, type) and is_dataclass(kind):
-                if not isinstance(value, dict):
-                    raise SettingsInvalid(f"{full} is of type {type(value).__name__}; it must be a table: [{key}]")
-                values[key] = _build(kind, value, path, lines, f"{section}.{key}".lstrip("."), mistakes)
-            else:
-                values[key] = check_setting(settings_type, key, value, full)
-        except SettingsInvalid as error:
-            if mistakes is None:
-                raise
-            if len(mistakes) <= MOST_MISTAKES:
-                more = f"{path}: and more mistakes than these"
-                mistakes.append(str(error) if len(mistakes) < MOST_MISTAKES else more)
-    if settings_type is CueSettings:
-        return with_settings(with_sensitivity(CueSettings(), values.get("sensitivity", "normal")), values)
-    return settings_type(**values)
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    if kind is float and type(value) is int:
-        try:
-            return float(value)
-        except OverflowError as error:
-            raise SettingsInvalid(f"{where} is {_seen(value)}; it must be a number of 300 digits or less") from error
-    if kind == tuple[float, ...]:
-        items = value if isinstance(value, list) else [value]
-        return tuple(_convert(float, item, where) for item in items)
-    if kind == tuple[str, ...]:
-        if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return tuple(value)
-        raise SettingsInvalid(f"{where} is {_seen(value)}; it must be a list of strings")
-    if type(value) is not kind:
-        raise SettingsInvalid(f"{where} is {_seen(value)}; it must be of type {kind.__name__}")
-    return value
-
-
-def _seen(value: object) -> str:
-    """Say a value in a few words: a file may hold one of any length, depth or alphabet."""
-    try:
-        text = plain(repr(value))  # before it is cut: the half of an address has its password, and no @
-    except (ValueError, RecursionError):  # an integer of thousands of digits, tables in tables
-        return f"a large {type(value).__name__}"
-    return text if len(text) <= 100 else f"{text[:100]}…"
-
-
-def _lines(text: str) -> dict[tuple[str, str], int]:
-    """Return the line of each section, under (section, ""), and of each key, under (section, key)."""
-
-    found: dict[tuple[str, str], int] = {}
-    section = ""
-    for number, line in enumerate(text.split("\n"), 1):
-        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-            section = header[1].strip()
-            found.setdefault((section, ""), number)
-        elif key := re.match(r"\s*[\"']?([^\"'=.\s]+)[\"']?\s*[=.]", line):
-            found.setdefault((section, key[1]), number)
-    return found
