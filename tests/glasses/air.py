@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, TypeVar
 
+from bleak.backends.adapter import BaseBleakAdapter
 from bleak.backends.characteristic import BleakGATTCharacteristic
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
@@ -55,6 +56,8 @@ class Air:
         await self.central.power_on()
         for peripheral in peripherals:
             await peripheral.join(self)
+            if peripheral.kept:
+                await self.central.connect(Address(peripheral.address, Address.RANDOM_DEVICE_ADDRESS))
 
 
 class Peripheral:
@@ -68,6 +71,7 @@ class Peripheral:
         self.address = ""
         self.connections = 0  # that there were
         self.mute = False  # acknowledges nothing
+        self.kept = False  # bluetoothd has its link already, of a process that was killed
         self.level = 80  # per cent of the battery
         self.mtu = 247  # bytes of a packet
         self._connection: Connection | None = None
@@ -146,6 +150,27 @@ class Peripheral:
         await self.send(self._battery, bytes([level]))
 
 
+class AirAdapter(BaseBleakAdapter):
+    """bleak's adapter over the air: which peripherals have a link already."""
+
+    @classmethod
+    async def get(cls, **_: Any) -> AirAdapter:
+        return cls()
+
+    async def get_connected_devices(self, service_uuids: frozenset[str]) -> list[BLEDevice]:
+        return [
+            BLEDevice(peripheral.address, peripheral.name, None)
+            for peripheral in Air.now.peripherals
+            if _link_to(peripheral.address) is not None
+            and service_uuids & {_uuid(service.uuid) for service in peripheral.gatt_services()}
+        ]
+
+
+def _link_to(address: str) -> Connection | None:
+    """Return the link that the central has to the peripheral at an address."""
+    return Air.now.central.find_connection_by_bd_addr(Address(address, Address.RANDOM_DEVICE_ADDRESS))
+
+
 class AirScanner(BaseBleakScanner):
     """bleak's scanner over the air."""
 
@@ -209,7 +234,9 @@ class AirClient(BaseBleakClient):
         return self._connection is not None
 
     async def connect(self, pair: bool, **_: Any) -> None:
-        connection = await Air.now.central.connect(Address(self.address, Address.RANDOM_DEVICE_ADDRESS))
+        connection = _link_to(self.address)
+        if connection is None:
+            connection = await Air.now.central.connect(Address(self.address, Address.RANDOM_DEVICE_ADDRESS))
         self._connection = connection
         connection.on("disconnection", self._dropped)
         self._peer = Peer(connection)
@@ -287,7 +314,7 @@ def _uuid(uuid: core.UUID) -> str:
 class AirRadio(Radio):
     """The radio of a device in the air, with the peripherals that are in reach."""
 
-    scanner, client = AirScanner, AirClient
+    adapter, scanner, client = AirAdapter, AirScanner, AirClient
 
     def __init__(self, *peripherals: Peripheral) -> None:
         self.air: Air | None = None

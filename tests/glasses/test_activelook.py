@@ -211,6 +211,13 @@ def test_garbage_is_passed_over_and_what_follows_is_understood() -> None:
     assert one.report.losses == 0
 
 
+def test_a_link_that_a_killed_run_left_is_taken_over() -> None:
+    glasses = ActiveLookPeripheral()
+    glasses.kept = True
+    with worn("activelook", glasses) as one:
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+
+
 def test_out_of_reach_is_lost_is_said_and_over_when_they_are_back() -> None:
     glasses = ActiveLookPeripheral()
     with worn("activelook", glasses) as one:

@@ -96,6 +96,14 @@ def test_a_cue_that_stands_is_held_by_a_word_and_not_drawn_again() -> None:
     glasses.stop()
 
 
+def test_a_link_that_a_killed_run_left_is_taken_over() -> None:
+    glasses = HaloPeripheral()
+    glasses.kept = True
+    with worn("halo", glasses) as one:
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+    glasses.stop()
+
+
 def test_out_of_reach_it_goes_dark_shows_that_it_lost_us_and_shows_cues_again() -> None:
     glasses = HaloPeripheral()
     with worn("halo", glasses) as one:

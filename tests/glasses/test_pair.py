@@ -113,12 +113,18 @@ def _with(error: Exception):  # type: ignore[no-untyped-def]
     return made
 
 
-def test_a_picture_that_a_killed_run_left_is_taken_away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [True, False], ids=["linked", "advertising"])
+def test_a_picture_that_a_killed_run_left_is_taken_away(
+    kept: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """bluetoothd keeps a killed run's link, and glasses with a link do not advertise; they do when it is lost."""
     glasses = ActiveLookPeripheral()
+    glasses.kept = kept
     glasses.screen[50:80, 60:90] = 15
     settings = tmp_path / "settings.toml"
     settings.write_text('sinks = ["terminal", "glasses:activelook:A.LooK"]'.replace("A.LooK", glasses.name))
     assert run(monkeypatch, f"dark --config {settings}", glasses) == 0
+    assert glasses.connections == 1
     assert not glasses.screen.any()
     assert 0x41 not in [command for command, _ in glasses.commands], "no picture is saved for that"
 

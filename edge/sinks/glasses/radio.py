@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
-from bleak import BleakClient, BleakScanner
+from bleak import BleakAdapter, BleakClient, BleakScanner
+from bleak.backends.adapter import BaseBleakAdapter
 from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
@@ -116,6 +117,7 @@ class Connection:
 class Radio:
     """The Bluetooth adapter of this machine; a subclass may have other back ends of bleak."""
 
+    adapter: type[BaseBleakAdapter] | None = None
     scanner: type[BaseBleakScanner] | None = None
     client: type[BaseBleakClient] | None = None
 
@@ -126,13 +128,23 @@ class Radio:
         """Let go of it; may be called twice."""
 
     async def find(self, make: Make, wanted: Wanted, seconds: float) -> BLEDevice:
-        """Return the first that is wanted; raises GlassesAbsent after `seconds`, or what `explain` has a line for."""
+        """Return the first that is wanted; raises GlassesAbsent after `seconds`, or what `explain` has a line for.
 
-        def right(device: BLEDevice, seen: AdvertisementData) -> bool:
+        bluetoothd keeps the link of a process that was killed, and glasses with a link do not advertise.
+        """
+
+        def is_wanted(device: BLEDevice, name: str) -> bool:
             if wanted.address:
                 return device.address.upper() == wanted.address.upper()
-            return is_of(make, seen) and wanted.name in ("", name_of(device, seen))
+            return wanted.name in ("", name)
 
+        def right(device: BLEDevice, seen: AdvertisementData) -> bool:
+            return is_wanted(device, name_of(device, seen)) and (bool(wanted.address) or is_of(make, seen))
+
+        adapter = await BleakAdapter.get(backend=self.adapter)
+        for device in await adapter.get_connected_devices([make.service]):
+            if is_wanted(device, shown_name(device.name)):
+                return device
         if self.scanner is None:
             found = await BleakScanner.find_device_by_filter(right, seconds)
         else:
@@ -175,7 +187,7 @@ class Radio:
                 if make.bonds and self.client is None:
                     await stack.enter_async_context(pairing_agent(device.address))
                 await client.connect()
-            connection = Connection(client, make, printable(device.name or device.address)[:LONGEST_NAME])
+            connection = Connection(client, make, shown_name(device.name or device.address))
             if client.services.get_service(make.service) is None:
                 raise SinkFailed(f"{connection.name} is no {make.title}; cuelens pair lists what is near")
             if connection.largest + ATT_HEADER < make.least_mtu:
@@ -200,7 +212,12 @@ def is_of(make: Make, seen: AdvertisementData) -> bool:
 
 def name_of(device: BLEDevice, seen: AdvertisementData) -> str:
     """Return the name that glasses advertise, as a terminal may show it."""
-    return printable(seen.local_name or device.name or "")[:LONGEST_NAME]
+    return shown_name(seen.local_name or device.name)
+
+
+def shown_name(name: str | None) -> str:
+    """Return a name that comes through the air as a terminal may show it."""
+    return printable(name or "")[:LONGEST_NAME]
 
 
 _UNAVAILABLE = {
