@@ -44,9 +44,9 @@ begins with the symptom instead.
 # What deploy.sh itself ends with: shell and Python there share no table.
 DEPLOY_CODES: dict[int, tuple[str, str]] = {
     70: ("There is no usable Python.", "Install Python 3.11 to 3.14, or name one in `CUELENS_PYTHON`."),
-    71: ("TFLite has no packages for this machine: 32-bit Arm, musl, Windows, macOS.", "Use a 64-bit Debian."),
+    71: ("The locks have no packages for this machine: 32-bit Arm, musl, Windows, macOS.", "Use a 64-bit Debian."),
     72: ("Python has no venv module.", "Run the apt command that the message names."),
-    73: ("An installation failed.", "Read pip's words above the message; it names what to try."),
+    73: ("An installation failed.", "Read what pip printed above the message, which names what to try."),
     74: ("The tools for an emulated Arm are missing.", "Run the apt command that the message names."),
     75: ("A download for the emulated Arm failed.", "Check the network, then start again."),
     76: ("`bundle`: ssh-keygen is missing.", "`sudo apt install openssh-client`"),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks import page
 from benchmarks.live import growth
-from edge.settings import CueSettings
+from edge.settings import CueSettings, FaceSettings
 from training.ship import shipped_result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,11 +26,14 @@ def test_readmes_figures_are_those_of_the_evaluation() -> None:
         if each["model"] == "emotion.tflite" and each["split"] == "all"
     ]
     words = everyday["words"]
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    assert (
-        f"{everyday['rows']:,} everyday faces, {100 * words['accuracy']:.1f} % of the words were right, "
-        f"and only {100 * words['words']['upset']['precision']['share']:.1f} % of those" in readme
+    readme, changelog, benchmarks = (
+        " ".join((ROOT / name).read_text().split()) for name in ("README.md", "CHANGELOG.md", "docs/benchmarks.md")
     )
+    right, faces = f"{100 * words['accuracy']:.1f} %", f"{everyday['rows']:,} everyday faces"
+    upset = f"and only {100 * words['words']['upset']['precision']['share']:.1f} % of those"
+    assert f"{faces}, {right} of the words were right, {upset}" in readme
+    assert f"{right} on {faces} it never learnt from, {upset}" in changelog
+    assert f"{right} of the four words on {faces} that it never learnt from" in benchmarks
 
 
 def test_the_networks_figures_are_those_of_its_evaluation() -> None:
@@ -40,6 +45,57 @@ def test_the_networks_figures_are_those_of_its_evaluation() -> None:
         in measured
     )
     assert f"in {shipped['bytes'] / 1e6:.3f} MB" in measured
+    changelog = " ".join((ROOT / "CHANGELOG.md").read_text().split())
+    assert f"A network of {shipped['bytes'] / 1e6:.3f} MB" in changelog
+    assert f"{100 * words:.1f} % of the four words on FER2013's PrivateTest" in changelog
+
+
+def test_reports_of_another_network_are_named_as_such() -> None:
+    """The page names the network of the reports, where that is not the one that ships."""
+    ran = {
+        folder: {
+            model["sha256"] if isinstance(model, dict) else model
+            for path in (page.REFERENCE / folder).glob("*.json")
+            if (model := json.loads(path.read_text()).get("model"))
+        }
+        for folder in ("x86-64", "cue")
+    }
+    of_file = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in EVALUATION.parent.glob("*.tflite")}
+    page_text = " ".join(page.RESULTS_PAGE.read_text().split())
+    former, shipped = {of_file["fer2013.tflite"]}, {of_file["emotion.tflite"]}
+    assert set(map(frozenset, ran.values())) <= {frozenset(former), frozenset(shipped)}
+    assert ("The reports of x86-64 ran `fer2013.tflite`" in page_text) == (ran["x86-64"] == former)
+    assert ("All of them ran `fer2013.tflite`" in page_text) == (ran["cue"] == former)
+    shares = [each["own_labels"]["accuracy"] for each in json.loads(EVALUATION.read_text()) if is_shipped_runtime(each)]
+    assert ([f"gets {share:.1%} there".replace("%", " %") in page_text for share in shares] == [True]) == (
+        ran["x86-64"] == former
+    )
+
+
+def is_shipped_runtime(result: dict[str, Any]) -> bool:
+    """Whether a result is of the file that ships on PrivateTest, on the runtime of the reports."""
+    return (result["model"], result["split"], result["runtime"].split()[0]) == (
+        "emotion.tflite",
+        "PrivateTest",
+        "tflite-runtime",
+    )
+
+
+def test_the_finders_figures_are_those_of_the_reports() -> None:
+    folder = page.REFERENCE / "faces"
+    turned, light = (json.loads((folder / f"{name}.json").read_text()) for name in ("turned", "light"))
+    measured, today = turned["settings"], FaceSettings()
+    stated = (
+        f"made with `confirm = {measured['confirm']:g}` and `burst = {measured['burst']}`; "
+        f"today they are {today.confirm:g} and {today.burst}."
+    )
+    is_other = (measured["confirm"], measured["burst"]) != (today.confirm, today.burst)
+    assert (stated in " ".join(page.RESULTS_PAGE.read_text().split())) == is_other
+    # CHANGELOG: in weak light and in front of a window no fewer faces than plain Haar, and no false ones.
+    assert light["settings"] == asdict(today)
+    assert all(row["found"] >= row["plain_found"] and row["false"] == 0 for row in light["by_light"])
+    record = " ".join((ROOT / "docs" / "decisions" / "02-haar-proposes.md").read_text().split())
+    assert f"false faces: {sum(row['plain_false'] for row in light['by_light'])} in the frames of" in record
 
 
 def test_table_and_page_of_results_are_what_the_reports_give() -> None:
