@@ -25,7 +25,8 @@ from edge.hardware.board import process_cpu_s
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = "import numpy, cv2, edge.quiet\nedge.quiet.tame_opencv()\n"
-IMPORTS = f"{LIBRARIES}import edge.cli, edge.runtime.run, edge.model, edge.sources.v4l2, edge.sinks.terminal\n"
+IMPORTS = f"{LIBRARIES}import edge.cli, edge.commands.run, edge.runtime.run\n"
+IMPORTS += "import edge.model, edge.sources.v4l2, edge.sinks.terminal\n"
 NETWORKS = f"{IMPORTS}model = edge.model.ExpressionModel()\n"
 FINDER = f"{NETWORKS}from edge.faces import FaceFinder\nFaceFinder(edge.settings.FaceSettings())\n"
 CLI = "from edge.cli import main\nmain({words!r})\n"

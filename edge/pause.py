@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge.errors import CuelensError
 from edge.files import replace_file, sink_error, sync_folder
+from edge.systemd import state_folder
 
 NAME = "paused"
 CONTENT = b"paused\n"
@@ -23,8 +24,8 @@ def pause_file(environment: Mapping[str, str] = os.environ, folder_of_run: Path 
     By hand, a pause holds for every camera; of a recording, which looks at nobody, for runs in its own folder alone.
     """
     name = NAME if folder_of_run is None else f"{NAME}-{zlib.crc32(os.fsencode(folder_of_run)):08x}"
-    if folder := environment.get("STATE_DIRECTORY", "").partition(":")[0]:  # systemd.exec(5)
-        return Path(folder, NAME)
+    if service := state_folder(environment):
+        return service / NAME
     if folder := environment.get("XDG_STATE_HOME", ""):
         return Path(folder, "cuelens", name)
     home = environment.get("HOME", "")

@@ -18,6 +18,7 @@ from edge.control import Control, without_folders
 from edge.errors import CuelensError, SinkFailed, printable
 from edge.files import replace_file
 from edge.secrecy import plain
+from edge.systemd import state_folder
 
 FILE = "failure"  # in the state folder
 PAGE = 5.0  # seconds for which each page is shown
@@ -36,8 +37,8 @@ RESULTS = {  # of $SERVICE_RESULT, systemd.exec(5)
 
 
 def _file(environment: Mapping[str, str]) -> Path | None:
-    folder = environment.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd.exec(5)
-    return Path(folder, FILE) if folder else None
+    folder = state_folder(environment)
+    return folder / FILE if folder else None
 
 
 def forget_failure() -> None:

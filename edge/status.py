@@ -221,6 +221,14 @@ def ask(path: Path) -> dict[str, Any]:
     return told
 
 
+def ask_service() -> dict[str, Any] | None:
+    """Return the service's status; None where it does not answer us."""
+    try:
+        return ask(SERVICE_SOCKET)
+    except NotRunning:
+        return None
+
+
 def describe_status(told: Mapping[str, Any]) -> str:
     """Say a status in lines for a person; a key that another version does not tell is left out.
 

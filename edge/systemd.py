@@ -1,15 +1,36 @@
-"""The service manager's notifications, sd_notify(3): ready, alive, stopping."""
+"""What a service gets from its manager: its folders, and the notifications of sd_notify(3): ready, alive, stopping."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
+from collections.abc import Mapping
+from pathlib import Path
 
 
 def is_service() -> bool:
     """Return whether a service manager started this process and waits to hear of it."""
     return bool(os.environ.get("NOTIFY_SOCKET"))
+
+
+def service_settings_file(environment: Mapping[str, str]) -> Path | None:
+    """Return the service's settings file; None outside a service, and where the file was lost: the cue goes on."""
+    folder = environment.get("CONFIGURATION_DIRECTORY")  # systemd.exec(5)
+    path = Path(folder, "cuelens.toml") if folder else None
+    return path if path and path.exists() else None
+
+
+def state_folder(environment: Mapping[str, str]) -> Path | None:
+    """Return the folder where the service keeps what outlasts a run; None outside a service."""
+    folder = environment.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd.exec(5)
+    return Path(folder) if folder else None
+
+
+def saved_settings_file(environment: Mapping[str, str]) -> Path | None:
+    """Return the service's file for settings that are changed during a run; None outside a service."""
+    folder = state_folder(environment)
+    return folder / "settings.toml" if folder else None
 
 
 def notify(state: str) -> bool:

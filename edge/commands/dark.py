@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
 from edge.errors import RuntimeMissing
 from edge.settings import Settings
 from edge.settings_file import load_settings
+from edge.systemd import service_settings_file
 
 SECONDS = 4.0  # for glasses: the service manager gives what comes after a run five
 
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from edge.safe import keep_result
 
     keep_result()
-    config = args.config or _settings_of_service(os.environ)
+    config = args.config or service_settings_file(os.environ)
     settings = load_settings(config) if config else Settings()
     light = open_light(settings.pins)
     if light is not None:
@@ -43,12 +43,6 @@ def run(args: argparse.Namespace) -> int:
             if spec.startswith("glasses:"):
                 _blank(spec.partition(":")[2])
     return 0
-
-
-def _settings_of_service(environment: Mapping[str, str]) -> Path | None:
-    folder = environment.get("CONFIGURATION_DIRECTORY")  # systemd.exec(5)
-    path = Path(folder, "cuelens.toml") if folder else None
-    return path if path and path.exists() else None
 
 
 def _blank(argument: str) -> None:

@@ -1,0 +1,27 @@
+"""`cuelens check`: examine this device, and print what to do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+
+from edge.doctor import describe, examine
+from edge.doctor.machine import Machine
+from edge.errors import CheckFailed, printable
+from edge.status import ask_service
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say what was found, line by line; raises CheckFailed where something must be done."""
+    lines = []
+    for line in examine(Machine(status=ask_service()), args.config):
+        lines.append(line)
+        if not args.json:
+            print("\n".join(map(printable, describe(line))), flush=True)
+    todo = sum(line.state == "do" for line in lines)
+    if args.json:
+        print(json.dumps({"ok": not todo, "lines": [asdict(line) for line in lines]}))
+    if todo:
+        raise CheckFailed(f"{todo} of {len(lines)} lines say what to do")
+    return 0
