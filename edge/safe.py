@@ -24,7 +24,7 @@ FILE = "failure"  # in the state folder
 PAGE = 5.0  # seconds for which each page is shown
 REPEAT = 1.0  # seconds between updates: a window that hears nothing looks hung
 END = 3.0  # seconds that the sinks have to end
-SHOWING = ("display", "oled", "png", "audio")  # sinks that say what it is about without a network
+SHOWING = ("display", "oled", "glasses", "png", "audio")  # sinks that say why it stopped without a network
 MORE = "./deploy.sh logs, or cuelens check on the device, say more"
 RESULTS = {  # of $SERVICE_RESULT, systemd.exec(5)
     "watchdog": "it hung: its loop gave no word for ten seconds",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks adds it")
@@ -16,12 +18,19 @@ from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailabl
 from edge.cli import main
 from edge.control import Control
 from edge.errors import SettingsInvalid, SinkFailed, SinkUnwritable
-from edge.settings import Settings
+from edge.glyphs import plan_cue
+from edge.safe import pages, show_failure
+from edge.settings import LookSettings, Settings
 from edge.sinks import open_sink
-from edge.sinks.glasses import visit
+from edge.sinks.glasses import radio, visit
+from edge.sinks.glasses.activelook import draw_activelook
 from edge.sinks.glasses.known import Glasses, forget_glasses, glasses_file, load_glasses, remember_glasses
+from edge.types import Cue
 from tests.glasses.air import Air, AirRadio, Peripheral
 from tests.glasses.peripherals import ActiveLookPeripheral, HaloPeripheral
+from tests.glasses.worn import PATIENCE, wait_until
+
+STOPPED = Cue("stopped", None, 0.0, 0.0)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, words: str, *peripherals: Peripheral) -> int:
@@ -136,6 +145,31 @@ def test_after_a_run_that_ended_well_glasses_are_left_alone(monkeypatch: pytest.
     monkeypatch.setenv("SERVICE_RESULT", "success")
     assert run(monkeypatch, f"dark --config {settings}", glasses) == 0
     assert glasses.connections == 0
+
+
+def test_glasses_show_why_the_service_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    glasses, stop = ActiveLookPeripheral(), threading.Event()
+    monkeypatch.setattr(radio, "Radio", lambda: AirRadio(glasses))
+    monkeypatch.setattr("edge.safe.PAGE", 0.5)
+    monkeypatch.setattr("edge.safe.REPEAT", 0.05)
+    control = Control(Settings(sinks=(f"glasses:activelook:{glasses.name}",)))
+    plans = [plan_cue(STOPPED, LookSettings(), text) for text in pages("no camera; plug it in")[1:]]
+    wanted = [draw_activelook(plan)[..., 0] > 0 for plan in plans]
+    seen: set[int] = set()
+
+    def watch() -> None:
+        while not stop.wait(0.01):
+            seen.update(number for number, page in enumerate(wanted) if np.array_equal(glasses.seen > 0, page))
+            if len(seen) == len(wanted):
+                stop.set()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    show_failure(control, "no camera; plug it in", stop, PATIENCE)
+    stop.set()
+    watcher.join()
+    assert seen == set(range(len(wanted)))
+    wait_until(lambda: not glasses.screen.any(), "the end is dark")
 
 
 def test_the_sink_takes_the_pair_of_its_make_that_was_paired_last() -> None:
