@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.imports import imported
+
 HOST = {"lab", "training", "converter", "benchmarks", "tests", "tensorflow", "keras", "matplotlib", "tqdm"}
 
 
-def imported(path: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.partition(".")[0])
-    return names
+def imported_packages(path: Path) -> set[str]:
+    return {name.partition(".")[0] for name in imported(path.read_text(), "edge")}
 
 
 def test_no_line_of_the_device_names_host_code(repository: Path) -> None:
     files = sorted((repository / "edge").rglob("*.py"))
     assert len(files) > 10
-    assert {str(path): found for path in files if (found := imported(path) & HOST)} == {}
+    assert {str(path): found for path in files if (found := imported_packages(path) & HOST)} == {}
 
 
 def test_a_whole_run_loads_no_host_code(repository: Path) -> None:

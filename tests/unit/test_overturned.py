@@ -20,8 +20,9 @@ from edge.runtime.run import run
 from edge.settings import CameraSettings, FaceSettings, Settings
 from edge.sources.demo import DemoSource
 from edge.turning import Turn, TurnedSource
-from edge.types import Capabilities, Gray, Update
+from edge.types import Gray
 from edge.verifier import FaceVerifier
+from tests.support.sinks import Kept
 
 FRAMES = 200
 
@@ -67,21 +68,6 @@ def test_a_live_run_looks_at_few_of_its_frames(verifier: FaceVerifier, monkeypat
     for gray in islice(pictures(0), 5 * EVERY):
         watch.look(gray, EVERY)
     assert len(scanned) == 5
-
-
-class Kept:
-    """A sink that keeps what it is shown."""
-
-    capabilities = Capabilities(every_frame=True, reopens=False)
-
-    def __init__(self) -> None:
-        self.updates: list[Update] = []
-
-    def show(self, update: Update) -> None:
-        self.updates.append(update)
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.mark.parametrize("settings", [CameraSettings(), CameraSettings(180)])

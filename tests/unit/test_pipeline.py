@@ -21,9 +21,10 @@ from edge.model import ExpressionModel
 from edge.runtime.run import run
 from edge.settings import CueSettings, FaceSettings, Settings
 from edge.sources.demo import DemoSource
-from edge.types import Capabilities, Face, Frame, Gray, Reading, Update, Work
+from edge.types import Face, Frame, Gray, Reading, Update, Work
 from edge.vision.pipeline import STAGES, Effort, FindFailed, Found, Pipeline
 from edge.vision.sight import DeviceSight, unguarded
+from tests.support.sinks import Kept
 
 FACES = FaceSettings()
 CUE = CueSettings()
@@ -40,21 +41,6 @@ def film() -> list[Frame]:
     """The demo person's first frames, at instants with more digits than a log has."""
     frames = islice(DemoSource("1").frames(), FRAMES)
     return [replace(frame, t=frame.t + 1e-9, t_arrived=0.0) for frame in frames]
-
-
-class Kept:
-    """A sink that keeps what it is shown."""
-
-    capabilities = Capabilities(every_frame=True, reopens=False)
-
-    def __init__(self) -> None:
-        self.updates: list[Update] = []
-
-    def show(self, update: Update) -> None:
-        self.updates.append(update)
-
-    def close(self) -> None:
-        pass
 
 
 class Played:
@@ -75,8 +61,8 @@ class Played:
 def plain(update: Update) -> tuple[Any, ...]:
     """Return an update without its pixels, nor what only a run knows."""
     assert update.frame is not None
-    told = replace(update, frame=None, latency_ms={}, dropped=0)
-    return update.frame.t, update.frame.seq, told
+    rest = replace(update, frame=None, latency_ms={}, dropped=0)
+    return update.frame.t, update.frame.seq, rest
 
 
 def test_the_benchmarks_and_the_run_come_to_the_same_updates(film: list[Frame], model: ExpressionModel) -> None:
@@ -146,7 +132,7 @@ def test_a_frame_costs_no_more_than_it_may(film: list[Frame], model: ExpressionM
 
 
 class Scripted:
-    """A sight whose finding and reading are told."""
+    """A sight that finds and reads what the test sets."""
 
     def __init__(self) -> None:
         self.faces: tuple[Face, ...] = (Face(1, (0, 0, 80, 80), 0.0),)

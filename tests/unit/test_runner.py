@@ -19,6 +19,7 @@ from edge.runtime.run import Outcome, run
 from edge.settings import CueSettings, Settings
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Cue, Frame, Gray, Update
+from tests.support.sinks import Kept
 
 
 def frame(seq: int, t: float | None = None) -> Frame:
@@ -47,28 +48,6 @@ class Scripted:
 
     def close(self) -> None:
         self.closed.set()
-
-
-class Kept:
-    """A sink that keeps what it is shown, and may fail or block."""
-
-    capabilities = Capabilities(every_frame=True, reopens=False)
-
-    def __init__(self, fail_at: int = -1, failure: Exception | None = None, block: float = 0.0) -> None:
-        self.updates: list[Update] = []
-        self.closed = 0
-        self._fail_at = fail_at
-        self._failure = failure
-        self._block = block
-
-    def show(self, update: Update) -> None:
-        time.sleep(self._block)
-        if len(self.updates) == self._fail_at and self._failure:
-            raise self._failure
-        self.updates.append(update)
-
-    def close(self) -> None:
-        self.closed += 1
 
 
 @pytest.fixture(scope="module")
@@ -402,7 +381,7 @@ def test_a_camera_that_was_lost_is_not_opened_by_a_run_that_ends(model: Expressi
     assert time.monotonic() - begun < runner.END
 
 
-def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_given_up(
+def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_abandoned(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "STALL", 0.2)
@@ -488,7 +467,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_thread_whose_read_never_returns_is_given_up_and_what_it_brings_later_is_dropped(
+def test_a_thread_whose_read_never_returns_is_abandoned_and_what_it_brings_later_is_dropped(
     model: ExpressionModel,
 ) -> None:
     go, cameras = threading.Event(), list[Camera]()
@@ -505,7 +484,7 @@ def test_a_thread_whose_read_never_returns_is_given_up_and_what_it_brings_later_
     assert stuck.closed.is_set()
     numbers = [update.frame.seq for update in sink.updates if update.frame]
     assert numbers == sorted(set(numbers))
-    assert max(numbers) == 19, "ten of each, and none of the thread that was given up"
+    assert max(numbers) == 19, "ten of each, and none of the abandoned thread"
     assert outcome.metrics.camera_losses == 1
     assert set(outcome.metrics.camera_causes) == {"silent", "stuck"}
 
@@ -522,7 +501,7 @@ def test_threads_that_hang_are_left_behind_up_to_a_number(model: ExpressionModel
     outcome = run(Control(), Hanging(0, go), model, sinks, threading.Event(), say=lambda line: None, resume=resume)
     go.set()
     assert [type(failure) for failure in outcome.failures] == [CameraStuck]
-    assert len(opened) == capture.MOST_GIVEN_UP
+    assert len(opened) == capture.MOST_ABANDONED
 
 
 @pytest.mark.usefixtures("hasty")
