@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 
 class Guard(Protocol):
-    """Makes a call into a native library; None where it failed and is passed over."""
+    """Makes a call into a native library; None where it failed and is skipped."""
 
     def __call__(self, call: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result | None:
         """Return what the call returns; raises what ends the run."""
@@ -38,7 +38,7 @@ def unguarded(call: Callable[Given, Result], *args: Given.args, **kwargs: Given.
 def read_crop(model: ExpressionModel, crop: Gray) -> tuple[float, ...]:
     """Return the probabilities of a face that was cut out, to as many digits as the log has.
 
-    Raises ModelFailed for what is no number.
+    Raises ModelFailed where one is not finite.
     """
     values = tuple(round(value, 8) for value in model.read(crop))
     if not all(map(math.isfinite, values)):
@@ -61,7 +61,7 @@ class DeviceSight:
         guard_find: Guard = unguarded,
         guard_read: Guard = unguarded,
     ) -> None:
-        """Load what finds; raises what that raises. Without a model, nobody is read.
+        """Load the finder's networks; raises what they raise. Without a model, nobody is read.
 
         `sideways` as FaceFinder has it. Until somebody was seen upright, each `overturned_every`th frame is searched
         for people who are not.
@@ -70,19 +70,25 @@ class DeviceSight:
         self._open_verifier, self._open_proposer, self._sideways = verifier, proposer, sideways
         self._schedule = ReadSchedule(settings)
         self._guard_find, self._guard_read = guard_find, guard_read
-        judge = verifier()
-        self._finder = FaceFinder(settings, judge, proposer(), sideways=sideways)
-        self._overturned: OverturnWatch | None = OverturnWatch(settings, judge, self._finder.upright)
+        self._finder, watch = self._open_finder()
+        self._overturned: OverturnWatch | None = watch
         self._overturned_every = overturned_every
 
     def rebuild_finder(self) -> None:
-        """Begin finding anew, with networks that are opened again: the faces' numbers begin anew too."""
-        self._finder = FaceFinder(self._settings, self._open_verifier(), self._open_proposer(), sideways=self._sideways)
+        """Load all that finds again; the faces are numbered from one again too."""
+        self._finder, watch = self._open_finder()
+        if self._overturned is not None:
+            self._overturned = watch
+
+    def _open_finder(self) -> tuple[FaceFinder, OverturnWatch]:
+        judge = self._open_verifier()
+        finder = FaceFinder(self._settings, judge, self._open_proposer(), sideways=self._sideways)
+        return finder, OverturnWatch(self._settings, judge, finder.upright)
 
     def warm_up(self) -> None:
-        """Read a face that is not there, so that the first that is need not wait for the network to warm up.
+        """Read a blank face, so that the first real one need not wait for the network to warm up.
 
-        It is tried again until the guard raises, and counts as no reading.
+        A reading that fails is tried again until the guard raises.
         """
         if self._model is not None:
             nobody = np.zeros((self._model.contract.side,) * 2, np.uint8)
@@ -115,7 +121,7 @@ class DeviceSight:
         return self._schedule.choose(readable, partner, t, effort.read_interval), self._schedule.left
 
     def read(self, gray: Gray, face: Face) -> tuple[float, ...] | None:
-        """Return a face's probabilities in the contract's labels' order; None where the guard passed a failure over."""
+        """Return a face's probabilities in the contract's labels' order; None where the guard skipped a failure."""
         assert self._model is not None
         return self._guard_read(self._read, self._model, gray, face)
 

@@ -22,6 +22,9 @@ from edge.sources.demo import DemoSource
 from edge.turning import Turn, TurnedSource
 from edge.types import Gray
 from edge.verifier import FaceVerifier
+from edge.views import Spot
+from edge.vision.pipeline import Effort
+from edge.vision.sight import DeviceSight
 from tests.support.sinks import Kept
 
 FRAMES = 200
@@ -57,6 +60,21 @@ def test_neither_noise_nor_an_empty_room_has_heads_that_are_turned(verifier: Fac
         for _ in range(40):
             noise = cv2.GaussianBlur(rng.integers(0, 256, size, np.uint8), (0, 0), rng.uniform(0.5, 8))
             assert watch.look(cv2.normalize(noise, None, 0, 255, cv2.NORM_MINMAX)) is None
+
+
+def test_a_rebuilt_finder_also_replaces_what_looks_for_turned_heads(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> list[Spot]:
+        raise cv2.error("broken")
+
+    sight = DeviceSight(FaceSettings(), None)
+    monkeypatch.setattr(sight._finder.upright, "scan", broken)
+    films = pictures(180)
+    with pytest.raises(cv2.error):
+        for seq, gray in enumerate(films):
+            sight.find(gray, seq / 30, Effort())
+    sight.rebuild_finder()
+    found = (sight.find(gray, seq / 30, Effort()).turned_deg for seq, gray in enumerate(films))
+    assert next(turned_deg for turned_deg in found if turned_deg is not None) == 180.0
 
 
 def test_a_live_run_looks_at_few_of_its_frames(verifier: FaceVerifier, monkeypatch: pytest.MonkeyPatch) -> None:
