@@ -34,7 +34,7 @@ class Search:
     """Spreads a full scan over frames; pure on arrays and capture-clock instants."""
 
     def __init__(self, settings: FaceSettings, finder: Finder, net: NetFinder) -> None:
-        """Take what proposes."""
+        """Begin without a scan; `finder` and `net` propose faces."""
         self._settings = settings
         self._finder, self._net = finder, net
         self.credit = 0.0  # windows that may be tried now; below zero after a frame that cost more than it had
@@ -42,7 +42,7 @@ class Search:
         # By slice: when it was scanned, what it costs, how it is turned, how likely a new face is in it.
         self.scanned = self._costs = self._rolls_deg = self._chances = np.zeros(0)
         self._by_net = 0  # slices of the network, before all others
-        self._lent = 0.0  # windows beyond the budget that the first frames may still get, if nobody is there
+        self._lent = 0.0  # windows beyond the budget that frames without a known face may still get
 
     def begin(self, width: int, height: int, t: float) -> None:
         """Cut a full scan of such frames into slices, and save up a burst."""
@@ -75,8 +75,8 @@ class Search:
     def earn(self, share: float, *, known: bool) -> None:
         """Add a frame's budget, a `share` of the settings', to what was saved up.
 
-        It is less while a face is `known`. Until then the first frames get up to a burst each, as much in all as to
-        search for upright faces everywhere once.
+        It is less while a face is `known`. The first frames without one get up to a burst each, until what they got
+        beyond the budget pays for one search for upright faces everywhere.
         """
         budget = share * self._settings.budget * (BUSY_SHARE if known else 1.0)
         if not known:

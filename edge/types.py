@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edge.settings import CueSettings
 
+Clock = Callable[[], float]  # returns the present in seconds, of a clock that never goes back
 Gray = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the frame
 
@@ -89,6 +90,9 @@ class Work:
     unread: int = 0  # faces whose reading was due and is left to a later frame
 
 
+NO_WORK = Work()
+
+
 @dataclass(frozen=True, slots=True)
 class Cue:
     """What the wearer is shown; `since` is the capture-clock instant the cue appeared.
@@ -123,7 +127,7 @@ class Update:
     cue: Cue
     latency_ms: dict[str, float]  # find, read, total (capture to cue; of a recording, arrival to cue)
     dropped: int  # frames so far that a newer one replaced
-    work: Work = Work()
+    work: Work = NO_WORK
     settings: CueSettings = field(default_factory=CueSettings)  # that the cue was decided by
     turned_deg: float | None = None  # by which heads are turned in the picture, in the frame that makes it sure
 
@@ -161,7 +165,7 @@ class Capabilities:
     colours: Literal["none", "mono", "gray", "rgb"] = "none"
     goes_dark: bool = False  # shows nothing at all when there is nothing to say
     least_interval: float = 0.0  # seconds between two updates; the newest then wins
-    deadline: float = 1.0  # seconds that one update may take; after it the sink is said to be stuck
+    deadline: float = 1.0  # seconds that one update may take; after it the sink counts as stuck
     every_frame: bool = False  # of a recording it misses none: the loop waits for it
     reopens: bool = True  # may be opened again after a failure; a file would begin anew
 

@@ -87,7 +87,7 @@ def read_contract(path: Path) -> Contract:
 
 
 class NetFinder:
-    """Slides the network over upright copies of the frame: the network itself tells how a face is turned."""
+    """Slides the network over upright copies of the frame: the network itself estimates how a face is turned."""
 
     def __init__(self, path: Path | None = None) -> None:
         """Load `path` (the shipped scanner where None) and hold it to the contract beside it.

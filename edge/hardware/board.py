@@ -43,15 +43,15 @@ def board_model(root: Path = ROOT) -> str | None:
 
 def product_name(root: Path = ROOT) -> str | None:
     """Return maker and product of a PC, by its firmware; None where that says nothing."""
-    told = (read_text(f"sys/class/dmi/id/{name}", root) for name in ("sys_vendor", "product_name"))
-    return " ".join(part for part in told if part) or None
+    names = (read_text(f"sys/class/dmi/id/{name}", root) for name in ("sys_vendor", "product_name"))
+    return " ".join(name for name in names if name) or None
 
 
 def processor_name(root: Path = ROOT) -> str | None:
-    """Return the processor's name, or, as Arm's kernel tells numbers only, its part: 0xd08 is a Cortex-A72."""
-    told = read_text("proc/cpuinfo", root) or ""
+    """Return the processor's name, or, as Arm's kernel gives numbers only, its part: 0xd08 is a Cortex-A72."""
+    text = read_text("proc/cpuinfo", root) or ""
     for key in ("model name", "CPU part"):
-        if found := re.search(rf"^{key}\s*:\s*(.+)$", told, re.MULTILINE):
+        if found := re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE):
             return found[1] if key == "model name" else f"{key} {found[1]}"
     return None
 
@@ -72,20 +72,17 @@ def busy_s(root: Path = ROOT) -> float | None:
 
     Of a virtual machine that is also what its host took from it (proc(5): steal).
     """
-    told = read_text("proc/stat", root)
-    if told is None:
+    text = read_text("proc/stat", root)
+    if text is None:
         return None
-    user, nice, system, _, _, irq, softirq, steal = map(int, told.split()[1:9])
+    user, nice, system, _, _, irq, softirq, steal = map(int, text.split()[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def temperature_c(root: Path = ROOT) -> float | None:
     """Return the processor's temperature in degrees Celsius."""
-    told = read_text("sys/class/thermal/thermal_zone0/temp", root)
-    try:
-        return int(told or "") / 1000
-    except ValueError:
-        return None
+    millidegrees = _number(read_text("sys/class/thermal/thermal_zone0/temp", root))
+    return None if millidegrees is None else millidegrees / 1000
 
 
 def throttled(root: Path = ROOT) -> str | None:
@@ -103,9 +100,9 @@ def throttled(root: Path = ROOT) -> str | None:
 
 
 def memory_kib(root: Path = ROOT) -> Mapping[str, int]:
-    """Return the table of memory in KiB, by the kernel's names; empty where it is not told."""
-    told = re.findall(r"^(\w+):\s+(\d+) kB", read_text("proc/meminfo", root) or "", re.MULTILINE)
-    return {name: int(kib) for name, kib in told}
+    """Return the table of memory in KiB, by the kernel's names; empty where the kernel gives none."""
+    rows = re.findall(r"^(\w+):\s+(\d+) kB", read_text("proc/meminfo", root) or "", re.MULTILINE)
+    return {name: int(kib) for name, kib in rows}
 
 
 def available_mb(root: Path = ROOT) -> float | None:
@@ -116,8 +113,8 @@ def available_mb(root: Path = ROOT) -> float | None:
 
 def memory_stalled(root: Path = ROOT) -> float | None:
     """Return in how many per cent of the last ten seconds somebody waited for memory."""
-    told = read_text("proc/pressure/memory", root) or ""
-    return _number(told.partition("some avg10=")[2].partition(" ")[0])
+    text = read_text("proc/pressure/memory", root) or ""
+    return _number(text.partition("some avg10=")[2].partition(" ")[0])
 
 
 def swaps(root: Path = ROOT) -> list[str]:
@@ -146,7 +143,7 @@ def root_mount(root: Path = ROOT) -> tuple[str, list[str]]:
 
 
 def connectors(root: Path = ROOT) -> dict[str, str]:
-    """Return the state of each screen's connector, `?` where it is not told."""
+    """Return the state of each screen's connector, `?` where the kernel gives none."""
     names = sorted(path.parent.name for path in (root / CONNECTORS).glob("card*-*/status"))
     return {name: read_text(f"{CONNECTORS}/{name}/status", root) or "?" for name in names}
 
@@ -157,7 +154,7 @@ def serial_number(root: Path = ROOT) -> str | None:
 
 
 def camera_identity(name: str, root: Path = ROOT) -> tuple[str, ...] | None:
-    """Return what tells the camera of a node, as video0, from others: name, place among its nodes, USB's ids, serial.
+    """Return what identifies the camera of a node, as video0: name, place among its nodes, USB's ids, serial.
 
     None where the kernel says nothing of it.
     """
@@ -224,8 +221,8 @@ def swapped_mb(root: Path = ROOT) -> float | None:
 
 
 def _own_memory_mb(key: str, root: Path) -> float | None:
-    told = (read_text("proc/self/status", root) or "").partition(f"{key}:")[2].split()
-    kib = _number(told[0]) if told else None
+    fields = (read_text("proc/self/status", root) or "").partition(f"{key}:")[2].split()
+    kib = _number(fields[0]) if fields else None
     return None if kib is None else kib * 1024 / 1e6
 
 
@@ -247,8 +244,8 @@ def _count(name: str, root: Path) -> int:
 
 def process_cpu_s(number: int, root: Path = ROOT) -> float | None:
     """Return the seconds of processor time that a process has taken; None where it is gone."""
-    told = read_text(f"proc/{number}/stat", root)
-    if told is None:
+    text = read_text(f"proc/{number}/stat", root)
+    if text is None:
         return None
-    ticks = told.rpartition(")")[2].split()  # proc(5): from `state` on
+    ticks = text.rpartition(")")[2].split()  # proc(5): from `state` on
     return sum(map(int, ticks[11:13])) / os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,6 @@
 """Frames from the source into the loop's slot, whatever the driver does.
 
-A lost camera is opened again; a thread is given up where a call of the driver does not return, and a new one goes on.
+A lost camera is opened again; where a call of the driver does not return, its thread is abandoned and a new one starts.
 """
 
 from __future__ import annotations
@@ -17,19 +17,18 @@ from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError
 from edge.runtime.frame_check import Fault, FrameWatch
 from edge.runtime.mailbox import Mailbox
 from edge.runtime.metrics import Metrics
-from edge.types import Frame, Source
+from edge.types import Clock, Frame, Source
 
 Resume = Callable[[], Source]
-Clock = Callable[[], float]
 
-STALL = 1.0  # seconds without a frame until the wearer is told
+STALL = 1.0  # seconds without a frame until the wearer sees that there is none
 REOPENING = 3.0  # seconds that a camera may take to open after a pause: libcamera takes one on a Raspberry Pi
 CAMERA_TIMEOUT = 30.0  # seconds without a frame from a live source, whose own deadlines are shorter, that end a run
 FIRST_LOOK, LAST_LOOK = 0.5, 4.0  # seconds until a lost camera is looked for; doubles in between, a fifth more or less
 CAMERA_FAULTS = (CameraLost, CameraMissing)
 # Seconds that a camera's call may take, whose own deadlines are shorter. Opening tries several devices.
 CALL_DEADLINES = {"open": 12.0, "read": 6.0, "close": 6.0}
-MOST_GIVEN_UP = 3  # threads at a time that are left in a call which does not return, each with its camera's memory
+MOST_ABANDONED = 3  # threads at a time that are left in a call which does not return, each with its camera's memory
 
 
 class Lost(NamedTuple):
@@ -58,13 +57,13 @@ Event = Frame | Lost | Silent | Paused | Ended
 
 
 class _Taker:
-    """A thread that takes frames; it is given up where a call of the driver does not return."""
+    """A thread that takes frames; it is abandoned where a call of the driver does not return."""
 
     def __init__(self, source: Source, clock: Clock) -> None:
         self._clock = clock
         self.source = source
         self.busy: tuple[str, float] | None = None  # the driver's call that it is in, and since when
-        self.given_up = False
+        self.abandoned = False
 
     def start(self, work: Callable[[_Taker], None]) -> None:
         self._thread = threading.Thread(target=work, args=(self,), name=Capture.name, daemon=True)
@@ -100,7 +99,7 @@ def _stuck(why: str) -> CameraStuck:
 
 
 class Capture:
-    """Takes frames from the source, opens a lost camera again, and gives up a thread whose driver hangs."""
+    """Takes frames from the source, opens a lost camera again, and abandons a thread whose driver hangs."""
 
     name = "capture"
 
@@ -114,7 +113,7 @@ class Capture:
         paused: bool = False,
         clock: Clock = time.monotonic,
     ) -> None:
-        """Begin to take frames; what is wrong with the camera, and that it is over, is reported through `say`."""
+        """Begin to take frames; `say` gets a line when the camera fails, and when it works again."""
         self.live = source.live
         self.mailbox: Mailbox[Frame] = Mailbox(lossless=not source.live)
         self.failure: CuelensError | None = None
@@ -131,7 +130,7 @@ class Capture:
             self._go.set()
         self._taken = 0  # frames
         self._first = 0  # of them, when it was opened last
-        self._given_up: list[_Taker] = []
+        self._abandoned: list[_Taker] = []
         self._closer: threading.Thread | None = None
         self._taker = _Taker(source, clock)
         self._taker.start(self._run)
@@ -146,20 +145,20 @@ class Capture:
             failure.__cause__ = error
             self._fail(taker, failure)
         finally:
-            if taker.given_up:
+            if taker.abandoned:
                 taker.source.close()  # its driver came back after all
             else:
                 self.mailbox.close()
 
     def _fail(self, taker: _Taker, error: CuelensError) -> None:
-        if not taker.given_up:
+        if not taker.abandoned:
             self.failure = error
 
     def _over(self, taker: _Taker) -> bool:
-        return taker.given_up or self.mailbox.closed
+        return taker.abandoned or self.mailbox.closed
 
     def _take(self, taker: _Taker) -> None:
-        # A thread that begins with a lost camera took the place of one that was given up.
+        # A thread that begins with a lost camera replaces one that was abandoned.
         frames = self._begin(taker) if self.lost is None else self._find_again(taker)
         while not self._over(taker):
             if not self._go.is_set():
@@ -169,11 +168,11 @@ class Capture:
             try:
                 with taker.calling("read"):
                     item = next(frames, self)
-                if item is self or taker.given_up:
+                if item is self or taker.abandoned:
                     break
                 frame = self.watch.check(item, self._clock())
             except (*CAMERA_FAULTS, Fault) as error:
-                if taker.given_up:
+                if taker.abandoned:
                     break
                 self.lost = (
                     (error.cause, CameraLost(f"camera: {error}")) if isinstance(error, Fault) else ("lost", error)
@@ -202,7 +201,7 @@ class Capture:
         if self._resume is None:
             self._go.wait()
             return frames
-        with suppress(CameraStuck):  # said when it is to be opened: until then nothing is read, as is wanted
+        with suppress(CameraStuck):  # reported once it has to open again: until then nothing need be read
             taker.close_source()
         self._go.wait()
         if self._over(taker):
@@ -254,7 +253,7 @@ class Capture:
         return () if self.failure is None else (self.failure,)
 
     def expect_frames(self, opening: float = 0.0) -> None:
-        """Take that frames are expected from now on, and that a camera may take `opening` seconds to open before."""
+        """Expect frames from now on, from a camera that may first take `opening` seconds to open."""
         self._since = self._clock()
         self._heard = self._since + opening
 
@@ -298,24 +297,24 @@ class Capture:
     def trouble(self, silent: float) -> tuple[str, str] | None:
         """Return why nothing is seen, by name and in words, None where it is; no frame has come for `silent` seconds.
 
-        Gives up a thread whose driver hangs.
+        Abandons a thread whose driver hangs.
         """
         busy = self._taker.busy
         if busy is not None and self._resume is not None and self._go.is_set():
             what, since = busy
             if self._clock() - since > CALL_DEADLINES[what]:
-                self._give_up(what, f"a call to {what} has not returned for {CALL_DEADLINES[what]:g} s")
+                self._abandon(what, f"a call to {what} has not returned for {CALL_DEADLINES[what]:g} s")
         if (lost := self.lost) is not None:  # the other thread changes it
             return lost[0], f"{lost[1]}; looking for it again"
         if self.watch.black:
             return "dark", "the camera sees nothing but black; uncover it, or turn on a light"
         return ("silent", f"the camera has given no frame for {STALL:g} s") if silent > STALL else None
 
-    def _give_up(self, what: str, why: str) -> None:
+    def _abandon(self, what: str, why: str) -> None:
         """Go on without a thread that is stuck in `read`; end where it is stuck in what a new one would have to do."""
-        self._taker.given_up = True
-        self._given_up = [*(taker for taker in self._given_up if not taker.join(0.0)), self._taker]
-        if what == "read" and len(self._given_up) <= MOST_GIVEN_UP:
+        self._taker.abandoned = True
+        self._abandoned = [*(taker for taker in self._abandoned if not taker.join(0.0)), self._taker]
+        if what == "read" and len(self._abandoned) <= MOST_ABANDONED:
             self.lost = "stuck", CameraLost(f"camera: {why}")
             self._taker = _Taker(self._taker.source, self._clock)
             self._taker.start(self._run)
@@ -344,7 +343,7 @@ class Capture:
             self._taker.source.close()
 
     def join(self, deadline: float) -> bool:
-        if self._taker.given_up:  # that it hangs was said
+        if self._taker.abandoned:  # that it hangs was reported
             return True
         if self._closer is not None:
             self._closer.join(max(0.0, deadline - self._clock()))

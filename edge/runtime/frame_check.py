@@ -1,6 +1,6 @@
-"""Between source and loop: what is no picture, a picture that stands still and one that is black are told from frames.
+"""Between source and loop: finds damaged frames, pictures that stand still, and black ones.
 
-Pure on frames and instants; the capture thread asks, and what it is told of a camera makes it open that again.
+Pure on frames and instants; the capture thread calls it, and opens a camera again that it finds at fault.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 
 from edge.types import Frame, Gray
 
-DAMAGED = 2.0  # seconds of nothing but damaged frames until a camera is given up: single ones are no reason
+DAMAGED = 2.0  # seconds of nothing but damaged frames until a camera counts as lost: single ones are no reason
 FROZEN = 2.0  # seconds of one and the same picture; cameras repeat one for a tenth of that, where light is short
-BLACK = 1.0  # seconds of black until it is said: somebody who puts the glasses on covers the lens for a moment
+BLACK = 1.0  # seconds of black until it is reported: somebody who puts the glasses on covers the lens for a moment
 OLDEST_STAMP = 1.0  # seconds: a live frame whose `t` is further back, or of the future, was stamped by a broken clock
 TICK = 1e-5  # seconds between two frames that claim the same instant: more than the log's last digit
 LEAST_SIDE = 16  # pixels
@@ -32,7 +32,7 @@ class Fault(Exception):
 
 
 def complaint(frame: object) -> str | None:
-    """Say why something is no frame that a face could be looked for in, None where it is one."""
+    """Return why something is no frame that a face could be looked for in, None where it is one."""
     if not isinstance(frame, Frame):
         return f"{type(frame).__name__} instead of a frame"
     gray: object = frame.gray
@@ -64,7 +64,7 @@ class FrameWatch:
         self.begin(-math.inf)
 
     def begin(self, now: float) -> None:
-        """Take that frames are expected from `now` on: the camera was opened."""
+        """Expect frames from `now` on: the camera was opened."""
         self._sound = now  # when the newest sound frame came
         self._before: Gray | None = None
         self._changed = now  # since when it has been the same
@@ -72,9 +72,9 @@ class FrameWatch:
         self.black = False
 
     def check(self, frame: object, now: float) -> Frame | None:
-        """Return the frame of `now`, put right where that can be; None for one to pass over.
+        """Return the frame of `now`, corrected where possible; None for one to skip.
 
-        Raises Fault where there is no more hope in waiting.
+        Raises Fault where waiting longer does not help.
         """
         if self._sound == -math.inf:
             self._sound = now
@@ -98,7 +98,7 @@ class FrameWatch:
         return frame if gray is frame.gray and t == frame.t else replace(frame, gray=gray, t=t)
 
     def _watch(self, gray: Gray, now: float) -> None:
-        """See whether a camera's picture stands still, which a sensor's noise forbids, or is black."""
+        """Check whether a camera's picture stands still, which a sensor's noise rules out, or is black."""
         before, self._before = self._before, gray
         few = gray[::EVERY, ::EVERY]
         if self._frozen is not None and not _equal(self._frozen, gray):

@@ -1,26 +1,26 @@
-"""The runner's word to the service manager that it lives, and how it goes."""
+"""Reports to the service manager that the runner is alive, and how fast it is."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from edge.runtime.metrics import Metrics
 from edge.systemd import notify
+from edge.types import Clock
 
-STATUS_INTERVAL = 10.0  # seconds between the lines on how it goes
+STATUS_INTERVAL = 10.0  # seconds between status lines
 
 
 class Heartbeat:
-    """Feeds the service manager's watchdog; waiting with a deadline is healthy too."""
+    """Feeds the service manager's watchdog; a runner that waits with a deadline is healthy too."""
 
-    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
-        """Take what is told of."""
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        """Begin without a report; the rate, the cue and the count of beats are in `metrics`."""
         self._metrics, self._clock = metrics, clock
         self._reported = -math.inf
 
     def beat(self) -> None:
-        """Say that the run lives."""
+        """Feed the watchdog, and send a status line every STATUS_INTERVAL."""
         state, now, cue = "WATCHDOG=1", self._clock(), self._metrics.cue
         if now - self._reported > STATUS_INTERVAL and cue is not None:
             self._reported = now

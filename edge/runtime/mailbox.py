@@ -14,7 +14,7 @@ END = 3.0  # seconds a thread may take to end, or to take an item, before it is 
 
 
 class Mailbox(Generic[Item]):
-    """One place between two threads: the newest item wins, or, lossless, the giver waits up to END seconds."""
+    """One place between two threads: the newest item wins, or, lossless, `put` waits up to END seconds."""
 
     def __init__(self, *, lossless: bool) -> None:
         self.dropped = 0
@@ -24,7 +24,7 @@ class Mailbox(Generic[Item]):
         self._change = threading.Condition()
 
     def put(self, item: Item) -> bool:
-        """Leave an item; False when the slot is closed."""
+        """Leave an item; returns False when the mailbox is closed."""
         with self._change:
             if self._lossless:
                 self._change.wait_for(lambda: self._closed or not self._items, END)
@@ -36,7 +36,7 @@ class Mailbox(Generic[Item]):
             return True
 
     def get(self, timeout: float) -> Item | None:
-        """Take the item; None when none came in `timeout` seconds or the slot is closed and empty."""
+        """Take the item; None when none came in `timeout` seconds or the mailbox is closed and empty."""
         with self._change:
             if not self._items and not self._closed:
                 self._change.wait(timeout)
@@ -53,7 +53,7 @@ class Mailbox(Generic[Item]):
             self._change.notify_all()
 
     def wait_closed(self, timeout: float) -> bool:
-        """Wait up to `timeout` seconds for it to be closed, and say whether it is."""
+        """Wait up to `timeout` seconds for it to be closed, and return whether it is."""
         with self._change:
             return self._change.wait_for(lambda: self._closed, max(0.0, timeout))
 

@@ -10,10 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from edge.hardware.board import peak_rss_mb
-from edge.types import Cue, Face, Update, Work
-
-Clock = Callable[[], float]
-NO_WORK = Work()
+from edge.types import NO_WORK, Clock, Cue, Face, Update, Work
+from edge.vision.pipeline import Mark, mark_nothing
 
 RECENT = 60  # frames that the present rate is of
 IDLE = 2.0  # seconds without a frame after which that rate is one of the past
@@ -54,18 +52,18 @@ class Slowing(NamedTuple):
 class StageTimes:
     """When each stage of the newest frame began: the pipeline's hook."""
 
-    def __init__(self, clock: Clock = time.monotonic, mark: Callable[[str], None] = lambda stage: None) -> None:
-        """Take the clock, and who else hears of each stage."""
+    def __init__(self, clock: Clock = time.monotonic, mark: Mark = mark_nothing) -> None:
+        """Begin with no stage; `mark` is called as each begins."""
         self._clock, self._mark = clock, mark
         self._begun: dict[str, float] = {}
 
     def __call__(self, stage: str) -> None:
-        """Take that a stage begins."""
+        """Note when a stage begins."""
         self._begun[stage] = self._clock()
         self._mark(stage)
 
     def latency_ms(self, heard: float, captured: float, shown: float) -> dict[str, float]:
-        """Return what a frame took from when it was `heard` of, and in total from when it was `captured`."""
+        """Return a frame's latencies by stage, from when the loop took it (`heard`), and in total, since `captured`."""
         return {
             "find": round(1000 * (self._begun["read"] - heard), 3),
             "read": round(1000 * (self._begun["cue"] - self._begun["read"]), 3),
@@ -73,7 +71,7 @@ class StageTimes:
         }
 
     def cue_ms(self, shown: float) -> float:
-        """Return what deciding took."""
+        """Return how long deciding took, in milliseconds."""
         return 1000 * (shown - self._begun["cue"])
 
 
@@ -105,7 +103,7 @@ class SinkMetrics:
         self.error = error
 
     def become(self, state: SinkState) -> None:
-        """Take how it is doing from now on."""
+        """Change the state."""
         self.state = state
 
 
@@ -119,14 +117,14 @@ class Metrics:
         stages: StageTimes | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        """Begin now; `slowing` tells how far the run is slowed down, None where it never is."""
+        """Begin at zero now; `slowing` returns the throttle's state, None where a run has no throttle."""
         self._slowing, self._times, self._clock = slowing, stages or StageTimes(clock), clock
         self.runtime = runtime
         self.begun = clock()
         self.cue: Cue | None = None  # the newest
         self.changes: deque[tuple[float, str]] = deque(maxlen=CHANGES)  # monotonic, what was shown from then on
         self.inferences = 0  # the one that proves the model at the start included
-        self.watchdog = 0  # times that a service manager's was fed
+        self.watchdog = 0  # times that a service manager's watchdog was fed
         self.frames = 0
         self.frames_with_face = 0
         self.unread = 0  # faces left for a later frame to read, summed over frames
@@ -145,7 +143,7 @@ class Metrics:
         self.first: float | None = None  # monotonic, of the first cue
         self.last = 0.0
         self._recent: deque[float] = deque(maxlen=RECENT)  # monotonic, of the newest cues
-        self.shown_at = clock()  # when the loop last said what is to be shown
+        self.shown_at = clock()  # when the loop last chose what to show
         self._counted_at = self.shown_at  # when it last did of a frame
         self._cpu = time.process_time()
         self._stages: dict[str, deque[float]] = {}
@@ -184,7 +182,7 @@ class Metrics:
             self.record(stage, milliseconds)
 
     def show(self, cue: Cue, now: float) -> None:
-        """Take the cue that is shown from `now` (monotonic) on, with a frame or without one."""
+        """Count the cue that is shown from `now` (monotonic) on, with a frame or without one."""
         before, self.cue = self.cue, cue
         self.shown_at = self._clock()
         if before is None or (cue.state, cue.expression) != (before.state, before.expression):
@@ -209,11 +207,11 @@ class Metrics:
         self.watchdog += fed
 
     def note_overturned(self, advice: str) -> None:
-        """Take what is wrong with a picture in which nobody is upright."""
+        """Keep the advice about a picture in which nobody is upright."""
         self.overturned = advice
 
     def note_dropped(self, frames: int) -> None:
-        """Take how many frames newer ones replaced."""
+        """Set how many frames newer ones replaced."""
         self.dropped = frames
 
     def add_sink(self, name: str) -> SinkMetrics:
@@ -222,21 +220,21 @@ class Metrics:
         return self.sinks[name]
 
     def miss_camera(self, cause: str) -> None:
-        """Take that the camera gives nothing, or for another cause than before."""
+        """Count that the camera gives nothing, or that the cause changed."""
         self.camera_losses += self.camera_trouble is None
         self.camera_causes[cause] += 1
         self.camera_trouble = cause
 
     def notice_camera(self, seconds: float) -> None:
-        """Take that it is shown that the camera gives nothing, `seconds` after the last good frame."""
+        """Note that `no_camera` was shown `seconds` after the last good frame."""
         self.slowest_notice = max(self.slowest_notice, seconds)
 
     def forget_camera_trouble(self) -> None:
-        """Take that nothing is expected of the camera, or everything anew."""
+        """End a trouble without counting a return: a pause began or ended."""
         self.camera_trouble = None
 
     def find_camera(self, seconds: float) -> None:
-        """Take that it gives frames again, `seconds` after the last good one."""
+        """Note that the camera gives frames again, `seconds` after the last good one."""
         self.camera_trouble = None
         self.slowest_return = max(self.slowest_return, seconds)
 
@@ -274,7 +272,7 @@ class Metrics:
         return 1000 * (time.process_time() - self._cpu) / max(1, self.frames)
 
     def summary(self) -> str:
-        """Say it in lines for a person."""
+        """Return the summary in lines for a person."""
         total = self.percentiles().get("total", {"p95": 0.0})
         cues = ", ".join(f"{name} {times}x" for name, times in self.cues.most_common()) or "none"
         lines = [

@@ -1,4 +1,4 @@
-"""Calls of the loop into native libraries: one that fails is passed over, and what goes on failing is built anew."""
+"""Calls of the loop into native libraries: one that fails is skipped; what keeps failing is loaded again."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from edge.errors import ModelFailed
+from edge.types import Clock
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
-IN_A_ROW = 3  # failures until it is built anew, and as many after that until there is no more hope
-TELL_EVERY = 10.0  # seconds between lines about what fails now and then
+IN_A_ROW = 3  # failures until it is loaded again, and as many after that until the run ends
+REPORT_INTERVAL = 10.0  # seconds between lines about single failures
 
 
 class RetryingCall:
@@ -25,16 +26,16 @@ class RetryingCall:
         rebuild: Callable[[], None],
         count: Callable[[str], None],
         say: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
-        """`count` takes the name once for each failure."""
+        """Begin without a failure; `count` gets the name once for each."""
         self._clock = clock
         self._name = name
         self._rebuild = rebuild
         self._count = count
         self._say = say
         self._failed = 0  # in a row
-        self._told = -math.inf
+        self._reported = -math.inf
 
     def __call__(self, call: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result | None:
         """Return what the call returns, None where it fails; raises ModelFailed when nothing helps."""
@@ -52,8 +53,8 @@ class RetryingCall:
         what = f"{self._name}: {type(error).__name__}: {error}"
         if self._failed == 2 * IN_A_ROW:
             raise ModelFailed(f"{what}; {IN_A_ROW} times in a row after it was loaded again; start again") from error
-        if (now := self._clock()) - self._told > TELL_EVERY:
-            self._told = now
+        if (now := self._clock()) - self._reported > REPORT_INTERVAL:
+            self._reported = now
             self._say(f"{what}; left out")
         if self._failed == IN_A_ROW:
             self._say(f"{self._name}: failed {IN_A_ROW} times in a row; loading it again")

@@ -14,13 +14,13 @@ from edge.errors import CuelensError, printable
 from edge.finders.net import NetFinder
 from edge.model import ExpressionModel
 from edge.overturned import EVERY
-from edge.runtime.capture import Capture, Clock, Resume
+from edge.runtime.capture import Capture, Resume
 from edge.runtime.metrics import Metrics, StageTimes
 from edge.runtime.retry import RetryingCall
 from edge.runtime.runner import Runner
 from edge.runtime.sink_worker import Reopen, SinkWorker, SinkWorkers
 from edge.runtime.throttle import Throttle
-from edge.types import Sink, Source, Update
+from edge.types import Clock, Sink, Source, Update
 from edge.verifier import FaceVerifier
 from edge.vision.pipeline import Mark, Pipeline, mark_nothing
 from edge.vision.sight import DeviceSight
@@ -56,7 +56,8 @@ def run(
     A pause closes the source where `resume` opens it again; without that it stays open, and no frame is taken from it.
     A sink that fails is reported through `say`, and opened again by `reopen` or left out; the run ends with the last
     one that is left out. `throttle` says which frames are left out, None for none; `verifier` opens the judge of faces,
-    `proposer` what finds lost ones again; `mark` hears which of a frame's stages begins. All instants are `clock`'s.
+    `proposer` the network that finds new ones; `mark` is called as each stage of a frame begins. All instants are
+    `clock`'s.
     """
 
     def rebuild_finder() -> None:

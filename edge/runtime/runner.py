@@ -20,7 +20,7 @@ from edge.runtime.metrics import Metrics
 from edge.runtime.sink_worker import STALE, SinkWorkers
 from edge.runtime.throttle import Throttle
 from edge.systemd import notify
-from edge.types import Frame, Update
+from edge.types import Clock, Frame, Update
 from edge.vision.pipeline import FULL, FindFailed, Pipeline
 
 WAIT = 0.1  # seconds between looks at the stop flag: signals end the run within this
@@ -29,7 +29,7 @@ REPEAT = 1.0  # seconds after which sinks hear again that the camera is lost, or
 
 @dataclass(eq=False, repr=False, match_args=False)
 class Runner:
-    """Takes what the capture gives until it ends, and has every sink show what that comes to; no wait is endless."""
+    """Takes events from the capture until they end, and has every sink show the outcome; every wait has a deadline."""
 
     control: Control
     capture: Capture
@@ -38,7 +38,7 @@ class Runner:
     metrics: Metrics
     throttle: Throttle | None
     say: Callable[[str], None]
-    clock: Callable[[], float]
+    clock: Clock
 
     def __post_init__(self) -> None:
         self.failures: list[CuelensError] = []

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from edge.errors import CuelensError, SinkFailed
 from edge.runtime.mailbox import Mailbox
 from edge.runtime.metrics import SinkMetrics
-from edge.types import Prepared, Sink, Update
+from edge.types import Clock, Prepared, Sink, Update
 
 Reopen = Callable[[str], Sink]
 
@@ -36,7 +36,7 @@ class SinkWorker:
         live: bool,
         reopen: Reopen | None,
         unknown: Callable[[], Update],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         """Begin to show, in a thread of its own, what is put into the mailbox."""
         self._clock = clock
@@ -152,7 +152,7 @@ class SinkWorker:
             self.metrics.count_missed(self.mailbox.dropped - before)
 
     def news(self, now: float) -> list[str]:
-        """Return what the user should be told since the last call, and see whether the sink is stuck."""
+        """Return the messages for the user since the last call, and check whether the sink is stuck."""
         begun = self._begun
         opening = self.metrics.state == "waiting"
         deadline = max(self._deadline, OPENING) if opening else self._deadline
@@ -170,8 +170,8 @@ class SinkWorker:
 class SinkWorkers:
     """The workers of a run's sinks; one that failed is left out, and the last one's failure is the run's."""
 
-    def __init__(self, workers: list[SinkWorker], clock: Callable[[], float]) -> None:
-        """Take them all."""
+    def __init__(self, workers: list[SinkWorker], clock: Clock) -> None:
+        """Begin with workers that have all been started."""
         self._working, self._clock = workers, clock
         self._there = bool(workers)
 
@@ -195,7 +195,7 @@ class SinkWorkers:
             worker.put(update)
 
     def news(self) -> list[str]:
-        """Return what the user should know since the last call."""
+        """Return the messages for the user since the last call."""
         now = self._clock()
         return [line for worker in self._working for line in worker.news(now)]
 

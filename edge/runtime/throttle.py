@@ -1,4 +1,4 @@
-"""How a run slows down before heat, low power or short memory stop it: what the board tells, and the step taken for it.
+"""How a run slows down before heat, low power or short memory stop it: what the board reports, and the step for it.
 
 The policy is pure; a thread of its own looks at the board's files, and the loop asks for each frame whether it is due.
 """
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from edge.hardware import board
 from edge.runtime.metrics import Slowing
 from edge.settings import PaceSettings
+from edge.types import Clock
 from edge.vision.pipeline import Effort
 
 LOOK = 2.0  # seconds between looks at the board
@@ -50,7 +51,7 @@ STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a board tells of itself; None where it does not."""
+    """What a board reports of itself; None where it does not."""
 
     temperature_c: float | None = None
     throttled: int | None = None  # the firmware's bits
@@ -95,7 +96,7 @@ class ThrottlePolicy:
         self._calm = -math.inf  # since when nothing is wrong
 
     def update(self, load: Load, t: float) -> int:
-        """Take what the board tells at `t` and return the step: one slower or faster than before, or the same."""
+        """Return the step for the board's load at `t`: one slower or faster than before, or the same."""
         found = tuple(strains(load, self._settings))
         if found:
             self._calm = t
@@ -119,7 +120,7 @@ class Throttle:
         settings: PaceSettings,
         say: Callable[[str], None],
         look: Callable[[], Load] | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.step = 0
         self.slowest = 0  # step so far
@@ -147,7 +148,7 @@ class Throttle:
             self._closing.wait(LOOK)
 
     def follow(self) -> None:
-        """Look at the board once, and say when that changes the pace."""
+        """Read the board's load once, and report a change of pace."""
         load, now, before = self._look(), self._clock(), self.step
         if before and self._last is not None:
             self.slow_for += now - self._last
@@ -179,7 +180,7 @@ class Throttle:
 
 
 def read_load(root: Path = board.ROOT) -> Load:
-    """Read what this machine tells of heat, power and memory."""
+    """Read this machine's heat, power and memory."""
     bits = board.throttled(root)
     return Load(
         board.temperature_c(root),

@@ -126,7 +126,7 @@ def log_record(update: Update) -> dict[str, Any]:
     All that the cue was decided on is in it as it was decided on, so that edge.replay can decide again.
     """
     t = update.cue.since if update.frame is None else update.frame.t
-    fresh = {reading.face_id: reading.probabilities for reading in update.readings if reading.t == t}
+    fresh = {reading.face_id: reading.probabilities for reading in update.fresh}
     faces: list[dict[str, Any]] = []
     for face in update.faces:
         read = face.id in fresh  # else it was put off, and nothing is said of it

@@ -118,7 +118,7 @@ def _vint(file: BinaryIO) -> int | None:
 def orientation(file: BinaryIO, size: int) -> int | None:
     """Return EXIF's number of how an MP4's or QuickTime's first video track is to be shown, None where it has none.
 
-    OpenCV tells an angle alone, and of a mirrored film, as telephones' front cameras make them, a wrong one.
+    OpenCV reports an angle alone, and of a mirrored film, as telephones' front cameras make them, a wrong one.
     """
     file.seek(0)
     if file.read(8)[4:] not in _KNOWN_BOXES:

@@ -62,7 +62,7 @@ class Capture:
             return self._capture.get(name)
 
     def set(self, name: int, value: float) -> bool:
-        """Set one of OpenCV's CAP_PROP_ values, and tell whether it is so now."""
+        """Set one of OpenCV's CAP_PROP_ values, and return whether it is so now."""
         with self._lock:
             self._capture.set(name, value)
             return self._capture.get(name) == value

@@ -40,7 +40,7 @@ class V4l2Source:
     """A V4L2 camera: `N` or `/dev/videoN`, empty for the first that works, and `,WIDTHxHEIGHT@FPS`.
 
     Opened again in the same process, it is the same camera, whatever its number is by then, as long as that is there.
-    640x480 at 30 fps unless said; the camera may settle on what it has. Always live.
+    640x480 at 30 fps by default; the camera may settle on what it has. Always live.
     Raises SettingsInvalid or CameraMissing on opening; CameraLost from frames().
     """
 
@@ -265,7 +265,7 @@ def cameras() -> list[str]:
 
 
 def identify(path: str) -> Identity | None:
-    """Return what tells a camera from others by whatever number: name, place among its nodes, USB's ids and serial.
+    """Return what identifies a camera whatever its number: name, place among its nodes, USB's ids and serial.
 
     None where the kernel says nothing of it.
     """

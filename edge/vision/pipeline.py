@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 
 from edge.cue import CuePolicy
 from edge.settings import CueSettings
-from edge.types import Cue, Face, Frame, Gray, Reading, Update, Work
+from edge.types import NO_WORK, Cue, Face, Frame, Gray, Reading, Update, Work
 
 STAGES = ("find", "read", "cue")  # as they are marked, in their order
 
@@ -19,11 +19,11 @@ Mark = Callable[[str], None]  # takes the name of the stage that begins
 
 
 def mark_nothing(stage: str) -> None:
-    """Take a mark that nobody needs."""
+    """Ignore the mark."""
 
 
 class FindFailed(Exception):
-    """Finding failed and was passed over: whether anybody is in the frame is not known."""
+    """Finding failed and the frame is skipped: whether anybody is in it is unknown."""
 
 
 class Effort(NamedTuple):
@@ -34,11 +34,10 @@ class Effort(NamedTuple):
 
 
 FULL = Effort()
-NO_WORK = Work()
 
 
 class Found(NamedTuple):
-    """What finding came to: the faces of a frame, nearest first."""
+    """The outcome of finding: the faces of a frame, nearest first."""
 
     faces: tuple[Face, ...]
     work: Work = NO_WORK
@@ -55,14 +54,14 @@ class Sight(Protocol):
         """Return who of the faces is read in the frame of `t`, and how many more were due."""
 
     def read(self, gray: Gray, face: Face) -> tuple[float, ...] | None:
-        """Return a face's probabilities in the labels' order; None where that failed and was passed over."""
+        """Return a face's probabilities in the labels' order; None where that failed."""
 
 
 class Pipeline:
     """Takes frames one after the other; pure on arrays and capture-clock instants: no clock, no input, no output."""
 
     def __init__(self, sight: Sight, labels: tuple[str, ...], settings: CueSettings, mark: Mark = mark_nothing) -> None:
-        """Take what sees, and the labels of its probabilities; `mark` is called as each of STAGES begins."""
+        """Begin with nothing seen; `labels` name the probabilities, and `mark` is called as each of STAGES begins."""
         self.policy = CuePolicy(settings, labels)
         self._sight = sight
         self._labels = labels
@@ -74,7 +73,7 @@ class Pipeline:
     def process(self, frame: Frame, effort: Effort = FULL) -> Update:
         """Return what is seen and shown of a frame, at no more than `effort`.
 
-        `latency_ms` and `dropped` are left to who has a clock and a mailbox. Raises what the sight raises.
+        The caller, who has a clock and a mailbox, fills in `latency_ms` and `dropped`. Raises what the sight raises.
         """
         t = round(frame.t, 6)  # as many digits as the log has: a replay of it then decides alike
         self._newest = t
@@ -111,7 +110,7 @@ class Pipeline:
             self.policy.change(settings)
 
     def forget(self) -> None:
-        """Forget what was seen, as where the finder is built anew and numbers its faces from one again."""
+        """Forget what was seen, as where the finder is loaded again and numbers its faces from one."""
         self.policy.lose_camera(self._newest)
 
     def lose_camera(self, t: float) -> Update:

@@ -15,7 +15,7 @@ class ReadSchedule:
     """Faces in turns, the partner whenever it is due; pure on capture-clock instants."""
 
     def __init__(self, settings: FaceSettings) -> None:
-        """Take how often a face is read, and how many in a frame."""
+        """Begin with nobody read; the settings limit the readings of a face and of a frame."""
         self.left = 0  # faces that were due in the newest frame and had to wait
         self._settings = settings
         self._read: dict[int, float] = {}  # when each present face was

@@ -17,7 +17,7 @@ from tests.unit.test_pixels import tolerance
 
 MACHINE = (*VIRT, "-m", "1024", "-smp", "2")
 HUNG = 60.0  # seconds; only to end what would never
-FIRST_FRAMES = 10  # which are searched whole: a loop that is busy so long shows no loss that is over before it is done
+FIRST_FRAMES = 10  # a search of the whole frame ends in these; meanwhile the loop may be busy for longer than a loss
 
 pytestmark = NEEDS
 

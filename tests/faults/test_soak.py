@@ -170,7 +170,7 @@ def test_for_an_hour_the_cue_comes_back_after_every_fault_and_nothing_is_left(
         if name == "network must be built anew":
             stage.network = stage.model.hinder()  # which is whole by now
         slowest = max(slowest, PACE * (stage.wait_shown(TRUE, back) - back))
-        stage.device.release.set()  # a call that hung returns long after it was given up
+        stage.device.release.set()  # a call that hung returns long after its thread was abandoned
         stage.device.release = threading.Event()
         played[name] += 1
         quiet = clock.monotonic() + QUIET

@@ -53,7 +53,7 @@ def test_a_camera_that_works_is_let_through_as_it_is() -> None:
         (at(0.0, np.zeros((0, 160), np.uint8)), "160x0 pixels"),
     ],
 )
-def test_damaged_frames_are_passed_over_and_after_a_while_the_camera_is_given_up(bad: object, named: str) -> None:
+def test_damaged_frames_are_skipped_and_after_a_while_the_camera_counts_as_lost(bad: object, named: str) -> None:
     judge = watch()
     judge.check(at(99.9), 99.9)
     with pytest.raises(Fault, match=named) as caught:
