@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
-from edge.errors import CuelensError
+from edge.errors import CuelensError, RuntimeMissing
 
 
 def find_backend(option: str, spec: str, table: Mapping[str, str], unknown: type[CuelensError]) -> tuple[Any, str]:
@@ -23,3 +23,11 @@ def find_backend(option: str, spec: str, table: Mapping[str, str], unknown: type
         raise unknown(f"{option} {spec!r}: nothing of the name {name!r}; {hint}valid are {', '.join(table)}")
     module, _, attribute = table[name].partition(":")
     return getattr(import_module(module), attribute), argument
+
+
+def import_for(sink: str, module: str, library: str) -> Any:
+    """Import a module of a sink's, which needs a library that not every device has; raises RuntimeMissing without."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise RuntimeMissing(f"the {sink} sink's {library} is not installed; ./deploy.sh sinks adds it") from error

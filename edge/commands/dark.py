@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-from importlib import import_module
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from edge.errors import RuntimeMissing
+from edge.backends import import_for
+from edge.errors import CuelensError, printable
 from edge.settings import Settings
 from edge.settings_file import load_settings
 from edge.systemd import service_settings_file
 
-SECONDS = 4.0  # for glasses: the service manager gives what comes after a run five
+SECONDS = 4.0  # for all: the service manager gives what comes after a run five
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,40 +25,55 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Put the light out; a Raspberry Pi's pin may keep the level that a process which was killed gave it.
+    """Put each of them out, whatever becomes of the others; raises what the first that stays lit raised.
 
-    The service does it at each end, and keeps then why that came, if it was not meant to. Raises SinkFailed where
-    glasses that keep their picture cannot be reached.
+    A Raspberry Pi's pin may keep the level that a process which was killed gave it. The service does this at each end,
+    and keeps then why that came, if it was not meant to.
     """
-    from edge.light import open_light
-    from edge.pins import open_chip
     from edge.safe import keep_result
 
+    end = time.monotonic() + SECONDS
     keep_result()
     config = args.config or service_settings_file(os.environ)
     settings = load_settings(config) if config else Settings()
-    light = open_light(settings.pins)
-    if light is not None:
-        light.close()
-    if settings.haptic.driver == "pin" and settings.haptic.pin >= 0 and "haptic" in settings.sinks:
-        open_chip(settings.pins.chip).open_output(settings.haptic.pin).close()  # which is low then
+    steps: list[Callable[[], None]] = [partial(_close_light, settings), partial(_stop_motor, settings)]
     if os.environ.get("SERVICE_RESULT") != "success":  # else the run made them dark itself
-        for spec in settings.sinks:
-            if spec.startswith("glasses:"):
-                _blank(spec.partition(":")[2])
+        glasses = [spec.partition(":")[2] for spec in settings.sinks if spec.startswith("glasses:")]
+        steps += [partial(_blank, spec, end, len(glasses) - number) for number, spec in enumerate(glasses)]
+    failures: list[CuelensError] = []
+    for step in steps:
+        try:
+            step()
+        except CuelensError as error:
+            failures.append(error)
+    for failure in failures[1:]:
+        print(printable(f"cuelens: {failure.line}"), file=sys.stderr)
+    if failures:
+        raise failures[0]
     return 0
 
 
-def _blank(argument: str) -> None:
-    from edge.sinks.glasses.sink import choose_make, paired
+def _close_light(settings: Settings) -> None:
+    from edge.light import open_light
+
+    light = open_light(settings.pins)
+    if light is not None:
+        light.close()
+
+
+def _stop_motor(settings: Settings) -> None:
+    from edge.pins import open_chip
+
+    if settings.haptic.driver == "pin" and settings.haptic.pin >= 0 and "haptic" in settings.sinks:
+        open_chip(settings.pins.chip).open_output(settings.haptic.pin).close()  # which is low then
+
+
+def _blank(argument: str, end: float, left: int) -> None:
+    """Make a pair dark that keeps its picture, in its share of the time until `end`: `left` pairs are to come."""
+    from edge.sinks.glasses.sink import choose_make, choose_pair
 
     make, name = choose_make(argument)
     if make.blanks_itself:
         return
-    try:
-        visit = import_module("edge.sinks.glasses.visit")
-        radio = import_module("edge.sinks.glasses.radio")
-    except ImportError as error:
-        raise RuntimeMissing("the glasses sink's bleak is not installed; ./deploy.sh sinks adds it") from error
-    known = None if name else paired(make.name)
-    visit.blank(make, radio.Wanted(known.address, known.name) if known else radio.Wanted(name=name), SECONDS)
+    visit = import_for("glasses", "edge.sinks.glasses.visit", "bleak")
+    visit.blank(make, choose_pair(make, name), (end - time.monotonic()) / left)

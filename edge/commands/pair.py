@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
 from pathlib import Path
 
-from edge.errors import RuntimeMissing, SettingsInvalid, printable
+from edge.backends import import_for
+from edge.errors import SettingsInvalid, printable
 from edge.settings import Settings
 from edge.settings_file import load_settings
 
@@ -73,10 +73,7 @@ def _pair(path: Path, args: argparse.Namespace) -> None:
     if not 0 < args.seconds <= 600:
         raise SettingsInvalid(f"--seconds is {args.seconds}; valid are more than 0, up to 600")
     look = (load_settings(args.config) if args.config else Settings()).look
-    try:
-        visit = import_module("edge.sinks.glasses.visit")
-    except ImportError as error:
-        raise RuntimeMissing("pairing needs bleak, which is not installed; ./deploy.sh sinks adds it") from error
+    visit = import_for("glasses", "edge.sinks.glasses.visit", "bleak")
     from edge.sinks.glasses.makes import MAKES
 
     makes = (MAKES[args.make],) if args.make else tuple(MAKES.values())

@@ -7,13 +7,13 @@ import os
 import re
 import time
 from dataclasses import replace
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from edge.backends import import_for
 from edge.control import Control
-from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.errors import SettingsInvalid, SinkFailed
 from edge.glyphs import Canvas, Plan, draw_plan, plan_cue
 from edge.hardware import board
 from edge.settings import check
@@ -48,10 +48,7 @@ class DisplaySink:
         os.environ.setdefault("SDL_INPUT_LINUX_KEEP_KBD", "1")  # or Ctrl-C on the console would be SDL's, and lost
         os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
         os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"  # SIGINT and SIGTERM end the loop, not the window
-        try:
-            self._pygame: Any = import_module("pygame")
-        except ImportError as error:
-            raise RuntimeMissing("the display sink's pygame-ce is not installed; ./deploy.sh sinks adds it") from error
+        self._pygame: Any = import_for("display", "pygame", "pygame-ce")
         # A screen that was unplugged comes back; a window was closed by somebody who meant it.
         width, height = self._size or (0, 0)
         self.capabilities = Capabilities(width, height, "rgb", goes_dark=True, reopens=self._kms)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, Protocol
 
+from edge.backends import import_for
 from edge.control import Control
-from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.errors import SettingsInvalid, SinkFailed
 from edge.pins import Line, open_chip
 from edge.sink_settings import HapticSettings
 from edge.sinks.audio import Onsets
@@ -212,10 +212,7 @@ def open_motor(settings: HapticSettings, chip: str) -> Motor:
     """Open the motor that the settings name; raises RuntimeMissing, SinkFailed, PinMissing or PinBusy."""
     if settings.driver == "pin":
         return PinMotor(open_chip(chip).open_output(settings.pin), settings.strength)
-    try:
-        smbus = import_module("smbus2")
-    except ImportError as error:
-        raise RuntimeMissing("the haptic sink's smbus2 is not installed; ./deploy.sh sinks adds it") from error
+    smbus = import_for("haptic", "smbus2", "smbus2")
     try:
         bus = smbus.SMBus(settings.port)
         try:

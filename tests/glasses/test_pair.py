@@ -22,7 +22,7 @@ from edge.glyphs import plan_cue
 from edge.safe import pages, show_failure
 from edge.settings import LookSettings, Settings
 from edge.sinks import open_sink
-from edge.sinks.glasses import radio, visit
+from edge.sinks.glasses import link, visit
 from edge.sinks.glasses.activelook import draw_activelook
 from edge.sinks.glasses.known import Glasses, forget_glasses, glasses_file, load_glasses, remember_glasses
 from edge.types import Cue
@@ -147,9 +147,29 @@ def test_after_a_run_that_ended_well_glasses_are_left_alone(monkeypatch: pytest.
     assert glasses.connections == 0
 
 
+def test_glasses_out_of_reach_keep_no_other_from_being_made_dark(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    glasses = ActiveLookPeripheral()
+    glasses.kept = True
+    glasses.screen[50:80, 60:90] = 15
+    (tmp_path / "18").write_bytes(b"1")
+    sinks = json.dumps(["haptic", "glasses:activelook:Away", f"glasses:activelook:{glasses.name}"])
+    settings = tmp_path / "settings.toml"
+    settings.write_text(
+        f'sinks = {sinks}\n[haptic]\ndriver = "pin"\npin = 18\n[pins]\nchip = "mock:{tmp_path}"\nlight_sense = 5\n'
+    )
+    assert run(monkeypatch, f"dark --config {settings}", glasses) != 0
+    assert not glasses.screen.any()
+    assert (tmp_path / "18").read_bytes() == b"0"
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2, "the light's and the absent pair's"
+    assert sum("Away: not made dark" in line for line in said) == 1
+
+
 def test_glasses_show_why_the_service_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     glasses, stop = ActiveLookPeripheral(), threading.Event()
-    monkeypatch.setattr(radio, "Radio", lambda: AirRadio(glasses))
+    monkeypatch.setattr(link, "Radio", lambda: AirRadio(glasses))
     monkeypatch.setattr("edge.safe.PAGE", 0.5)
     monkeypatch.setattr("edge.safe.REPEAT", 0.05)
     control = Control(Settings(sinks=(f"glasses:activelook:{glasses.name}",)))

@@ -244,7 +244,7 @@ def test_without_the_library_it_says_what_adds_it(monkeypatch: pytest.MonkeyPatc
     def absent(name: str) -> None:
         raise ModuleNotFoundError(name=name)
 
-    monkeypatch.setattr(display, "import_module", absent)
+    monkeypatch.setattr("edge.backends.import_module", absent)
     with pytest.raises(RuntimeMissing, match=r"pygame-ce is not installed; \./deploy\.sh sinks adds it"):
         DisplaySink("", control())
 

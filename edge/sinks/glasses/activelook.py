@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,8 +141,8 @@ class ActiveLookGlasses:
 
     def __init__(self, channel: Channel, look: LookSettings) -> None:
         self._channel = channel
-        self._images = {plan: encode_image(plan) for plan in usual_plans(look)}
-        self._numbers: Mapping[Plan, int] = {plan: number for number, plan in enumerate(self._images)}
+        self._look = look
+        self._images: dict[Plan, bytes] = {}  # that are saved on the glasses, in the order of their numbers
         self._replies = Replies()
         self._answered: dict[bytes, asyncio.Future[bytes]] = {}  # by query
         self._queries = itertools.count(1)
@@ -178,6 +178,7 @@ class ActiveLookGlasses:
         await self._channel.notify(TX, self._hear_reply)
         await self._blank(FLUSH_ALL)  # an earlier link may have left it held, and a picture on it
         check_firmware(await self._ask(VERSION), self._channel.name)
+        self._images = {plan: encode_image(plan) for plan in usual_plans(self._look)}
         version = version_of(self._images.values())
         if await self._saved_version() != version:
             await self._save(version)
@@ -230,9 +231,8 @@ class ActiveLookGlasses:
     async def _draw(self, plan: Plan) -> None:
         """Show a picture in the place of the one before, at once and whole: held until it is there."""
         place = LEFT.to_bytes(2, "big") + TOP.to_bytes(2, "big")
-        number = self._numbers.get(plan)
-        if number is not None:
-            show = [(SHOW, bytes([number]) + place)]
+        if plan in self._images:
+            show = [(SHOW, bytes([list(self._images).index(plan)]) + place)]
         else:
             image = encode_image(plan)
             head = len(image).to_bytes(4, "big") + WIDTH.to_bytes(2, "big") + place + bytes([ONE_BIT])

@@ -28,6 +28,14 @@ class Glasses:
     name: str
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which glasses: by address, else by name, else any of the make."""
+
+    address: str = ""
+    name: str = ""
+
+
 def glasses_file(environment: Mapping[str, str] = os.environ) -> Path | None:
     """Return the file, beside that of a pause; None where there is neither a state folder nor a home."""
     beside = pause_file(environment)

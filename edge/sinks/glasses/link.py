@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from edge.links import LinkReport
 from edge.settings import LookSettings
-from edge.sinks.glasses.radio import Connection, LinkLost, Radio, Wanted, explain, needs_somebody
+from edge.sinks.glasses.known import Wanted
+from edge.sinks.glasses.radio import Connection, LinkLost, Radio, explain, needs_somebody
 from edge.sinks.glasses.stage import Order, Stage, Waits
 from edge.sinks.glasses.wearable import Make, Wearable
 

@@ -24,6 +24,7 @@ from dbus_fast import DBusError
 
 from edge.errors import SinkFailed, printable
 from edge.sinks.glasses.agent import pairing_agent
+from edge.sinks.glasses.known import Wanted
 from edge.sinks.glasses.wearable import LONGEST_WRITE, Make
 
 BATTERY = "00002a19-0000-1000-8000-00805f9b34fb"  # GATT's Battery Level: per cent, one byte
@@ -31,14 +32,6 @@ ATT_HEADER = 3  # bytes of a packet (MTU) that are not the value
 GOODBYE = 1.0  # seconds for a disconnection
 FLOOD = 200  # notifications in a second, over which something is wrong with whoever sends them
 LONGEST_NAME = 40  # characters that are kept of one
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which glasses: by address, else by name, else any of the make."""
-
-    address: str = ""
-    name: str = ""
 
 
 class GlassesAbsent(BleakError):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from edge.backends import import_for
 from edge.control import Control
-from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.errors import SettingsInvalid, SinkFailed
 from edge.glyphs import plan_cue
 from edge.links import LinkReport
-from edge.sinks.glasses.known import Glasses, glasses_file, load_glasses
+from edge.sinks.glasses.known import Wanted, glasses_file, load_glasses
 from edge.sinks.glasses.makes import MAKES
 from edge.sinks.glasses.stage import DARK, Stage, plan_for_glasses
 from edge.sinks.glasses.wearable import Make
@@ -38,19 +38,14 @@ class GlassesSink:
         self._control = control
         make, name = choose_make(argument)
         self.capabilities = Capabilities(make.width, make.height, "rgb", goes_dark=True, least_interval=INTERVAL)
-        try:
-            bluetooth = import_module("edge.sinks.glasses.radio")
-            link = import_module("edge.sinks.glasses.link")
-        except ImportError as error:
-            raise RuntimeMissing("the glasses sink's bleak is not installed; ./deploy.sh sinks adds it") from error
-        known = None if name else paired(make.name)
-        wanted = bluetooth.Wanted(known.address, known.name) if known else bluetooth.Wanted(name=name)
+        link = import_for("glasses", "edge.sinks.glasses.link", "bleak")
+        wanted = choose_pair(make, name)
         self._spec = f"glasses:{argument}"
         self._said: dict[str, str] = {}  # problems that last, by kind
         self._stage = Stage(make.least_interval, blanks_itself=make.blanks_itself)
         report = control.links[self._spec] = LinkReport(make.name, wanted.name or wanted.address)
         self._link: Link = link.Link(
-            make, wanted, self._stage, report, lambda: control.settings.look, self._say, radio or bluetooth.Radio()
+            make, wanted, self._stage, report, lambda: control.settings.look, self._say, radio or link.Radio()
         )
 
     def _say(self, kind: str, problem: str) -> None:
@@ -91,9 +86,11 @@ def choose_make(argument: str) -> tuple[Make, str]:
     return MAKES[name], which
 
 
-def paired(make: str) -> Glasses:
-    """Return the pair of that make that was paired last; raises SinkFailed where none was."""
+def choose_pair(make: Make, name: str) -> Wanted:
+    """Return the pair of that name, else that of the make that was paired last; raises SinkFailed where none was."""
+    if name:
+        return Wanted(name=name)
     for known in load_glasses(glasses_file()):
-        if known.make == make:
-            return known
-    raise SinkFailed(f"glasses:{make}: none are paired; turn them on, then cuelens pair {make}")
+        if known.make == make.name:
+            return Wanted(known.address, known.name)
+    raise SinkFailed(f"glasses:{make.name}: none are paired; turn them on, then cuelens pair {make.name}")

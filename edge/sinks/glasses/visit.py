@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from edge.errors import SettingsInvalid, SinkFailed
 from edge.settings import LookSettings
-from edge.sinks.glasses.known import Glasses
+from edge.sinks.glasses.known import Glasses, Wanted
 from edge.sinks.glasses.link import CONNECT, SET_UP
-from edge.sinks.glasses.radio import Radio, Wanted, explain
+from edge.sinks.glasses.radio import GOODBYE, Radio, explain
 from edge.sinks.glasses.stage import Order
 from edge.sinks.glasses.wearable import Make
 
@@ -60,17 +60,20 @@ async def _pair(makes: tuple[Make, ...], name: str, seconds: float, look: LookSe
 
 
 def blank(make: Make, wanted: Wanted, seconds: float, radio: Radio | None = None) -> None:
-    """Make glasses dark within `seconds`; raises SinkFailed where that cannot be done."""
+    """Make glasses dark and leave them, all within `seconds`; raises SinkFailed where that cannot be done."""
     asyncio.run(_blank(make, wanted, seconds, radio or Radio()))
 
 
 async def _blank(make: Make, wanted: Wanted, seconds: float, radio: Radio) -> None:
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(seconds - GOODBYE):
             await radio.open()
             device = await radio.find(make, wanted, seconds)
             async with radio.connect(device, make, seconds) as connection:
                 await make.wearable(connection, LookSettings()).send(Order("blank"))
+    except TimeoutError as error:
+        name = wanted.name or make.title
+        raise SinkFailed(f"{name}: not made dark in {seconds:.1f} s; turn it off, or come nearer") from error
     except Exception as error:
         raise SinkFailed(explain(error, wanted.name or make.title)) from error
     finally:
