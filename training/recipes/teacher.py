@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edge.preprocessing import Preprocessing
 from training.recipes import Recipe
-from training.recipes.compact import build_residual
+from training.recipes.residual import build_residual
 
 if TYPE_CHECKING:
     import keras

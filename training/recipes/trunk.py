@@ -16,6 +16,7 @@ import numpy.typing as npt
 from edge.preprocessing import Preprocessing
 from lab.networks.keras_file import as_batch, load_keras
 from training.recipes import Recipe
+from training.recipes.residual import add_stages, classify, convolve
 
 if TYPE_CHECKING:
     import keras
@@ -36,35 +37,16 @@ def build(preprocessing: Preprocessing, classes: int) -> keras.Model:
     A residual network (He et al., arXiv 1512.03385) with dlib's stem; a shortcut that shrinks is mean pooling, as
     there, and then a convolution of 1x1 where dlib fills up with channels of zeros.
     """
-    import keras
     from keras import layers
-
-    def convolve(x: keras.KerasTensor, filters: int, size: int = 3, strides: int = 1) -> keras.KerasTensor:
-        x = layers.Conv2D(filters, size, strides, "valid" if size == 7 else "same", use_bias=False)(x)
-        return layers.BatchNormalization()(x)
-
-    def residual(x: keras.KerasTensor, filters: int, strides: int) -> keras.KerasTensor:
-        branch = layers.ReLU()(convolve(x, filters, strides=strides))
-        branch = convolve(branch, filters)
-        if strides != 1:
-            x = convolve(layers.AveragePooling2D(strides, padding="same")(x), filters, size=1)
-        return layers.ReLU()(layers.Add()([branch, x]))
 
     side = preprocessing.side
     pixels = layers.Input((side, side, preprocessing.channels), name="pixels")
     x = layers.Rescaling(SCALE, -SCALE * float(np.mean(MEANS)))(pixels)
     if side != SIDE:
         x = layers.Resizing(SIDE, SIDE)(x)
-    x = layers.ReLU()(convolve(x, WIDTHS[0], size=7, strides=2))
+    x = layers.ReLU()(convolve(x, WIDTHS[0], size=7, strides=2, padding="valid"))
     x = layers.MaxPooling2D(3, 2)(x)
-    for stage, (width, depth) in enumerate(zip(WIDTHS, DEPTHS, strict=True)):
-        for block in range(depth):
-            x = residual(x, width, strides=2 if stage and not block else 1)
-    x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Dropout(0.2, name="features")(x)
-    # Softmax over logits in float32 also where the rest is fitted in bfloat16.
-    logits = layers.Dense(classes, dtype="float32")(x)
-    return keras.Model(pixels, layers.Softmax(dtype="float32", name="probabilities")(logits), name="trunk")
+    return classify(pixels, add_stages(x, WIDTHS, DEPTHS), classes, "trunk", dropout=0.2)
 
 
 def read_dlib(content: bytes) -> Iterator[tuple[Floats, Floats, Floats, Floats]]:
