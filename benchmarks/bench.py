@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,9 @@ TASKS = {
 }
 COMMANDS = {
     "faces": ("benchmarks.faces", "how well and how dearly faces are found, beside plain Haar"),
+    "compare": ("benchmarks.compare", "two reports: ratios with intervals; fails where a figure got worse"),
+}
+HOST_COMMANDS = {  # which need lab/; a device is sent the benchmarks alone
     "cue": (
         "benchmarks.cue",
         "how steady and how right the cue is, beside the raw label; and the tuning of its settings",
@@ -38,7 +42,6 @@ COMMANDS = {
         "benchmarks.page",
         "the table of docs/benchmarks.md, the plots and one page of HTML, of the reports in the repository",
     ),
-    "compare": ("benchmarks.compare", "two reports: ratios with intervals; fails where a figure got worse"),
 }
 
 
@@ -52,16 +55,15 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
         sub.add_argument("--out", type=Path, help=f"folder for {name}.json")
         sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    commands = {name: work for name, (module, _) in COMMANDS.items() if (work := _import_command(module))}
-    for name, work in commands.items():
-        about = COMMANDS[name][1]
+    commands = COMMANDS | HOST_COMMANDS if find_spec("lab") else COMMANDS
+    for name, (module, about) in commands.items():
         sub = tasks.add_parser(name, help=about, description=about)
-        work.add_arguments(sub)
+        import_module(module).add_arguments(sub)
         if name not in ("faces", "cue"):  # whose parts have it
             sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.task in commands:
-        commands[args.task].run(args)
+        import_module(commands[args.task][0]).run(args)
         return
     make_folder(args.out)
     task = cast(Task, import_module(TASKS[args.task][0]))
@@ -71,16 +73,6 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     print(json.dumps(report, indent=1) if args.json else f"{task.describe(report)}\n\n{describe_provenance(report)}")
     if hold := getattr(task, "hold", None):
         hold(args, report)
-
-
-def _import_command(module: str) -> Any:
-    """Return a command's module; None on a device, which is sent the benchmarks without the host's rooms."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != "lab":
-            raise
-        return None
 
 
 def run(task: Task, args: argparse.Namespace) -> dict[str, Any]:

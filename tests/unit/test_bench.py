@@ -243,5 +243,5 @@ def test_on_a_device_without_the_hosts_rooms_every_task_is_there(repository: Pat
         command = [sys.executable, "-c", f"{script}main({words!r})"]
         done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
-    assert all(f"\n    {name} " in done.stdout for name in (*bench.TASKS, "compare"))
-    assert not any(f"\n    {name} " in done.stdout for name in ("page", "all"))
+    assert all(f"\n    {name} " in done.stdout for name in (*bench.TASKS, *bench.COMMANDS))
+    assert not any(f"\n    {name} " in done.stdout for name in bench.HOST_COMMANDS)
