@@ -258,7 +258,6 @@ class Cuelens:
 
     def __init__(self) -> None:
         sys.path.insert(0, str(ROOT))
-        import edge.cli  # noqa: F401  # for what it costs
         from edge.faces import FaceFinder
         from edge.model import ExpressionModel
         from edge.quiet import tame_opencv
