@@ -17,8 +17,6 @@ from edge.errors import CuelensError, DataColumnMissing, DataMissing, SettingsIn
 from edge.quiet import tame_opencv
 
 T = TypeVar("T")
-
-
 R = TypeVar("R")
 
 

@@ -8,11 +8,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from benchmarks.faces_measures import (
-    EYES_SHARE,
-    eyes_roll_deg,
-    spot_of,
-)
+from benchmarks.faces_measures import EYES_SHARE, eyes_roll_deg, spot_of
 from edge.errors import SettingsInvalid
 from edge.finders.haar import load_cascade
 from edge.types import Box, Gray
@@ -29,8 +25,6 @@ def detect(cascade: str, gray: Gray, neighbours: int, least: int) -> list[Box]:
 
 
 _load_cascade = functools.cache(load_cascade)
-
-
 find_plain = functools.partial(detect, "frontalface_default", neighbours=5, least=30)
 
 

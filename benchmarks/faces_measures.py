@@ -19,6 +19,7 @@ Seen = tuple[float, Sequence[tuple[int, Box]]]  # t of a frame, and the ids and 
 EYES_SHARE, EYES_APART = 0.6, 0.25  # of the face's height, from the top; of its side
 LARGEST_OWN_DEG = 12.0  # roll of a face that is called upright
 ANGLES_DEG = range(-180, 180, 20)
+SURROUNDINGS = 2.0  # faces: the least side of a turned picture
 METHODS = {"plain": "plain Haar", "still": "one picture", "film": "30 frames"}
 OFF, NARROWEST, WIDEST = 0.5, 0.6, 1.6  # of the true face's side: how far from it a box may be, and how wide
 LEVEL_DEG = 10.0  # roll error up to which a face is cut out upright
@@ -144,9 +145,6 @@ def split_cost(rows: npt.NDArray[np.float64]) -> dict[str, float]:
     r2 = 1 - np.var(rows[:, 0] - terms @ parts) / max(np.var(rows[:, 0]), 1e-12)
     names = ("frame_ms", "look_ms", "thousand_windows_ms", "r2")
     return {name: round(value, 4) for name, value in zip(names, [*parts.tolist(), float(r2)], strict=True)}
-
-
-SURROUNDINGS = 2.0  # faces: the least side of a turned picture
 
 
 def turn(gray: Gray, face: Spot, angle_deg: float) -> tuple[Gray, Spot]:

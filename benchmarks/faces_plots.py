@@ -18,8 +18,6 @@ from edge.types import Face
 from edge.views import Pyramid
 
 TILE, TILES = 160, 8  # pixels; a row of the contact sheet
-
-
 COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # told apart by the colour-blind, and in gray
 
 

@@ -13,11 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.command import command
-from edge.errors import (
-    ModelMissing,
-    SettingsInvalid,
-    printable,
-)
+from edge.errors import ModelMissing, SettingsInvalid, printable
 from edge.files import sink_error
 from edge.preprocessing import COLOURS, Preprocessing
 from lab.datasets.ferplus import drop_no_face, relabel, soft_labels

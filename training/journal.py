@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge.errors import (
-    CheckpointUnusable,
-    FitDiverged,
-)
+from edge.errors import CheckpointUnusable, FitDiverged
 from edge.files import replace_file
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.recipes import Recipe

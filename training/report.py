@@ -13,7 +13,7 @@ from edge.files import replace_file
 from lab.calibration import Floats, Labels
 from lab.datasets.labelled import Labelled
 from lab.reporting.pages import as_html, encode, page, show_picture, tabulate
-from lab.reporting.plots import _WIDE, BLUE, GALLERY, GRAY, ORANGE, as_png, draw, plot_reliability, shorten
+from lab.reporting.plots import BLUE, GALLERY, GRAY, ORANGE, WIDTH_INCHES, as_png, draw, plot_reliability, shorten
 from training.report_parts import show_mistakes, write_more
 
 _NAMED_CELLS = 20  # classes up to which a confusion matrix has room for its counts
@@ -208,7 +208,7 @@ def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     """Draw the confusion matrix: colours are shares of the true class, numbers are pictures; returns a PNG."""
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure, axes = draw(_WIDE - 0.8)
+    figure, axes = draw(WIDTH_INCHES - 0.8)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.spines[:].set_visible(False)
     if len(classes) <= _NAMED_CELLS:

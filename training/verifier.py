@@ -22,11 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edge.command import command
-from edge.errors import (
-    CheckpointUnusable,
-    DataSplitEmpty,
-    SettingsInvalid,
-)
+from edge.errors import CheckpointUnusable, DataSplitEmpty, SettingsInvalid
 from edge.files import replace_file, sink_error
 from edge.model import load_interpreter, read_tensor
 from edge.preprocessing import Preprocessing
@@ -54,13 +50,8 @@ if TYPE_CHECKING:
     import keras
 
 EPOCHS, FIRST_EPOCHS = 24, 3  # of the long fit, and most of the first, which only has to find what is hard
-
-
 HARD_DRAWS, HARD_ROWS = 12, 25_000  # batches of random patches that hard ones are searched in
 HARD_SHARE = 0.06  # of a batch are kept: those most like faces
-
-
-"""Log odds (n,) that a view shows a face, and its pose (n, 4) in UNITS."""
 
 
 def find_hard(network: keras.Model, scenes: Sequence[Scene], rng: np.random.Generator) -> Images:

@@ -9,17 +9,10 @@ from typing import Any
 from lab.reporting.plots import BLUE, GRAY, LIGHT, ORANGE
 
 Report = Mapping[str, Any]
-
-
 Table = Sequence[Mapping[str, str]]
 
-
-GREEN, BLACK = "#009e73", "#000000"  # of the same palette
-
-
+GREEN, BLACK = "#009e73", "#000000"  # of the palette of lab.reporting.plots
 NONE = "\N{EN DASH}"  # in a table: not measured
-
-
 # Told apart by hatch, too.
 STAGES = {
     "capture": (LIGHT, ""),

@@ -1,4 +1,4 @@
-"""Plots of one look, for all reports: figures, colours told apart by everybody, PNG."""
+"""Plots of one look, for all reports: figures, colours that everybody tells apart, PNG."""
 
 from __future__ import annotations
 
@@ -12,13 +12,10 @@ from edge.errors import RuntimeMissing, printable_lines
 from edge.files import sink_error
 from lab.calibration import Floats, Labels, reliability
 
-BLUE, LIGHT, ORANGE, GRAY = (
-    "#0072b2",
-    "#9dc9e6",
-    "#d55e00",
-    "#7f7f7f",
-)  # told apart by everybody (Okabe and Ito, 2008)
-_WIDE = 5.2  # inches: at this width the text is still read on a phone
+# Everybody tells these apart (Okabe and Ito, 2008).
+BLUE, LIGHT, ORANGE, GRAY = "#0072b2", "#9dc9e6", "#d55e00", "#7f7f7f"
+GALLERY = 24  # pictures
+WIDTH_INCHES = 5.2  # at this width the text is still read on a phone
 
 
 def open_folder(out: Path) -> None:
@@ -37,7 +34,7 @@ def draw(height: float, rows: int = 1, **grid: Any) -> tuple[Any, Any]:
     """Make a figure of the reports' width, `height` in inches, with its axes; `grid` goes to matplotlib's subplots."""
     from matplotlib.figure import Figure
 
-    figure = Figure((_WIDE, height), dpi=160, layout="constrained")
+    figure = Figure((WIDTH_INCHES, height), dpi=160, layout="constrained")
     axes = figure.subplots(rows, **grid)
     for each in np.atleast_1d(axes):
         each.spines[["top", "right"]].set_visible(False)
@@ -84,6 +81,3 @@ def shorten(name: str) -> str:
 def as_drawn(text: str) -> str:
     """Return lines of text as matplotlib draws them: what is no character of UTF-8 spelt out, and $ no formula."""
     return printable_lines(text).replace("$", r"\$")
-
-
-GALLERY = 24  # pictures

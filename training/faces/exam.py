@@ -34,6 +34,7 @@ RATES = (0.1, 0.03, 0.01)  # of false alarms, at which recall is measured
 CHOSEN_RATE = 0.01  # of these, the one that chooses the epoch
 DECISION = 2.0  # log odds, seven to one: where int8 must decide as float does
 Answers = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]
+"""Log odds (n,) that a view shows a face, and its pose (n, 4) in UNITS."""
 
 
 @dataclass(frozen=True, slots=True)

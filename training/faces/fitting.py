@@ -16,20 +16,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import (
-    CheckpointUnusable,
-    FitDiverged,
-)
+from edge.errors import CheckpointUnusable, FitDiverged
 from edge.files import replace_file
 from edge.verifier import OUTPUTS
 from lab.networks.keras_file import import_keras
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.faces.exam import CHOSEN_RATE, RATES, Exam, answer_keras, judge
 from training.faces.material import Material, draw_batch, order_epoch
-from training.faces.views import (
-    SIDE,
-    Images,
-)
+from training.faces.views import SIDE, Images
 
 if TYPE_CHECKING:
     import keras
