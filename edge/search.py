@@ -25,7 +25,8 @@ NEAR_SIDE = 60.0  # pixels: from here on down a new face matters less, it is too
 LARGEST_SHARE = 1.2  # of the frame's shorter side: a face that fills the picture is cut by its edges
 FIRST_AGE = 1.0  # seconds
 ALL_TURNS = 2.0  # times as many new faces in a slice of the network, for its turns and its wider step of size
-RIGHTED = 6.0  # log odds of its looks at first sight, for a face that was proposed at a turn it does not have
+# Log odds of its looks at first sight, for a face that was proposed at a turn it does not have: benchmarks/README.md.
+RIGHTED = 6.0
 BUSY_SHARE = 0.4  # of the budget, while a face is there: it costs a reading too, and a newcomer can wait
 LOOK_COST = 350  # windows that a proposal is counted as: clutter must not buy time
 

@@ -15,6 +15,8 @@ Clock = Callable[[], float]  # returns the present in seconds, of a clock that n
 Gray = npt.NDArray[np.uint8]
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the frame
 
+LEAST_SIDE = 16  # pixels of a frame's shorter side: in less, no face can be looked for
+
 State = Literal["no_camera", "no_face", "unsure", "expression", "paused", "stopped"]
 Reason = Literal["new", "away", "poor", "faint", "torn"]
 Band = Literal["near", "middle", "far"]

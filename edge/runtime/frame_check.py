@@ -10,14 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge.types import Frame, Gray
+from edge.types import LEAST_SIDE, Frame, Gray
 
 DAMAGED = 2.0  # seconds of nothing but damaged frames until a camera counts as lost: single ones are no reason
 FROZEN = 2.0  # seconds of one and the same picture; cameras repeat one for a tenth of that, where light is short
 BLACK = 1.0  # seconds of black until it is reported: somebody who puts the glasses on covers the lens for a moment
 OLDEST_STAMP = 1.0  # seconds: a live frame whose `t` is further back, or of the future, was stamped by a broken clock
 TICK = 1e-5  # seconds between two frames that claim the same instant: more than the log's last digit
-LEAST_SIDE = 16  # pixels
 EVERY = 8  # pixels between those that are looked at first
 STRUCTURE = 8  # levels between the darkest and the brightest of those: in less no face can be, nor a frozen one
 DARK_MEAN, DARK_BRIGHT = 24.0, 40.0  # levels, of all and of the brightest hundredth; USB's black is 16

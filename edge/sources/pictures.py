@@ -17,7 +17,6 @@ from edge import MOST_PIXELS
 from edge.errors import SourceEmpty, SourceMissing, SourceUnreadable
 from edge.files import read_file
 from edge.geometry import stretch, turn
-from edge.runtime.frame_check import LEAST_SIDE
 from edge.sources.animation import avif_frames, in_eight_bits, webp_frames
 from edge.sources.headers import (
     GIF,
@@ -32,7 +31,7 @@ from edge.sources.headers import (
     pages,
     shown,
 )
-from edge.types import Gray
+from edge.types import LEAST_SIDE, Gray
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 PICTURE_FPS = 30.0  # pictures of a folder, or of a TIFF, are the frames of a film

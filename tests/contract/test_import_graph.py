@@ -42,13 +42,18 @@ def test_the_rooms_of_the_host_stand_on_each_other_in_one_order(repository: Path
     assert wrong == {}
 
 
-def test_the_runner_stands_on_the_pipeline_and_the_pipeline_on_no_runner(repository: Path) -> None:
+def test_the_runner_stands_on_the_pipeline_and_neither_pipeline_nor_sources_on_a_runner(repository: Path) -> None:
     graph = read_graph(repository, ("edge",))
     assert "edge.vision.pipeline" in graph["edge.runtime.runner"]
     below = {"edge.vision.pipeline", "edge.vision.sight", "edge.hardware.board"}
     while (more := below.union(*(graph[name] for name in below))) != below:
         below = more
     assert [name for name in below if name.startswith(("edge.runtime", "edge.control", "edge.sources"))] == []
+    sources = {name for name in graph if name.startswith("edge.sources")}
+    assert len(sources) > 5
+    assert {
+        name: graph[name] for name in sources if any(other.startswith("edge.runtime") for other in graph[name])
+    } == {}
     assert depths(graph)["edge.hardware.board"] == 0
 
 
