@@ -129,7 +129,7 @@ class Network:
 
 
 class StageModel(ExpressionModel):
-    """A model whose interpreter stays in trouble when it is built anew, where `network` does."""
+    """A model whose interpreter still fails after it is loaded again, where `network` does."""
 
     stays = False
 

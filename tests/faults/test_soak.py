@@ -118,7 +118,7 @@ FAULTS: dict[str, tuple[Callable[[Stage], None], bool]] = {
     "has a clock that leaps": (alter(lambda frame: replace(frame, t=frame.t + (-50, 7, 1e9)[frame.seq % 3])), False),
     "is paused": (lambda stage: setattr(stage.control, "paused", True), False),
     "network raises": (infer(1), False),
-    "network must be built anew": (infer(1_000), False),
+    "network must be loaded again": (infer(1_000), False),
     "network stands still": (stand_still, True),
     "display is unplugged": (trouble("unplugged"), False),
     "display sleeps": (trouble("sleeps"), False),
@@ -167,7 +167,7 @@ def test_for_an_hour_the_cue_comes_back_after_every_fault_and_nothing_is_left(
         time.sleep(chance.uniform(0, 3) / PACE)
         back = time.monotonic()
         stage.device.alters, stage.device.plugged, stage.control.paused = lambda frame: frame, True, False
-        if name == "network must be built anew":
+        if name == "network must be loaded again":
             stage.network = stage.model.hinder()  # which is whole by now
         slowest = max(slowest, PACE * (stage.wait_shown(TRUE, back) - back))
         stage.device.release.set()  # a call that hung returns long after its thread was abandoned

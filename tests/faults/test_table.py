@@ -231,13 +231,13 @@ ROWS = [
         says="network: RuntimeError: bad node; left out",
     ),
     Row(
-        "the network raises until it is built anew",
+        "the network raises until it is loaded again",
         infer(failing(RuntimeError("bad node"))),
         shows=TRUE,
         says="failed 3 times in a row; loading it again",
     ),
     Row(
-        "the network raises, built anew too",
+        "the network raises, also after it is loaded again",
         break_for_good,
         shows="",
         back=None,
