@@ -5,6 +5,7 @@ Facts and numbers are taken by name. Of free text, a word stays only as part of 
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -20,11 +21,14 @@ from typing import Any
 from edge.doctor import examine
 from edge.doctor.board import system_name
 from edge.doctor.machine import UNIT, Line, Machine
+from edge.doctor.outputs import STATE
 from edge.doctor.phrases import kept_words, literals
 from edge.doctor.service import read_settings_file
+from edge.errors import SettingsInvalid
 from edge.locale import read_locale
 from edge.settings import Settings
 from edge.sinks import SINKS
+from edge.sinks.glasses.known import NAME, load_glasses
 from edge.sources import SOURCES
 from edge.status import own_version
 
@@ -92,6 +96,9 @@ def personal_names(machine: Machine, settings: Settings) -> Iterator[str]:
         if value != default:
             own = [value] if isinstance(value, str) else value
             yield from (part.partition(":")[2] for part in own) if name in ("source", "sinks") else own
+    yield from (spec.split(":", 2)[2] for spec in settings.sinks if re.match("glasses:[^:]*:", spec))
+    with contextlib.suppress(SettingsInvalid):  # of a file that is damaged, which its check says
+        yield from (known.name for known in load_glasses(machine.path(f"{STATE}/{NAME}")))
 
 
 def _free_values(settings: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -153,8 +160,8 @@ def clean_status(status: Mapping[str, Any] | None, cleaner: Cleaner) -> dict[str
     facts = {key: value for key, value in status.items() if key not in ("source", "sinks", "model", "changes")}
     facts = dict(cleaner.value(facts))
     for key in ("version", "runtime"):  # digits and letters of releases, which are no words
-        if re.fullmatch(r"[\w.+ -]{1,60}", str(status.get(key))):
-            facts[key] = status[key]
+        if isinstance(release := status.get(key), str) and re.fullmatch(r"[\w.+ -]{1,60}", release):
+            facts[key] = release
     facts["source"] = _name_of(str(status.get("source")), SOURCES)
     facts["sinks"] = [
         {"name": _name_of(str(name), SINKS), **cleaner.value(sink)} for name, sink in _table(status, "sinks").items()

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from edge.doctor.machine import Machine
 from edge.doctor.phrases import names
-from edge.doctor.report import GONE, Cleaner, clean_settings, cues, make_report
+from edge.doctor.report import GONE, Cleaner, clean_settings, clean_status, cues, make_report
 from edge.settings import Settings
 
 rng = np.random.default_rng(7)
@@ -49,6 +49,9 @@ SECRETS = {
     "other mac": "DC-A6-32-0B-1C-2E",
     "address": "192.168.178.23",
     "long address": "2001:db8::dca6:320b",
+    "glasses": "bookworm",  # a word that is kept, so that only being the name of glasses makes it personal
+    "other glasses": "imx219",
+    "glasses address": "F0:F1:A6:0B:1C:08",
     "serial": "10000000e4f5a6b7",
     "machine": "0123456789abcdef0123456789abcdef",
     "mail": "ada@lovelace.example",
@@ -56,7 +59,8 @@ SECRETS = {
 }
 SETTINGS = f"""
 source = "file:{SECRETS["stream"]}"
-sinks = ["log:/var/lib/cuelens/{SECRETS["folder"]}.jsonl", "web", "mqtt", "terminal"]
+sinks = ["log:/var/lib/cuelens/{SECRETS["folder"]}.jsonl", "web", "mqtt", "terminal",
+         "glasses:halo:{SECRETS["other glasses"]}"]
 model = "/home/{SECRETS["user"]}/own.tflite"
 [cue]
 enter = 0.8
@@ -88,6 +92,11 @@ FILES = {
     "/sys/class/net/wlan0/address": f"{SECRETS['mac']}\n",
     "/sys/class/dmi/id/product_serial": SECRETS["serial"],
     "/var/lib/cuelens/settings.toml": SETTINGS,
+    "/var/lib/cuelens/glasses.json": json.dumps(
+        [{"make": "halo", "address": SECRETS["glasses address"], "name": SECRETS["glasses"]}]
+    ),
+    "/sys/class/bluetooth/hci0/address": f"{SECRETS['mac']}\n",
+    "/usr/libexec/bluetooth/bluetoothd": "",
 }
 ALL = " ".join(SECRETS.values())
 
@@ -128,6 +137,15 @@ STATUS = {
     "model": {"name": f"{SECRETS['folder']}.tflite", "sha256": "c071" * 16},
     "latency_ms": {"total": {"p95": 7.25}},
     "sinks": {f"log:/home/{SECRETS['user']}/x": {"state": "waiting", "shown": 3, "error": ALL}},
+    "links": {
+        f"glasses:halo:{SECRETS['other glasses']}": {
+            "make": "halo",
+            "name": SECRETS["glasses"],
+            "state": "lost",
+            "error": f"{SECRETS['glasses']} is out of reach, or off; come nearer, or turn it on",
+        }
+    },
+    "problems": [f"glasses: {SECRETS['glasses']} ({SECRETS['glasses address']}) has 14 % of its battery; charge it"],
     "changes": [[1.5, "smile"], [2.5, SECRETS["ssid"]], [ALL, "smile"], ALL],
     SECRETS["token"]: SECRETS["password"],
 }
@@ -226,16 +244,25 @@ def test_what_helps_is_still_in_it(content: bytes) -> None:
     assert files["cues.txt"].split() == ["1.50", "smile", "0.00", "no_face", "1.00", "smile", "4.00", "no_camera"]
     settings = json.loads(files["settings.json"])
     assert settings["source"] == f"file:{GONE}"
-    assert settings["sinks"] == [f"log:{GONE}", "web", "mqtt", "terminal"]
+    assert settings["sinks"] == [f"log:{GONE}", "web", "mqtt", "terminal", f"glasses:{GONE}"]
     assert settings["cue"]["enter"] == 0.8
     assert settings["web"] == {"host": "127.0.0.1", "port": 8317, "token": GONE, "names": GONE, "picture": False}
     status = json.loads(files["status.json"])
     assert (status["version"], status["runtime"]) == (STATUS["version"], STATUS["runtime"])
     assert (status["frames"], status["latency_ms"]["total"]["p95"]) == (512, 7.25)
     assert status["sinks"][0]["name"] == f"log:{GONE}"
+    (link,) = status["links"].values()
+    assert link["error"] == f"{GONE} is out of reach, or off; come nearer, or turn it on"
     assert "Raspberry Pi 4 Model B Rev 1.4, aarch64" in json.loads(files["versions.json"])["board"]
     checks = {line["name"]: line["says"] for line in json.loads(files["checks.json"])}
     assert "under-voltage, throttled now (0x50005, vcgencmd)" in checks["throttling"]
+
+
+def test_a_status_without_a_version_is_cleaned_too() -> None:
+    cleaned = clean_status({"state": "no_face", "source": SECRETS["stream"]}, Cleaner([]))
+    assert cleaned is not None
+    assert cleaned["state"] == "no_face"
+    assert "version" not in cleaned
 
 
 def test_the_same_findings_give_the_same_bytes(machine: Machine, content: bytes) -> None:
