@@ -41,7 +41,7 @@ class ClientId:
     def lose(self, now: float) -> bool:
         """Take that the broker ended a connection that it had accepted; True where the id is another from now on.
 
-        Two with one id end each other's connections for ever: a copied card, a second run.
+        Two clients with one id end each other's connections without a limit: a copied card, a second run.
         """
         self._lost.append(now)
         if len(self._lost) < CONTESTED or now - self._lost[0] > CONTEST:

@@ -109,7 +109,7 @@ class Control:
             self._changed |= {(table, key): value for key, value in checked.items()}
 
     def begin_problem(self, problem: str) -> None:
-        """Print a problem, have it shown for NOTICE seconds from now on, and told by the status until it ends."""
+        """Print a problem, show it for NOTICE seconds from now on, and keep it in the status until it ends."""
         with self._lock:
             if problem not in self.problems:
                 self.problems.append(problem)

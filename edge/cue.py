@@ -49,7 +49,7 @@ class CuePolicy:
         self.change(settings)
 
     def change(self, settings: CueSettings) -> None:
-        """Go on with other settings; with another vocabulary, what was filtered is forgotten."""
+        """Take other settings; another vocabulary forgets what was filtered."""
         small = {label for group in SMALL_VOCABULARY.values() for label in group}
         if settings.vocabulary == "small" and small == set(self._labels):
             words = {word: [self._labels.index(name) for name in group] for word, group in SMALL_VOCABULARY.items()}
@@ -82,7 +82,7 @@ class CuePolicy:
         self._flaps *= math.exp(-self._interval / self._settings.calming)
         self._rests.follow(faces, t)
         if self._partner in self._rests.leapt:
-            self._begin_anew()  # the track may have gone over to another face: what was shown is not of this one
+            self._restart()  # the track may have gone over to another face: what was shown is not of this one
         partner = self._choose(faces, t)
         judged = self._judge_readings(faces, readings, t)
         values = judged.get(partner.id) if partner is not None else None
@@ -131,9 +131,9 @@ class CuePolicy:
         """Have no partner."""
         self._partner: int | None = None
         self._rival = None
-        self._begin_anew()
+        self._restart()
 
-    def _begin_anew(self) -> None:
+    def _restart(self) -> None:
         """Know nothing of the partner."""
         self._evidence: Evidence | None = None
         self._quality = self._frontal = 0.0

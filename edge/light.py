@@ -19,7 +19,7 @@ SETTLE = 0.1  # seconds within which a light that was switched is seen to have c
 
 
 class Light:
-    """The light on `line`, which is low; `sense` is high while the light draws current, None where nothing tells."""
+    """The light on `line`, which is low; `sense` is high while the light draws current, None where nothing reads it."""
 
     def __init__(self, line: Line, sense: Line | None = None) -> None:
         self._line = line
@@ -119,7 +119,7 @@ class LitCamera:
 
     @property
     def stuck(self) -> bool:
-        """Whether close() gave up: the driver hangs, and the light is still on."""
+        """Whether close() left the camera open: the driver hangs, and the light is still on."""
         return self._camera.stuck
 
     def close(self) -> None:

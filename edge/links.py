@@ -25,8 +25,8 @@ class LinkReport:
     bytes: int = 0  # that were written, over all connections
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))  # of pictures, taken to acknowledged
 
-    def tell(self) -> dict[str, Any]:
-        """Return it as JSON-ready values."""
+    def as_values(self) -> dict[str, Any]:
+        """Return the link's state as JSON-ready values."""
         ranked = sorted(self.latency_ms)
         return {
             "make": self.make,

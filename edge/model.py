@@ -358,7 +358,7 @@ class ExpressionModel:
         self._levels = levels  # what goes in, by pixel value
 
     def rebuild(self) -> None:
-        """Build the interpreter anew from the file; raises what loading does, ContractMismatch for another model."""
+        """Build the interpreter again from the file; raises what loading does, ContractMismatch for another model."""
         again = ExpressionModel(self.path, self._threads)
         if again.contract != self.contract:
             raise ContractMismatch(f"{self.path}: was replaced by another model; start again")

@@ -1,4 +1,4 @@
-"""What a running Cuelens says of itself over a local socket: whoever connects is told one JSON object."""
+"""The status of a running Cuelens over a local socket: whoever connects receives one JSON object."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _make_way(path: Path) -> None:
     raise SinkUnwritable(f"{path}: another Cuelens answers there; end it, or choose another path")
 
 
-def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[str, Any]:
+def gather_status(control: Control, model: ExpressionModel, version: str) -> dict[str, Any]:
     """Return the run as JSON-ready values: seconds, degrees Celsius, MB of 10^6 bytes; None where nothing is known."""
     from edge.hardware.board import peak_rss_mb, rss_mb, swapped_mb, temperature_c, throttled
 
@@ -172,7 +172,7 @@ def tell_status(control: Control, model: ExpressionModel, version: str) -> dict[
             }
             for name, sink in tuple(metrics.sinks.items())
         },
-        "links": {plain(name): link.tell() for name, link in tuple(control.links.items())},
+        "links": {plain(name): link.as_values() for name, link in tuple(control.links.items())},
         "cues": dict(metrics.cues),
         "changes": [[round(t - metrics.begun, 2), shown] for t, shown in tuple(metrics.changes)],
     }
@@ -230,9 +230,9 @@ def ask_service() -> dict[str, Any] | None:
 
 
 def describe_status(told: Mapping[str, Any]) -> str:
-    """Say a status in lines for a person; a key that another version does not tell is left out.
+    """Return a status in lines for a person, without the keys that another version does not have.
 
-    Raises NotRunning where it is not what any version tells.
+    Raises NotRunning where it is no version's status.
     """
     try:
         return _describe(told)

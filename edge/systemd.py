@@ -34,7 +34,7 @@ def saved_settings_file(environment: Mapping[str, str]) -> Path | None:
 
 
 def notify(state: str) -> bool:
-    """Tell systemd `state`; returns whether a service manager took it."""
+    """Send `state` to systemd; returns whether a service manager took it."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return False

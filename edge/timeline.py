@@ -27,7 +27,7 @@ def draw_timeline(decisions: Sequence[Decision], start: float = 0.0, seconds: fl
     """Return an SVG of the decisions from `start` on, for `seconds`; both count from the first one.
 
     A curve for each word, 0 to 1, broken where the face was not read; below them what was shown, as blocks with their
-    word, so that colour alone tells nothing. Raises SettingsInvalid where nothing lies between.
+    word, so that nothing depends on colour alone. Raises SettingsInvalid where nothing lies between.
     """
     begin = decisions[0].t
     span = [item for item in decisions if start <= item.t - begin <= start + seconds]

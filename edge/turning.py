@@ -53,7 +53,7 @@ class TurnedSource:
 
     @property
     def stuck(self) -> bool:
-        """Whether close() gave up on the driver."""
+        """Whether close() left the driver in a call."""
         return bool(getattr(self._source, "stuck", False))
 
     def frames(self) -> Iterator[Frame]:

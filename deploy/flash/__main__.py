@@ -174,7 +174,7 @@ def flash(args: argparse.Namespace) -> None:
             raise Failure(109, f"no {tool} on this machine; install it with: sudo apt install {package}")
     settings = load_settings(args.settings) if args.settings else Settings()
     keys = public_keys(args.ssh_key, Path.home())
-    digest: str = args.sha256 or told_digest(args.image)
+    digest: str = args.sha256 or published_digest(args.image)
     disk = find_disk(device_number(args.device), large=args.large) if args.device else None
     if disk:
         confirm(args.device, disk, args.yes)
@@ -245,7 +245,7 @@ def ask_password(args: argparse.Namespace) -> str:
     return getpass.getpass(f"password of {args.wifi}: ").rstrip("\r\n")
 
 
-def told_digest(image: Path) -> str:
+def published_digest(image: Path) -> str:
     """Return what the file beside the image says its sha256 is; raises Failure."""
     if not image.is_file():
         raise Failure(100, f"{image} is not there; download Raspberry Pi OS Lite (64-bit) and its .sha256 file")

@@ -23,7 +23,7 @@ from edge.settings_file import hide_secrets, load_settings, load_settings_safely
 from edge.sinks import open_sink, open_sinks
 from edge.sinks.places import check_places, one_at_each_place
 from edge.sources import is_camera, open_source
-from edge.status import StatusServer, default_socket, own_version, tell_status
+from edge.status import StatusServer, default_socket, gather_status, own_version
 from edge.systemd import is_service, saved_settings_file, service_settings_file
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _choose_models(
 ) -> tuple[ExpressionModel, Callable[[], FaceVerifier], Callable[[], NetFinder]]:
     """Open the settings' network, or the shipped one, and say how to open the verifier and the scanner.
 
-    A service goes on with the next where one is refused, also with those of the releases before it.
+    A service takes the next where one is refused, also those of the releases before it.
     """
     from edge.finders.net import NetFinder
     from edge.model import ExpressionModel, former_folders, models_folder, open_first
@@ -236,7 +236,7 @@ def _open_status(path: Path | None, control: Control, model: ExpressionModel) ->
         return None
     version = own_version()
     try:
-        return StatusServer(where, lambda: tell_status(control, model, version))
+        return StatusServer(where, lambda: gather_status(control, model, version))
     except CuelensError as error:
         if path:
             raise

@@ -1,6 +1,6 @@
 """`net`: proposals at every turn by a small int8 network that slides over ever smaller copies of the frame.
 
-It is asked for a whole tile at once, and says of every place whether a face is there, how it is turned, and where.
+One call reads a whole tile, and returns for every place whether a face is there, how it is turned, and where.
 """
 
 from __future__ import annotations

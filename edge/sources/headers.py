@@ -237,7 +237,7 @@ def webp_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _directories(content: bytes) -> Iterator[dict[int, float]]:
-    """Yield the directories of a TIFF, or of EXIF, which is one: the tags that are looked at, with their values."""
+    """Yield the directories of a TIFF, or of EXIF, which is one: the tags that matter here, with their values."""
     order = ">" if content.startswith(b"MM") else "<"
     at, seen = int(_number(content, 4, order + "I")), set[int]()
     while 8 <= at <= len(content) - 6 and at not in seen and len(seen) < MOST_PARTS:

@@ -19,7 +19,7 @@ class MissingCamera(Iterator[Frame]):
         self._failure = failure
 
     def frames(self) -> Iterator[Frame]:
-        """Return what raises, when a frame is asked for, why the camera could not be opened."""
+        """Return an iterator that raises, at the first frame, why the camera could not be opened."""
         return self
 
     def __next__(self) -> Frame:

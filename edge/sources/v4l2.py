@@ -187,7 +187,7 @@ class V4l2Source:
 
     @property
     def stuck(self) -> bool:
-        """Whether close() gave up: the driver is still in a read."""
+        """Whether close() left the camera open: the driver is still in a read."""
         return self._device.stuck
 
     def close(self) -> None:

@@ -142,7 +142,7 @@ def _control_routes(control: Control, broadcast: Broadcast) -> list[BaseRoute]:
 
 
 def _own_words(language: str) -> dict[str, str]:
-    """Return the words that a page has before it is told of cues and settings."""
+    """Return the words that a page has before cues and settings arrive."""
     return {key: text for key, text in read_locale(language).page.items() if "." not in key}
 
 

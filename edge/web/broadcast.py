@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edge.control import Control
 from edge.types import Update
-from edge.web.news import STALE, Arrived, cue_of, tell_cue, tell_page, tell_picture, tell_run
+from edge.web.news import STALE, Arrived, cue_message, cue_of, page_message, picture_message, run_message
 
 INTERVAL = 0.1  # seconds between messages where nothing changed but numbers and the picture
 LOOK_AGAIN = 0.5  # seconds until it is looked what else changed: settings, outputs, the age
@@ -41,7 +41,7 @@ class _Watcher:
 
 
 class Broadcast:
-    """Takes updates from any thread and tells them to browsers; all else runs in the server's event loop."""
+    """Takes updates from any thread and sends them to browsers; all else runs in the server's event loop."""
 
     def __init__(self, control: Control, pictures: bool) -> None:
         self._control = control
@@ -106,13 +106,15 @@ class Broadcast:
                 continue
             if self._control.settings is not settings:
                 settings = self._control.settings
-                self._page = tell_page(self._control, self._pictures)
+                self._page = page_message(self._control, self._pictures)
             showing = self._showing()
             if showing == shown and now - made < INTERVAL:
                 continue
             shown, self._made, made = showing, now, now
             self._draw(now)
-            self._news = tell_cue(self._newest, self._control, now) | tell_run(self._control, tuple(self._latencies))
+            self._news = cue_message(self._newest, self._control, now) | run_message(
+                self._control, tuple(self._latencies)
+            )
             for watcher in self._watchers:
                 watcher.fresh.set()
 
@@ -135,10 +137,10 @@ class Broadcast:
             self._picture = self._drawn = None
         elif newest is not self._drawn:
             self._drawn = newest
-            self._picture = tell_picture(newest)
+            self._picture = picture_message(newest)
 
     async def watch(self, socket: WebSocket) -> None:
-        """Tell one browser until it leaves, takes nothing for STALLED seconds, or makes room for a newer one.
+        """Serve one browser until it leaves, takes nothing for STALLED seconds, or makes room for a newer one.
 
         One that asks for `room` only comes where there is some: it made room before, and nobody looks at it now.
         """
@@ -152,7 +154,7 @@ class Broadcast:
         self._watchers[watcher] = None
         self._joined += 1
         self.wake()
-        work = (self._tell(socket, watcher), _listen(socket, watcher), watcher.leave.wait())
+        work = (self._send(socket, watcher), _listen(socket, watcher), watcher.leave.wait())
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(one) for one in work]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -174,7 +176,7 @@ class Broadcast:
         counts = Counter(one.address for one in staying)
         return max(staying, key=lambda one: (now - one.answered > LATE, counts[one.address]))
 
-    async def _tell(self, socket: WebSocket, watcher: _Watcher) -> None:
+    async def _send(self, socket: WebSocket, watcher: _Watcher) -> None:
         page: dict[str, Any] | None = None
         picture: tuple[dict[str, Any], bytes] | None = None
         while True:

@@ -46,7 +46,7 @@ def cue_of(arrived: Arrived | None, control: Control) -> Cue | None:
     return arrived.update.cue if arrived else None
 
 
-def tell_cue(arrived: Arrived | None, control: Control, now: float) -> dict[str, Any]:
+def cue_message(arrived: Arrived | None, control: Control, now: float) -> dict[str, Any]:
     """Return the cue in words of the present language; `age` in seconds, None where nothing is known."""
     look = control.settings.look
     cue = cue_of(arrived, control)
@@ -73,7 +73,7 @@ def tell_cue(arrived: Arrived | None, control: Control, now: float) -> dict[str,
     }
 
 
-def tell_run(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
+def run_message(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
     """Return how the run is doing; `total_ms` are the newest latencies, capture to cue."""
     metrics = control.metrics
     texts = read_locale(control.settings.look.language).page
@@ -97,7 +97,7 @@ def tell_run(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def tell_page(control: Control, pictures: bool) -> dict[str, Any]:
+def page_message(control: Control, pictures: bool) -> dict[str, Any]:
     """Return the page's words and all settings that may be changed, with their values and what is valid."""
     language = control.settings.look.language
     texts = read_locale(language).page
@@ -128,7 +128,7 @@ def tell_page(control: Control, pictures: bool) -> dict[str, Any]:
     return {"language": language, "texts": texts, "groups": groups, "pictures": pictures}
 
 
-def tell_picture(arrived: Arrived) -> tuple[dict[str, Any], bytes]:
+def picture_message(arrived: Arrived) -> tuple[dict[str, Any], bytes]:
     """Return an update's picture as a gray JPEG at most LARGEST_WIDTH wide, and what is to be drawn over it.
 
     Each face is its box's middle and size in pixels of that JPEG, its roll in degrees, and its distance as text.

@@ -1,6 +1,6 @@
 """On the emulated board: every pixel format that vivid gives, through the device and the table of formats, as JSON.
 
-It is started anew for each OpenCV, which PYTHONPATH names.
+It is started again for each OpenCV, which PYTHONPATH names.
 """
 
 from __future__ import annotations

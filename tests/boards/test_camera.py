@@ -130,7 +130,7 @@ def is_comparable(name: str, pattern: int) -> bool:
 
 
 def check_formats(board: CameraBoard, folders: str, patterns: tuple[int, ...]) -> dict[str, Any]:
-    """Compare the luma of all of vivid's formats with YUYV's, in its test patterns; returns what was said."""
+    """Compare the luma of all of vivid's formats with YUYV's, in its test patterns; returns what was printed."""
     for control, value in (("OSD Text Mode", 2), ("Quantization", 1)):  # none, full
         board.value(f"switch({control!r}, {value})")
     for pattern in patterns:

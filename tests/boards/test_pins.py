@@ -26,7 +26,7 @@ def files() -> Path:
 
 
 class Header(Board):
-    """A Raspberry Pi whose pins are looked at from outside."""
+    """A Raspberry Pi whose pins the test reads from outside."""
 
     def _register(self, address: int) -> int:
         told = self.command("human-monitor-command", **{"command-line": f"xp /1xw {address:#x}"})

@@ -76,7 +76,7 @@ def test_a_circle_is_found_however_it_is_hidden(tmp_path: Path, back: str) -> No
     assert "#c00" in draw_svg(graph)
 
 
-def test_two_circles_are_told_apart_and_a_way_between_them_is_none(tmp_path: Path) -> None:
+def test_two_circles_that_a_way_connects_stay_two(tmp_path: Path) -> None:
     tree(tmp_path, a="import room.b", b="import room.a\nimport room.c", c="import room.d", d="from room.c import x")
     assert find_circles(read_graph(tmp_path, ("room",))) == [["room.a", "room.b"], ["room.c", "room.d"]]
 

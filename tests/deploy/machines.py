@@ -1,4 +1,4 @@
-"""Devices and releases for tests: Debian roots, entered or booted, and small bundles whose program does as told."""
+"""Devices and releases for tests: Debian roots, entered or booted, and small bundles whose program obeys the test."""
 
 from __future__ import annotations
 

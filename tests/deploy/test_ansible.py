@@ -174,7 +174,7 @@ def test_of_several_releases_one_is_chosen(fleet: Fleet) -> None:
         assert fleet.current()["first"] == version
 
 
-def test_no_bundle_for_a_device_is_told_before_anything_is_sent(fleet: Fleet) -> None:
+def test_no_bundle_for_a_device_is_reported_before_anything_is_sent(fleet: Fleet) -> None:
     fleet.make("1.0")
     (fleet.roots["first"] / "etc" / "os-release").write_text("VERSION_CODENAME=buster\nPRETTY_NAME=Debian 10\n")
     done = fleet.push()

@@ -431,7 +431,7 @@ def test_the_wheels_are_the_targets_best(target: Target, index: Path, tmp_path: 
     ]
 
 
-def test_a_second_time_nothing_is_asked_for_and_what_is_damaged_comes_anew(index: Path, tmp_path: Path) -> None:
+def test_a_second_time_only_what_is_damaged_is_downloaded(index: Path, tmp_path: Path) -> None:
     pins, cache = pins_of(index), tmp_path / "cache"
     found = packages.fetch(pins, TRIXIE, cache)
     contents = {wheel: wheel.read_bytes() for wheel in found}
@@ -456,7 +456,9 @@ def test_an_index_without_the_locked_version_is_named(index: Path, tmp_path: Pat
     refused(79, "pure==2.0", packages.fetch, pins, TRIXIE, tmp_path / "cache")
 
 
-def test_no_network_is_told_from_a_wrong_index(index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_and_a_wrong_index_have_different_messages(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("PIP_NO_INDEX")
     monkeypatch.delenv("PIP_FIND_LINKS")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # where nothing listens
@@ -601,7 +603,7 @@ def test_two_starts_at_once_do_not_get_in_each_others_way(checkout: Checkout) ->
     assert "".join(errors for _, errors in ends).count("getting the packages") == 2, "each target's once"
 
 
-def test_the_version_tells_what_was_changed(checkout: Checkout) -> None:
+def test_the_version_names_what_was_changed(checkout: Checkout) -> None:
     checkout.commit()
     clean, seconds = packages.project_version(checkout.root)
     assert re.fullmatch(r"0\.1\.0\+g[0-9a-f]{12}", clean)
@@ -627,7 +629,7 @@ def test_the_version_tells_what_was_changed(checkout: Checkout) -> None:
     assert packages.project_version(checkout.root)[0] in seen, "staged or not, it is the same change"
 
 
-def test_without_git_the_version_tells_the_content(checkout: Checkout) -> None:
+def test_without_git_the_version_names_the_content(checkout: Checkout) -> None:
     seen = set()
     for name in (
         "",
@@ -681,7 +683,7 @@ def test_an_archive_unpacked_inside_another_repository_is_not_of_its_commit(chec
     assert "+c" in packages.project_version(inner)[0]
 
 
-def test_a_file_that_git_was_told_to_look_away_from_is_seen(checkout: Checkout) -> None:
+def test_a_file_that_git_is_set_to_ignore_changes_in_is_seen(checkout: Checkout) -> None:
     checkout.commit()
     clean = packages.project_version(checkout.root)[0]
     for flag in ("--assume-unchanged", "--skip-worktree"):
@@ -704,7 +706,7 @@ GIT_FAULTS = {  # name: what git says
 
 
 @pytest.mark.parametrize("name", [*GIT_FAULTS, "no git"])
-def test_where_git_cannot_say_it_the_version_tells_the_content(
+def test_where_git_does_not_answer_the_version_names_the_content(
     name: str, checkout: Checkout, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     checkout.commit()
@@ -725,17 +727,17 @@ def test_where_git_cannot_say_it_the_version_tells_the_content(
     assert packages.project_version(checkout.root)[0] != before
 
 
-def test_a_checkout_without_the_installer_is_told(checkout: Checkout) -> None:
+def test_a_checkout_without_the_installer_is_reported(checkout: Checkout) -> None:
     (checkout.root / "deploy/device/install.sh").unlink()
     checkout.fails(88, "lacks deploy/device/install.sh")
 
 
-def test_a_wheel_that_does_not_build_is_told(checkout: Checkout) -> None:
+def test_a_wheel_that_does_not_build_is_reported(checkout: Checkout) -> None:
     checkout.write("deploy/wheel.py", "broken(")
     checkout.fails(88, "the project's wheel could not be built")
 
 
-def test_a_missing_tool_is_told_with_its_package(checkout: Checkout) -> None:
+def test_a_missing_tool_is_reported_with_its_package(checkout: Checkout) -> None:
     tools = checkout.folder / "tools"
     tools.mkdir()
     checkout.fails(
@@ -743,20 +745,20 @@ def test_a_missing_tool_is_told_with_its_package(checkout: Checkout) -> None:
     )
 
 
-def test_an_open_key_is_told(checkout: Checkout, key: Path) -> None:
+def test_an_open_key_is_reported(checkout: Checkout, key: Path) -> None:
     key = Path(shutil.copy(key, checkout.folder / "key"))
     key.chmod(0o644)
     checkout.fails(77, f"chmod 600 {key}", CUELENS_KEY=str(key))
 
 
-def test_a_folder_that_cannot_be_written_is_told(checkout: Checkout) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(checkout: Checkout) -> None:
     (checkout.folder / "file").touch()
     checkout.fails(86, "file: ", "--out", str(checkout.folder / "file"))
     checkout.fails(86, "file: ", CUELENS_KEY=str(checkout.folder / "file" / "key"))
 
 
 @pytest.mark.parametrize("owner", [0, 65534])
-def test_a_file_of_another_user_is_told_with_what_gives_it_back(
+def test_a_file_of_another_user_is_reported_with_what_gives_it_back(
     owner: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As `sudo ./deploy.sh bundle` leaves them."""
@@ -774,19 +776,19 @@ def test_a_file_of_another_user_is_told_with_what_gives_it_back(
     assert packages.refused(OSError(5, "Input/output error"), tmp_path) == f"{tmp_path}: Input/output error"
 
 
-def test_no_network_is_told(checkout: Checkout) -> None:
+def test_no_network_is_reported(checkout: Checkout) -> None:
     nowhere = {"PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0"}
     checkout.fails(78, "check the network", **nowhere)
 
 
-def test_another_package_than_the_locks_is_told(checkout: Checkout) -> None:
+def test_another_package_than_the_locks_is_reported(checkout: Checkout) -> None:
     write_wheel(checkout.index, "some", licence="License: of somebody else\n")
     checkout.fails(79, "some==1.0 for bookworm aarch64 is not what the lock says")
 
 
 @pytest.mark.root
 @pytest.mark.parametrize("kilobytes", [16, 600, 1500])
-def test_a_full_disk_is_told(checkout: Checkout, kilobytes: int) -> None:
+def test_a_full_disk_is_reported(checkout: Checkout, kilobytes: int) -> None:
     """Before, amid and after the payload."""
     small = checkout.folder / "small"
     small.mkdir()
@@ -836,7 +838,7 @@ def test_a_bundle_is_checked_and_listed(checkout: Checkout, tiny: Path, tmp_path
     assert "the bundle itself brings" in keyless.stderr
 
 
-def test_a_file_that_is_not_there_is_told(checkout: Checkout) -> None:
+def test_a_missing_file_is_reported(checkout: Checkout) -> None:
     checkout.fails(86, "nowhere.tar: No such file or directory; give --verify", "--verify", "nowhere.tar")
 
 

@@ -1,4 +1,4 @@
-"""deploy.sh, run for real in a copy of its files; Python and pip are a stand-in that notes what it is asked for."""
+"""deploy.sh, run for real in a copy of its files; Python and pip are a stand-in that notes each request."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_other_system_is_refused(checkout: Checkout) -> None:
         assert "on a Mac in a container" in done.stderr
 
 
-def test_a_system_without_flock_is_told_before_anything_is_locked(checkout: Checkout) -> None:
+def test_a_system_without_flock_is_reported_before_anything_is_locked(checkout: Checkout) -> None:
     """As macOS and Git Bash are; and a Linux without util-linux."""
     for name in ("bash", "env", "dirname", "readlink"):
         found = shutil.which(name)
@@ -245,7 +245,7 @@ def test_sinks_are_added_from_their_lock_and_only_when_asked_for(checkout: Check
     assert len(checkout.called()) == before + 2
 
 
-def test_sinks_stay_when_the_environment_is_made_anew_or_their_lock_changes(checkout: Checkout) -> None:
+def test_sinks_stay_when_the_environment_is_made_again_or_their_lock_changes(checkout: Checkout) -> None:
     checkout.run("sinks")
     for lock in ("device", "sinks"):
         with (checkout.root / f"deploy/locks/{lock}.txt").open("a") as file:
@@ -303,14 +303,14 @@ def test_killed_in_the_middle_is_repaired_by_the_next_start(checkout: Checkout, 
     assert sum("--editable" in line for line in checkout.called()) == (2 if word == "--editable" else 1)
 
 
-def test_broken_environment_is_made_anew(checkout: Checkout) -> None:
+def test_broken_environment_is_made_again(checkout: Checkout) -> None:
     checkout.run("demo")
     (checkout.root / ".venv/bin/python").unlink()
     assert checkout.run("demo").returncode == 0
     assert checkout.called().count("venv") == 2
 
 
-def test_changed_lock_makes_it_anew_and_changed_project_only_installs_that(checkout: Checkout) -> None:
+def test_changed_lock_makes_it_again_and_changed_project_only_installs_that(checkout: Checkout) -> None:
     checkout.run("demo")
     with (checkout.root / "pyproject.toml").open("a") as file:
         file.write("# changed\n")
@@ -323,7 +323,7 @@ def test_changed_lock_makes_it_anew_and_changed_project_only_installs_that(check
     assert checkout.called().count("venv") == 2
 
 
-def test_moved_checkout_makes_it_anew(checkout: Checkout) -> None:
+def test_moved_checkout_makes_it_again(checkout: Checkout) -> None:
     """Scripts in an environment name their interpreter by its whole path."""
     checkout.run("demo")
     checkout.root = checkout.root.rename(checkout.root.with_name("elsewhere"))

@@ -1,6 +1,6 @@
 """./deploy.sh flash: images as Raspberry Pi OS has them, flashed by the real tool, compared with goldens.
 
-CUELENS_UPDATE_GOLDEN=1 writes the goldens anew. How such a card starts is in test_first_boot.py.
+CUELENS_UPDATE_GOLDEN=1 writes the goldens again. How such a card starts is in test_first_boot.py.
 """
 
 from __future__ import annotations
@@ -555,7 +555,7 @@ def test_a_disk_that_must_not_be_written_is_refused(name: str, kernel: Kernel) -
     assert caught.value.exit_code == 107
 
 
-def test_a_large_disk_is_taken_when_it_is_said_to_be_right(kernel: Kernel) -> None:
+def test_a_large_disk_is_taken_with_the_option_for_it(kernel: Kernel) -> None:
     kernel.disk("sdc", "8:32", 1000)
     assert find_disk("8:32", kernel.sys, kernel.proc, large=True).name == "sdc"
 
@@ -595,7 +595,7 @@ def test_a_real_disk_is_written_and_read_back(desk: Desk, loop: tuple[Path, Path
 
 
 @pytest.mark.root
-def test_a_disk_is_asked_for_by_its_name_and_left_alone_at_another(desk: Desk, loop: tuple[Path, Path]) -> None:
+def test_flash_asks_for_the_disks_name_and_leaves_it_alone_at_another(desk: Desk, loop: tuple[Path, Path]) -> None:
     device, backing = loop
     untouched = backing.read_bytes()
     for answers, code in (("no\n", 107), (f"{device.name}\nyes\n", 107), (f"{device.name}\n{device}\n", 0)):

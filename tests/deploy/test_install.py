@@ -328,7 +328,7 @@ def test_a_release_that_does_not_run_is_not_installed(device: Device) -> None:
 
 
 def test_it_installs_on_a_clock_in_1970(device: Device) -> None:
-    """A Raspberry Pi has no clock: until a network tells the time it may be any, also one that no zip file can have."""
+    """A Raspberry Pi has no clock: until a network gives it the time it may be any, also one that no zip file has."""
     library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
     if library is None:
         pytest.skip("no libfaketime on this system; .ci/run installs it")
@@ -408,7 +408,7 @@ def test_the_service_reaches_what_its_settings_need_and_no_more(
         assert drop_in[1:] == ["[Service]", *expected]
 
 
-def test_a_systemd_that_knows_no_direct_restart_is_not_told_of_it(device: Device) -> None:
+def test_a_systemd_without_direct_restart_gets_no_such_line(device: Device) -> None:
     device.load("update")
     release = device.root / "etc/os-release"
     text = release.read_text()
@@ -442,7 +442,7 @@ def test_a_release_on_trial_can_be_called_good_or_taken_back_by_hand(device: Dev
     assert (done.returncode, "no release before 1.0" in done.stderr) == (99, True)
 
 
-def test_where_nothing_is_installed_that_is_said(device: Device) -> None:
+def test_where_nothing_is_installed_that_is_reported(device: Device) -> None:
     device.load("first install")
     for command in ("rollback", "prove", "apply", "mark-good"):
         done = enter(device.root, "bash", "/files/install.sh", command)
@@ -467,7 +467,7 @@ def test_a_wrong_command_line_is_named(words: list[str], said: str) -> None:
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
-def test_not_root_is_said() -> None:
+def test_not_root_is_reported() -> None:
     done = run(
         "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", given=INSTALLER.read_text() + "\n"
     )

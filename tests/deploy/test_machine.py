@@ -190,7 +190,7 @@ def test_it_is_no_root_and_reaches_no_network_and_few_devices(pushed: Device) ->
     assert machine.ask(f"{said} /var/log/journal") == ""  # which this Debian had made
 
 
-def test_pushed_again_nothing_is_sent_or_started_anew(pushed: Device) -> None:
+def test_pushed_again_nothing_is_sent_or_restarted(pushed: Device) -> None:
     before = pushed.show("MainPID"), pushed.files()
     done = pushed.deploy("push")
     assert (done.returncode, "is there already" in done.stderr) == (0, True), done.stderr
@@ -272,7 +272,7 @@ print("PROBE", json.dumps({"worked": sum(worked, []), "allowed": allowed}), flus
 
 
 @only_trixie
-def test_its_sandbox_refuses_what_it_is_said_to(pushed: Device) -> None:
+def test_its_sandbox_refuses_all_but_its_socket_and_its_folder(pushed: Device) -> None:
     machine = pushed.machine
     (machine.root / "usr/local/share/probe.py").write_text(PROBE)
     machine.ask(drop_in("probe", "[Service]", "ExecStartPre=/usr/bin/python3 /usr/local/share/probe.py"))
@@ -302,7 +302,7 @@ def drop_in(name: str, *lines: str, unit: str = "cuelens") -> str:
 BROKEN = 'source = "file:/nowhere.mp4"\nsinks = ["png:/var/lib/cuelens/cue.png"]\n'
 
 
-def test_what_ends_again_and_again_is_given_up_its_display_says_why_and_later_it_is_tried_again(pushed: Device) -> None:
+def test_a_service_that_ends_again_and_again_stops_the_display_shows_why_and_it_is_tried_later(pushed: Device) -> None:
     machine, settings = pushed.machine, pushed.machine.root / "etc/cuelens/cuelens.toml"
     before = settings.read_text()
     machine.ask(drop_in("quick", "[Unit]", "StartLimitBurst=3", "[Service]", "RestartSec=100ms"))
@@ -321,7 +321,7 @@ def test_what_ends_again_and_again_is_given_up_its_display_says_why_and_later_it
 
 
 @only_trixie
-def test_what_hangs_is_given_up_too_and_stopped_by_hand_safe_mode_starts_nothing(pushed: Device) -> None:
+def test_a_service_that_hangs_is_stopped_too_and_safe_mode_stopped_by_hand_starts_nothing(pushed: Device) -> None:
     machine = pushed.machine
     quick = drop_in("quick", "[Unit]", "StartLimitBurst=1", "[Service]", "WatchdogSec=2", "TimeoutStopSec=1")
     machine.ask(f"{quick}; sudo systemctl reset-failed cuelens; sudo systemctl restart cuelens")
@@ -474,7 +474,7 @@ def test_uninstalled_it_leaves_nothing(pushed: Device) -> None:
 
 
 @only_trixie
-def test_a_first_release_that_does_not_work_is_said_and_goes_on_trying(device: Device) -> None:
+def test_a_first_release_that_does_not_work_is_reported_and_tried_again(device: Device) -> None:
     done = device.deploy("push", "--bundle", device.small("5.0", "blind"), "--deadline", "4")
     assert (done.returncode, "5.0 is installed but does not work: no frame yet" in done.stderr) == (99, True), (
         done.stderr
@@ -500,7 +500,7 @@ def test_the_power_is_cut_in_a_first_installation_and_the_next_boot_runs_it(devi
 
 
 @only_trixie
-def test_without_sudo_or_at_no_such_host_that_is_said(device: Device) -> None:
+def test_no_sudo_and_no_such_host_are_reported(device: Device) -> None:
     sudoers = device.machine.root / "etc/sudoers.d/maker"
     allowed = sudoers.read_text()
     sudoers.write_text("")

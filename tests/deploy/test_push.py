@@ -144,7 +144,7 @@ def test_sudos_password_is_handed_over_and_shown_nowhere(tmp_path: Path, command
     assert {path.name for path in tmp_path.iterdir()} == {"ssh", "there", "log"}, "and nothing of it stays there"
 
 
-def test_a_wrong_sudo_password_is_said_at_once(tmp_path: Path) -> None:
+def test_a_wrong_sudo_password_is_reported_at_once(tmp_path: Path) -> None:
     done = LocalDevice(tmp_path).deploy("status", "pi@glasses", CUELENS_SUDO_PASSWORD="guess")
     assert (done.returncode, "sudo there does not take this password" in done.stderr) == (91, True), done.stderr
     assert "guess" not in done.stderr
@@ -195,18 +195,18 @@ def test_where_rsync_is_disturbed_the_bundle_is_sent_without_it(desk: Desk) -> N
     assert "cat >>/home/pi/.cache/cuelens/some.tar" in desk.asked()
 
 
-def test_sudo_that_wants_a_password_is_said(desk: Desk) -> None:
+def test_sudo_that_wants_a_password_is_reported(desk: Desk) -> None:
     done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, user="pi")
     assert (done.returncode, "may not use sudo there without a password" in done.stderr) == (91, True), done.stderr
 
 
-def test_a_connection_that_breaks_is_said_with_what_goes_on(desk: Desk) -> None:
+def test_a_connection_that_breaks_is_reported_with_what_continues(desk: Desk) -> None:
     done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, code=255)
     assert done.returncode == 90, done.stderr
     assert "pi@glasses is not reached" in done.stderr
 
 
-def test_no_ssh_is_said(desk: Desk) -> None:
+def test_no_ssh_is_reported(desk: Desk) -> None:
     tools = ("bash", "dirname", "readlink")
     for tool in tools:
         found = shutil.which(tool)

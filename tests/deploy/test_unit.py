@@ -106,7 +106,7 @@ def test_it_writes_no_picture_by_accident(unit: configparser.ConfigParser) -> No
     assert (service["LimitCORE"], service["MemorySwapMax"], service["ProtectSystem"]) == ("0", "0", "strict")
 
 
-def test_what_ends_at_once_or_hangs_is_given_up_and_a_camera_that_is_missing_never(
+def test_systemd_stops_a_service_that_ends_at_once_or_hangs_and_never_for_a_missing_camera(
     unit: configparser.ConfigParser,
 ) -> None:
     service, limits = unit["Service"], unit["Unit"]

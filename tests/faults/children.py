@@ -127,7 +127,7 @@ def serve() -> None:
 
 
 def keep(folder: str, *words: str) -> None:
-    """Start a run, tell its number and then how it ended, and end."""
+    """Start a run, print its number and then how it ended, and end."""
     number = os.fork()
     if not number:
         code = 1

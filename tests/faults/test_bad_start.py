@@ -1,4 +1,4 @@
-"""A service starts with wrong settings, a cut file of saved ones, a bad network, no camera, and the wearer is told."""
+"""A service starts with wrong settings, a cut file of saved ones, a bad network, no camera, and shows each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from edge.runtime.run import run
 from edge.settings import Settings
 from edge.sources.demo import DemoSource
 from edge.sources.missing import MissingCamera
-from edge.status import describe_status, tell_status
+from edge.status import describe_status, gather_status
 from edge.types import Capabilities, Frame, Update
 
 FAST = ("--source", "demo", "--pace", "fast", "--seconds", "0.3")
@@ -195,7 +195,7 @@ def test_problems_are_shown_for_their_seconds_then_cues_and_stay_in_the_status()
     run(control, Few("1", live=False), network, [("display", plans)], threading.Event())
     assert plans.texts[:9] == ["cuelens.toml:1: threads is 99; valid are 1 to 8"] * 9
     assert set(plans.texts[12:]) == {""}
-    told = tell_status(control, network, "1.0")
+    told = gather_status(control, network, "1.0")
     assert told["problems"] == control.problems
     assert "problem" in describe_status(told)
 

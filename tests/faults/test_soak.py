@@ -48,7 +48,7 @@ class FastClock:
 
 
 class Flaky:
-    """A display that is unplugged or falls asleep when it is told to."""
+    """A display that is unplugged or falls asleep at the test's command."""
 
     capabilities = Capabilities(deadline=0.5)
     fault = ""  # of whichever is open

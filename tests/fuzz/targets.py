@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from deploy.bundle import verify
-from deploy.flash.__main__ import told_digest
+from deploy.flash.__main__ import published_digest
 from deploy.flash.image import Boot, Partition, identify, read_partitions
 from deploy.flash.seed import Wishes, seed_files
 from deploy.packages import Failure
@@ -478,7 +478,7 @@ def _system(data: bytes, folder: Path) -> None:
     _put(folder, "os.img.sha256", data)
     _put(folder, "os.img", b"")
     with refusals(Failure):
-        told_digest(folder / "os.img")
+        published_digest(folder / "os.img")
 
 
 def _system_seeds() -> list[bytes]:

@@ -117,7 +117,7 @@ def test_an_agent_that_bluetoothd_does_not_take_is_said(bus: str) -> None:
 
 
 def look_around() -> str:
-    """Pair over unmodified bleak; returns what is said to be wrong."""
+    """Pair over unmodified bleak; returns the error's text."""
     with pytest.raises(SinkFailed) as failed:
         pair(tuple(MAKES.values()), "", 0.5, LookSettings())
     return str(failed.value)

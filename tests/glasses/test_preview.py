@@ -1,4 +1,4 @@
-"""What `cuelens preview` draws is what was looked at and found good; CUELENS_UPDATE_GOLDEN=1 draws it anew."""
+"""What `cuelens preview` draws is what was looked at and found good; CUELENS_UPDATE_GOLDEN=1 draws it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pair of glasses in the air with the sink that shows on it, for tests: what was shown, and what was said."""
+"""A pair of glasses in the air with the sink that shows on it, for tests: what was shown, and what was printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the wearer sees is what was looked at and found good; CUELENS_UPDATE_GOLDEN=1 draws it anew.
+"""What the wearer sees is what was looked at and found good; CUELENS_UPDATE_GOLDEN=1 draws it again.
 
 A sheet for each display class and language, and one of all glyphs as the colour-blind see them.
 """

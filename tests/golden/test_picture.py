@@ -1,4 +1,4 @@
-"""The docs' pictures are what the software draws; CUELENS_UPDATE_GOLDEN=1 draws them anew."""
+"""The docs' pictures are what the software draws; CUELENS_UPDATE_GOLDEN=1 draws them again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs under strace: with the settings as they come nothing is written, connected or sent but lines of text."""
+"""Whole runs under strace: with the default settings nothing is written, connected or sent but lines of text."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def cuelens(*words: str) -> list[str]:
 def test_the_service_on_a_real_video_writes_no_file_opens_no_socket_but_its_own_and_sends_no_pixel(
     tmp_path: Path, service: dict[str, str], film: Path, repository: Path
 ) -> None:
-    """Settings as they come but for the source: there is no camera here."""
+    """The default settings but for the source: there is no camera here."""
     Path(service["CONFIGURATION_DIRECTORY"], "cuelens.toml").write_text(f'source = "file:{film}"\n')
     environment = service | {"PYTHONPATH": str(repository)}
     code, seen, words = watch(cuelens("run"), tmp_path, environment)

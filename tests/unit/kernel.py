@@ -27,7 +27,7 @@ CALLS = {getattr(v4l2_device, name): name for name in NAMES}
 
 @dataclass
 class Camera:
-    """A device; `frames` is what it gives one after the other: None for none in time, and `GRAY` for ever after it."""
+    """A device; `frames` is what it gives one after the other: None for none in time, and `GRAY` ever after."""
 
     formats: tuple[str, ...] = ("YUYV", "MJPG")
     size: tuple[int, int] = (64, 48)

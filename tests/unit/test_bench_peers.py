@@ -48,7 +48,7 @@ print(json.dumps(told))
 
 
 def told(cpu_ms: float, **other: Any) -> dict[str, Any]:
-    """What a turn on two clips tells that costs so much a frame."""
+    """What a turn on two clips prints that costs so much a frame."""
     clip = {
         "width": 640,
         "height": 480,
@@ -69,7 +69,7 @@ def told(cpu_ms: float, **other: Any) -> dict[str, Any]:
 
 
 class Bench:
-    """A folder in the checkout's place, with environments of the peers, where `figures` says what each turn tells."""
+    """A folder in the checkout's place, with environments of the peers, where `figures` has what each turn prints."""
 
     def __init__(self, folder: Path, clip: Path) -> None:
         self.root = folder

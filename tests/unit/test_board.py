@@ -1,4 +1,4 @@
-"""What the kernel tells of a board, and what it does not: made-up boards, and the machine that this runs on."""
+"""What is read of a board from the kernel, and what cannot be: made-up boards, and the machine that this runs on."""
 
 from __future__ import annotations
 

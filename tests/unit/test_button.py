@@ -11,7 +11,7 @@ from edge.settings import PinSettings
 
 
 class Pressed:
-    """A button's line that tells what is put in `presses`: how many there were, or what went wrong."""
+    """A button's line that returns what is put in `presses`: how many there were, or what went wrong."""
 
     def __init__(self) -> None:
         self.presses: queue.Queue[int | Exception] = queue.Queue()
@@ -32,7 +32,7 @@ class Pressed:
 
 
 class Watched(Control):
-    """Keeps what it was told, and can be waited for."""
+    """Puts each pause and resumption into a queue that a test can wait on."""
 
     def __init__(self) -> None:
         self.changes: queue.Queue[bool] = queue.Queue()

@@ -1,4 +1,4 @@
-"""The cue policy, told as stories of what the wearer sees."""
+"""The cue policy, as stories of what the wearer sees."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def colours(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
-    """Save a network that tells red from blue by the mean pixel; `turned` answers the wrong way round."""
+    """Save a network that distinguishes red from blue by the mean pixel; `turned` answers the wrong way round."""
 
     def save(
         name: str, *, side: int = 8, classes: tuple[str, ...] = (), softmax: bool = True, turned: bool = False

@@ -253,7 +253,7 @@ def test_a_folder_plays_in_that_order_and_hides_no_picture_that_is_not_read(tmp_
 
 
 def trimmed(path: Path, media_time: int) -> Path:
-    """Let an MP4's edit list begin later, as a cut without coding anew does."""
+    """Let an MP4's edit list begin later, as a cut without coding again does."""
     content = bytearray(path.read_bytes())
     at = content.index(b"elst") + 4
     assert content[at] == 0  # its version

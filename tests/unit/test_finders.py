@@ -27,7 +27,7 @@ def test_the_name_opens_it_and_a_wrong_one_names_the_valid() -> None:
 
 
 def inside(piece: Slice, spot: Spot) -> bool:
-    """Tell whether the slice's part of the frame holds the spot whole, turned as the slice is."""
+    """Return whether the slice's part of the frame holds the spot whole, turned as the slice is."""
     zoom = WINDOW / piece.side
     angle = np.deg2rad(piece.roll_deg)
     x, y = spot.cx - piece.cx, spot.cy - piece.cy

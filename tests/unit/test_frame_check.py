@@ -1,4 +1,4 @@
-"""What is told from a camera's frames: damaged, frozen, black, stamped by a broken clock."""
+"""What is recognised in a camera's frames: damaged, frozen, black, stamped by a broken clock."""
 
 from __future__ import annotations
 

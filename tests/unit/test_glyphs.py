@@ -1,4 +1,4 @@
-"""The glyphs: told apart by shape alone, steady, dark when there is nothing to say, and right on every display."""
+"""The glyphs: distinct by shape alone, steady, dark when there is nothing to show, and right on every display."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Camera:
 
 
 def encloses(events: list[str]) -> bool:
-    """Tell whether it is lit from before the camera opens until after it is closed, each time."""
+    """Return whether it is lit from before the camera opens until after it is closed, each time."""
     lit = opened = False
     for event in events:
         if event in ("open", "frame", "close") and not lit:

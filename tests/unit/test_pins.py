@@ -1,4 +1,4 @@
-"""GPIO lines: a folder that stands in for a chip, and what is said where there is none; tests/boards has real chips."""
+"""GPIO lines: a folder that stands in for a chip, and the error where there is none; tests/boards has real chips."""
 
 from __future__ import annotations
 

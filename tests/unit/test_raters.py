@@ -17,7 +17,7 @@ VOTED = {"happy": "happiness", "sad": "sadness", "angry": "anger"}
 
 
 def network() -> Any:
-    """A network of features that a random projection makes: a last layer can tell the demo's faces apart by them."""
+    """A network of features that a random projection makes: a last layer can distinguish the demo's faces by them."""
     import keras
     from keras import layers
 

@@ -1,4 +1,4 @@
-"""Calls that fail: passed over, built anew, given up."""
+"""Calls that fail: passed over, built again, ended."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge.runtime.retry import IN_A_ROW, RetryingCall
 
 
 class Network:
-    """Fails as often as it is told to, and is whole after it was loaded again unless `broken`."""
+    """Fails as often as `failures` asks, and is whole after it was loaded again unless `broken`."""
 
     def __init__(self) -> None:
         self.failures = self.built = 0

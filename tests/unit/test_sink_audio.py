@@ -303,7 +303,7 @@ def test_a_file_that_fills_the_disk_leaves_nothing_behind(tmp_path: Path, monkey
 
 
 class Programs:
-    """A PATH of the test's own, with programs that note what they are asked for."""
+    """A PATH of the test's own, with programs that note their arguments."""
 
     def __init__(self, folder: Path) -> None:
         self.bin, self.notes = folder / "bin", folder / "notes"
@@ -311,7 +311,7 @@ class Programs:
         self.notes.mkdir()
 
     def add(self, name: str, script: str = "", *, after: int = 0) -> None:
-        """Note arguments and input of each call; from the call `after` on, counted from 0, go on with `script`."""
+        """Note arguments and input of each call; from the call `after` on, counted from 0, run `script`."""
         path = self.bin / name
         path.write_text(
             f"#!/bin/sh\nn=$(/bin/ls {self.notes} | /usr/bin/grep -c '^{name}.*arguments')\n"

@@ -1,4 +1,4 @@
-"""The web sink on a real port: what a browser is told, and everything that a stranger is refused."""
+"""The web sink on a real port: what a browser receives, and everything that a stranger is refused."""
 
 from __future__ import annotations
 
@@ -338,13 +338,13 @@ def test_a_picture_is_encoded_once_for_all_who_want_it_and_never_unwatched(
     serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[tuple[dict[str, Any], bytes]] = []
-    original = broadcast.tell_picture
+    original = broadcast.picture_message
 
     def counted(*arguments: Any) -> tuple[dict[str, Any], bytes]:
         encoded.append(original(*arguments))
         return encoded[-1]
 
-    monkeypatch.setattr(broadcast, "tell_picture", counted)
+    monkeypatch.setattr(broadcast, "picture_message", counted)
     page = serve(picture=True)
     face = Face(1, (400, 300, 200, 240), 5.0, distance_m=0.8)
     page.sink.show(update(width=1280, faces=(face,)))
@@ -718,7 +718,7 @@ def test_a_browser_whose_line_is_full_is_dropped_too(
 ) -> None:
     monkeypatch.setattr(broadcast, "STALLED", 0.5)
     monkeypatch.setattr(
-        broadcast, "tell_picture", lambda _: ({"width": 1, "height": 1, "faces": []}, bytes(50_000_000))
+        broadcast, "picture_message", lambda _: ({"width": 1, "height": 1, "faces": []}, bytes(50_000_000))
     )
     monkeypatch.setattr(server, "LINGER", 0.1)
     page = serve(picture=True)
@@ -931,7 +931,7 @@ def test_a_server_that_ends_is_said_by_the_next_update(
     def fail(*_: object) -> dict[str, Any]:
         raise ValueError("broken")
 
-    monkeypatch.setattr(broadcast, "tell_cue", fail)
+    monkeypatch.setattr(broadcast, "cue_message", fail)
     page = serve()
     page.sink.show(update())
     with contextlib.suppress(websockets.exceptions.WebSocketException, OSError), page.watch() as browser:

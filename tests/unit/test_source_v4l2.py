@@ -1,4 +1,4 @@
-"""The V4L2 source on a kernel of the test's: formats, what drivers refuse and how it is said, failures, deadlines."""
+"""The V4L2 source on a kernel of the test's: formats, what drivers refuse and its message, failures, deadlines."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_the_pis_own_camera_nodes_are_passed_over_unless_named(webcam: Camera, m
 
 
 def describe(machine: list[str], number: int, name: str, serial: str = "", index: str = "0") -> None:
-    """Let the kernel tell of a device what it tells of a USB camera."""
+    """Give the kernel's files of a device what they have of a USB camera."""
     node = v4l2.SYSTEM / board.CAMERAS / Path(machine[number]).name
     interface = v4l2.SYSTEM / "sys" / "devices" / f"usb{name}{serial}" / "1.0"
     interface.mkdir(parents=True, exist_ok=True)

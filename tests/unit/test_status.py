@@ -1,4 +1,4 @@
-"""The status socket: what it tells, and that nobody who asks can stop or slow the loop."""
+"""The status socket: what it sends, and that nobody who asks can stop or slow the loop."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from edge.errors import CuelensError, NotRunning, SettingsInvalid, SinkUnwritabl
 from edge.model import ExpressionModel
 from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import Settings
-from edge.status import StatusServer, ask, describe_status, own_version, plain, tell_status
+from edge.status import StatusServer, ask, describe_status, gather_status, own_version, plain
 from edge.types import Cue, Face
 
 LEAST_KEYS = {
@@ -82,7 +82,7 @@ class Running:
 
 
 def ask_until(path: Path, frames: int) -> dict[str, Any]:
-    """Ask until so many frames are told of."""
+    """Ask until the status counts so many frames."""
     while True:
         with contextlib.suppress(NotRunning):
             told = ask(path)
@@ -121,19 +121,19 @@ def test_a_loop_that_hangs_is_said_to_and_its_last_cue_is_not_told(monkeypatch: 
     control.metrics = health = Metrics("x", clock=lambda: instants[-1])
     for number in range(3):
         health.count(Cue("expression", "smile", 0.9, 0.0), [], {"total": 1.0}, now - 1 + number / 10)
-    told = tell_status(control, model, "1")
+    told = gather_status(control, model, "1")
     assert (told["state"], told["expression"]) == ("expression", "smile")
     assert told["recent_fps"] == 10.0
     later = now + 60.0
     instants.append(later)
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    told = tell_status(control, model, "1")
+    told = gather_status(control, model, "1")
     assert (told["state"], told["expression"], told["reason"]) == ("stalled", None, None)
     assert told["cue_age"] >= 59
     assert told["recent_fps"] == 0.0
     assert re.search(r"^cue +stalled \(for \d+\.?\d* s\)$", describe_status(told), re.MULTILINE)
     health.show(Cue("no_camera", None, 0.0, 0.0), 0.0)
-    assert tell_status(control, model, "1")["state"] == "no_camera"
+    assert gather_status(control, model, "1")["state"] == "no_camera"
 
 
 def test_the_services_socket_is_in_its_runtime_directory_and_its_watchdog_is_counted(
@@ -300,7 +300,7 @@ def model() -> ExpressionModel:
 
 
 def test_before_the_first_frame_it_is_starting(model: ExpressionModel) -> None:
-    told = tell_status(Control(), model, "1")
+    told = gather_status(Control(), model, "1")
     assert (told["state"], told["frames"], told["watchdog"]) == ("starting", 0, 0)
     assert "starting" in describe_status(told)
 
@@ -310,7 +310,7 @@ def test_a_status_for_a_person_names_what_is_wrong_and_leaves_out_what_is_unknow
     control.metrics = health = Metrics("none 0")
     health.sinks["oled"] = SinkMetrics("waiting", 4, 1, 2, "no display")
     health.count(Cue("unsure", None, 0.2, 0.0, "away"), [Face(1, (0, 0, 9, 9), 0.0)], {"total": 7.0}, health.begun + 1)
-    text = describe_status(tell_status(control, model, "0.1.0+g0123456789ab"))
+    text = describe_status(gather_status(control, model, "0.1.0+g0123456789ab"))
     assert "unsure (away)" in text
     assert "oled" in text
     assert "no display" in text
@@ -329,7 +329,7 @@ def test_a_status_tells_what_is_wrong_with_the_camera_now_and_was_before(model: 
     health.count_fault("finder")
     for _ in range(2):
         health.count_stall()
-    told = tell_status(control, model, "1")
+    told = gather_status(control, model, "1")
     assert told["camera_losses"] == 2
     assert told["camera"] == {
         "trouble": "dark",

@@ -1,4 +1,4 @@
-"""Standard streams that lack letters, descriptors or a width: everything is printed all the same."""
+"""Standard streams that lack letters, descriptors or a width: everything is still printed."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from edge.runtime.throttle import (
 from edge.settings import CueSettings, PaceSettings, Settings
 from edge.sinks.truth import TruthSink
 from edge.sources.demo import DemoSource
-from edge.status import describe_status, tell_status
+from edge.status import describe_status, gather_status
 from edge.types import Frame
 from edge.vision.pipeline import Effort
 
@@ -143,7 +143,7 @@ def test_the_docs_publish_the_steps(repository: Path) -> None:
 
 
 class Board:
-    """What a board tells, and a clock."""
+    """What a board reports, and a clock."""
 
     def __init__(self) -> None:
         self.load, self.t, self.said = FINE, 0.0, list[str]()
@@ -176,11 +176,11 @@ def test_status_and_summary_say_the_step_and_why() -> None:
     board, control, network = Board(), Control(Settings()), ExpressionModel()
     control.metrics = Metrics(network.runtime, board.pace.slowing)
     board.pass_by(LOOK)
-    assert re.search(r"^pace +full$", describe_status(tell_status(control, network, "1.0")), re.MULTILINE)
+    assert re.search(r"^pace +full$", describe_status(gather_status(control, network, "1.0")), re.MULTILINE)
     assert "slower" not in control.metrics.summary()
     board.load = replace(HOT, throttled=1)
     board.pass_by(SLOWER_AFTER)
-    told = tell_status(control, network, "1.0")
+    told = gather_status(control, network, "1.0")
     assert told["pace"] == {
         "step": 1,
         "steps": 6,

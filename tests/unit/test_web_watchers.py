@@ -1,4 +1,4 @@
-"""Many browsers at once, and what each is told of the time: who makes room, and how old news may be."""
+"""Many browsers at once, and the times that each receives: who makes room, and how old news may be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The words: every language has all of them, and no two that must be told apart are alike."""
+"""The words: every language has all of them, and no two that must be distinct are alike."""
 
 from __future__ import annotations
 
