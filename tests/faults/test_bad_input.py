@@ -244,7 +244,7 @@ def test_a_real_full_disk_leaves_no_half_video_and_no_half_line(repository: Path
         subprocess.run(["umount", disk], check=True)
 
 
-def test_a_folder_that_may_not_be_written_is_said(repository: Path, tmp_path: Path, film: Path) -> None:
+def test_a_folder_that_may_not_be_written_is_reported(repository: Path, tmp_path: Path, film: Path) -> None:
     if os.geteuid() == 0:
         pytest.skip("root may write everywhere")
     tmp_path.chmod(0o500)

@@ -144,7 +144,7 @@ def test_the_first_refusal_is_the_one_that_is_raised_where_all_are_and_a_missing
         open_first(opener([failures[0], RuntimeMissing("none")]), paths, refused.append)
 
 
-def test_what_is_wrong_with_the_settings_or_what_was_saved_is_said_and_drawn_at_the_start(
+def test_what_is_wrong_with_the_settings_or_what_was_saved_is_printed_and_drawn_at_the_start(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "cuelens.toml"
@@ -200,7 +200,7 @@ def test_problems_are_shown_for_their_seconds_then_cues_and_stay_in_the_status()
     assert "problem" in describe_status(told)
 
 
-def test_a_services_camera_that_is_missing_at_the_start_is_said_and_looked_for() -> None:
+def test_a_service_whose_camera_is_missing_at_the_start_reports_it_and_searches() -> None:
     said, states, stop = list[str](), list[str](), threading.Event()
 
     class Watching(Plans):

@@ -71,7 +71,7 @@ def test_the_table_of_the_long_run_has_every_target(repository: Path) -> None:
     assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(TARGETS)
 
 
-def test_the_long_run_tells_what_it_did(repository: Path) -> None:
+def test_the_long_run_prints_what_it_did(repository: Path) -> None:
     """Guided or not, as the environment has it."""
     words = [sys.executable, "-m", "tests.fuzz", "0.02", "stamp"]
     done = subprocess.run(words, cwd=repository, capture_output=True, text=True, timeout=120, check=False)

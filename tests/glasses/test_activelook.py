@@ -134,7 +134,7 @@ def test_a_packet_of_23_bytes_is_enough() -> None:
         one.hold(SMILE, lambda: shows(glasses, SMILE))
 
 
-def test_a_set_of_pictures_that_was_cut_off_is_saved_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_of_pictures_that_was_cut_off_is_saved_again(monkeypatch: pytest.MonkeyPatch) -> None:
     glasses = ActiveLookPeripheral()
     with worn("activelook", glasses) as one:
         one.hold(SMILE, lambda: shows(glasses, SMILE))
@@ -160,23 +160,23 @@ def said(glasses: ActiveLookPeripheral, *words: str) -> None:
     assert not glasses.screen.any()
 
 
-def test_old_firmware_is_said() -> None:
+def test_old_firmware_is_reported() -> None:
     said(ActiveLookPeripheral(firmware=(4, 3, 2, 0x62)), "firmware 4.3.2, 4.5.0 or newer is needed")
 
 
-def test_glasses_that_acknowledge_and_show_nothing_are_said() -> None:
+def test_glasses_that_acknowledge_and_show_nothing_are_reported() -> None:
     glasses = ActiveLookPeripheral()
     glasses.draws_nothing = True
     said(glasses, "takes our pictures and shows none")
 
 
-def test_glasses_that_keep_no_picture_are_said() -> None:
+def test_glasses_that_keep_no_picture_are_reported() -> None:
     glasses = ActiveLookPeripheral()
     glasses.keeps_nothing = True
     said(glasses, "did not keep our pictures")
 
 
-def test_glasses_of_another_kind_with_the_same_advertisement_are_said() -> None:
+def test_glasses_of_another_kind_with_the_same_advertisement_are_reported() -> None:
     class Scale(ActiveLookPeripheral):
         def gatt_services(self) -> list:  # type: ignore[type-arg]
             return Peripheral.gatt_services(self)
@@ -184,7 +184,7 @@ def test_glasses_of_another_kind_with_the_same_advertisement_are_said() -> None:
     said(Scale(), "is no ActiveLook glasses")
 
 
-def test_a_flood_of_notifications_is_said() -> None:
+def test_a_flood_of_notifications_is_reported() -> None:
     glasses = ActiveLookPeripheral()
     one = Worn("activelook", glasses)
     try:
@@ -218,7 +218,7 @@ def test_a_link_that_a_killed_run_left_is_taken_over() -> None:
         one.hold(SMILE, lambda: shows(glasses, SMILE))
 
 
-def test_out_of_reach_is_lost_is_said_and_over_when_they_are_back() -> None:
+def test_out_of_reach_is_lost_is_reported_and_over_when_they_are_back() -> None:
     glasses = ActiveLookPeripheral()
     with worn("activelook", glasses) as one:
         one.hold(SMILE, lambda: shows(glasses, SMILE))
@@ -256,7 +256,7 @@ def test_an_update_never_waits_for_glasses() -> None:
         one.radio.do(glasses.leave())
 
 
-def test_a_low_battery_is_said_once_and_again_only_after_it_was_charged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_low_battery_is_reported_once_and_again_only_after_it_was_charged(monkeypatch: pytest.MonkeyPatch) -> None:
     glasses = ActiveLookPeripheral()
     with worn("activelook", glasses) as one:
         begun: list[str] = []

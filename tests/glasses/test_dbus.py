@@ -100,7 +100,7 @@ def test_the_agent_agrees_for_our_glasses_and_refuses_all_else(bus: str) -> None
     ]
 
 
-def test_an_agent_that_bluetoothd_does_not_take_is_said(bus: str) -> None:
+def test_an_agent_that_bluetoothd_does_not_take_is_reported(bus: str) -> None:
     async def play() -> None:
         bluetoothd = Bluetoothd(refuses=True)
         await bluetoothd.start(bus)
@@ -123,10 +123,10 @@ def look_around() -> str:
     return str(failed.value)
 
 
-def test_without_a_d_bus_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_d_bus_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
     assert look_around() == "no D-Bus here, by which bluetoothd is reached; sudo apt install bluez dbus"
 
 
-def test_without_bluetoothd_it_is_said(bus: str) -> None:
+def test_a_missing_bluetoothd_is_reported(bus: str) -> None:
     assert "enable --now bluetooth" in look_around()

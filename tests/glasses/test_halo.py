@@ -160,13 +160,13 @@ def refused(glasses: HaloPeripheral, words: str) -> None:
     assert not glasses.seen.any()
 
 
-def test_old_firmware_is_said() -> None:
+def test_old_firmware_is_reported() -> None:
     glasses = HaloPeripheral()
     glasses.firmware = "0.8.7"
     refused(glasses, "firmware 0.8.7, 0.8.8 or newer is needed; update it")
 
 
-def test_a_packet_of_23_bytes_is_said_to_be_too_small() -> None:
+def test_a_packet_of_23_bytes_is_reported_as_too_small() -> None:
     glasses = HaloPeripheral()
     glasses.mtu = 23
     refused(glasses, "takes packets of 23 bytes (MTU), 100 are needed")

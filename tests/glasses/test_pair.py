@@ -79,7 +79,7 @@ def test_of_several_one_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: p
         ("pair --forget Nobody", "'Nobody' is not paired; paired are none"),
     ],
 )
-def test_what_cannot_be_paired_is_said_in_a_line(
+def test_what_cannot_be_paired_is_reported_in_a_line(
     words: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, words) != 0
@@ -103,7 +103,7 @@ def test_what_cannot_be_paired_is_said_in_a_line(
         (EOFError(), "has ended"),
     ],
 )
-def test_what_is_wrong_with_bluetooth_is_said_with_what_to_do(
+def test_what_is_wrong_with_bluetooth_is_reported_with_what_to_do(
     error: Exception, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Air, "__init__", _with(error))
@@ -229,14 +229,14 @@ def test_a_make_that_there_is_not_is_refused_with_those_that_there_are(argument:
         b"\xff" * 20_000,
     ],
 )
-def test_a_damaged_file_is_said_and_nothing_is_taken_of_it(content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported_and_nothing_is_taken_of_it(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "glasses.json"
     path.write_bytes(content)
     with pytest.raises(SettingsInvalid, match=r"remove it, then cuelens pair"):
         load_glasses(path)
 
 
-def test_a_folder_that_is_not_ours_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_ours_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SinkUnwritable):
         remember_glasses(tmp_path / "file" / "glasses.json", Glasses("halo", "F0:00:00:00:00:01", "Halo"))

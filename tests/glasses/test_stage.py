@@ -29,7 +29,7 @@ def stage(least_interval: float = 0.1, *, blanks_itself: bool = False) -> Stage:
     return Stage(least_interval, blanks_itself=blanks_itself)
 
 
-def test_a_new_link_is_first_told_to_be_dark_and_then_nothing_more() -> None:
+def test_a_new_link_first_makes_the_glasses_dark_and_then_sends_nothing_more() -> None:
     new = stage()
     assert new.take(0.0) == Order("blank")
     assert [new.take(t) for t in (0.1, 1.0, 100.0)] == [None] * 3
@@ -94,7 +94,7 @@ def test_glasses_that_blank_by_themselves_hear_a_word_as_long_as_a_cue_stands() 
     assert new.take(9 * KEEP) is None, "nobody need hold the dark"
 
 
-def test_after_a_lost_link_all_is_sent_anew() -> None:
+def test_after_a_lost_link_all_is_sent_again() -> None:
     new = stage()
     new.offer(SMILE, 0.0)
     new.take(0.0)
@@ -112,7 +112,7 @@ def test_glasses_are_dark_while_the_camera_or_the_run_is_not_there(state: State)
     assert plan_for_glasses(Cue("expression", "smile", 1.0, 0.0), SMILE) == SMILE
 
 
-def test_waits_grow_to_their_longest_never_end_and_begin_anew_after_a_link_that_held() -> None:
+def test_waits_grow_to_their_longest_never_end_and_begin_again_after_a_link_that_held() -> None:
     waits = Waits()
     grown = [waits.after(0.0) for _ in range(50)]
     assert grown[:5] == [FIRST_WAIT * 2**n for n in range(5)]

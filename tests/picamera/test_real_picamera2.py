@@ -184,7 +184,7 @@ def test_a_camera_that_stops_giving_frames_is_lost_and_the_process_ends(glasses:
     assert glasses.cues()[-1]["state"] == "no_camera"
 
 
-def test_without_a_camera_that_is_said(glasses: Glasses) -> None:
+def test_a_missing_camera_is_reported(glasses: Glasses) -> None:
     (glasses.folder / "virtual.yaml").unlink()
     code, errors = glasses.run(*RUN)
     assert code == 14, errors

@@ -138,7 +138,7 @@ def test_frames_limit_a_repeated_file(pictures: Path) -> None:
     assert (told["loop"]["frames"], len(told["stages"]["find"])) == (6, 6)
 
 
-def test_measuring_process_that_is_killed_is_said(
+def test_measuring_process_that_is_killed_is_reported(
     pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(stages, "measure_here", _die)

@@ -96,7 +96,7 @@ def test_worse_has_its_code_and_names_figure_and_interval(tmp_path: Path, capsys
     assert "worse" in output.out
 
 
-def test_another_numpy_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_numpy_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, BEFORE, report([1.0] * 5, [30.0] * 5, numpy="2")) == 0
     assert "not the same  numpy: 1 and 2" in capsys.readouterr().out
 

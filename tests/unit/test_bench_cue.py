@@ -48,7 +48,7 @@ def test_sway_keeps_its_spread_and_is_alike_from_frame_to_frame() -> None:
     )
 
 
-def test_certain_films_are_all_told_and_right_and_undecided_ones_are_not_told() -> None:
+def test_certain_films_are_all_shown_and_right_and_undecided_ones_are_not_shown() -> None:
     films, words = certain_films(14)
     assert cue_films.play_films(films, words, SETTINGS) == {"coverage": 1.0, "right": 1.0, "raw_right": 1.0}
     even = np.full_like(films, 1 / 7)
@@ -200,7 +200,7 @@ def test_a_watched_clip_is_read_as_the_loop_reads_it_and_once(tmp_path: Path, mo
     assert len(cue_clips.watch_clips([clip.parent], ExpressionModel(), logs)["films/02-1.avi"]) == 20
 
 
-def test_a_folder_without_the_clips_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_folder_without_the_clips_is_reported_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(DataMissing, match="none of the clips"):
         cue_clips.watch_clips([tmp_path], ExpressionModel())
 

@@ -86,7 +86,7 @@ def test_a_turned_picture_holds_a_large_face_and_its_surroundings() -> None:
         ([(20, 30, 20, 20), (80, 30, 20, 20), (50, 60, 20, 20)], None),
     ],
 )
-def test_two_eyes_tell_the_roll(eyes: list[Box], roll_deg: float | None) -> None:
+def test_two_eyes_give_the_roll(eyes: list[Box], roll_deg: float | None) -> None:
     told = faces_measures.eyes_roll_deg(eyes, 120.0)
     assert told == (None if roll_deg is None else pytest.approx(roll_deg, abs=0.01))
 

@@ -105,11 +105,11 @@ def test_what_settles_in_the_beginning_is_no_leak() -> None:
         (samples(descriptors=22), "2 more descriptors"),
     ],
 )
-def test_what_grows_is_said(made: list[dict[str, float]], said: str) -> None:
+def test_what_grows_is_reported(made: list[dict[str, float]], said: str) -> None:
     assert any(said in line for line in growth(endurance(made)))
 
 
-def test_a_minute_that_is_slower_is_said() -> None:
+def test_a_minute_that_is_slower_is_reported() -> None:
     made = samples()
     for sample in made:
         sample["frames"] -= 200 * min(1.0, max(0.0, (sample["t"] - 900) / 50))

@@ -135,7 +135,7 @@ def test_what_our_own_processes_take_is_not_another_load(stat: Callable[..., Non
 
 
 @pytest.mark.usefixtures("ten_seconds")
-def test_a_machine_that_does_not_tell_voids_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_counters_voids_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "SYSTEM", tmp_path / "nowhere")
     with Surroundings() as around:
         pass

@@ -268,7 +268,7 @@ def test_a_boards_figures_stand_in_its_column_and_lead_to_their_reports() -> Non
     assert "| pi-x: Made Up 9000, 2 cores; 2026-11-26 | pi-y: " in block
 
 
-def test_what_is_void_is_said_and_its_figures_are_not() -> None:
+def test_what_is_void_is_reported_and_its_figures_are_not() -> None:
     void = {kind: make(kind, void=("other programs took 1.70 of a core",)) for kind in ("stages", "peers")}
     block = page.make_block(boards(**void), "ref")
     assert cells(block, "CPU of a frame, ms") == ["[void](ref/pi-x/stages.json)"]
@@ -387,7 +387,7 @@ def test_the_page_loads_nothing_and_runs_nothing() -> None:
     assert "<?xml" not in text
 
 
-def test_the_page_tells_where_each_number_comes_from_and_what_is_void() -> None:
+def test_the_page_names_where_each_number_comes_from_and_what_is_void() -> None:
     text = page.make_page(boards(e2e=make("e2e", void=("other programs took 1.70 of a core",))), {})
     parts = {heading: part for part in text.split("<section>") for heading in re.findall(r"<h2>(.*?)</h2>", part)}
     assert len(parts) == len(SECTIONS)
@@ -466,7 +466,7 @@ def test_all_is_measured_but_soak_within_half_an_hour() -> None:
     assert sum(everything.PLAN.values()) <= 1800
 
 
-def test_a_task_that_fails_or_cannot_be_here_is_said_and_the_others_go_on(
+def test_a_task_that_fails_or_cannot_be_here_is_reported_and_the_others_continue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # no emulator there

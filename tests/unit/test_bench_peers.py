@@ -304,7 +304,7 @@ def test_other_weights_than_face_classifications_are_refused(tmp_path: Path, mon
         systems.weights_of_fer()
 
 
-def test_a_peer_is_given_every_frame_and_its_own_work_is_told_apart(clip: Path) -> None:
+def test_a_peer_is_given_every_frame_and_its_own_work_is_separate(clip: Path) -> None:
     class Standing(systems.Peer):
         """Sees somebody in every second frame."""
 

@@ -86,7 +86,7 @@ def test_faster_threads_are_recommended_with_their_margin() -> None:
     assert told["text"].startswith("write threads = 2: threads = 2 takes 0.60 times (")
 
 
-def test_what_cannot_be_told_apart_is_not_recommended() -> None:
+def test_what_cannot_be_distinguished_is_not_recommended() -> None:
     faster = recommend([network(1, 1.0, 1.0, 0.3), network(2, 0.9, 1.1, 0.3), *BUSY], "emotion", 1)
     assert (faster["verdict"], faster["setting"]) == ("undecided", "threads = 1")
     assert faster["margin"]["low"] < 1 < faster["margin"]["high"]
@@ -108,7 +108,7 @@ def test_present_threads_that_cost_too_much_cpu_are_to_be_changed() -> None:
     assert told["margin"]["ratio"] == pytest.approx(1 / 1.3, abs=0.01)
 
 
-def test_kernels_that_no_setting_chooses_are_told_of_but_not_recommended() -> None:
+def test_kernels_that_no_setting_chooses_are_reported_but_not_recommended() -> None:
     other = network(1, 0.2, 0.2, setting=False, delegate="XNNPACK")
     told = recommend([network(1, 1.0, 1.0), network(2, 2.0, 1.1), *BUSY, other], "emotion", 1)
     assert (told["verdict"], told["setting"]) == ("keep", "threads = 1")

@@ -54,12 +54,12 @@ def test_peak_memory_is_not_that_of_the_process_that_started_us(repository: Path
     assert 1 < float(done.stdout) < len(ballast) / 1e6
 
 
-def test_peak_memory_is_told_where_proc_does_not(tmp_path: Path) -> None:
+def test_peak_memory_is_known_where_proc_lacks_it(tmp_path: Path) -> None:
     assert board.peak_rss_mb(tmp_path) > 1
     assert board.rss_mb(tmp_path) is None
 
 
-def test_a_board_that_tells_nothing_is_unknown_and_not_guessed(tmp_path: Path) -> None:
+def test_a_board_without_facts_is_unknown_and_not_guessed(tmp_path: Path) -> None:
     for read in (
         *(board.board_model, board.product_name, board.processor_name, board.governor, board.frequency_mhz),
         *(board.busy_s, board.throttled, board.available_mb, board.memory_stalled, board.battery, board.sound_cards),
@@ -72,7 +72,7 @@ def test_a_board_that_tells_nothing_is_unknown_and_not_guessed(tmp_path: Path) -
     assert board.process_cpu_s(os.getpid(), tmp_path) is None
 
 
-def test_what_a_board_tells_is_read(tmp_path: Path) -> None:
+def test_what_a_board_reports_is_read(tmp_path: Path) -> None:
     files = {
         "proc/device-tree/model": "Raspberry Pi 5 Model B\0",
         "sys/class/dmi/id/sys_vendor": "Maker\n",

@@ -59,7 +59,7 @@ def test_each_press_pauses_or_goes_on() -> None:
     assert "pause button" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_a_button_that_breaks_pauses_and_is_told() -> None:
+def test_a_button_that_breaks_pauses_and_is_reported() -> None:
     line, control, lines = Pressed(), Watched(), queue.Queue[str]()
     button = PauseButton(line, control, say=lines.put)
     line.presses.put(OSError(19, "No such device"))

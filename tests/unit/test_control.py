@@ -179,7 +179,7 @@ def test_what_another_program_saved_meanwhile_stays_and_is_in_force_here(tmp_pat
         assert (settings.audio.volume, settings.cue.hold) == (0.7, 2.0)
 
 
-def test_of_two_who_save_the_same_setting_the_second_is_told_and_may_overrule(tmp_path: Path) -> None:
+def test_of_two_who_save_the_same_setting_the_second_learns_of_it_and_may_overrule(tmp_path: Path) -> None:
     path = tmp_path / "saved.toml"
     here, there = Control(saved=path), Control(saved=path)
     here.change("look", {"language": "de"})
@@ -207,7 +207,7 @@ def test_a_sensitivity_saved_elsewhere_undoes_here_what_it_moves(tmp_path: Path)
     assert last.settings.cue.hold == SENSITIVITIES["calm"]["hold"]
 
 
-def test_a_file_deleted_or_damaged_meanwhile_is_written_anew_with_what_is_in_force(tmp_path: Path) -> None:
+def test_a_file_deleted_or_damaged_meanwhile_is_written_again_with_what_is_in_force(tmp_path: Path) -> None:
     path = tmp_path / "saved.toml"
     control = Control(saved=path)
     control.change("look", {"language": "fr"})
@@ -219,7 +219,9 @@ def test_a_file_deleted_or_damaged_meanwhile_is_written_anew_with_what_is_in_for
         assert path.read_bytes() == content
 
 
-def test_a_folder_that_another_program_keeps_locked_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_another_program_keeps_locked_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fcntl
 
     monkeypatch.setattr(saved, "LOCK_TIME", 0.05)
@@ -235,7 +237,7 @@ def test_a_folder_that_another_program_keeps_locked_is_said(tmp_path: Path, monk
         os.close(folder)
 
 
-def test_who_changes_what_somebody_else_changed_meanwhile_is_told_and_nothing_is_changed() -> None:
+def test_who_changes_what_somebody_else_changed_meanwhile_is_warned_and_nothing_is_changed() -> None:
     control = Control()
     control.change("cue", {"hold": 2.0}, {"hold": 0.6})
     with pytest.raises(ChangedMeanwhile, match=r"cue\.hold was changed to 2\.0 by somebody else meanwhile"):

@@ -62,7 +62,7 @@ def person(identity: int, values: Probabilities, t: float, *, x: int = 260, side
 @pytest.mark.parametrize(
     ("label", "word", "mouth"), [("happy", "smile", "neutral"), ("neutral", "neutral", "surprise")]
 )
-def test_what_a_talking_face_shows_is_told_without_a_flicker(fps: int, label: str, word: str, mouth: str) -> None:
+def test_what_a_talking_face_shows_is_shown_without_a_flicker(fps: int, label: str, word: str, mouth: str) -> None:
     cues = play(talk(label, mouth, 20, fps), SETTINGS)
     late = cues[2 * fps :]
     assert sum(cue.expression == word for cue in late) > 0.9 * len(late)

@@ -212,7 +212,7 @@ def test_unsure_says_why() -> None:
     assert Story().show(1 / FPS, (face(), probabilities("happy"))).reason == "new"
 
 
-def test_distance_and_side_are_said_and_do_not_flutter_at_their_limits() -> None:
+def test_distance_and_side_are_shown_and_do_not_flutter_at_their_limits() -> None:
     story = Story()
     seen = [
         story.show(1 / FPS, (replace(face(), distance_m=distance, bearing_deg=bearing), probabilities("happy")))

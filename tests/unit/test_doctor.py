@@ -538,7 +538,7 @@ def test_pins_that_are_not_used_are_not_looked_at(tmp_path: Path) -> None:
     assert list(outputs.check_pins(pi_4(tmp_path).machine(), DEFAULT)) == []
 
 
-def test_a_release_on_trial_is_said_to_be(tmp_path: Path) -> None:
+def test_a_release_on_trial_is_reported_as_such(tmp_path: Path) -> None:
     fake = pi_4(tmp_path)
     (tmp_path / "opt/cuelens/good").unlink()
     (line,) = service.check_release(fake.machine(), DEFAULT)
@@ -584,7 +584,7 @@ def test_a_check_that_hangs_or_breaks_is_a_line_and_the_others_go_on(
     assert "ZeroDivisionError: odd" in lines["clock"].says
 
 
-def test_a_command_or_trial_that_hangs_dies_or_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_or_trial_that_hangs_dies_or_is_not_there_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_command("cuelens-no-such-command") is None
     assert run_command("false") is None
     assert run_command("echo", "yes") == "yes\n"
@@ -738,7 +738,7 @@ def test_picamera2_is_tried_by_its_list_alone(tmp_path: Path, monkeypatch: pytes
     assert run_trial("picamera") == {"cameras": ["imx708"], "libcamera": str(tmp_path / "libcamera.py")}
 
 
-def test_a_picamera2_that_blocks_for_ever_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picamera2_that_blocks_without_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "picamera2.py").write_text("import time\ntime.sleep(3600)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setattr(machine, "TRIAL_DEADLINE", 1.0)

@@ -70,7 +70,7 @@ def cartoon(radius: int) -> Gray:
     ],
     ids=["smiley", "sad_smiley", "mask", "cartoon"],
 )
-def test_of_a_drawn_face_no_expression_is_told(draw: Callable[[], Gray]) -> None:
+def test_of_a_drawn_face_no_expression_is_shown(draw: Callable[[], Gray]) -> None:
     model, finder, picture = ExpressionModel(), FaceFinder(FaceSettings()), draw()
     policy = CuePolicy(CueSettings(), model.contract.labels)
     rng = np.random.default_rng(0)

@@ -234,7 +234,7 @@ def test_the_shipped_model_is_evaluated_on_a_table(
     assert all(name in out for name in CLASSES)
 
 
-def test_two_models_of_one_name_are_told_apart_by_their_folders(
+def test_two_models_of_one_name_are_distinct_by_their_folders(
     fer2013: Path, repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shipped = repository / "models" / "emotion.tflite"
@@ -325,7 +325,7 @@ def test_what_is_no_model_is_named(
 
 
 @pytest.mark.host
-def test_a_colour_network_reads_any_pictures_and_what_is_skipped_is_said(
+def test_a_colour_network_reads_any_pictures_and_what_is_skipped_is_reported(
     colours: Path, save: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = save("model.keras", classes=("blue", "red"))

@@ -207,7 +207,7 @@ def test_a_channel_of_a_layer_answers_more_to_its_dream_than_to_the_start(tmp_pa
 
 
 @pytest.mark.host
-def test_a_network_that_ignores_the_picture_is_told_and_dreams_nothing(tmp_path: Path) -> None:
+def test_a_network_that_ignores_the_picture_is_reported_and_dreams_nothing(tmp_path: Path) -> None:
     network = Network(save(build_blind(), tmp_path))
     assert not network.looks(faces())
     starts, dreams = dream(network, [0, 1, 2], steps=2)
@@ -450,7 +450,7 @@ def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes) -> N
         read_pictures([path], Preprocessing(SIDE))
 
 
-def test_labels_are_what_is_said_then_the_contracts_then_known_or_numbered(tmp_path: Path, repository: Path) -> None:
+def test_labels_are_the_options_then_the_contracts_then_known_or_numbered(tmp_path: Path, repository: Path) -> None:
     alone = tmp_path / "model.keras"
     assert read_labels(alone, 3, "a, b,c") == ("a", "b", "c")
     assert read_labels(alone, 7) == CLASSES

@@ -233,7 +233,7 @@ def test_a_nearer_camera_and_a_wider_lens_change_the_distance_as_optics_has_it(p
     assert near_m == pytest.approx(expected_m, rel=0.15)
 
 
-def test_a_frame_costs_no_more_than_its_budget_and_what_waits_is_told(person: DemoSource) -> None:
+def test_a_frame_costs_no_more_than_its_budget_and_what_waits_is_reported(person: DemoSource) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (480, 640), dtype=np.uint8)
     settings = FaceSettings(budget=1500, burst=24_000)  # no slice costs more than a burst
     finder, windows, behind = FaceFinder(settings), [], []
@@ -285,7 +285,7 @@ def test_a_larger_face_printed_on_somebodys_chest_is_not_taken(person: DemoSourc
     assert found((380, 200)) == 2, "beside it: somebody else"
 
 
-def test_a_clock_that_goes_back_begins_anew(person: DemoSource) -> None:
+def test_a_clock_that_goes_back_begins_again(person: DemoSource) -> None:
     empty, seq = np.full((480, 640), 90, np.uint8), steady(person)
     finder = FaceFinder(FaceSettings())
     finder.find(empty, 100.0)

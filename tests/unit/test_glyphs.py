@@ -78,7 +78,7 @@ def test_glyphs_shown_together_differ_in_shape_at_32_pixels_and_1_bit(vocabulary
     assert {pair: value for pair, value in differences.items() if value < LEAST_DIFFERENCE} == {}
 
 
-def test_a_faces_distance_is_told_by_shape() -> None:
+def test_a_faces_distance_is_shown_by_shape() -> None:
     assert all(difference(bits(a), bits(b)) >= LEAST_DIFFERENCE for a, b in itertools.combinations(BANDS, 2))
 
 
@@ -273,7 +273,7 @@ def test_every_state_and_reason_has_a_picture_or_is_dark() -> None:
 
 @pytest.mark.parametrize("size", [(128, 64), (128, 32), (640, 400)])
 @pytest.mark.parametrize("colours", ["mono", "gray", "rgb"])
-def test_the_mark_tells_a_dark_display_from_one_that_is_off(size: tuple[int, int], colours: Colours) -> None:
+def test_the_mark_distinguishes_a_dark_display_from_one_that_is_off(size: tuple[int, int], colours: Colours) -> None:
     dark = (Cue("no_face", None, 0.0, 0.0), Cue("expression", "neutral", 0.9, 0.0))
     pictures = [draw_cue(cue, *size, LookSettings(mark=True), colours) for cue in dark]
     assert np.array_equal(*pictures)

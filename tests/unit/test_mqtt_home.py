@@ -70,7 +70,7 @@ def test_the_id_is_the_same_after_a_restart_and_every_broker_takes_it() -> None:
     assert re.fullmatch("[0-9a-zA-Z]{1,23}", ClientId("cuelens").value)
 
 
-def test_two_with_one_id_do_not_end_each_others_connections_for_ever() -> None:
+def test_two_with_one_id_do_not_end_each_others_connections_without_end() -> None:
     client_id = ClientId("cuelens")
     before = client_id.value
     times = [(CONTEST / 2 + 1) * number for number in range(10)]  # as on a bad line
@@ -140,7 +140,7 @@ def test_a_will_that_comes_late_and_a_status_that_somebody_cleared_do_not_stand(
 
 
 @needs_broker
-def test_a_cue_that_stays_is_said_again_so_that_silence_means_something(
+def test_a_cue_that_stays_is_published_again_so_that_silence_means_something(
     broker: Broker, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
@@ -159,7 +159,7 @@ def test_a_cue_that_stays_is_said_again_so_that_silence_means_something(
     assert cues[-1]["state"] == "stopped"
 
 
-def test_a_broker_that_confirms_nothing_is_said(peer: MakePeer) -> None:
+def test_a_broker_that_confirms_nothing_is_reported(peer: MakePeer) -> None:
     clock = Clock()
     sink = MqttSink("", control(peer(accept).port), clock)
     show(sink, SMILE)
@@ -190,7 +190,7 @@ def test_a_broker_that_hangs_up_at_once_is_no_lost_connection(peer: MakePeer) ->
 
 
 @needs_broker
-def test_home_assistant_is_told_of_a_sensor_that_expires(broker: Broker, listen: Listen) -> None:
+def test_home_assistant_learns_of_a_sensor_that_expires(broker: Broker, listen: Listen) -> None:
     sink = MqttSink("", control(broker.port, topic="home/glasses", discovery="homeassistant"))
     show(sink, SMILE)
     listener = listen(broker.port, "#")
@@ -266,7 +266,7 @@ def test_a_clock_that_is_wrong_is_what_a_certificate_of_another_time_hints_at(tm
 
 @needs_broker
 @pytest.mark.filterwarnings("ignore:unclosed <ssl:ResourceWarning")
-def test_a_port_without_tls_is_told_from_a_broker_that_does_not_run(broker: Broker) -> None:
+def test_a_port_without_tls_and_a_broker_that_does_not_run_have_different_messages(broker: Broker) -> None:
     sink = MqttSink("", control(broker.port, tls=True))
     with pytest.raises(SinkFailed, match="port"):
         show(sink, SMILE)
@@ -283,7 +283,7 @@ def test_an_authority_that_cannot_be_read_or_is_none_is_refused_before_anything_
         open_sink("mqtt", control(ca="ca.pem"))
 
 
-def test_in_a_network_of_ones_own_a_password_may_go_in_the_clear_if_that_is_said(peer: MakePeer) -> None:
+def test_in_a_network_of_ones_own_a_password_may_go_in_the_clear_with_the_setting_for_it(peer: MakePeer) -> None:
     told = {"host": "192.0.2.1", "user": "ha", "password": "secret"}
     with pytest.raises(SettingsInvalid, match=r"in a network of your own, mqtt\.clear_password = true"):
         open_sink("mqtt", control(**told))

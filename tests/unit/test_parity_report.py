@@ -218,7 +218,7 @@ def test_the_alt_texts_say_what_was_found(tmp_path: Path) -> None:
     assert "2 runtimes" in alts["runtimes"]
 
 
-def test_the_gallery_begins_with_the_largest_change_and_tells_both_decisions(tmp_path: Path) -> None:
+def test_the_gallery_begins_with_the_largest_change_and_shows_both_decisions(tmp_path: Path) -> None:
     arrays = draw(2, count=4)
     arrays["labels"] = np.array([0, 1, 1, 0])
     arrays["real"] = np.array([[0.9, 0.1], [0.55, 0.45], [0.7, 0.3], [0.2, 0.8]])

@@ -85,7 +85,7 @@ def test_a_line_in_use_is_refused_until_it_is_let_go(wires: Folder) -> None:
 
 
 @pytest.mark.root
-def test_a_chip_that_may_not_be_used_is_said_so(wires: Folder, tmp_path: Path) -> None:
+def test_a_chip_that_may_not_be_used_is_reported(wires: Folder, tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     chip = open_chip(wires.name)
     os.seteuid(NOBODY)
@@ -97,7 +97,7 @@ def test_a_chip_that_may_not_be_used_is_said_so(wires: Folder, tmp_path: Path) -
 
 
 @pytest.mark.skipif(any(Path("/dev").glob("gpiochip*")), reason="this machine has GPIO chips")
-def test_a_machine_without_a_header_is_said_so() -> None:
+def test_a_machine_without_a_header_is_reported() -> None:
     with pytest.raises(PinMissing, match=r"no Raspberry Pi's GPIO header; found: no /dev/gpiochip\*"):
         open_chip("")
 

@@ -220,7 +220,7 @@ def test_without_a_network_faces_are_found_and_nobody_is_read(film: list[Frame])
     assert update.cue.state == "unsure"
 
 
-def test_a_finder_that_is_rebuilt_numbers_its_faces_anew(film: list[Frame], model: ExpressionModel) -> None:
+def test_a_finder_that_is_rebuilt_numbers_its_faces_again(film: list[Frame], model: ExpressionModel) -> None:
     sight = DeviceSight(FACES, model)
     assert sight.find(film[0].gray, 0.0, Effort()).faces[0].id == 1
     sight.rebuild_finder()

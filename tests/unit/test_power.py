@@ -48,11 +48,11 @@ INA260 = {0x00: 0x6127, 0x03: 660, 0xFE: 0x5449, 0xFF: 0x2270}
 INA226 = {0x00: 0x4127, 0x03: 660, 0xFE: 0x5449, 0xFF: 0x2260}
 
 
-def test_an_ina219_tells_volts_and_the_drop_over_its_shunt() -> None:
+def test_an_ina219_measures_volts_and_the_drop_over_its_shunt() -> None:
     assert ina219_w(Chips({0x40: INA219}), 0x40) == pytest.approx(11.98 * 0.020 / 0.1)
 
 
-def test_an_ina219_wired_the_other_way_round_tells_the_same() -> None:
+def test_an_ina219_wired_the_other_way_round_measures_the_same() -> None:
     turned = INA219 | {0x01: 0x10000 - 0x07D0}
     assert ina219_w(Chips({0x40: turned}), 0x40) == pytest.approx(11.98 * 0.020 / 0.1)
 
@@ -61,7 +61,7 @@ def test_the_flags_of_an_ina219s_bus_register_are_no_volts() -> None:
     assert ina219_w(Chips({0x40: INA219 | {0x02: 0x5D98 | 0b011}}), 0x40) == pytest.approx(11.98 * 0.020 / 0.1)
 
 
-def test_an_ina260_tells_power_in_steps_of_10_mw() -> None:
+def test_an_ina260_measures_power_in_steps_of_10_mw() -> None:
     assert ina260_w(Chips({0x44: INA260}), 0x44) == pytest.approx(6.6)
 
 
@@ -87,7 +87,7 @@ def test_another_chip_or_one_that_another_program_has_set_up_is_left_alone(chips
     assert find_chip(Chips(chips)) is None
 
 
-def test_a_register_is_asked_for_and_its_high_byte_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_register_is_selected_and_its_high_byte_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     monkeypatch.setattr(power.fcntl, "ioctl", lambda file, request, address: asked.append((request, address)))
     device = tmp_path / "i2c-1"
@@ -191,7 +191,7 @@ def test_a_meter_tells_mean_and_most_of_what_it_could_read(
     assert meter.power == {"sensor": "a sensor", "samples": 3, "mean_w": 3.0, "most_w": 4.0}
 
 
-def test_a_meter_without_a_sensor_or_a_sample_tells_nothing() -> None:
+def test_a_meter_without_a_sensor_or_a_sample_reports_nothing() -> None:
     for sensor in (None, ("never", lambda: None)):
         meter = BoardMeter(sensor, lambda: None)
         meter.end()

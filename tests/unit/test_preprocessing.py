@@ -59,6 +59,6 @@ def test_what_is_no_preprocessing_is_refused(side: int, colour: str) -> None:
         Preprocessing(side, colour)
 
 
-def test_the_contract_is_told_all_that_the_shape_does_not_say() -> None:
+def test_the_contract_has_all_that_the_shape_does_not_show() -> None:
     assert Preprocessing(96, "rgb").channels == 3
     assert Preprocessing(48).describe() == {"colour": "gray", "range": [0, 255], "resize": "area"}

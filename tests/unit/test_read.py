@@ -175,7 +175,7 @@ def test_faces_with_read_prints_what_read_prints(
     assert printed[0] == printed[1]
 
 
-def test_an_empty_folder_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_folder_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["read", str(tmp_path)])
     assert end.value.code == 11

@@ -138,7 +138,7 @@ def test_a_log_cut_short_by_a_pulled_plug_is_replayed_up_to_its_last_whole_line(
         (b"[" * 100_000 + b"\n", SourceUnreadable, "no JSON"),
     ],
 )
-def test_what_is_no_log_is_told_in_a_line(
+def test_what_is_no_log_is_reported_in_a_line(
     content: bytes, failure: type[CuelensError], words: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "out.jsonl"
@@ -147,7 +147,7 @@ def test_what_is_no_log_is_told_in_a_line(
         list(replay(path))
 
 
-def test_a_missing_log_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_missing_log_is_reported_in_a_line(tmp_path: Path) -> None:
     with pytest.raises(SourceMissing, match="no such log"):
         list(replay(tmp_path / "none.jsonl"))
     with pytest.raises(SourceUnreadable):

@@ -100,7 +100,7 @@ def test_the_page_asks_nothing_of_the_network_and_names_are_text_in_it(out: Path
     assert "&lt;b&gt;dog&lt;/b&gt; &amp; $co" in text
 
 
-def test_the_gallery_names_what_was_said_how_sure_and_where_the_picture_is_from(out: Path) -> None:
+def test_the_gallery_names_the_decision_how_sure_and_where_the_picture_is_from(out: Path) -> None:
     data, probabilities = draw(0.7)
     write_report(out, evaluated(data, probabilities), data, probabilities, cover(probabilities, data.labels), "a split")
     (worst, *_), _ = choose_pictures(probabilities, data.labels)

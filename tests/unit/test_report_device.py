@@ -271,7 +271,7 @@ def test_the_same_findings_give_the_same_bytes(machine: Machine, content: bytes)
         assert {(member.mtime, member.uid, member.uname) for member in tar} == {(0, 0, "")}
 
 
-def test_settings_with_a_mistake_tell_nothing_either(machine: Machine) -> None:
+def test_settings_with_a_mistake_reveal_nothing_either(machine: Machine) -> None:
     path = machine.path("/wrong.toml")
     for line in ('tokn = "hunterhunter"', 'token = ["hunterhunter"]', 'port = "hunterhunter"', 'token = "hunterhunter'):
         path.write_text(f"[web]\n{line}\n")
@@ -383,7 +383,7 @@ def test_of_any_text_nothing_but_names_of_things_comes_through(text: str) -> Non
         assert word in names() or re.fullmatch(r"\d{1,4}\w{0,3}", word)
 
 
-def test_defaults_are_told_as_they_are() -> None:
+def test_defaults_are_reported_as_they_are() -> None:
     told = clean_settings(Settings())
     assert GONE not in json.dumps(told, ensure_ascii=False)
     assert told["mqtt"]["topic"] == "cuelens"

@@ -55,7 +55,7 @@ def test_one_that_fails_every_other_time_fills_no_journal() -> None:
     assert network.built == 0
 
 
-def test_what_goes_on_failing_is_built_anew() -> None:
+def test_what_keeps_failing_is_built_again() -> None:
     network = Network()
     network.failures = 1000
     assert [network.call(network.read, value) for value in range(5)] == [None] * IN_A_ROW + [3, 4]
@@ -72,7 +72,7 @@ def test_where_that_is_no_help_it_ends_with_the_reason() -> None:
     assert network.metrics.faults == {"network": 2 * IN_A_ROW}
 
 
-def test_what_cannot_be_built_anew_ends_with_both_reasons() -> None:
+def test_what_cannot_be_built_again_ends_with_both_reasons() -> None:
     network = Network()
     network.failures = 1000
 

@@ -111,7 +111,7 @@ def test_a_camera_that_is_lost_is_shown_as_such_before_the_run_ends(model: Expre
     assert [type(failure) for failure in outcome.failures] == [CameraLost]
 
 
-def test_a_source_that_raises_anything_is_told_and_ends_the_run(model: ExpressionModel) -> None:
+def test_a_source_that_raises_anything_is_reported_and_ends_the_run(model: ExpressionModel) -> None:
     source = Scripted(2)
     source.frames = lambda: (_ for _ in [1 / 0])  # type: ignore[method-assign]
     outcome = start(source, Kept(), model=model)
@@ -202,7 +202,7 @@ def test_a_display_that_never_comes_back_is_a_failure_at_the_end(
     assert outcome.metrics.frames + outcome.metrics.dropped == 30
 
 
-def test_a_sink_that_is_stuck_is_told_while_the_others_go_on(model: ExpressionModel) -> None:
+def test_a_sink_that_is_stuck_is_reported_while_the_others_continue(model: ExpressionModel) -> None:
     class Slow(Kept):
         capabilities = Capabilities(deadline=0.05)
 
@@ -302,7 +302,7 @@ def test_a_pause_closes_a_camera_that_can_be_opened_again_and_its_frames_are_cou
     assert len(numbers) > 10
 
 
-def test_a_camera_that_is_gone_after_a_pause_is_looked_for_and_then_ends_the_run(
+def test_a_camera_that_is_gone_after_a_pause_ends_the_run_after_a_search(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "FIRST_LOOK", 0.02)

@@ -79,7 +79,7 @@ def test_a_missing_runtime_is_named_with_how_to_get_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("without_arm64")
-def test_a_python_with_the_other_runtime_is_told_from_the_one_looked_for(here: Runtime) -> None:
+def test_a_python_with_the_other_runtime_is_not_the_one_searched(here: Runtime) -> None:
     found, missing = find_runtimes(Path(sys.executable))
     other = "tflite-runtime" if here.name.startswith("ai-edge-litert") else "ai-edge-litert"
     assert not [runtime for runtime in found if runtime.name.startswith(other)]
@@ -98,7 +98,9 @@ def test_without_the_arm64_tree_it_says_what_makes_it(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("content", [b"", b"\x10\0\0\0TFL3" + bytes(2000)])
-def test_a_file_that_a_runtime_refuses_is_told_in_its_own_words(here: Runtime, tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_a_runtime_refuses_is_reported_in_its_own_words(
+    here: Runtime, tmp_path: Path, content: bytes
+) -> None:
     file = tmp_path / "bad.tflite"
     file.write_bytes(content)
     with pytest.raises(ModelUnreadable, match=r"bad\.tflite: .* kernels, .*: .{10}") as caught:
@@ -106,7 +108,7 @@ def test_a_file_that_a_runtime_refuses_is_told_in_its_own_words(here: Runtime, t
     assert "\n" not in str(caught.value)
 
 
-def test_inputs_of_another_dtype_are_told_in_the_runtimes_own_words(here: Runtime) -> None:
+def test_inputs_of_another_dtype_are_reported_in_the_runtimes_own_words(here: Runtime) -> None:
     with pytest.raises(ModelUnreadable, match="FLOAT32"):
         run_raw(here, shipped_model(), prepare(draw(1)).astype(np.float32))
 

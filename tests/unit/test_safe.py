@@ -211,7 +211,7 @@ def test_a_run_that_fails_leaves_its_line_and_safe_mode_draws_it_without_a_camer
     assert any(np.array_equal(drawn, page) for page in expected)
 
 
-def test_told_to_stop_safe_mode_ends_in_order(repository: Path, tmp_path: Path) -> None:
+def test_by_a_signal_safe_mode_ends_in_order(repository: Path, tmp_path: Path) -> None:
     environment = os.environ | {"STATE_DIRECTORY": str(tmp_path)}
     words = [sys.executable, "-c", SCRIPT, "safe"]
     process = subprocess.Popen(words, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)

@@ -25,7 +25,7 @@ def test_with_one_reading_a_frame_the_partner_has_every_other_and_the_rest_take_
 
 
 @pytest.mark.parametrize(("fps", "expected"), [(10.0, 10), (20.0, 20), (30.0, 15), (60.0, 20)])
-def test_a_face_alone_is_read_no_oftener_than_the_interval(fps: float, expected: int) -> None:
+def test_a_face_alone_is_read_no_more_often_than_the_interval(fps: float, expected: int) -> None:
     order = read(ReadSchedule(FaceSettings()), (1,), 1, round(fps), fps)
     assert order[0] == 1
     assert len(order) - order.count(None) == expected

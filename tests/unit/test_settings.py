@@ -75,7 +75,7 @@ def test_a_missing_file_is_a_settings_error(tmp_path: Path) -> None:
         load_settings(tmp_path / "none.toml")
 
 
-def test_read_safely_only_what_is_wrong_is_at_its_default_and_each_mistake_is_told(tmp_path: Path) -> None:
+def test_read_safely_only_what_is_wrong_is_at_its_default_and_each_mistake_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, 'sinks = ["oled"]\nthreads = 99\nlook = 3\n[cue]\nholt = 1.0\nhold = 2.0\n[zebra]\nx = 1\n')
     settings, mistakes = load_settings_safely(path)
     assert settings == replace(Settings(), sinks=("oled",), cue=CueSettings(hold=2.0))
@@ -125,7 +125,7 @@ def test_what_no_person_writes_is_one_plain_line_too_and_costs_no_more_than_its_
     assert mistakes == [str(raised.value)]
 
 
-def test_of_a_file_that_is_all_mistakes_some_are_told_and_what_is_right_is_taken(tmp_path: Path) -> None:
+def test_of_a_file_that_is_all_mistakes_some_are_reported_and_what_is_right_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "cuelens.toml"
     path.write_text("threads = 2\n" + "".join(f"key{number} = 1\n" for number in range(3000)))
     settings, mistakes = load_settings_safely(path)

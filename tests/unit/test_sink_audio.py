@@ -279,7 +279,7 @@ def test_a_clock_of_another_kind_makes_no_hours_of_silence(tmp_path: Path) -> No
     assert samples.size == RATE
 
 
-def test_a_file_that_cannot_be_written_is_said_before_anything_runs(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_is_reported_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "folder.wav").mkdir()
     for path in (tmp_path / "none/heard.wav", tmp_path / "folder.wav"):
         with pytest.raises(SinkUnwritable):
@@ -412,7 +412,7 @@ def test_a_device_repeats_by_its_own_clock_and_not_by_the_recording_s(programs: 
     assert [samples.size for samples in tones] == [tone("smile").size, tone("upset").size]
 
 
-def test_a_device_that_is_not_there_is_said_at_the_start_in_one_line(programs: Programs) -> None:
+def test_a_device_that_is_not_there_is_reported_at_the_start_in_one_line(programs: Programs) -> None:
     programs.add("aplay", "printf 'no such card\\nmore\\n' >&2; exit 1")
     before = children()
     with pytest.raises(SinkFailed) as raised:
@@ -421,7 +421,7 @@ def test_a_device_that_is_not_there_is_said_at_the_start_in_one_line(programs: P
     assert children() == before
 
 
-def test_a_player_that_fails_is_said_by_the_next_update(programs: Programs) -> None:
+def test_a_player_that_fails_is_reported_by_the_next_update(programs: Programs) -> None:
     programs.add("aplay", "exit 3", after=1)
     before = children()
     sink = AudioSink("", control())
@@ -433,7 +433,7 @@ def test_a_player_that_fails_is_said_by_the_next_update(programs: Programs) -> N
     assert children() == before
 
 
-def test_a_player_that_does_not_run_is_said(programs: Programs) -> None:
+def test_a_player_that_does_not_run_is_reported(programs: Programs) -> None:
     (programs.bin / "aplay").write_text("#!/no/such/interpreter\n")
     (programs.bin / "aplay").chmod(0o755)
     with pytest.raises(SinkFailed, match="does not start: No such file"):
@@ -460,7 +460,7 @@ def test_a_player_that_hangs_is_killed_and_said(programs: Programs, monkeypatch:
     sink.close()
 
 
-def test_a_device_that_hangs_from_the_start_is_said(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_that_hangs_from_the_start_is_reported(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
     programs.add("aplay", HANGS)
     before = children()
     monkeypatch.setattr(audio, "PATIENCE", 0.3)
@@ -600,7 +600,7 @@ def test_without_espeak_the_package_is_named_when_words_are_wanted(programs: Pro
         ("exec /bin/sleep 300", "did not say 'smile' within"),
     ],
 )
-def test_a_voice_that_fails_is_said_in_one_line(
+def test_a_voice_that_fails_is_reported_in_one_line(
     programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
 ) -> None:
     spoken(tmp_path / "voice.wav", rate=16_000)

@@ -93,7 +93,7 @@ def test_it_draws_only_when_the_picture_changes(monkeypatch: pytest.MonkeyPatch)
     sink.close()
 
 
-def test_a_window_that_was_covered_or_resized_is_drawn_anew() -> None:
+def test_a_window_that_was_covered_or_resized_is_drawn_again() -> None:
     sink = DisplaySink("320x200", control())
     sink.show(update(SMILE))
     pygame.display.get_surface().fill((9, 9, 9))

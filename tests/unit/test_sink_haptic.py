@@ -163,7 +163,7 @@ def test_a_chip_that_is_gone_is_a_failure_of_the_sink(bus: Bus) -> None:
     sink.close()
 
 
-def test_what_cannot_be_opened_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_cannot_be_opened_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def absent(port: int) -> Bus:
         raise FileNotFoundError(2, "No such file or directory", f"/dev/i2c-{port}")
 

@@ -190,7 +190,7 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def test_a_broker_that_refuses_is_said_with_its_reason_at_the_first_update(peer: MakePeer) -> None:
+def test_a_broker_that_refuses_is_reported_with_its_reason_at_the_first_update(peer: MakePeer) -> None:
     broker = peer(refuse)
     sink = MqttSink("", control(broker.port))
     with pytest.raises(SinkFailed) as raised:
@@ -201,7 +201,7 @@ def test_a_broker_that_refuses_is_said_with_its_reason_at_the_first_update(peer:
     assert threads() == []
 
 
-def test_a_broker_that_never_answers_is_said_after_the_deadline(peer: MakePeer) -> None:
+def test_a_broker_that_never_answers_is_reported_after_the_deadline(peer: MakePeer) -> None:
     clock = Clock()
     sink = MqttSink("", control(peer(keep_silent).port), clock)
     clock.now += WAIT
@@ -211,7 +211,7 @@ def test_a_broker_that_never_answers_is_said_after_the_deadline(peer: MakePeer) 
     wait_until(lambda: threads() == [])  # it may have been connecting
 
 
-def test_no_broker_is_said_at_the_first_update_and_asked_once(peer: MakePeer) -> None:
+def test_no_broker_is_reported_at_the_first_update_and_asked_once(peer: MakePeer) -> None:
     broker = peer(accept)
     broker.close()
     sink = MqttSink("", control(broker.port))
@@ -221,14 +221,14 @@ def test_no_broker_is_said_at_the_first_update_and_asked_once(peer: MakePeer) ->
     sink.close()
 
 
-def test_a_host_without_address_is_said() -> None:
+def test_a_host_without_address_is_reported() -> None:
     sink = MqttSink("", control(host="no-such-host.invalid"))
     with pytest.raises(SinkFailed, match=r"no-such-host\.invalid"):
         sink.show(update())
     sink.close()
 
 
-def test_what_is_no_broker_is_said(peer: MakePeer) -> None:
+def test_what_is_no_broker_is_reported(peer: MakePeer) -> None:
     sink = MqttSink("", control(peer(talk_nonsense).port))
     with pytest.raises(SinkFailed, match="is the broker"):
         show(sink, SMILE)
@@ -237,7 +237,7 @@ def test_what_is_no_broker_is_said(peer: MakePeer) -> None:
     sink.close()
 
 
-def test_a_lost_connection_is_said_by_the_next_update_and_nothing_connects_again(peer: MakePeer) -> None:
+def test_a_lost_connection_is_reported_by_the_next_update_and_nothing_connects_again(peer: MakePeer) -> None:
     broker = peer(drop)
     sink = MqttSink("", control(broker.port))
     show(sink, SMILE)
@@ -314,7 +314,7 @@ class Message:
         self._left = self._leaves and timeout > 0
 
 
-def test_a_broker_that_takes_nothing_for_long_is_said(peer: MakePeer) -> None:
+def test_a_broker_that_takes_nothing_for_long_is_reported(peer: MakePeer) -> None:
     clock = Clock()
     sink = MqttSink("", control(peer(accept).port), clock)
     show(sink, SMILE)
@@ -424,7 +424,7 @@ def test_a_password_needs_a_user() -> None:
         open_sink("mqtt", control(password="secret"))
 
 
-def test_connecting_and_leaving_are_over_before_the_loop_gives_up_on_a_thread() -> None:
+def test_connecting_and_leaving_are_over_before_the_loop_abandons_a_thread() -> None:
     assert ANSWER + FAREWELL < END
     assert MqttSink.capabilities.deadline > ANSWER
 
@@ -580,7 +580,7 @@ def test_who_subscribes_later_gets_the_status_and_no_old_cue(broker: Broker, lis
 
 
 @needs_broker
-def test_a_device_that_dies_is_said_to_be_offline_by_its_last_will(broker: Broker, listen: Listen) -> None:
+def test_a_device_that_dies_is_offline_by_its_last_will(broker: Broker, listen: Listen) -> None:
     listener = listen(broker.port)
     sink = MqttSink("", control(broker.port))
     show(sink, SMILE)

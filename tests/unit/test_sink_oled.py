@@ -205,7 +205,7 @@ def test_the_dummy_shows_what_the_chip_would(chip: str, colours: Colours) -> Non
     sink.close()
 
 
-def test_a_bus_that_is_not_there_is_said_with_how_to_turn_it_on() -> None:
+def test_a_bus_that_is_not_there_is_reported_with_how_to_turn_it_on() -> None:
     with pytest.raises(
         SinkFailed, match=r"no ssd1306 on I2C 9 at 0x3c: .*raspi-config nonint do_i2c 0.*i2cdetect -y 9"
     ):

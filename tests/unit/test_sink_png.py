@@ -89,13 +89,13 @@ def test_an_argument_that_names_no_picture_is_refused(argument: str) -> None:
         PngSink(argument, Control())
 
 
-def test_a_folder_that_is_not_there_is_said_before_anything_runs(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_reported_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(SinkUnwritable, match="is not a folder"):
         PngSink(f"{tmp_path}/none/cue.png", Control())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_said_before_anything_runs(tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_written_is_reported_before_anything_runs(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(SinkUnwritable, match="may not be written"):
         PngSink(f"{tmp_path}/cue.png", Control())

@@ -130,7 +130,7 @@ def wait_for(happened: Callable[[], bool]) -> None:
 # What is told.
 
 
-def test_a_browser_is_told_the_cue_the_run_and_the_settings(serve: Callable[..., Page]) -> None:
+def test_a_browser_receives_the_cue_the_run_and_the_settings(serve: Callable[..., Page]) -> None:
     page = serve()
     health = Metrics("tflite")
     health.sinks["oled:spi"] = SinkMetrics("waiting", error="oled: not there")
@@ -173,7 +173,7 @@ def test_a_change_of_the_cue_reaches_every_browser(serve: Callable[..., Page]) -
                 news_when(browser, lambda message, wanted=sentence: message["news"].get("sentence") == wanted)
 
 
-def test_what_stays_the_same_is_told_ten_times_a_second_at_most(serve: Callable[..., Page]) -> None:
+def test_what_stays_the_same_is_sent_ten_times_a_second_at_most(serve: Callable[..., Page]) -> None:
     page = serve()
     stop = threading.Event()
 
@@ -195,7 +195,7 @@ def test_what_stays_the_same_is_told_ten_times_a_second_at_most(serve: Callable[
         thread.join()
 
 
-def test_a_loop_that_stalls_is_told_by_a_growing_age(serve: Callable[..., Page]) -> None:
+def test_a_loop_that_stalls_shows_by_a_growing_age(serve: Callable[..., Page]) -> None:
     page = serve()
     page.sink.show(update(age=1.0))
     with page.watch() as browser:
@@ -205,7 +205,7 @@ def test_a_loop_that_stalls_is_told_by_a_growing_age(serve: Callable[..., Page])
 
 
 @pytest.mark.parametrize(("state", "sentence"), [("no_camera", "The camera gives no picture."), ("paused", "paused")])
-def test_what_stays_true_in_silence_is_said_to(serve: Callable[..., Page], state: Any, sentence: str) -> None:
+def test_what_stays_true_in_silence_is_marked_so(serve: Callable[..., Page], state: Any, sentence: str) -> None:
     page = serve()
     page.sink.show(Update(None, (), (), (), Cue(state, None, 0.0, 0.0), {}, 0))
     with page.watch() as browser:
@@ -237,7 +237,7 @@ def test_the_sign_in_page_takes_the_browsers_language(header: str, language: str
 # What may be done.
 
 
-def test_a_setting_is_changed_here_and_told_everywhere(serve: Callable[..., Page]) -> None:
+def test_a_setting_is_changed_here_and_sent_everywhere(serve: Callable[..., Page]) -> None:
     page = serve()
     page.sink.show(update())
     with page.watch() as other:
@@ -275,7 +275,7 @@ def test_a_setting_that_is_not_valid_is_answered_with_its_line(
     assert page.control.settings is before
 
 
-def test_the_pause_is_told_before_the_loop_has_heard_of_it(serve: Callable[..., Page]) -> None:
+def test_the_pause_is_sent_before_the_loop_has_heard_of_it(serve: Callable[..., Page]) -> None:
     page = serve()
     page.sink.show(update())
     with page.watch() as browser:
@@ -469,7 +469,7 @@ def test_a_foreign_name_is_refused(serve: Callable[..., Page], host: str, path: 
     assert "ws:" not in answer.headers["Content-Security-Policy"]
 
 
-def test_who_looks_is_told_in_words_which_name_is_not_known(serve: Callable[..., Page]) -> None:
+def test_the_page_names_in_words_which_name_is_not_known(serve: Callable[..., Page]) -> None:
     page = serve()
     sees = {"Accept": "text/html,*/*;q=0.8", "Accept-Language": "de-AT", "Host": "glasses.example:8317"}
     answer = page.ask("GET", "/", headers=sees)
@@ -756,7 +756,7 @@ def test_without_the_token_there_is_only_a_bare_page(serve: Callable[..., Page])
     assert refused.value.response.status_code == 401
 
 
-def test_the_right_token_opens_everything_and_is_said_nowhere(
+def test_the_right_token_opens_everything_and_is_printed_nowhere(
     serve: Callable[..., Page], capfd: pytest.CaptureFixture[str]
 ) -> None:
     page = serve(token=TOKEN)
@@ -887,7 +887,7 @@ def test_loopback_needs_no_token(argument: str) -> None:
     WebSink(argument, Control()).close()
 
 
-def test_a_port_in_use_is_said_at_once(serve: Callable[..., Page]) -> None:
+def test_a_port_in_use_is_reported_at_once(serve: Callable[..., Page]) -> None:
     page = serve()
     with pytest.raises(
         SinkFailed, match=rf"cannot listen on 127.0.0.1:{page.port}: Address already in use; give another"
@@ -895,7 +895,7 @@ def test_a_port_in_use_is_said_at_once(serve: Callable[..., Page]) -> None:
         WebSink(str(page.port), Control())
 
 
-def test_a_host_that_is_not_ours_is_said_at_once() -> None:
+def test_a_host_that_is_not_ours_is_reported_at_once() -> None:
     with pytest.raises(SinkFailed, match=r"cannot listen on 192\.0\.2\.1"):
         WebSink("192.0.2.1:0", Control(Settings(web=WebSettings(token=TOKEN))))
 
@@ -925,7 +925,7 @@ def test_after_closing_nothing_listens_and_no_thread_is_left(serve: Callable[...
     WebSink(str(page.port), Control()).close()
 
 
-def test_a_server_that_ends_is_said_by_the_next_update(
+def test_a_server_that_ends_is_reported_by_the_next_update(
     serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> dict[str, Any]:

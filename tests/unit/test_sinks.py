@@ -229,7 +229,7 @@ def test_a_single_frame_is_a_video_too_and_none_is_no_file(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["one.avi"]
 
 
-def test_an_unwritable_path_is_said_before_anything_runs(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_reported_before_anything_runs(tmp_path: Path) -> None:
     for spec in (f"video:{tmp_path}/none/out.mp4", f"log:{tmp_path}/none/out.jsonl", f"log:{tmp_path}"):
         with pytest.raises(SinkUnwritable):
             open_sink(spec, Control())
@@ -336,7 +336,7 @@ def records(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def test_a_log_that_is_cut_while_it_is_open_begins_anew_and_whole(tmp_path: Path) -> None:
+def test_a_log_that_is_cut_while_it_is_open_begins_again_and_whole(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     sink = LogSink(str(path), Control())
     for seq in range(3):

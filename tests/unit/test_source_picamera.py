@@ -279,7 +279,7 @@ def test_a_second_camera_that_is_not_there_names_the_first(fake: type[FakePicame
         PicameraSource("1")
 
 
-def test_a_busy_camera_is_said_to_be_held(fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_camera_is_reported_as_held(fake: type[FakePicamera2], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "fails_to_start", True)
     with pytest.raises(CameraMissing, match=r"does not start \(Failed to acquire camera.*another program may hold it"):
         PicameraSource("")
@@ -335,7 +335,7 @@ def test_without_picamera2_the_package_to_install_is_named(monkeypatch: pytest.M
         PicameraSource("")
 
 
-def test_picamera2_built_for_another_numpy_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_picamera2_built_for_another_numpy_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def incompatible(name: str) -> object:
         raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")
 

@@ -126,7 +126,7 @@ def test_formats_whose_luma_lies_ready_come_first_and_jpeg_in_large_pictures() -
     ("argument", "asked", "fps"),
     [("", ("YUYV", 640, 480), 30), (",1280x720@15", ("MJPG", 1280, 720), 15), (",320x240", ("YUYV", 320, 240), 30)],
 )
-def test_size_and_rate_are_asked_for(argument: str, asked: tuple[str, int, int], fps: int, webcam: Camera) -> None:
+def test_size_and_rate_are_set(argument: str, asked: tuple[str, int, int], fps: int, webcam: Camera) -> None:
     content = cv2.imencode(".jpg", GRAY)[1].tobytes()
     webcam.frames = repeat(content if asked[0] == "MJPG" else YUYV)
     V4l2Source(argument).close()
@@ -168,7 +168,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("call", "number", "words"), REFUSALS)
-def test_what_the_kernel_refuses_is_said_in_words(
+def test_what_the_kernel_refuses_is_reported_in_words(
     call: str, number: int, words: str, kernel: Kernel, webcam: Camera
 ) -> None:
     webcam.refuses = {call: number}
@@ -302,7 +302,7 @@ def test_a_camera_that_gives_no_more_pictures_is_lost(webcam: Camera) -> None:
     assert not webcam.streams
 
 
-def test_frames_that_are_too_short_are_said_so(webcam: Camera) -> None:
+def test_frames_that_are_too_short_are_reported(webcam: Camera) -> None:
     webcam.frames = iter([YUYV, None, *cycle_of(b"abc")])
     with pytest.raises(CameraLost, match=r"\(3 bytes in rows of 128, where YUYV of 64x48 has 128 a row, 6144 in all\)"):
         next(V4l2Source("").frames())
@@ -321,7 +321,7 @@ def test_frames_that_the_driver_marks_are_no_pictures(webcam: Camera) -> None:
         V4l2Source("")
 
 
-def test_a_camera_that_is_unplugged_is_said_to_be(webcam: Camera) -> None:
+def test_a_camera_that_is_unplugged_is_reported_as_such(webcam: Camera) -> None:
     source = V4l2Source("")
     webcam.refuses = dict.fromkeys(("DQBUF", "QBUF", "STREAMOFF", "REQBUFS"), errno.ENODEV)
     with pytest.raises(CameraLost, match=r"video1: unplugged after frame 0; plug it in again"):

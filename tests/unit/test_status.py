@@ -91,7 +91,7 @@ def ask_until(path: Path, frames: int) -> dict[str, Any]:
         time.sleep(0.05)
 
 
-def test_a_run_tells_how_it_is_doing_and_takes_its_socket_away_at_the_end(repository: Path, folder: Path) -> None:
+def test_a_run_answers_how_it_is_doing_and_takes_its_socket_away_at_the_end(repository: Path, folder: Path) -> None:
     path = folder / "status.sock"
     with Running(repository, "--status", str(path)) as running:
         told = ask_until(path, 40)
@@ -115,7 +115,7 @@ def test_a_run_tells_how_it_is_doing_and_takes_its_socket_away_at_the_end(reposi
         ask(path)
 
 
-def test_a_loop_that_hangs_is_said_to_and_its_last_cue_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loop_that_hangs_is_reported_and_its_last_cue_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     control, model = Control(), ExpressionModel()
     instants = [now := time.monotonic()]
     control.metrics = health = Metrics("x", clock=lambda: instants[-1])
@@ -214,7 +214,7 @@ def test_a_place_that_cannot_be_written_is_named(path: str) -> None:
         StatusServer(Path(path), dict)
 
 
-def test_an_address_too_long_is_told_on_both_sides(folder: Path) -> None:
+def test_an_address_too_long_is_reported_on_both_sides(folder: Path) -> None:
     long = folder / ("ü" * 50)
     for attempt in (lambda: ask(long), lambda: StatusServer(long, dict)):
         with pytest.raises(SettingsInvalid, match=f"{len(os.fsencode(long))} bytes.*107"):
@@ -249,7 +249,7 @@ def test_an_asker_who_does_not_take_a_long_answer_is_left(folder: Path, monkeypa
     server.close()
 
 
-def test_who_asks_all_the_time_is_told_the_same_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_asks_all_the_time_gets_the_same_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(status, "FRESH", 1000.0)
     monkeypatch.setattr(status, "PAUSE", 0.001)
@@ -320,7 +320,7 @@ def test_a_status_for_a_person_names_what_is_wrong_and_leaves_out_what_is_unknow
     assert describe_status({"version": "9", "state": "dreaming"}).split() == ["cue", "dreaming"]
 
 
-def test_a_status_tells_what_is_wrong_with_the_camera_now_and_was_before(model: ExpressionModel) -> None:
+def test_a_status_has_what_is_wrong_with_the_camera_now_and_was_before(model: ExpressionModel) -> None:
     control = Control()
     control.metrics = health = Metrics("none 0")
     health.miss_camera("frozen")
@@ -343,7 +343,7 @@ def test_a_status_tells_what_is_wrong_with_the_camera_now_and_was_before(model: 
     assert "2 times" in text.split("blocked")[1]
 
 
-def test_what_logs_in_to_an_address_is_not_told() -> None:
+def test_what_logs_in_to_an_address_is_left_out() -> None:
     assert plain("file:http://a:b@c/d") == "file:http://c/d"
     assert plain("v4l2:/dev/video0") == "v4l2:/dev/video0"
 

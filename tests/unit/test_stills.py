@@ -35,9 +35,7 @@ def turned(gray: Gray, roll_deg: float, centre: tuple[float, float]) -> Gray:
 
 
 @pytest.mark.parametrize("roll_deg", range(-60, 61, 15))
-def test_a_turned_face_is_found_and_its_turn_told(
-    portrait: tuple[Gray, tuple[float, float], int], roll_deg: float
-) -> None:
+def test_a_turned_face_is_found_with_its_turn(portrait: tuple[Gray, tuple[float, float], int], roll_deg: float) -> None:
     gray, centre, side = portrait
     (face,) = StillFinder(FaceSettings()).find(turned(gray, roll_deg, centre))
     assert face.roll_deg == pytest.approx(roll_deg, abs=10)

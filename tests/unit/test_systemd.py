@@ -80,7 +80,7 @@ def test_the_services_settings_are_read_where_systemd_says_but_need_not_be_there
     assert done.stdout.count('"seq"') > 10, done.stderr
 
 
-def test_a_mistake_in_the_services_settings_is_told_and_the_rest_counts(tmp_path: Path, repository: Path) -> None:
+def test_a_mistake_in_the_services_settings_is_reported_and_the_rest_counts(tmp_path: Path, repository: Path) -> None:
     (tmp_path / "cuelens.toml").write_text(
         'source = "demo"\npace = "fast"\nthreads = 99\nsinks = ["terminal", "log"]\n'
     )

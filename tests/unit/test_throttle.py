@@ -155,7 +155,7 @@ class Board:
             self.t += LOOK
 
 
-def test_changes_are_said_with_their_reason_and_counted() -> None:
+def test_changes_are_reported_with_their_reason_and_counted() -> None:
     board = Board()
     board.pass_by(20)
     assert (board.said, board.pace.slowing().slow_for) == ([], 0.0)

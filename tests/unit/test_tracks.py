@@ -131,7 +131,7 @@ def test_looks_from_its_own_place_do_not_speak_for_a_track_that_a_fresh_look_dou
     assert track.evidence > before
 
 
-def test_a_denied_face_that_comes_back_is_confirmed_anew() -> None:
+def test_a_denied_face_that_comes_back_is_confirmed_again() -> None:
     track = Track(1, SPOT, 0.0, 12.0, confirmed=True)
     track.denied = True
     track.welcome(3.0, 1.0, confirm=6.0)

@@ -351,7 +351,9 @@ def test_every_recipe_is_trained_converted_and_runs_on_the_device_loop(
 
 @pytest.mark.shared
 @pytest.mark.timeout(900)
-def test_blood_cells_of_unseen_patients_are_told_apart_in_int8(shared: Path, tmp_path: Path, repository: Path) -> None:
+def test_blood_cells_of_unseen_patients_are_distinguished_in_int8(
+    shared: Path, tmp_path: Path, repository: Path
+) -> None:
     # Fewer epochs than the recipe has, which are enough; with 60, whether they are depends on the processor's rounding.
     done = train("compact", "--data", shared / "cells", "--out", tmp_path, "--epochs", "100")
     assert done.returncode == 0, done.stderr

@@ -40,7 +40,7 @@ SAID = shares(
 TRUE = label("happy", "fear", "sad", "happy", "neutral")
 
 
-def test_words_are_the_policys_and_so_is_what_is_told() -> None:
+def test_words_are_the_policys_and_so_is_what_is_shown() -> None:
     words, truth, names = as_words(SAID, TRUE, CLASSES)
     assert names == ("smile", "surprise", "upset", "neutral")
     assert words[1] == pytest.approx([0, 0, 0.85, 0.15])

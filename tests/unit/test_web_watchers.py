@@ -153,7 +153,7 @@ def test_a_pause_that_the_loop_never_takes_does_not_last(serve: Callable[..., Pa
     assert (news["sentence"], news["lasts"]) == ("Cuelens is paused.", False)
 
 
-def test_a_server_that_hangs_is_said_and_another_one_takes_its_place(
+def test_a_server_that_hangs_is_reported_and_another_one_takes_its_place(
     serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge.sinks.web.HUNG", 0.2)

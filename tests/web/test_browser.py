@@ -337,7 +337,7 @@ def test_what_stops_coming_is_taken_away(feed: Callable[..., Feed], visit: Calla
     says(page, "#word", "smile")
 
 
-def test_a_device_that_is_gone_is_said_and_found_again(
+def test_a_device_that_is_gone_is_reported_and_found_again(
     feed: Callable[..., Feed], chromium: Any, tmp_path: Path
 ) -> None:
     # Not by the fixture: a browser that loses its server complains, and is to.
@@ -499,7 +499,7 @@ def test_a_browser_that_stalls_costs_the_other_nothing(feed: Callable[..., Feed]
     says(stalled, "#word", "smile")
 
 
-def test_signing_in_is_asked_for_once_and_leads_to_the_page(
+def test_signing_in_is_needed_once_and_leads_to_the_page(
     feed: Callable[..., Feed], chromium: Any, tmp_path: Path
 ) -> None:
     # Not by the fixture: a wrong token is an answer of 403, which Chromium notes as a failed load.

@@ -65,7 +65,7 @@ def opened(chromium: Any, url: str) -> Iterator[Any]:
         yield page
 
 
-def test_a_line_that_dies_without_a_word_is_given_up_and_another_one_opened(
+def test_a_line_that_dies_without_a_word_is_closed_and_another_one_opened(
     feed: Callable[..., Feed], relay: Callable[..., Relay], chromium: Any, tmp_path: Path
 ) -> None:
     line = relay(feed())
@@ -210,7 +210,7 @@ def test_below_a_path_of_a_proxy_the_whole_page_works(
         assert page.url == line.url
 
 
-def test_an_address_that_the_glasses_do_not_know_is_said_with_what_helps(
+def test_an_address_that_the_glasses_do_not_know_is_reported_with_what_helps(
     feed: Callable[..., Feed], relay: Callable[..., Relay], chromium: Any, tmp_path: Path
 ) -> None:
     fed = feed()
@@ -245,7 +245,7 @@ def test_a_proxy_that_passes_no_websocket_on_is_named_as_that(
         says(page, "#why", "")
 
 
-def test_of_two_who_change_the_same_setting_one_is_told(
+def test_of_two_who_change_the_same_setting_one_is_warned(
     feed: Callable[..., Feed], visit: Callable[..., Any], tmp_path: Path
 ) -> None:
     fed = feed()
