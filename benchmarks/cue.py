@@ -50,7 +50,7 @@ DEFINITIONS = {
 
 
 class _Blocked:
-    """A sink that does not return from its first update for as long as told."""
+    """A sink that does not return from its first update for a time."""
 
     capabilities = Capabilities()
 
@@ -141,7 +141,7 @@ def run_blocked(args: argparse.Namespace, settings: CueSettings) -> dict[str, An
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the parts, each with what it is told."""
+    """Add the parts, each with its options."""
     tasks = parser.add_subparsers(dest="part", required=True, metavar="TASK")
     tasks.add_parser("streams", help="made-up streams: changes on noise, onset, end")
     sequences = tasks.add_parser("sequences", help="films of a data set's faces: coverage, and what is right of it")

@@ -43,7 +43,7 @@ JUDGES = (
     "replay.py",
     "timeline.py",
 )  # of the device's code
-UNTOLD = ("face", "no_face")  # what is shown before anything is told of a face, and without one
+UNTOLD = ("face", "no_face")  # what is shown before a face is read, and without one
 
 
 def watch(clip: Path, model: ExpressionModel, log: Path) -> None:
@@ -80,7 +80,7 @@ def read_stream(log: Path, words: Sequence[tuple[float, float, str]]) -> Stream:
 def read_clip_words(path: Path = CLIP_WORDS) -> dict[str, list[tuple[float, float, str]]]:
     """Return for each clip the seconds (from, to) in which its person's expression is beyond doubt, and its word.
 
-    An empty word says that the eye gives none there: it is told apart from seconds that nobody looked at.
+    An empty word says that the eye gives none there: it differs from seconds that nobody looked at.
     """
     words: dict[str, list[tuple[float, float, str]]] = {}
     with path.open(newline="") as file:

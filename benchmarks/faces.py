@@ -220,7 +220,7 @@ def run_cost(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the parts, each with what it is told."""
+    """Add the parts, each with its options."""
     tasks = parser.add_subparsers(dest="part", required=True, metavar="TASK")
     turned = tasks.add_parser("turned", help="frames with a known upright face, turned all the way round")
     clips = tasks.add_parser("clips", help="every frame of clips: found, ids, id switches, false faces")

@@ -67,7 +67,7 @@ def tally(rows: Sequence[Turned]) -> dict[str, Any]:
     for method in METHODS:
         errors_deg = [error for row in rows if (error := row.error_deg[method]) is not None]
         result[method] = share(len(errors_deg), len(rows))
-        if method != "plain":  # which tells no roll
+        if method != "plain":  # which finds no roll
             result[f"{method}_level"] = share(sum(abs(error) <= LEVEL_DEG for error in errors_deg), len(errors_deg))
     return result
 

@@ -18,7 +18,7 @@ from edge.types import Face
 from edge.views import Pyramid
 
 TILE, TILES = 160, 8  # pixels; a row of the contact sheet
-COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # told apart by the colour-blind, and in gray
+COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # distinct for the colour-blind, and in gray
 
 
 def plot(parts: Sequence[Mapping[str, Any]]) -> bytes:

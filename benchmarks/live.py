@@ -41,7 +41,7 @@ MOST_SLOPE = 1.0  # MB an hour that a run may grow by
 MOST_UNSTEADY = 0.05  # share by which a minute's frame rate may be below the median's
 
 DEFINITIONS = {
-    "latency_ms": "from the frame's capture, as its source tells, until a sink has it with its cue; matched by the "
+    "latency_ms": "from the frame's capture, by its source's clock, until a sink has it with its cue; matched by the "
     "number in the frame's pixels",
     "jitter_ms": "by how much the time between two shown frames differs from their captures' own; histogram: frames by "
     "upper bound in ms",

@@ -93,7 +93,7 @@ def voids(provenance: Mapping[str, Any]) -> list[str]:
 
 
 def _others_s() -> float | None:
-    """Return the seconds of processor time that all but us have taken since the boot; None where it is not told."""
+    """Return the CPU seconds that all but us have taken since the boot; None where the kernel does not say."""
     busy = board.busy_s(SYSTEM)
     return None if busy is None else busy - sum(os.times()[:4])
 

@@ -1,4 +1,4 @@
-"""What the board draws while it is measured, where it tells: a Raspberry Pi 5's PMIC, or an INA219 or INA260 on I2C."""
+"""What the board draws while it is measured, by its sensor: a Raspberry Pi 5's PMIC, or an INA219 or INA260 on I2C."""
 
 from __future__ import annotations
 

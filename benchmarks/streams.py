@@ -157,7 +157,7 @@ def delay_until(stream: Stream, cues: Sequence[Cue], since: float, wanted: Calla
 
 
 class Judgement(NamedTuple):
-    """Steps with a truth, those in which the cue tells a word, the right one, and in which the raw label is right."""
+    """Steps with a truth, those in which the cue shows a word, the right one, and in which the raw label is right."""
 
     known: int
     told: int

@@ -38,7 +38,7 @@ class Stopwatch:
 
 
 def walk(source: Source, model: ExpressionModel, settings: Settings, sink: Sink, mark: Mark) -> Iterator[Update]:
-    """Yield an update for each frame of the source; `mark` is told which of STAGES begins, and DONE."""
+    """Yield an update for each frame of the source; `mark` is called with each of STAGES as it begins, and DONE."""
     sight = DeviceSight(settings.faces, model, overturned_every=EVERY)  # as of a camera, which is what it costs
     way = Pipeline(sight, model.contract.labels, settings.cue, mark)
     frames = source.frames()

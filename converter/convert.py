@@ -141,7 +141,7 @@ def hold_classes(path: Path, named: Sequence[str], width: int, data: DataSet) ->
     if width != len(named or data.classes):
         whose = "the network's names are" if named else f"{data.title} has"
         raise ModelShape(
-            f"{path}: tells {width} classes apart; {whose} {len(named or data.classes)}: "
+            f"{path}: has {width} classes; {whose} {len(named or data.classes)}: "
             "name the network's in its order, --classes a,b,c"
         )
     if not named:

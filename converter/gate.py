@@ -105,7 +105,7 @@ def judge(
     """Hold the int8 file, with its contract beside it, to its original on the split that chooses.
 
     The first of `runtimes` is the judged one. Raises what ExpressionModel raises, NetworkForeign, LabelsPermuted,
-    InputMisread, OperatorUnsupported and NotQuantised for what can be told without running it; what is found by running
+    InputMisread, OperatorUnsupported and NotQuantised for what shows without running it; what is found by running
     it is the judgement's refusal.
     """
     model = ExpressionModel(file)
@@ -261,10 +261,10 @@ def _refuse(
     worst_class: str,
     classes: Sequence[str],
 ) -> GateFailed | None:
-    """Return the refusal that names the cause, as far as it can be told; None for a file that passes."""
+    """Return the refusal that names the cause, as far as it is known; None for a file that passes."""
     where = f"worst layer {worst_layer}, worst class {worst_class}"
     disagrees = gate["agreement"] < gate["least_agreement"]
-    loses = gate["loss"] > max(gate["most_loss"], 1 / len(said))  # less than a picture cannot be told
+    loses = gate["loss"] > max(gate["most_loss"], 1 / len(said))  # less than a picture is no difference
     drifts = gate["drift"] > gate["most_drift"]
     measured = (
         f"int8 agrees with float on {gate['agreement']:.3f} (least {gate['least_agreement']}), "

@@ -13,9 +13,8 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 ALIGNMENT = 16  # bytes: the schema's force_align of a buffer's data, which the generated Python code forgets
-LIFTED = (
-    ";lifted by "  # in the name of a tensor that holds more than the network's own values (converter/passes/lift.py)
-)
+# In the name of a tensor that holds more than the network's own values (converter/passes/lift.py).
+LIFTED = ";lifted by "
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")  # operators with a bias per channel
 
 

@@ -34,8 +34,8 @@ install_wheels() {  # FOLDER REQUIREMENTS
 }
 
 describe_machine() {  # TREE: the Raspberry Pi 4's cores
-    # qemu shows the machine's own proc and sys where the tree has none: told of an x86-64 processor, runtimes for Arm
-    # crash or choose kernels that the emulated core has not.
+    # qemu shows the machine's own proc and sys where the tree has none: where they name an x86-64 processor, runtimes
+    # for Arm crash or choose kernels that the emulated core does not have.
     local core cores=$1/sys/devices/system/cpu
     mkdir -p "$1/proc" "$cores"
     for core in 0 1 2 3; do

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SHEET_COLUMNS = 12  # pictures of each class
 SHEET_SIDE = 96  # pixels of each, with the gap to the next
 
-_COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # told apart by the colour-blind, and in gray
+_COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # distinct for the colour-blind, and in gray
 
 
 def count_classes(data: DataSet) -> dict[str, npt.NDArray[np.int64]]:

@@ -68,7 +68,7 @@ def match_model(model: Classifier, data: DataSet) -> Match:
     """
     if not model.classes and model.width != len(data.classes):
         raise ModelShape(
-            f"{model.path}: tells {model.width} classes apart and names none; {data.title} has "
+            f"{model.path}: has {model.width} classes and names none of them; {data.title} has "
             f"{', '.join(data.classes)[:200]}: name the model's in its order, --classes a,b,c"
         )
     match = match_classes(model.classes or data.classes, data.classes)

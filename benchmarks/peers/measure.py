@@ -59,7 +59,7 @@ def measure(name: str, clips: Sequence[str], limit: int | None, warmup: int) -> 
         )
         capture.release()
         if not fps > 0:
-            sys.exit(f"{clip}: OpenCV reads no frame rate of it; give a video that tells one")
+            sys.exit(f"{clip}: OpenCV reads no frame rate of it; give a video that has one")
         played = system.play(clip, limit)
         if not played.frames:
             sys.exit(f"{clip}: OpenCV reads no frame of it; give a video")

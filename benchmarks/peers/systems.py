@@ -41,7 +41,7 @@ class Played:
 class Peer:
     """A system that is given one picture after the other; made, it is ready for the first."""
 
-    package = ""  # whose version is told
+    package = ""  # whose version the report names
     labelled = True
 
     def __init__(self) -> None:

@@ -92,7 +92,7 @@ DEFINITIONS = {
     "accuracy": f"share of FER2013 {SPLIT}'s rows whose label the network gives, by its own pre-processing of the "
     "48x48 picture, with its 95 % interval (Wilson); ours was taken once for what ships: models/evaluation.json",
     "against": "ours by theirs: of the ratios of the two turns of each round the median, the least and the most",
-    "rounds": "each one's figures; what is told of a system is the median over them",
+    "rounds": "each one's figures; a system's figure is the median over them",
     "missing": "why there are no figures",
 }
 
@@ -123,7 +123,7 @@ def measure(args: argparse.Namespace) -> Measured:
     if not clips:
         raise SettingsInvalid("no clip; give some with --clip FILE, or the folder of the known ones with --clips DIR")
     if len({clip.name for clip in clips}) < len(clips):
-        raise SettingsInvalid("two clips have one name, by which they are told apart; rename one, or give it once")
+        raise SettingsInvalid("two clips have one name, which must differ; rename one, or give it once")
     for name, low in {"rounds": 2, "frames": 1, "warmup": 1}.items():
         if (value := getattr(args, name)) < low:
             raise SettingsInvalid(f"--{name} is {value}; it must be at least {low}")
@@ -168,7 +168,7 @@ def measure(args: argparse.Namespace) -> Measured:
 def take_turns(
     systems: Sequence[System], rounds: int, words: Sequence[str], missing: dict[str, str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Give each system its turn in each round, and return what its turns told.
+    """Give each system its turn in each round, and return its turns' figures.
 
     A peer that fails is added to `missing` with its reason and left out from then on; raises BenchFailed where we fail.
     """
@@ -199,7 +199,7 @@ def hold_to(turn: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
 
 
 def take_turn(system: System, words: Sequence[str]) -> dict[str, Any]:
-    """Run measure.py in the system's environment and return what it told; raises BenchFailed with its last words."""
+    """Run measure.py in the system's environment and return its figures; raises BenchFailed with its last words."""
     command = [str(python_of(system)), "-I", str(PROGRAM), system.name, *words]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     try:

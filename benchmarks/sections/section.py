@@ -13,7 +13,7 @@ Table = Sequence[Mapping[str, str]]
 
 GREEN, BLACK = "#009e73", "#000000"  # of the palette of lab.reporting.plots
 NONE = "\N{EN DASH}"  # in a table: not measured
-# Told apart by hatch, too.
+# The hatch differs, too.
 STAGES = {
     "capture": (LIGHT, ""),
     "find": (BLUE, ""),
@@ -49,7 +49,7 @@ class Section:
 
 
 def spread(name: str, shape: str = ".2f") -> Callable[[Report], str | None]:
-    """Return what tells a figure's median, and the least and the most of its rounds."""
+    """Return a function that gives a figure's median, and the least and the most of its rounds."""
 
     def tell(report: Report) -> str | None:
         figure = report["figures"].get(name)

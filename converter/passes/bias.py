@@ -12,7 +12,7 @@ from converter.probe import Images, Probe, progress
 
 CORRECTED_ON = (16, 256)  # pictures, least and most
 CORRECTED_RUNS = 4096  # over all layers: deep networks get fewer pictures
-LEAST_ACTIVE = 0.1  # a ReLU that passes less tells too little of its bias
+LEAST_ACTIVE = 0.1  # of a ReLU that passes less, the mean says too little about its bias
 
 
 def correct_biases(model: Any, truth: Probe, pictures: Images) -> None:

@@ -501,7 +501,7 @@ DeviceAllow=char-alsa rw"
     [[ $need != *bluetooth* ]] || [ -z "$(existing_groups bluetooth)" ] || text+="
 SupplementaryGroups=bluetooth"
     put_drop_in "$safe_drop_in" "$text"
-    # From systemd 254 on OnFailure= acts at each restart, unless it is direct; before, where the unit is given up.
+    # From systemd 254 on OnFailure= acts at each restart, unless RestartMode is direct; before, only after the last restart.
     [ "$(system_value VERSION_CODENAME)" = bookworm ] || text+="
 RestartMode=direct"
     [[ $need != *network* ]] || text+="

@@ -66,7 +66,7 @@ def predict_keras(model: Any, images: Images, *, flip: bool = False, scaling: Sc
 
 
 def open_model(path: Path, *, flip: bool = False, given: Given | None = None) -> Classifier:
-    """Open a .tflite file with its contract, or a .keras file: its input tells the side and colour that it reads.
+    """Open a .tflite file with its contract, or a .keras file: its input has the side and colour that it reads.
 
     What was `given` of networks made elsewhere holds for a file that does not say it itself. Raises ModelMissing,
     ModelUnreadable, ModelShape, RuntimeMissing, and what ExpressionModel raises; SettingsInvalid for `flip` with a
@@ -98,7 +98,7 @@ def open_model(path: Path, *, flip: bool = False, given: Given | None = None) ->
         stated.scaling.check(preprocessing.channels)
     if stated.classes and len(stated.classes) != taken[1]:
         raise SettingsInvalid(
-            f"--classes names {len(stated.classes)} classes, {path} tells {taken[1]} apart; name each, in its order"
+            f"--classes names {len(stated.classes)} classes, {path} has {taken[1]}; name each, in its order"
         )
     predict = partial(predict_keras, network, flip=flip, scaling=stated.scaling)
     return Classifier(path, runtime, preprocessing, taken[1], stated.classes, predict, network, stated)

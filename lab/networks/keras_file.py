@@ -100,7 +100,7 @@ def _explain(path: Path, error: Exception) -> str:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """Return what `save_keras` was told; nothing for a file that was made elsewhere."""
+    """Return what `save_keras` was given; nothing for a file that was made elsewhere."""
     try:
         with zipfile.ZipFile(path) as archive:
             about: dict[str, Any] = json.loads(archive.read(_ABOUT))

@@ -1,4 +1,4 @@
-"""Plots of one look, for all reports: figures, colours that everybody tells apart, PNG."""
+"""Plots of one look, for all reports: figures, colours that everybody can distinguish, PNG."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge.errors import RuntimeMissing, printable_lines
 from edge.files import sink_error
 from lab.calibration import Floats, Labels, reliability
 
-# Everybody tells these apart (Okabe and Ito, 2008).
+# Everybody can distinguish these (Okabe and Ito, 2008).
 BLUE, LIGHT, ORANGE, GRAY = "#0072b2", "#9dc9e6", "#d55e00", "#7f7f7f"
 GALLERY = 24  # pictures
 WIDTH_INCHES = 5.2  # at this width the text is still read on a phone

@@ -358,7 +358,7 @@ def test_what_has_no_frame_rate_is_no_clip(tmp_path: Path) -> None:
     words = [sys.executable, "-I", str(turns.PROGRAM), "cuelens", str(tmp_path)]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == f"{tmp_path}: OpenCV reads no frame rate of it; give a video that tells one"
+    assert done.stderr.splitlines()[-1] == f"{tmp_path}: OpenCV reads no frame rate of it; give a video that has one"
 
 
 def test_the_reference_keeps_what_is_promised(repository: Path) -> None:

@@ -314,7 +314,7 @@ def test_another_number_of_classes_or_a_shape_that_is_no_picture_is_refused(
     other.save(tmp_path / "four.keras")
     done = convert(tmp_path / "four.keras", "--data", folder, "--out", tmp_path / "out", folder=tmp_path)
     assert done.returncode == ModelShape.exit_code
-    assert "tells 4 classes apart; stripes0 has 3: name the network's in its order, --classes" in told(done)
+    assert "has 4 classes; stripes0 has 3: name the network's in its order, --classes" in told(done)
     assert not (tmp_path / "out").exists()
 
 

@@ -35,7 +35,7 @@ AVERAGE = 0.998  # memory of the averaged weights, by step
 AVERAGE_EPOCHS = 2  # and no more than so many epochs, which matters on small data
 SMOOTHING = 0.01  # of the truth: log odds need not grow for ever
 POSE_WEIGHT = 2.0  # of the pose's loss beside the decision's
-POSE_WEIGHTS = (2.0, 1.0, 1.0, 1.0)  # turn, right, down, size: nothing else tells the turn
+POSE_WEIGHTS = (2.0, 1.0, 1.0, 1.0)  # turn, right, down, size: nothing else gives the turn
 HUBER = 0.1  # of UNITS: errors below this count by their square
 
 
@@ -97,7 +97,7 @@ class Round:
             )
 
     def hold_finite(self, loss: float, epoch: int, step: int) -> None:
-        """Raise FitDiverged for a loss that is no number; tell a terminal how far it is."""
+        """Raise FitDiverged for a loss that is no number; show a terminal how far it is."""
         if not np.isfinite(loss):
             raise FitDiverged(
                 f"{self.out}: the loss is {loss} at epoch {epoch} of the {self.name} fit, step {step}; "
@@ -136,8 +136,8 @@ def fit(
     """Fit the network on `material` and return it as it was after its best epoch, with that epoch's number from 1.
 
     Every epoch's averaged weights are judged by `exam`; its row goes into OUT/history.json and .png, and everything
-    to go on from into OUT/NAME.npz. Weights begin as those of `start` where that is given. `number` tells the rounds'
-    random views apart, `scenes` is their digest.
+    to go on from into OUT/NAME.npz. Weights begin as those of `start` where that is given. `number` makes the rounds'
+    random views differ, `scenes` is their digest.
     Raises SinkUnwritable, DiskFull, CheckpointUnusable, FitDiverged.
     """
     keras = import_keras()

@@ -46,7 +46,7 @@ class Recipe:
     teaches: bool = False  # leaves soft labels of what it was fitted on, by a third head that sees the votes as well
     # Gives the network weights that were made elsewhere; pictures of the fit split show it what comes in.
     start: Callable[[keras.Model, Path, npt.NDArray[np.uint8]], None] | None = None
-    start_file: str = ""  # the name those weights have in Keras' cache: it starts from them unless told otherwise
+    start_file: str = ""  # the name those weights have in Keras' cache, used where --weights names none
 
 
 def find_recipe(name: str) -> Recipe:
