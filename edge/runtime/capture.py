@@ -290,8 +290,9 @@ class Capture:
         if cause == "dark":
             self._heard = now  # it gives frames
         elif now - self._heard > CAMERA_TIMEOUT:
+            lost = self.lost  # the other thread changes it
             ended = f"no frame for {CAMERA_TIMEOUT:.0f} s; check the camera, then start again"
-            failure = self.lost[1] if self.lost else CameraLost(ended)
+            failure = lost[1] if lost is not None else CameraLost(ended)
         self._trouble = Lost(cause, since, failure)
 
     def trouble(self, silent: float) -> tuple[str, str] | None:
@@ -348,5 +349,6 @@ class Capture:
         if self._closer is not None:
             self._closer.join(max(0.0, deadline - self._clock()))
         # It may take longer to open than a run may to end; the process lets go of it.
-        opening = self._taker.busy is not None and self._taker.busy[0] == "open"
+        busy = self._taker.busy  # the other thread changes it
+        opening = busy is not None and busy[0] == "open"
         return (self._taker.join(deadline) or opening) and not (self._closer and self._closer.is_alive())

@@ -15,6 +15,7 @@ from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError, Di
 from edge.model import ExpressionModel
 from edge.runtime import capture, runner, sink_worker
 from edge.runtime.mailbox import Mailbox
+from edge.runtime.metrics import Metrics
 from edge.runtime.run import Outcome, run
 from edge.settings import CueSettings, Settings
 from edge.sources.demo import DemoSource
@@ -406,6 +407,35 @@ def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_abandoned(
     assert sink.updates[-1].cue.state == "no_camera"
     opened.set()
     assert late.closed.wait(5), "one that opens after all is closed"
+
+
+class Once:
+    """An attribute that another thread sets to None after each time it is read."""
+
+    def __init__(self, value: tuple[object, ...], reads: int = 1) -> None:
+        self._value, self._reads = value, reads
+
+    def __get__(self, owner: object, kind: type) -> tuple[object, ...] | None:
+        self._reads -= 1
+        return self._value if self._reads >= 0 else None
+
+    def __set__(self, owner: object, value: object) -> None:
+        pass
+
+
+def test_a_camera_that_comes_back_while_its_end_is_decided_raises_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    source = Scripted(0, live=True, end="block")
+    taken = capture.Capture(source, Metrics(""), None, lambda line: None, clock=lambda: now[0])
+    now[0] = capture.CAMERA_TIMEOUT + 1.0
+    lost = CameraLost("camera: gone")
+    monkeypatch.setattr(capture.Capture, "lost", Once(("lost", lost), reads=2), raising=False)  # by trouble() first
+    event = taken.next(0.0)
+    assert isinstance(event, capture.Lost)
+    assert event.failure is lost
+    monkeypatch.setattr(capture._Taker, "busy", Once(("open", 0.0)), raising=False)
+    taken.stop()
+    assert taken.join(now[0] + 20)
 
 
 def test_settings_that_change_while_it_runs_are_obeyed(model: ExpressionModel) -> None:
