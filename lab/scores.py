@@ -18,7 +18,7 @@ MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1":
 
 
 def confuse(predicted: Labels, labels: Labels, classes: int) -> Labels:
-    """Return the confusion matrix (classes, classes) of what was said of rows (n,); its rows are the true classes."""
+    """Return the confusion matrix (classes, classes) of the decisions on rows (n,); its rows are the true classes."""
     return np.bincount(labels * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 

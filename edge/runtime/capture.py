@@ -312,7 +312,7 @@ class Capture:
         return ("silent", f"the camera has given no frame for {STALL:g} s") if silent > STALL else None
 
     def _abandon(self, what: str, why: str) -> None:
-        """Go on without a thread that is stuck in `read`; end where it is stuck in what a new one would have to do."""
+        """Leave a thread that is stuck in `read`; end where it is stuck in what a new one would have to do."""
         self._taker.abandoned = True
         self._abandoned = [*(taker for taker in self._abandoned if not taker.join(0.0)), self._taker]
         if what == "read" and len(self._abandoned) <= MOST_ABANDONED:

@@ -113,7 +113,7 @@ class Onsets:
         return t - self._heard.get(name, -math.inf) >= repeat
 
     def hear(self, name: str, t: float) -> None:
-        """Take that it was said at `t`."""
+        """Take that `name` was played at `t`."""
         self._last = name
         self._heard[name] = t
 
@@ -345,9 +345,9 @@ class _Recording:
         try:
             self._file.write(content)
         except OSError as error:
-            raise self._give_up(error) from error
+            raise self._discard(error) from error
 
-    def _give_up(self, error: OSError) -> CuelensError:
+    def _discard(self, error: OSError) -> CuelensError:
         if self._file is not None:
             with contextlib.suppress(OSError):  # what is buffered is refused again
                 self._file.close()
@@ -365,7 +365,7 @@ class _Recording:
             self._file.close()
             self._staged.replace(self._path)
         except OSError as error:
-            raise self._give_up(error) from error
+            raise self._discard(error) from error
         self._file = None
 
 

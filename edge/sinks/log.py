@@ -60,7 +60,7 @@ class LogSink:
         return os.fstat(self._file.fileno()).st_size
 
     def _follow(self) -> None:
-        """See whether the file was cut or took another name since, as logrotate does, and begin it anew."""
+        """See whether the file was cut or took another name since, as logrotate does, and begin it again."""
         assert self._file is not None
         ours = os.fstat(self._file.fileno())
         if not stat.S_ISREG(ours.st_mode):

@@ -35,8 +35,8 @@ class MqttSink:
     """Publish to TOPIC/cue what changed, and to TOPIC/status, retained, whether anybody publishes: online or offline.
 
     Cues are not retained: who subscribes later gets no old label. They go with QoS 0: a lost one is not sent again,
-    because the next is truer; the status goes with QoS 1. Both are said again every REFRESH seconds, so that who
-    hears nothing knows that nothing is known, and a will that came late does not stand. The last cue is `stopped`.
+    because the next is truer; the status goes with QoS 1. The sink sends both again every REFRESH seconds:
+    silence then means that nothing is known, and a will that came late does not stand. The last cue is `stopped`.
 
     A sink is one connection. It does not connect again by itself: the loop opens another one, which begins with the
     cue of that moment.

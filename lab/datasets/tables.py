@@ -72,7 +72,7 @@ def _read_header(text: TextIO) -> csv.DictReader[str]:
 
 
 def _name_columns(found: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Strip the columns' names, and give those that are asked for the case that they are asked for in."""
+    """Strip the columns' names, and give those among `columns` the case that they have there."""
     stripped = [name.strip() for name in found]
     asked = {name.casefold(): name for name in columns if name not in stripped}
     return [asked.get(name.casefold(), name) for name in stripped]

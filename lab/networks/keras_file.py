@@ -132,7 +132,7 @@ def give_pixels(network: Any, scaling: Scaling) -> Any:
 
 
 def preprocessing_of(model: Any, path: Path) -> Preprocessing:
-    """Tell from a Keras model's input what its pictures must be; raises ModelShape for one that takes no pictures."""
+    """Return what pictures a Keras model's input takes; raises ModelShape for one that takes no pictures."""
     inputs: Sequence[Any] = model.inputs or ()  # None for a subclassed model that saw no picture yet
     shape = tuple(inputs[0].shape) if len(inputs) == 1 else ()
     colours = {channels: colour for colour, channels in COLOURS.items()}

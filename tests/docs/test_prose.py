@@ -20,6 +20,17 @@ PAGES = [
     *sorted((ROOT / ".github").rglob("*.*")),
 ]
 SETTINGS = [ROOT / "deploy" / "cuelens.toml", ROOT / "edge" / "locale" / "en.toml"]
+ROOMS = ("edge", "lab", "converter", "training", "benchmarks", "deploy", "tests")
+# Folders whose docstrings are not clean yet. The list only shrinks: a clean folder that stands here fails.
+UNCLEAN = {
+    "benchmarks",
+    "benchmarks/arm",
+    "benchmarks/peers",
+    "benchmarks/sections",
+    "converter",
+    "training",
+    "training/faces",
+}
 PROGRAMS = sorted(path for room in ("edge", "deploy") for path in (ROOT / room).rglob("*.py"))
 SCRIPTS = [ROOT / "deploy.sh", *sorted((ROOT / "deploy").rglob("*.sh"))]
 
@@ -48,6 +59,16 @@ def messages(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+def explanations(path: Path) -> Iterator[tuple[int, str]]:
+    """Every docstring of a module, and the name of each function and class, as words."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str() as text)):
+                yield node.lineno, text
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                yield node.lineno, node.name.replace("_", " ")
+
+
 def printed(path: Path) -> Iterator[tuple[int, str]]:
     """What a shell script prints: its help, and the words after `say` and `die`."""
     text = path.read_text(encoding="utf-8")
@@ -71,6 +92,21 @@ def test_every_message_is_plain() -> None:
     assert len(found) > 1000
     wrong = [f"{name(path)}:{line}: {each}" for path, line, text in found for each in complaints(text, british=False)]
     assert not wrong, "\n".join(wrong)
+
+
+def test_docstrings_and_names_are_plain_but_in_folders_that_are_not_clean_yet() -> None:
+    wrong: dict[str, list[str]] = {}
+    for path in sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        found = [
+            f"{name(path)}:{line}: {each}"
+            for line, text in explanations(path)
+            for each in complaints(text, british=False)
+        ]
+        wrong.setdefault(name(path.parent), []).extend(found)
+    spoilt = [line for folder, lines in wrong.items() if folder not in UNCLEAN for line in lines]
+    assert not spoilt, "\n".join(spoilt)
+    clean = sorted(folder for folder in UNCLEAN if not wrong.get(folder))
+    assert not clean, f"these are clean: take them out of UNCLEAN: {clean}"
 
 
 def test_all_of_it_is_spelt_right() -> None:

@@ -235,7 +235,7 @@ def play_disk(kind: str, nursery: Nursery, folder: Path) -> Result:
     status = folder / "s"
     child = begin(nursery, folder, "--status", "s", sinks=(spec, "audio"))
 
-    def told() -> dict[str, Any]:
+    def answer() -> dict[str, Any]:
         from edge.errors import NotRunning
         from edge.status import ask
 
@@ -245,14 +245,14 @@ def play_disk(kind: str, nursery: Nursery, folder: Path) -> Result:
             return {}
 
     begun = time.monotonic()
-    child.wait_for(lambda: told().get("expression") == TRUE)
+    child.wait_for(lambda: answer().get("expression") == TRUE)
     if kind == "video":  # FFmpeg tells nobody; the file is read back at its end
         time.sleep(3)
     else:
         child.wait_for(lambda: "free some space" in child.read("errors"))
-    frames = told()["frames"]
-    child.wait_for(lambda: told()["frames"] > frames + 5)
-    result.shown = told()["expression"]
+    frames = answer()["frames"]
+    child.wait_for(lambda: answer()["frames"] > frames + 5)
+    result.shown = answer()["expression"]
     result.to_show = time.monotonic() - begun
     child.send(signal.SIGTERM)
     code = child.end()

@@ -213,7 +213,7 @@ class Stage:
         return self.outcome.failures[0].exit_code if self.outcome.failures else 0
 
     def end(self) -> float:
-        """Tell it to end; returns the seconds that this took."""
+        """Ask it to end; returns the seconds that this took."""
         begun = time.monotonic()
         self.stop.set()
         self._thread.join(PATIENCE)

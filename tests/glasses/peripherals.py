@@ -60,7 +60,7 @@ class ActiveLookPeripheral(Peripheral):
         self._rest += data
         while len(self._rest) >= 5:
             if self._rest[0] != 0xFF:
-                self._tell(self._control, b"\x03")
+                self._notify(self._control, b"\x03")
                 self._rest = b""
                 return
             wide = self._rest[2] >> 4 & 1
@@ -70,16 +70,16 @@ class ActiveLookPeripheral(Peripheral):
             command, self._rest = self._rest[:length], self._rest[length:]
             head = 4 + wide + (command[2] & 15)
             if command[-1] != 0xAA or length - head - 1 > 512:
-                self._tell(self._control, b"\x03")
+                self._notify(self._control, b"\x03")
                 continue
             self._obey(command[1], command[4 + wide : head], command[head:-1])
 
-    def _tell(self, characteristic: gatt.Characteristic[bytes], data: bytes) -> None:
+    def _notify(self, characteristic: gatt.Characteristic[bytes], data: bytes) -> None:
         asyncio.get_running_loop().create_task(self.send(characteristic, data))
 
     def _answer(self, command: int, query: bytes, data: bytes) -> None:
         length = 5 + len(query) + len(data)
-        self._tell(self._tx, bytes([0xFF, command, len(query), length]) + query + data + b"\xaa")
+        self._notify(self._tx, bytes([0xFF, command, len(query), length]) + query + data + b"\xaa")
 
     def _fail(self, command: int, error: int) -> None:
         self._answer(0xE2, b"", bytes([command, error, 0]))
@@ -89,8 +89,8 @@ class ActiveLookPeripheral(Peripheral):
         if self.asks_to_wait:
             self.asks_to_wait -= 1
             if not self.asks_to_wait:
-                self._tell(self._control, b"\x02")
-                asyncio.get_running_loop().call_later(0.1, self._tell, self._control, b"\x01")
+                self._notify(self._control, b"\x02")
+                asyncio.get_running_loop().call_later(0.1, self._notify, self._control, b"\x01")
         match command:
             case 0x01:
                 self._draw("clear", None)
@@ -218,9 +218,9 @@ class HaloPeripheral(Peripheral):
 
     def _print(self, text: str) -> None:
         self.printed.append(text)
-        self._tell(text.encode())
+        self._notify(text.encode())
 
-    def _tell(self, data: bytes) -> None:
+    def _notify(self, data: bytes) -> None:
         def send() -> None:
             asyncio.get_running_loop().create_task(self.send(self._tx, data))
 
@@ -230,7 +230,7 @@ class HaloPeripheral(Peripheral):
     def _start(self) -> None:
         self.emulator = self._make()
         self.emulator.connect()
-        self.emulator._bluetooth.add_send_listener(lambda data: self._tell(b"\x01" + data))
+        self.emulator._bluetooth.add_send_listener(lambda data: self._notify(b"\x01" + data))
         if self.firmware is not None:
             self.emulator._lua.globals().frame.FIRMWARE_VERSION = self.firmware  # type: ignore[union-attr]
 

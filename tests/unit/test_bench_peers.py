@@ -47,7 +47,7 @@ print(json.dumps(told))
 """
 
 
-def told(cpu_ms: float, **other: Any) -> dict[str, Any]:
+def turn_of(cpu_ms: float, **other: Any) -> dict[str, Any]:
     """What a turn on two clips prints that costs so much a frame."""
     clip = {
         "width": 640,
@@ -75,7 +75,7 @@ class Bench:
         self.root = folder
         self.clip = clip
         self.figures: dict[str, list[dict[str, Any] | str]] = {
-            system.name: [told(10.0 * place)] for place, system in enumerate(turns.SYSTEMS, 1)
+            system.name: [turn_of(10.0 * place)] for place, system in enumerate(turns.SYSTEMS, 1)
         }
         (folder / "measure.py").write_text(PROGRAM, encoding="utf-8")
         for peer in PEERS:
@@ -128,7 +128,7 @@ def test_every_system_has_a_turn_in_each_round_in_a_process_of_its_own(bench: Be
 
 
 def test_clips_are_summed_by_their_frames_and_rounds_by_their_median(bench: Bench) -> None:
-    bench.figures["cuelens"] = [told(2.0), told(9.0), told(3.0)]
+    bench.figures["cuelens"] = [turn_of(2.0), turn_of(9.0), turn_of(3.0)]
     ours = bench.run("--peer", "fer", "--rounds", "3")["systems"]["cuelens"]
     assert [turn["cpu_ms_per_frame"] for turn in ours["rounds"]] == [2.0, 9.0, 3.0]
     assert ours["cpu_ms_per_frame"] == 3.0
@@ -141,15 +141,15 @@ def test_clips_are_summed_by_their_frames_and_rounds_by_their_median(bench: Benc
 
 
 def test_ratios_are_of_the_turns_of_one_round(bench: Bench) -> None:
-    bench.figures["cuelens"] = [told(2.0), told(4.0), told(3.0)]
-    bench.figures["fer"] = [told(20.0), told(80.0), told(40.0)]
+    bench.figures["cuelens"] = [turn_of(2.0), turn_of(4.0), turn_of(3.0)]
+    bench.figures["fer"] = [turn_of(20.0), turn_of(80.0), turn_of(40.0)]
     system = bench.run("--peer", "fer", "--rounds", "3")["systems"]["fer"]
     assert system["against"]["cpu_ms_per_frame"] == {"median": 0.075, "least": 0.05, "most": 0.1}
     assert system["against"]["peak_rss_mb"] == {"median": 1.0, "least": 1.0, "most": 1.0}
 
 
 def test_a_peer_without_expressions_has_no_changes_of_them(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    silent = told(5.0)
+    silent = turn_of(5.0)
     for row in silent["clips"]:
         row |= {"label_changes": None, "display_changes": None}
     bench.figures["mediapipe"] = [silent]
@@ -171,7 +171,7 @@ def test_a_peer_that_is_not_there_is_listed_with_its_reason(bench: Bench, capsys
 
 
 def test_a_peer_that_breaks_is_listed_and_left_out_and_the_others_go_on(bench: Bench) -> None:
-    bench.figures["fer"] = [told(20.0), "ImportError: no module named tensorflow"]
+    bench.figures["fer"] = [turn_of(20.0), "ImportError: no module named tensorflow"]
     systems = bench.run("--rounds", "3")["systems"]
     assert systems["fer"] == {"missing": "fer ended with code 1 and said: ImportError: no module named tensorflow"}
     assert sum(call[0] == "fer" for call in bench.calls()) == 2
@@ -179,16 +179,16 @@ def test_a_peer_that_breaks_is_listed_and_left_out_and_the_others_go_on(bench: B
 
 
 def test_a_peer_that_reads_other_frames_than_we_is_not_compared(bench: Bench) -> None:
-    short = told(20.0)
+    short = turn_of(20.0)
     short["clips"][1]["frames"] = 299
-    bench.figures["fer"] = [told(20.0), short]
+    bench.figures["fer"] = [turn_of(20.0), short]
     assert bench.run("--peer", "fer", "--rounds", "2")["systems"]["fer"] == {
         "missing": "b.mp4: 299 frames of it were read, by us 300"
     }
 
 
 def test_a_turn_of_ours_that_breaks_ends_it(bench: Bench) -> None:
-    bench.figures["cuelens"] = [told(2.0), "demo is damaged"]
+    bench.figures["cuelens"] = [turn_of(2.0), "demo is damaged"]
     with pytest.raises(BenchFailed, match="cuelens ended with code 1 and said: demo is damaged"):
         bench.run("--rounds", "2")
 
@@ -197,7 +197,7 @@ def test_networks_of_peers_are_tried_on_private_test_and_ours_is_not(bench: Benc
     faces = "\n".join(f"{label},{' '.join(['90'] * 48 * 48)},PrivateTest" for label in (3, 3, 3, 0))
     data = bench.root / "fer2013.csv"
     data.write_text(f"emotion,pixels,Usage\n{faces}\n", encoding="utf-8")
-    bench.figures["cuelens"] = [told(2.0, software={"runtime": "tflite-runtime 2.14.0"})]
+    bench.figures["cuelens"] = [turn_of(2.0, software={"runtime": "tflite-runtime 2.14.0"})]
     systems = bench.run("--rounds", "2", "--data", str(data))["systems"]
     assert systems["fer"]["accuracy"]["share"] == 0.75
     assert systems["fer"]["accuracy"]["interval"][0] < 0.75 < systems["fer"]["accuracy"]["interval"][1]
@@ -349,8 +349,8 @@ def test_our_own_turn_runs_the_loop_on_every_frame(clip: Path, repository: Path)
         assert 0 < row["decoding_cpu_s"] + row["detection_cpu_s"] < row["cpu_s"]
     costs = turns.costs(turn["clips"])
     assert costs["share_with_face"] == turn["clips"][0]["frames_with_face"] / 10
-    assert set(turn) == set(told(1.0))
-    assert set(turn["clips"][0]) == set(told(1.0)["clips"][0])
+    assert set(turn) == set(turn_of(1.0))
+    assert set(turn["clips"][0]) == set(turn_of(1.0)["clips"][0])
 
 
 def test_what_has_no_frame_rate_is_no_clip(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def convert(*words: str | Path, recipe: str | None = None, folder: Path) -> subp
     return subprocess.run(line, cwd=where, capture_output=True, text=True, check=False)
 
 
-def told(done: subprocess.CompletedProcess[str]) -> str:
+def refusal_of(done: subprocess.CompletedProcess[str]) -> str:
     assert "Traceback" not in done.stderr
     return done.stderr.splitlines()[-1]
 
@@ -155,7 +155,7 @@ def test_an_operator_that_tflite_does_not_have_is_named(folder: Path, tmp_path: 
     build(activation=ops.erf).save(tmp_path / "stripes.keras")
     done = convert(tmp_path / "stripes.keras", "--data", folder, "--out", tmp_path / "out", folder=tmp_path)
     assert done.returncode == OperatorUnsupported.exit_code
-    assert "operator Erf" in told(done)
+    assert "operator Erf" in refusal_of(done)
     assert not (tmp_path / "out").exists()
 
 
@@ -164,7 +164,7 @@ def test_a_layer_without_int8_kernels_is_named_and_may_be_kept_in_float(folder: 
     build(activation="elu").save(path)
     refused = convert(path, "--data", folder, "--out", tmp_path / "out", folder=tmp_path)
     assert refused.returncode == NotQuantised.exit_code
-    assert "ELU of layer third" in told(refused)
+    assert "ELU of layer third" in refusal_of(refused)
     assert not (tmp_path / "out").exists()
     kept = 'keep_float = ["third"]'
     done = convert(path, "--data", folder, "--out", tmp_path / "out", recipe=kept, folder=tmp_path)
@@ -225,7 +225,7 @@ def test_a_recipe_that_cannot_be_followed_is_one_line(
 ) -> None:
     done = convert(network, "--data", folder, "--out", tmp_path / "out", recipe=recipe, folder=tmp_path)
     assert done.returncode == SettingsInvalid.exit_code
-    assert words in told(done)
+    assert words in refusal_of(done)
     assert not (tmp_path / "out").exists()
 
 
@@ -234,9 +234,9 @@ def test_pixels_that_a_network_expects_scaled_are_found_out_and_given_so(folder:
     build(scaled=False).save(path)
     refused = convert(path, "--data", folder, "--out", tmp_path / "out", folder=tmp_path)
     assert refused.returncode == InputMisread.exit_code
-    assert "with pixels / 127.5 - 1" in told(refused)
+    assert "with pixels / 127.5 - 1" in refusal_of(refused)
     assert not (tmp_path / "out").exists()
-    recipe = told(refused).partition("the recipe: ")[2].rpartition(" [")[0]
+    recipe = refusal_of(refused).partition("the recipe: ")[2].rpartition(" [")[0]
     done = convert(path, "--data", folder, "--out", tmp_path / "out", recipe=recipe, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     model = ExpressionModel(tmp_path / "out" / "stripes.tflite")
@@ -259,7 +259,7 @@ def test_classes_in_another_order_are_found_out_and_stated(network: Path, folder
     refused = convert(path, "--data", folder, "--out", tmp_path / "out", folder=tmp_path)
     assert refused.returncode == LabelsPermuted.exit_code
     assert not (tmp_path / "out").exists()
-    recipe = told(refused).partition("the recipe: ")[2].rpartition(" [")[0]
+    recipe = refusal_of(refused).partition("the recipe: ")[2].rpartition(" [")[0]
     assert recipe == 'classes = ["right", "left", "middle"]'
     done = convert(path, "--data", folder, "--out", tmp_path / "out", recipe=recipe, folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -314,7 +314,7 @@ def test_another_number_of_classes_or_a_shape_that_is_no_picture_is_refused(
     other.save(tmp_path / "four.keras")
     done = convert(tmp_path / "four.keras", "--data", folder, "--out", tmp_path / "out", folder=tmp_path)
     assert done.returncode == ModelShape.exit_code
-    assert "has 4 classes; stripes0 has 3: name the network's in its order, --classes" in told(done)
+    assert "has 4 classes; stripes0 has 3: name the network's in its order, --classes" in refusal_of(done)
     assert not (tmp_path / "out").exists()
 
 
@@ -326,8 +326,8 @@ def test_a_refused_conversion_writes_its_report_where_asked_and_nothing_else(
     recipe = "most_float = 0\n[gate]\nagreement = 1.0\ndrift = 0.0"
     done = convert(network, "--data", folder, "--out", out, "--report", report, recipe=recipe, folder=tmp_path)
     assert done.returncode in (GateFailed.exit_code, ConfidenceDrifted.exit_code)
-    assert "worst layer" in told(done)
-    assert "worst class" in told(done)
+    assert "worst layer" in refusal_of(done)
+    assert "worst class" in refusal_of(done)
     assert not out.exists()
     told_there = json.loads((report / "report.json").read_text())
     assert not told_there["gate"]["passed"]
@@ -350,7 +350,7 @@ def test_the_noisiest_layers_are_kept_in_float_where_the_gate_fails_else(
     coarse = 'per_channel = false\nranges = "extremes"\ncorrect_biases = false\n'
     refused = convert(*words, recipe=coarse + "most_float = 0", folder=tmp_path)
     assert refused.returncode != 0, refused.stdout
-    assert "worst layer first" in told(refused)
+    assert "worst layer first" in refusal_of(refused)
     done = convert(*words, recipe=coarse, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     contract = json.loads((tmp_path / "out" / "stripes.json").read_text())
@@ -364,7 +364,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(network: Path, folder: Path,
     where = Path(__file__).parents[2]
     done = subprocess.run(limited, cwd=where, capture_output=True, text=True, check=False)
     assert done.returncode == DiskFull.exit_code, done.stderr
-    assert "free some space" in told(done)
+    assert "free some space" in refusal_of(done)
     assert not (tmp_path / "out").exists()
 
 
@@ -403,4 +403,4 @@ def test_a_name_too_long_for_a_file_is_refused_before_the_work(out: str, folder:
     given.write_bytes(b"no network")
     done = convert(given, "--data", folder, "--out", tmp_path / out, folder=tmp_path)
     assert done.returncode == SinkUnwritable.exit_code, done.stderr
-    assert "give it a shorter name" in told(done)
+    assert "give it a shorter name" in refusal_of(done)

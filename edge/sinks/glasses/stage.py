@@ -104,7 +104,7 @@ class Stage:
 
 
 class Waits:
-    """Seconds to wait before each next try of a link; they grow, and begin anew after a link that held."""
+    """Seconds to wait before each next try of a link; they grow, and begin again after a link that held."""
 
     def __init__(self) -> None:
         self._next = FIRST_WAIT

@@ -33,7 +33,7 @@ class Channel(Protocol):
 
 
 class Wearable(Protocol):
-    """Glasses that are connected; any call may raise, and the link is then made anew."""
+    """Glasses that are connected; any call may raise, and the link is then made again."""
 
     async def set_up(self) -> None:
         """Make them ready, and dark, once in a connection."""
