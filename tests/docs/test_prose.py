@@ -25,7 +25,6 @@ ROOMS = ("edge", "lab", "converter", "training", "benchmarks", "deploy", "tests"
 UNCLEAN = {
     "benchmarks",
     "benchmarks/arm",
-    "benchmarks/peers",
     "benchmarks/sections",
     "converter",
     "training",
