@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import SettingsInvalid, printable
-from edge.links import LinkReport
 from edge.pause import KeptPause
 from edge.saved import MOVED, TABLES, SavedSettings, Values
 from edge.settings import Settings, with_sensitivity, with_settings
 from edge.settings_file import check_setting
 
 if TYPE_CHECKING:
+    from edge.links import LinkReport
     from edge.runtime.metrics import Metrics
 
 LIVE = TABLES  # that may be changed while it runs

@@ -1,10 +1,12 @@
-"""What a link to something worn says of itself: its sink writes, the status and the page read."""
+"""How a link to something worn is doing: its sink writes it, the status and the page read it."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from edge.runtime.metrics import SinkMetrics, percentile
 
 RECENT = 200  # pictures that the latency is of
 
@@ -27,7 +29,6 @@ class LinkReport:
 
     def as_values(self) -> dict[str, Any]:
         """Return the link's state as JSON-ready values."""
-        ranked = sorted(self.latency_ms)
         return {
             "make": self.make,
             "name": self.name,
@@ -37,5 +38,12 @@ class LinkReport:
             "losses": self.losses,
             "orders": self.orders,
             "bytes": self.bytes,
-            "median_ms": round(ranked[len(ranked) // 2], 1) if ranked else None,
+            "median_ms": round(percentile(self.latency_ms, 50), 1) if self.latency_ms else None,
         }
+
+
+def sink_state(sink: SinkMetrics, link: LinkReport | None) -> tuple[str, str]:
+    """Return how a sink is doing, and what is wrong: its link's state where the sink works and the link does not."""
+    if link is None or sink.state != "working" or link.state == "connected":
+        return sink.state, sink.error
+    return link.state, link.error

@@ -19,9 +19,7 @@ from edge.secrecy import plain_address
 
 if TYPE_CHECKING:
     from edge.control import Control
-    from edge.links import LinkReport
     from edge.model import ExpressionModel
-    from edge.runtime.metrics import SinkMetrics
 
 SERVICE_SOCKET = Path("/run/cuelens/status.sock")  # of the unit: its RuntimeDirectory
 MODE = 0o660  # the service's user and its group: what somebody's face shows is not for every program
@@ -119,6 +117,7 @@ def _make_way(path: Path) -> None:
 def gather_status(control: Control, model: ExpressionModel, version: str) -> dict[str, Any]:
     """Return the run as JSON-ready values: seconds, degrees Celsius, MB of 10^6 bytes; None where nothing is known."""
     from edge.hardware.board import peak_rss_mb, rss_mb, swapped_mb, temperature_c, throttled
+    from edge.links import sink_state
 
     now = time.monotonic()
     metrics, held_mb = control.metrics, rss_mb()
@@ -164,7 +163,7 @@ def gather_status(control: Control, model: ExpressionModel, version: str) -> dic
         "latency_ms": metrics.percentiles(NEWEST),
         "sinks": {
             plain(name): {
-                "state": _state_of(sink, control.links.get(name)),
+                "state": sink_state(sink, control.links.get(name))[0],
                 "shown": sink.shown,
                 "missed": sink.missed,
                 "failures": sink.failures,
@@ -176,11 +175,6 @@ def gather_status(control: Control, model: ExpressionModel, version: str) -> dic
         "cues": dict(metrics.cues),
         "changes": [[round(t - metrics.begun, 2), shown] for t, shown in tuple(metrics.changes)],
     }
-
-
-def _state_of(sink: SinkMetrics, link: LinkReport | None) -> str:
-    """Return how a sink is doing; one that works, but whose link does not, is what the link is."""
-    return link.state if link is not None and sink.state == "working" and link.state != "connected" else sink.state
 
 
 def plain(spec: str) -> str:

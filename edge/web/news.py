@@ -13,6 +13,7 @@ import numpy as np
 
 from edge.control import LIVE, Control
 from edge.glyphs import cue_colour, glyph_name, glyph_svg
+from edge.links import sink_state
 from edge.locale import LANGUAGES, read_locale
 from edge.runtime.metrics import percentile
 from edge.types import Cue, Update
@@ -86,13 +87,9 @@ def run_message(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
         "fps": round(metrics.recent_fps, 1),
         "dropped": metrics.dropped,
         "sinks": [
-            {
-                "name": name.partition(":")[0],
-                "state": sink.state,
-                "says": texts[f"sink.{sink.state}"],
-                "error": sink.error,
-            }
+            {"name": name.partition(":")[0], "state": state, "says": texts[f"sink.{state}"], "error": error}
             for name, sink in tuple(metrics.sinks.items())
+            for state, error in [sink_state(sink, control.links.get(name))]
         ],
     }
 

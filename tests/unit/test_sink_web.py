@@ -19,6 +19,7 @@ import pytest
 
 from edge.control import LIVE, Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.links import LinkReport
 from edge.locale import read_locale
 from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import Settings
@@ -134,6 +135,8 @@ def test_a_browser_receives_the_cue_the_run_and_the_settings(serve: Callable[...
     page = serve()
     health = Metrics("tflite")
     health.sinks["oled:spi"] = SinkMetrics("waiting", error="oled: not there")
+    health.sinks["glasses:halo"] = SinkMetrics("working")
+    page.control.links["glasses:halo"] = LinkReport("halo", "Halo 08", "lost", error="Halo 08 is out of reach")
     health.dropped = 7
     page.control.metrics = health
     page.sink.show(update())
@@ -149,7 +152,8 @@ def test_a_browser_receives_the_cue_the_run_and_the_settings(serve: Callable[...
     assert (news["paused"], news["side"], news["p50"], news["p95"], news["dropped"]) == (False, None, 12, 12, 7)
     assert 0 <= news["age"] < PATIENCE
     assert news["sinks"] == [
-        {"name": "oled", "state": "waiting", "says": "will be tried again", "error": "oled: not there"}
+        {"name": "oled", "state": "waiting", "says": "will be tried again", "error": "oled: not there"},
+        {"name": "glasses", "state": "lost", "says": "connection lost", "error": "Halo 08 is out of reach"},
     ]
     assert first["page"]["language"] == "en"
     told = {(field["table"], field["key"]) for group in first["page"]["groups"] for field in group["fields"]}

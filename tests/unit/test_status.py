@@ -24,6 +24,7 @@ import pytest
 from edge import status
 from edge.control import Control
 from edge.errors import CuelensError, NotRunning, SettingsInvalid, SinkUnwritable
+from edge.links import LinkReport
 from edge.model import ExpressionModel
 from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import Settings
@@ -318,6 +319,24 @@ def test_a_status_for_a_person_names_what_is_wrong_and_leaves_out_what_is_unknow
     assert "rtsp://camera/1" in text
     assert "temperature" not in text or "degrees" in text
     assert describe_status({"version": "9", "state": "dreaming"}).split() == ["cue", "dreaming"]
+
+
+def test_a_sink_whose_link_is_lost_does_not_work(model: ExpressionModel) -> None:
+    control = Control()
+    control.metrics = metrics = Metrics("none 0")
+    spec = "glasses:halo:Halo 08"
+    metrics.sinks[spec] = SinkMetrics("working", 4)
+    link = control.links[spec] = LinkReport("halo", "Halo 08", "connected", battery=80)
+    link.latency_ms.extend((30.0, 10.0, 20.0))
+    status = gather_status(control, model, "1")
+    assert status["sinks"][spec]["state"] == "working"
+    assert (status["links"][spec]["median_ms"], status["links"][spec]["battery"]) == (20.0, 80)
+    link.state, link.error, link.losses = "lost", "Halo 08 is out of reach", 1
+    status = gather_status(control, model, "1")
+    assert status["sinks"][spec]["state"] == "lost"
+    assert "Halo 08 lost, battery 80 %, lost 1 times: Halo 08 is out of reach" in describe_status(status)
+    metrics.sinks[spec] = SinkMetrics("failed", 4, error="a fault")
+    assert gather_status(control, model, "1")["sinks"][spec]["state"] == "failed"
 
 
 def test_a_status_has_what_is_wrong_with_the_camera_now_and_was_before(model: ExpressionModel) -> None:
