@@ -38,7 +38,7 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Look at what each sink of the settings needs."""
     for spec in settings.sinks:
         name, _, argument = spec.partition(":")
-        absent = [module for module in MODULES.get(name, ()) if not machine.has_module(module)]
+        absent = [module for module in _modules_of(spec, settings) if not machine.has_module(module)]
         if absent:
             todo = "./deploy.sh sinks adds it; a release that is pushed has it"
             yield Line(f"sink {name}", "do", f"{' and '.join(absent)} not installed", todo)
@@ -61,6 +61,16 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
             yield Line(f"sink {name}", "do", f"{settings.mqtt.ca} is no file", todo)
         else:
             yield Line(f"sink {name}", "ok", "has what it needs")
+
+
+def _modules_of(spec: str, settings: Settings) -> tuple[str, ...]:
+    """Return the modules that a sink needs beyond Cuelens' own: a motor on a pin needs the pins' library alone."""
+    name, _, argument = spec.partition(":")
+    if name == "haptic" and argument == "dummy":
+        return ()
+    if name == "haptic" and settings.haptic.driver == "pin":
+        return () if settings.pins.chip.startswith("mock:") else ("gpiod",)
+    return MODULES.get(name, ())
 
 
 def check_display(machine: Machine) -> Line:
@@ -86,19 +96,28 @@ def check_oled(machine: Machine, settings: Settings) -> Line:
         return Line("sink oled", "do", f"no /dev/{name}: the bus is off{there}", todo)
     if oled.bus != "i2c":
         return Line("sink oled", "ok", f"/dev/{name} is there; a display on SPI does not answer")
-    bus = str(machine.path(f"/dev/{name}"))
-    facts = machine.trial("i2c", bus, str(oled.address))
-    where = f"0x{oled.address:02x} on /dev/{name}"
-    if "error" not in facts:
+    bus, where = str(machine.path(f"/dev/{name}")), f"0x{oled.address:02x} on /dev/{name}"
+    error = _i2c_error(machine, bus, oled.address)
+    if error is None:
         return Line("sink oled", "ok", f"{where} answers")
-    todo = f"check its four wires, and what answers: i2cdetect -y {oled.port}"
-    if "Permission" in str(facts["error"]):
-        todo = "sudo usermod -aG i2c $USER, then log in again"
-    else:
+    todo = _i2c_todo(oled.port, error)
+    if "Permission" not in error:
         for address in OLED_ADDRESSES:
-            if address != oled.address and "error" not in machine.trial("i2c", bus, str(address)):
+            if address != oled.address and _i2c_error(machine, bus, address) is None:
                 todo = f"something answers at 0x{address:02x}: set address = 0x{address:02x} in [oled]"
-    return Line("sink oled", "do", f"{where} does not answer ({facts['error']})", todo)
+    return Line("sink oled", "do", f"{where} does not answer ({error})", todo)
+
+
+def _i2c_error(machine: Machine, bus: str, address: int) -> str | None:
+    """Return why nothing answers at an address of a bus, None where something does."""
+    error = machine.trial("i2c", bus, str(address)).get("error")
+    return None if error is None else str(error)
+
+
+def _i2c_todo(port: int, error: str) -> str:
+    if "Permission" in error:
+        return "sudo usermod -aG i2c $USER, then log in again"
+    return f"check its four wires, and what answers: i2cdetect -y {port}"
 
 
 def check_audio(machine: Machine, settings: Settings) -> Line:
@@ -121,10 +140,9 @@ def check_motor(machine: Machine, port: int) -> Line:
     if not machine.path(f"/dev/i2c-{port}").exists():
         todo = "sudo raspi-config nonint do_i2c 0, then restart"
         return Line("sink haptic", "do", f"no /dev/i2c-{port}: the bus is off", todo)
-    facts = machine.trial("i2c", str(machine.path(f"/dev/i2c-{port}")), str(DRV2605L))
-    if "error" in facts:
-        todo = f"check its four wires, and what answers: i2cdetect -y {port}"
-        return Line("sink haptic", "do", f"{where} does not answer ({facts['error']})", todo)
+    error = _i2c_error(machine, str(machine.path(f"/dev/i2c-{port}")), DRV2605L)
+    if error is not None:
+        return Line("sink haptic", "do", f"{where} does not answer ({error})", _i2c_todo(port, error))
     return Line("sink haptic", "ok", f"{where} answers")
 
 

@@ -21,7 +21,7 @@ from edge.errors import CheckFailed
 from edge.mounting import advise
 from edge.pause import KeptPause, pause_file
 from edge.settings import CameraSettings, PinSettings, Settings
-from edge.sink_settings import AudioSettings, MqttSettings, OledSettings
+from edge.sink_settings import AudioSettings, HapticSettings, MqttSettings, OledSettings
 from edge.sources.demo import DemoSource
 from edge.sources.v4l2_device import _kind
 from edge.turning import Turn, TurnedSource
@@ -441,6 +441,14 @@ TABLE: list[Row] = [
      outputs.check_sinks, sinks("haptic"), "do", "i2cdetect -y 1"),
     ("a motor, and its bus off", "pi 4", both(edit(modules={"smbus2"}), without("/dev/i2c-1")),
      outputs.check_sinks, sinks("haptic"), "do", "do_i2c 0"),
+    ("a motor, and no right to use its bus", "pi 4",
+     edit(modules={"smbus2"}, trials={"i2c": {"error": "[Errno 13] Permission denied"}}),
+     outputs.check_sinks, sinks("haptic"), "do", "usermod -aG i2c"),
+    ("no motor at all", "pi 4", edit(), outputs.check_sinks, sinks("haptic:dummy"), "ok", "has what it needs"),
+    ("a motor on a pin", "pi 4", edit(modules={"gpiod"}), outputs.check_sinks,
+     sinks("haptic", haptic=HapticSettings(driver="pin", pin=18)), "ok", "has what it needs"),
+    ("a motor on a pin, and no gpiod", "pi 4", edit(modules={"smbus2"}), outputs.check_sinks,
+     sinks("haptic", haptic=HapticSettings(driver="pin", pin=18)), "do", "gpiod not installed"),
     ("glasses", "pi 4", GLASSES, outputs.check_sinks, sinks("glasses:halo:Halo 08"), "ok", "hci0, and Halo 08"),
     ("glasses that are paired", "pi 4",
      both(GLASSES, edit(files={"/var/lib/cuelens/glasses.json":
