@@ -104,7 +104,7 @@ def read_task(
 
     With `ferplus`, FER+'s table of votes, what the raters' majority says of the choose split is held to be true.
 
-    Raises ModelShape where they don't fit, InputMisread for other pixels unless they are said to be `scaled` rightly,
+    Raises ModelShape where they don't fit, InputMisread for other pixels unless `scaled` vouches for them,
     LabelsPermuted for another order of the classes than is taken.
     """
     step("read the network")

@@ -40,7 +40,7 @@ def import_runtime() -> tuple[str, str, Any]:
 def run(module: Any, content: bytes, inputs: npt.NDArray[Any], kernels: str) -> tuple[npt.NDArray[Any], str]:
     """Run inputs (n, ...) of the model's own input dtype one by one on one thread.
 
-    Returns the outputs (n, labels) as they come, and the kernels that were used: XNNPACK, built-in or reference.
+    Returns the raw outputs (n, labels), and the kernels that were used: XNNPACK, built-in or reference.
     Raises ValueError or RuntimeError where the runtime refuses the file.
     """
     resolver = getattr(module.OpResolverType, KERNELS[kernels])

@@ -73,11 +73,11 @@ BOARDS = (
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Instructions of a run: `start`, and of each stage one count a frame; `told` is what stages.py printed."""
+    """Instructions of a run: `start`, and of each stage one count a frame; `printed` is what stages.py printed."""
 
     start: int
     stages: Mapping[str, Sequence[int]]
-    told: Mapping[str, Any]
+    printed: Mapping[str, Any]
 
 
 def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:
@@ -128,12 +128,12 @@ def count_cores(frames: int, cores: Sequence[str], runtimes: Sequence[str]) -> d
             stages = dict(counts.stages) | {
                 "whole": [sum(frame) for frame in zip(*counts.stages.values(), strict=True)]
             }
-            told = dict(counts.told)
+            printed = dict(counts.printed)
             runs.append(
                 {
                     "runtime": runtime,
-                    "version": told["version"],
-                    "opencv": told["opencv"],
+                    "version": printed["version"],
+                    "opencv": printed["opencv"],
                     "core": core,
                     "start": round(counts.start / 1e6, 2),
                     "stages": {name: _summary(values) for name, values in stages.items()},
@@ -174,14 +174,14 @@ def count(frames: int, core: str, runtime: str, program: Path = PROGRAM) -> Coun
     run(*emulated, python, str(program), "1")  # compiles what is not compiled yet, as an installation has
     with tempfile.TemporaryDirectory() as folder:
         marks = Path(folder) / "marks"
-        told = run(*emulated, "-plugin", f"{_plugin()},out={marks}", python, str(program), str(frames))
+        printed = run(*emulated, "-plugin", f"{_plugin()},out={marks}", python, str(program), str(frames))
         pairs = [(int(number), int(total)) for number, total in map(str.split, marks.read_text().splitlines())]
     stages: dict[str, list[int]] = {name: [] for name in STAGES}
     names = {number: name for name, number in NUMBERS.items()}
     for (number, before), (_, after) in itertools.pairwise(pairs):
         if names[number] in stages:
             stages[names[number]].append(after - before)
-    return Counts(dict(pairs)[NUMBERS[READY]], stages, json.loads(told.splitlines()[-1]))
+    return Counts(dict(pairs)[NUMBERS[READY]], stages, json.loads(printed.splitlines()[-1]))
 
 
 def hold_counts(result: Mapping[str, Any], reference: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ NUMBERS = {name: number for number, name in enumerate((READY, *STAGES, DONE))}
 
 
 def mark(name: str) -> None:
-    """Tell the plugin that instructions from here on are of another stage."""
+    """Have the plugin count instructions from here on for another stage."""
     os.umask(MARK + NUMBERS[name])
 
 

@@ -51,7 +51,7 @@ class Section:
 def spread(name: str, shape: str = ".2f") -> Callable[[Report], str | None]:
     """Return a function that gives a figure's median, and the least and the most of its rounds."""
 
-    def tell(report: Report) -> str | None:
+    def describe(report: Report) -> str | None:
         figure = report["figures"].get(name)
         if figure is None:
             return None
@@ -60,7 +60,7 @@ def spread(name: str, shape: str = ".2f") -> Callable[[Report], str | None]:
         )
         return median if ends[0] == ends[1] else f"{median} ({ends[0]} to {ends[1]})"
 
-    return tell
+    return describe
 
 
 def power(report: Report) -> str:

@@ -110,7 +110,7 @@ def test_no_stage_costs_more_than_in_the_reference(reference: Mapping[str, Any])
 @pytest.mark.usefixtures("reference")
 def test_two_runs_count_alike(tmp_path: Path) -> None:
     first, second = (counts.count(FRAMES, CORE, "tflite-runtime") for _ in range(2))
-    assert first.told["cues"] == second.told["cues"]
+    assert first.printed["cues"] == second.printed["cues"]
     assert len(first.stages["find"]) == FRAMES
     for name, values in first.stages.items():
         assert sum(second.stages[name]) == pytest.approx(sum(values), rel=1e-3), name

@@ -78,13 +78,13 @@ def judge(answer: Callable[[Images], Answers], exam: Exam) -> dict[str, Any]:
         "log_odds": {str(rate): round(most, 3) for rate, most in log_odds.items()},
         "patches": round(float((answer(exam.patches)[0] > least).mean()), 4),
         "misplaced": round(float((answer(exam.misplaced)[0] > least).mean()), 4),
-        "roll_deg": _tell_errors(errors[:, 0], 2),
-        "shift": _tell_errors(errors[:, 1:3], 4),
-        "log_size": _tell_errors(errors[:, 3], 4),
+        "roll_deg": _summarise_errors(errors[:, 0], 2),
+        "shift": _summarise_errors(errors[:, 1:3], 4),
+        "log_size": _summarise_errors(errors[:, 3], 4),
     }
 
 
-def _tell_errors(errors: npt.NDArray[np.float64], digits: int) -> dict[str, float]:
+def _summarise_errors(errors: npt.NDArray[np.float64], digits: int) -> dict[str, float]:
     return {"median": round(float(np.median(errors)), digits), "p90": round(float(np.quantile(errors, 0.9)), digits)}
 
 
