@@ -70,7 +70,7 @@ class Peripheral:
         self.name = name
         self.address = ""
         self.connections = 0  # that there were
-        self.mute = False  # acknowledges nothing
+        self.mute = False  # acknowledges nothing, and answers nothing
         self.kept = False  # bluetoothd has its link already, of a process that was killed
         self.level = 80  # per cent of the battery
         self.mtu = 247  # bytes of a packet
@@ -85,6 +85,11 @@ class Peripheral:
         read: Callable[[], bytes] | None = None,
         write: Callable[[bytes], None] | None = None,
     ) -> gatt.Characteristic[bytes]:
+        async def give(_: Connection) -> bytes:
+            if self.mute:
+                await asyncio.get_running_loop().create_future()
+            return read() if read else b""
+
         async def take(_: Connection, value: bytes) -> None:
             if self.mute:
                 await asyncio.get_running_loop().create_future()
@@ -94,7 +99,7 @@ class Peripheral:
         flags = gatt.Characteristic.Properties(0)
         for word in properties.split():
             flags |= gatt.Characteristic.Properties[word.upper()]
-        value = gatt.CharacteristicValue(read=lambda _: read() if read else b"", write=take)
+        value = gatt.CharacteristicValue(read=give, write=take)
         permissions = gatt.Characteristic.Permissions.READABLE | gatt.Characteristic.Permissions.WRITEABLE
         return gatt.Characteristic(uuid, flags, permissions, value)
 

@@ -243,6 +243,19 @@ def test_glasses_that_answer_nothing_are_lost(monkeypatch: pytest.MonkeyPatch) -
         one.hold(SMILE, lambda: shows(glasses, SMILE))
 
 
+def test_glasses_that_answer_nothing_from_the_first_read_on_are_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick(monkeypatch, CONNECT=0.5)
+    glasses = ActiveLookPeripheral()
+    glasses.mute = True
+    one = Worn("activelook", glasses)
+    try:
+        wait_until(lambda: "does not answer" in one.report.error)
+        glasses.mute = False
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+    finally:
+        one.sink.close()
+
+
 def test_an_update_never_waits_for_glasses() -> None:
     glasses = ActiveLookPeripheral()
     with worn("activelook", glasses) as one:

@@ -17,7 +17,9 @@ from dbus_fast.aio import MessageBus
 
 from edge.errors import SinkFailed
 from edge.settings import LookSettings
+from edge.sinks.glasses import radio
 from edge.sinks.glasses.agent import AGENT, MANAGER, PATH, pairing_agent
+from edge.sinks.glasses.known import Wanted
 from edge.sinks.glasses.makes import MAKES
 from edge.sinks.glasses.radio import explain
 from edge.sinks.glasses.visit import pair
@@ -44,10 +46,11 @@ def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 class Bluetoothd:
     """What bluetoothd does with agents, and no adapter."""
 
-    def __init__(self, refuses: bool = False) -> None:
+    def __init__(self, *, refuses: bool = False, hangs: bool = False) -> None:
         self.calls: list[tuple[str, list[object]]] = []
         self.agent = ""
         self._refuses = refuses
+        self._hangs = hangs
         self.connection: MessageBus | None = None
 
     async def start(self, address: str) -> None:
@@ -55,7 +58,9 @@ class Bluetoothd:
         await self.connection.request_name("org.bluez")
         self.connection.add_message_handler(self._answer)
 
-    def _answer(self, message: Message) -> Message | None:
+    def _answer(self, message: Message) -> Message | bool | None:
+        if self._hangs:
+            return True  # taken, and never answered
         if message.message_type is not MessageType.METHOD_CALL or message.interface != MANAGER:
             return None
         self.calls.append((str(message.member), list(message.body)))
@@ -126,6 +131,26 @@ def look_around() -> str:
 def test_a_missing_d_bus_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", f"unix:path={tmp_path}/none")
     assert look_around() == "no D-Bus here, by which bluetoothd is reached; sudo apt install bluez dbus"
+
+
+def test_a_bluetoothd_that_hangs_is_reported_whoever_searches(bus: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(radio, "BLUETOOTHD", 0.5)
+
+    async def search(*, all_around: bool) -> None:
+        bluetoothd = Bluetoothd(hangs=True)
+        await bluetoothd.start(bus)
+        try:
+            if all_around:
+                await radio.Radio().look_around(tuple(MAKES.values()), 0.1)
+            else:
+                await radio.Radio().find(MAKES["halo"], Wanted(OURS), 0.1)
+        finally:
+            assert bluetoothd.connection is not None
+            bluetoothd.connection.disconnect()
+
+    for all_around in (False, True):
+        with pytest.raises(SinkFailed, match="bluetoothd does not answer; sudo systemctl restart bluetooth"):
+            asyncio.run(search(all_around=all_around))
 
 
 def test_a_missing_bluetoothd_is_reported(bus: str) -> None:

@@ -30,7 +30,9 @@ from edge.sinks.glasses.wearable import LONGEST_WRITE, Make
 BATTERY = "00002a19-0000-1000-8000-00805f9b34fb"  # GATT's Battery Level: per cent, one byte
 ATT_HEADER = 3  # bytes of a packet (MTU) that are not the value
 GOODBYE = 1.0  # seconds for a disconnection
+BLUETOOTHD = 5.0  # seconds for bluetoothd's answers, beyond those of a search: nothing else ends a wait for them
 FLOOD = 200  # notifications in a second, over which something is wrong with whoever sends them
+HANGS = "bluetoothd does not answer; sudo systemctl restart bluetooth"
 LONGEST_NAME = 40  # characters that are kept of one
 
 
@@ -107,6 +109,16 @@ class Connection:
             await self.notify(BATTERY, take)
 
 
+@contextlib.asynccontextmanager
+async def answered_by_bluetoothd(seconds: float) -> AsyncIterator[None]:
+    """Search for `seconds`; raises SinkFailed where bluetoothd hangs."""
+    try:
+        async with asyncio.timeout(seconds + BLUETOOTHD):
+            yield
+    except TimeoutError as error:
+        raise SinkFailed(HANGS) from error
+
+
 class Radio:
     """The Bluetooth adapter of this machine; a subclass may have other back ends of bleak."""
 
@@ -134,14 +146,15 @@ class Radio:
         def right(device: BLEDevice, seen: AdvertisementData) -> bool:
             return is_wanted(device, name_of(device, seen)) and (bool(wanted.address) or is_of(make, seen))
 
-        adapter = await BleakAdapter.get(backend=self.adapter)
-        for device in await adapter.get_connected_devices([make.service]):
-            if is_wanted(device, shown_name(device.name)):
-                return device
-        if self.scanner is None:
-            found = await BleakScanner.find_device_by_filter(right, seconds)
-        else:
-            found = await BleakScanner.find_device_by_filter(right, seconds, backend=self.scanner)
+        async with answered_by_bluetoothd(seconds):
+            adapter = await BleakAdapter.get(backend=self.adapter)
+            for device in await adapter.get_connected_devices([make.service]):
+                if is_wanted(device, shown_name(device.name)):
+                    return device
+            if self.scanner is None:
+                found = await BleakScanner.find_device_by_filter(right, seconds)
+            else:
+                found = await BleakScanner.find_device_by_filter(right, seconds, backend=self.scanner)
         if found is None:
             which = wanted.name or wanted.address
             raise GlassesAbsent(f"no {make.title} {which}".rstrip() + " in reach; turn them on, and come nearer")
@@ -157,7 +170,7 @@ class Radio:
                     seen[device.address] = make, Sighting(device, name_of(device, data), data.rssi)
 
         scanner = BleakScanner(take) if self.scanner is None else BleakScanner(take, backend=self.scanner)
-        async with scanner:
+        async with answered_by_bluetoothd(seconds), scanner:
             await asyncio.sleep(seconds)
         return sorted(seen.values(), key=lambda found: -found[1].rssi)
 
@@ -188,7 +201,8 @@ class Radio:
                     f"{connection.name} takes packets of {connection.largest + ATT_HEADER} bytes (MTU), "
                     f"{make.least_mtu} are needed; update its firmware"
                 )
-            await connection.watch_battery()
+            async with asyncio.timeout(seconds):
+                await connection.watch_battery()
             yield connection
         finally:
             with contextlib.suppress(BleakError, DBusError, TimeoutError, OSError, EOFError):
@@ -231,7 +245,7 @@ _DBUS = {
     "org.bluez.Error.NotReady": _UNAVAILABLE[BleakBluetoothNotAvailableReason.POWERED_OFF],
     "org.freedesktop.DBus.Error.ServiceUnknown": "no bluetoothd runs; sudo systemctl enable --now bluetooth",
     "org.freedesktop.DBus.Error.NameHasNoOwner": "no bluetoothd runs; sudo systemctl enable --now bluetooth",
-    "org.freedesktop.DBus.Error.NoReply": "bluetoothd does not answer; sudo systemctl restart bluetooth",
+    "org.freedesktop.DBus.Error.NoReply": HANGS,
     "org.freedesktop.DBus.Error.AccessDenied": (
         "no right to use bluetoothd; sudo usermod -aG bluetooth $USER, then log in again"
     ),
