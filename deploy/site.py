@@ -67,7 +67,7 @@ def main() -> int:
     """Build the site, and print where it is."""
     parser = argparse.ArgumentParser(
         prog="./deploy.sh docs",
-        description="Build the site of the documentation. It fetches nothing from the network.",
+        description="Build the site of the documentation. It loads nothing from elsewhere; its search needs a server.",
         epilog="example: ./deploy.sh docs && python3 -m http.server --bind 127.0.0.1 --directory dist/site",
     )
     parser.add_argument(

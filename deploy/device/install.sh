@@ -30,7 +30,7 @@ safe_drop_in=$at/etc/systemd/system/cuelens-safe.service.d/device.conf
 journal=$at/etc/systemd/journald.conf.d/cuelens.conf
 groups=(video render gpio i2c spi)
 keep=3  # releases
-deadline=90  # seconds from the start to the first frame, inference and watchdog's feed: a Zero 2 W with a cold card takes 30
+deadline=90  # seconds from the start to the first frame, inference and watchdog's feed: a Zero 2 W with a cold card may take 30 (an estimate)
 crashes=3  # restarts by then after which nobody need wait any longer
 work="" building="" changed=""
 bundle="" given_signers="" given_settings="" start=yes
