@@ -29,8 +29,8 @@ class Header(Board):
     """A Raspberry Pi whose pins the test reads from outside."""
 
     def _register(self, address: int) -> int:
-        told = self.command("human-monitor-command", **{"command-line": f"xp /1xw {address:#x}"})
-        return int(told.split()[-1], 16)
+        answer = self.command("human-monitor-command", **{"command-line": f"xp /1xw {address:#x}"})
+        return int(answer.split()[-1], 16)
 
     def pin(self, number: int) -> tuple[int, bool]:
         """What the Raspberry Pi's pin is, INPUT or OUTPUT, and whether it is high."""

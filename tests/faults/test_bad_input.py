@@ -210,10 +210,10 @@ def test_a_reader_that_goes_away_is_no_traceback(repository: Path) -> None:
         assert process.stderr is not None
         process.stdout.readline()
         process.stdout.close()
-        told = process.stderr.read()
+        errors = process.stderr.read()
         process.wait(timeout=30)
-    assert process.returncode == 43, told
-    assert "Traceback" not in told
+    assert process.returncode == 43, errors
+    assert "Traceback" not in errors
 
 
 def test_log_lines_on_standard_output_are_nothing_but_json(repository: Path) -> None:

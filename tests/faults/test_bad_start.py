@@ -195,9 +195,9 @@ def test_problems_are_shown_for_their_seconds_then_cues_and_stay_in_the_status()
     run(control, Few("1", live=False), network, [("display", plans)], threading.Event())
     assert plans.texts[:9] == ["cuelens.toml:1: threads is 99; valid are 1 to 8"] * 9
     assert set(plans.texts[12:]) == {""}
-    told = gather_status(control, network, "1.0")
-    assert told["problems"] == control.problems
-    assert "problem" in describe_status(told)
+    gathered = gather_status(control, network, "1.0")
+    assert gathered["problems"] == control.problems
+    assert "problem" in describe_status(gathered)
 
 
 def test_a_service_whose_camera_is_missing_at_the_start_reports_it_and_searches() -> None:

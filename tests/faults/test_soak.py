@@ -105,7 +105,7 @@ def trouble(fault: str) -> Callable[[Stage], None]:
     return lambda stage: setattr(Flaky, "fault", fault)
 
 
-# What is done, and whether the wearer is to be told that nothing is seen.
+# What is done, and whether the wearer must see that there is no camera.
 FAULTS: dict[str, tuple[Callable[[Stage], None], bool]] = {
     "hangs": (hang, True),
     "is gone": (gone, True),
@@ -159,10 +159,10 @@ def test_for_an_hour_the_cue_comes_back_after_every_fault_and_nothing_is_left(
             faults = iter(chance.sample(sorted(FAULTS), len(FAULTS)))
             continue
         stage.wait_shown(TRUE, settled)
-        act, told = FAULTS[name]
+        act, noticed = FAULTS[name]
         before = time.monotonic()
         act(stage)
-        if told:
+        if noticed:
             stage.wait_shown("no_camera", before)
         time.sleep(chance.uniform(0, 3) / PACE)
         back = time.monotonic()

@@ -44,8 +44,8 @@ def pictures(turn_deg: int) -> Iterator[Gray]:
 @pytest.mark.parametrize(("turn_deg", "seen"), [(180, 180.0), (90, 90.0), (270, -90.0)])
 def test_heads_that_are_turned_are_seen_to_be(turn_deg: int, seen: float, verifier: FaceVerifier) -> None:
     watch = OverturnWatch(FaceSettings(), verifier)
-    told = [turn for gray in pictures(turn_deg) if (turn := watch.look(gray)) is not None]
-    assert told[:1] == [seen]
+    turns_deg = [turn for gray in pictures(turn_deg) if (turn := watch.look(gray)) is not None]
+    assert turns_deg[:1] == [seen]
 
 
 def test_a_person_who_is_upright_is_none_that_is_turned(verifier: FaceVerifier) -> None:
@@ -115,14 +115,15 @@ def test_nobody_who_is_upside_down_is_taken_for_upright(verifier: FaceVerifier) 
 @pytest.mark.shared
 def test_the_smiling_man_who_is_upside_down_is_not_shown_as_upset(shared: object, verifier: FaceVerifier) -> None:
     clip = cv2.VideoCapture(str(shared / "clips" / "single_face.mp4"))  # type: ignore[operator]
-    finder, watch, told, count = FaceFinder(FaceSettings(), verifier), OverturnWatch(FaceSettings(), verifier), [], 0
+    finder, watch = FaceFinder(FaceSettings(), verifier), OverturnWatch(FaceSettings(), verifier)
+    turns_deg, count = [], 0
     while (got := clip.read())[0]:
         gray = np.asarray(cv2.rotate(cv2.cvtColor(got[1], cv2.COLOR_BGR2GRAY), cv2.ROTATE_180), np.uint8)
         assert not finder.find(gray, count / 30)
-        told.append(watch.look(gray))
+        turns_deg.append(watch.look(gray))
         count += 1
     assert count > ENOUGH
-    assert next(turn for turn in told if turn is not None) == 180.0
+    assert next(turn for turn in turns_deg if turn is not None) == 180.0
 
 
 @pytest.mark.parametrize(("turn_deg", "settings", "words"), [

@@ -167,9 +167,9 @@ def test_changes_are_reported_with_their_reason_and_counted() -> None:
         *(f"slower, step {n} of 6: 84 degrees Celsius" for n in (1, 2)),
         *(f"faster again, step {n} of 6" for n in (1, 0)),
     ]
-    told = board.pace.slowing()
-    assert (told.step, told.why, told.slowest, told.skipped) == (0, (), 2, 0)
-    assert SLOWER_AFTER < told.slow_for < 2 * SLOWER_AFTER + 2 * FASTER_AFTER + 2 * LOOK
+    slowing = board.pace.slowing()
+    assert (slowing.step, slowing.why, slowing.slowest, slowing.skipped) == (0, (), 2, 0)
+    assert SLOWER_AFTER < slowing.slow_for < 2 * SLOWER_AFTER + 2 * FASTER_AFTER + 2 * LOOK
 
 
 def test_status_and_summary_say_the_step_and_why() -> None:
@@ -180,8 +180,8 @@ def test_status_and_summary_say_the_step_and_why() -> None:
     assert "slower" not in control.metrics.summary()
     board.load = replace(HOT, throttled=1)
     board.pass_by(SLOWER_AFTER)
-    told = gather_status(control, network, "1.0")
-    assert told["pace"] == {
+    status = gather_status(control, network, "1.0")
+    assert status["pace"] == {
         "step": 1,
         "steps": 6,
         "slowest": 1,
@@ -190,7 +190,7 @@ def test_status_and_summary_say_the_step_and_why() -> None:
         "why": ["under-voltage", "84 degrees Celsius"],
     }
     expected = r"^pace +step 1 of 6: under-voltage, 84 degrees Celsius$"
-    assert re.search(expected, describe_status(told), re.MULTILINE)
+    assert re.search(expected, describe_status(status), re.MULTILINE)
     assert f"slower for {SLOWER_AFTER - LOOK:.0f} s, down to step 1" in control.metrics.summary()
 
 
