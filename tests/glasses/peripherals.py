@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from bumble import gatt
 
+from edge.glyphs import Plan
+from edge.sinks.glasses.activelook import draw_activelook
+from edge.sinks.glasses.halo import draw_halo
 from tests.glasses.air import Peripheral
 
 ACTIVELOOK = "0783B03E-8535-B5A0-7140-A304D2495CB{}"
@@ -54,6 +57,10 @@ class ActiveLookPeripheral(Peripheral):
     @property
     def seen(self) -> np.ndarray[Any, Any]:
         return self.screen[::-1, ::-1]
+
+    def shows(self, plan: Plan) -> bool:
+        """Return whether the wearer sees the plan's picture, and no other pixel."""
+        return bool(np.array_equal(self.seen > 0, draw_activelook(plan)[..., 0] > 0))
 
     def _take(self, data: bytes) -> None:
         self.received += len(data)
@@ -278,3 +285,7 @@ class HaloPeripheral(Peripheral):
     def seen(self) -> np.ndarray[Any, Any]:
         """What the wearer sees: RGB (256, 256, 3)."""
         return np.asarray(self.emulator.get_framebuffer())[..., :3]
+
+    def shows(self, plan: Plan) -> bool:
+        """Return whether the wearer sees the plan's picture, and no other pixel."""
+        return bool(np.array_equal(self.seen, draw_halo(plan)))

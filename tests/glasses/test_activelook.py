@@ -10,27 +10,13 @@ import pytest
 pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks adds it")
 pytest.importorskip("bumble", reason="bumble is not installed; ./deploy.sh test adds it")
 
-from edge.glyphs import Plan, plan_cue
+from edge.glyphs import plan_cue
 from edge.settings import LookSettings
 from edge.sinks.glasses.activelook import draw_activelook
 from edge.types import Cue
 from tests.glasses.air import Peripheral
 from tests.glasses.peripherals import ActiveLookPeripheral
-from tests.glasses.worn import Worn, quick, wait_until, worn
-
-SMILE = Cue("expression", "smile", 0.9, 0.0)
-UPSET = Cue("expression", "upset", 0.9, 0.0)
-NOBODY = Cue("no_face", None, 0.0, 0.0)
-LOOK = LookSettings()
-
-
-def shows(glasses: ActiveLookPeripheral, cue: Cue, look: LookSettings = LOOK) -> bool:
-    """Whether the wearer sees the cue's picture, and no other pixel."""
-    return shows_plan(glasses, plan_cue(cue, look))
-
-
-def shows_plan(glasses: ActiveLookPeripheral, plan: Plan) -> bool:
-    return bool(np.array_equal(glasses.seen > 0, draw_activelook(plan)[..., 0] > 0))
+from tests.glasses.worn import LOOK, NOBODY, SMILE, UPSET, Worn, quick, shows, wait_until, worn
 
 
 def test_what_the_wearer_sees_is_the_cues_picture() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,38 +15,31 @@ pytest.importorskip("halo_emulator", reason="halo-emulator is not installed; ./d
 
 from bleak import BleakClient, BleakScanner
 
-from edge.glyphs import plan_cue
-from edge.settings import LookSettings
-from edge.sinks.glasses.halo import PROGRAM, draw_halo
+from edge.sinks.glasses.halo import PROGRAM
 from edge.types import Cue
 from tests.glasses.air import Air, AirClient, AirScanner
 from tests.glasses.peripherals import HaloPeripheral
-from tests.glasses.worn import Worn, quick, wait_until, worn
-
-SMILE = Cue("expression", "smile", 0.9, 0.0)
-UPSET = Cue("expression", "upset", 0.9, 0.0)
-NOBODY = Cue("no_face", None, 0.0, 0.0)
-LOOK = LookSettings()
+from tests.glasses.worn import NOBODY, SMILE, UPSET, Worn, quick, shows, wait_until, worn
 
 
-def shows(glasses: HaloPeripheral, cue: Cue, look: LookSettings = LOOK) -> bool:
-    """Whether the wearer sees the cue's picture, and no other pixel."""
-    return bool(np.array_equal(glasses.seen, draw_halo(plan_cue(cue, look))))
+@pytest.fixture
+def glasses() -> Iterator[HaloPeripheral]:
+    """Glasses whose program ends with the test."""
+    made = HaloPeripheral()
+    yield made
+    made.stop()
 
 
-def test_what_the_wearer_sees_is_the_cues_picture() -> None:
-    glasses = HaloPeripheral()
+def test_what_the_wearer_sees_is_the_cues_picture(glasses: HaloPeripheral) -> None:
     with worn("halo", glasses) as one:
         for cue in (SMILE, UPSET, Cue("unsure", None, 0.0, 0.0, "new", "near"), NOBODY):
             one.hold(cue, lambda cue=cue: shows(glasses, cue))
         assert not glasses.seen.any()
         one.hold(SMILE, lambda: shows(glasses, SMILE))
     wait_until(lambda: not glasses.seen.any(), "the end is dark")
-    glasses.stop()
 
 
-def test_the_program_is_sent_once_and_never_half() -> None:
-    glasses = HaloPeripheral()
+def test_the_program_is_sent_once_and_never_half(glasses: HaloPeripheral) -> None:
     with worn("halo", glasses):
         (name,) = (path.name for path in glasses.folder.glob("*"))
         assert (glasses.folder / name).read_text() == PROGRAM.read_text(), "as it is here, and no other file"
@@ -57,11 +51,9 @@ def test_the_program_is_sent_once_and_never_half() -> None:
     with worn("halo", glasses) as one:
         one.hold(SMILE, lambda: shows(glasses, SMILE))
     assert [path.name for path in glasses.folder.glob("*")] == [name]
-    glasses.stop()
 
 
-def test_a_cue_is_a_few_writes_of_what_a_packet_takes() -> None:
-    glasses = HaloPeripheral()
+def test_a_cue_is_a_few_writes_of_what_a_packet_takes(glasses: HaloPeripheral) -> None:
     with worn("halo", glasses) as one:
         for cue in (SMILE, UPSET, Cue("expression", "surprise", 0.9, 0.0)):
             glasses.writes.clear()
@@ -70,42 +62,34 @@ def test_a_cue_is_a_few_writes_of_what_a_packet_takes() -> None:
             assert 3 <= len(picture) <= 7
             assert all(len(data) <= glasses.mtu - 3 for data in picture)
             assert sum(map(len, picture)) < 1600
-    glasses.stop()
 
 
-def test_it_goes_dark_by_itself_when_it_hears_nothing_more() -> None:
+def test_it_goes_dark_by_itself_when_it_hears_nothing_more(glasses: HaloPeripheral) -> None:
     """As when the Pi's power is cut: the link falls silent, and nobody says goodbye."""
-    glasses = HaloPeripheral()
     with worn("halo", glasses) as one:
         one.hold(SMILE, lambda: shows(glasses, SMILE))
         glasses.deaf = True
         wait_until(lambda: not glasses.seen.any())
         glasses.deaf = False
         one.hold(UPSET, lambda: shows(glasses, UPSET))
-    glasses.stop()
 
 
-def test_a_cue_that_stands_is_held_by_a_word_and_not_drawn_again() -> None:
-    glasses = HaloPeripheral()
+def test_a_cue_that_stands_is_held_by_a_word_and_not_drawn_again(glasses: HaloPeripheral) -> None:
     with worn("halo", glasses) as one:
         one.hold(SMILE, lambda: shows(glasses, SMILE))
         glasses.writes.clear()
         one.hold(SMILE, lambda: glasses.writes.count(b"\x01K") >= 5)
         assert shows(glasses, SMILE)
         assert set(glasses.writes) == {b"\x01K"}
-    glasses.stop()
 
 
-def test_a_link_that_a_killed_run_left_is_taken_over() -> None:
-    glasses = HaloPeripheral()
+def test_a_link_that_a_killed_run_left_is_taken_over(glasses: HaloPeripheral) -> None:
     glasses.kept = True
     with worn("halo", glasses) as one:
         one.hold(SMILE, lambda: shows(glasses, SMILE))
-    glasses.stop()
 
 
-def test_out_of_reach_it_goes_dark_shows_that_it_lost_us_and_shows_cues_again() -> None:
-    glasses = HaloPeripheral()
+def test_out_of_reach_it_goes_dark_shows_that_it_lost_us_and_shows_cues_again(glasses: HaloPeripheral) -> None:
     with worn("halo", glasses) as one:
         one.hold(SMILE, lambda: shows(glasses, SMILE))
         one.radio.do(glasses.leave())
@@ -114,39 +98,34 @@ def test_out_of_reach_it_goes_dark_shows_that_it_lost_us_and_shows_cues_again() 
         one.radio.do(glasses.advertise())
         one.hold(UPSET, lambda: shows(glasses, UPSET))
         assert (one.report.losses, one.control.problems) == (1, [])
-    glasses.stop()
 
 
-def test_in_the_dark_a_lost_link_is_a_mark_for_some_seconds() -> None:
-    glasses = HaloPeripheral()
+def test_in_the_dark_a_lost_link_is_a_mark_for_some_seconds(glasses: HaloPeripheral) -> None:
     with worn("halo", glasses) as one:
         one.radio.do(glasses.leave())
         wait_until(lambda: 0 < np.count_nonzero(glasses.seen.any(axis=2)) <= 160, "a short line")
         wait_until(lambda: not glasses.seen.any())
-    glasses.stop()
 
 
-def test_display_and_link_rest_when_nobody_is_there_and_wake_for_a_cue() -> None:
-    glasses = HaloPeripheral()
+def test_display_and_link_rest_when_nobody_is_there_and_wake_for_a_cue(glasses: HaloPeripheral) -> None:
     with worn("halo", glasses) as one:
         one.hold(NOBODY, glasses.emulator._display.power_save)
         assert glasses.emulator._bluetooth.connection_interval() == 60
         one.hold(SMILE, lambda: shows(glasses, SMILE))
         assert not glasses.emulator._display.power_save()
         assert glasses.emulator._bluetooth.connection_interval() == 15
-    glasses.stop()
 
 
-def test_glasses_that_acknowledge_and_never_draw_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_glasses_that_acknowledge_and_never_draw_are_lost(
+    glasses: HaloPeripheral, monkeypatch: pytest.MonkeyPatch
+) -> None:
     quick(monkeypatch, ANSWER=0.5)
-    glasses = HaloPeripheral()
     with worn("halo", glasses) as one:
         glasses.deaf = True
         one.hold(SMILE, lambda: one.report.state == "lost")
         wait_until(lambda: not glasses.seen.any())  # what it drew before goes 1.5 s after our last word
         glasses.deaf = False
         one.hold(SMILE, lambda: shows(glasses, SMILE))
-    glasses.stop()
 
 
 def refused(glasses: HaloPeripheral, words: str) -> None:
@@ -156,40 +135,36 @@ def refused(glasses: HaloPeripheral, words: str) -> None:
         wait_until(lambda: one.report.state == "refused")
     finally:
         one.sink.close()
-        glasses.stop()
     assert not glasses.seen.any()
 
 
-def test_old_firmware_is_reported() -> None:
-    glasses = HaloPeripheral()
+def test_old_firmware_is_reported(glasses: HaloPeripheral) -> None:
     glasses.firmware = "0.8.7"
     refused(glasses, "firmware 0.8.7, 0.8.8 or newer is needed; update it")
 
 
-def test_a_packet_of_23_bytes_is_reported_as_too_small() -> None:
-    glasses = HaloPeripheral()
+def test_a_packet_of_23_bytes_is_reported_as_too_small(glasses: HaloPeripheral) -> None:
     glasses.mtu = 23
     refused(glasses, "takes packets of 23 bytes (MTU), 100 are needed")
 
 
-def test_a_program_that_fails_says_why() -> None:
-    glasses = HaloPeripheral()
+def test_a_program_that_fails_says_why(glasses: HaloPeripheral) -> None:
     glasses.fails = "error('display broke')"
     refused(glasses, "the program on it failed")
 
 
-def test_garbage_is_passed_over() -> None:
+def test_garbage_is_passed_over(glasses: HaloPeripheral) -> None:
     random = np.random.default_rng(1)
-    glasses = HaloPeripheral()
     with worn("halo", glasses) as one:
         for _ in range(40):
             one.radio.do(glasses.send(glasses._tx, random.bytes(60)))
         one.hold(SMILE, lambda: shows(glasses, SMILE))
     assert one.report.losses == 0
-    glasses.stop()
 
 
-def test_the_makers_own_library_speaks_to_the_glasses_of_these_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_makers_own_library_speaks_to_the_glasses_of_these_tests(
+    glasses: HaloPeripheral, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the tests hold Halo to be is what its maker's library, unmodified, expects of it."""
     library = pytest.importorskip("brilliant_ble.brilliant_ble")
 
@@ -203,7 +178,6 @@ def test_the_makers_own_library_speaks_to_the_glasses_of_these_tests(monkeypatch
 
     monkeypatch.setattr(library, "BleakScanner", Scanner)
     monkeypatch.setattr(library, "BleakClient", Client)
-    glasses = HaloPeripheral()
 
     async def speak() -> tuple[str, str, Any]:
         await Air().open(glasses)
@@ -220,4 +194,3 @@ def test_the_makers_own_library_speaks_to_the_glasses_of_these_tests(monkeypatch
     assert version.startswith("0.8.")
     assert uploaded == PROGRAM.read_text()
     assert found is library.BrilliantDeviceType.HALO
-    glasses.stop()

@@ -9,14 +9,21 @@ from dataclasses import replace
 from typing import Any
 
 from edge.control import Control
+from edge.glyphs import plan_cue
 from edge.links import LinkReport
 from edge.settings import LookSettings, Settings
 from edge.sinks.glasses import link as link_module
 from edge.sinks.glasses.sink import GlassesSink
 from edge.types import Cue, Update
 from tests.glasses.air import AirRadio, Peripheral
+from tests.glasses.peripherals import ActiveLookPeripheral, HaloPeripheral
 
 PATIENCE = 90.0  # seconds until a test stops waiting for what must come: the machine may be busy
+
+SMILE = Cue("expression", "smile", 0.9, 0.0)
+UPSET = Cue("expression", "upset", 0.9, 0.0)
+NOBODY = Cue("no_face", None, 0.0, 0.0)
+LOOK = LookSettings()
 
 
 def wait_until(holds: Callable[[], Any], what: str = "") -> None:
@@ -25,6 +32,11 @@ def wait_until(holds: Callable[[], Any], what: str = "") -> None:
     while not holds():
         assert time.monotonic() < end, f"never came: {what or holds}"
         time.sleep(0.01)
+
+
+def shows(glasses: ActiveLookPeripheral | HaloPeripheral, cue: Cue, look: LookSettings = LOOK) -> bool:
+    """Return whether the wearer sees the cue's picture, and no other pixel."""
+    return glasses.shows(plan_cue(cue, look))
 
 
 class Worn:
