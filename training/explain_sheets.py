@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lab.reporting.plots import as_drawn
+from lab.reporting.plots import as_drawn, as_png
 
 BLIND = "this network does not look at the picture"
 _CELL = 1.75  # inches, of a sheet's picture
@@ -36,12 +35,6 @@ def _show(axes: Any, picture: npt.NDArray[np.uint8]) -> None:
     axes.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="bicubic")
 
 
-def _save(figure: Any) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_DPI)
-    return content.getvalue()
-
-
 def draw_sheet(
     rows: Sequence[Sequence[Cell | None]], title: str, colours: str = "inferno", cell: float = _CELL
 ) -> bytes:
@@ -51,7 +44,7 @@ def draw_sheet(
 
     columns = max(map(len, rows))
     size = (max(columns * cell, 6) + 0.6, len(rows) * (cell + 0.5) + 0.6)
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     every = figure.subplots(len(rows), columns, squeeze=False)
     scale, drawn = Normalize(-1 if colours == "RdBu_r" else 0, 1), None
     for row, line in zip(rows, every, strict=True):
@@ -67,13 +60,13 @@ def draw_sheet(
     if drawn is not None:
         figure.colorbar(drawn, ax=every, shrink=min(1, 3 / size[1]), aspect=30, label="share of each map's most")
     figure.suptitle(as_drawn(title), fontsize=11, color="darkred" if title.startswith(BLIND) else "black", wrap=True)
-    return _save(figure)
+    return as_png(figure)
 
 
 def _beside(image: npt.NDArray[np.uint8], title: str, top: str) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 7), layout="constrained")
+    figure = Figure(figsize=(10, 7), dpi=_DPI, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 4))
     left.axis("off")
     _show(left, image)
@@ -89,11 +82,11 @@ def draw_bars(values: npt.NDArray[np.float32], names: Sequence[str], image: Any,
     turned, size = 90 if len(values) > 10 else 0, 6 if len(values) > 30 else 9
     axes.set_xticks(range(len(values)), list(map(as_drawn, names)), rotation=turned, fontsize=size)
     axes.grid(axis="y", alpha=0.3)
-    return _save(figure)
+    return as_png(figure)
 
 
 def draw_grid(maps: npt.NDArray[np.float32], channels: Any, image: Any, title: str, top: str) -> bytes:
-    """Draw maps, float32 (h, w, n), as a mosaic under their channels\' numbers beside the picture, as PNG."""
+    """Draw maps, float32 (h, w, n), as a mosaic under their channels' numbers beside the picture, as PNG."""
     figure, axes = _beside(image, title, top)
     height, width, count = maps.shape
     columns = int(np.ceil(np.sqrt(count)))
@@ -108,4 +101,4 @@ def draw_grid(maps: npt.NDArray[np.float32], channels: Any, image: Any, title: s
         axes.text(x - 0.5, y - 0.5, str(channels[i]), fontsize=7, va="bottom")
     axes.imshow(mosaic, cmap="viridis", vmin=0, vmax=1, interpolation="nearest")
     axes.axis("off")
-    return _save(figure)
+    return as_png(figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import numpy as np
 
 from edge.errors import CheckpointUnusable, FitDiverged
 from edge.files import replace_file
+from lab.reporting.plots import as_png
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.recipes import Recipe
 
@@ -86,9 +86,10 @@ class Run:
 
 def plot_history(history: list[dict[str, float]], path: Path, fitted: str, chosen: str) -> None:
     """Draw accuracy and loss by epoch into a PNG."""
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
+    left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     for axes, name in ((left, "accuracy"), (right, "loss")):
         axes.plot(epochs, [row[name] for row in history], label=f"{fitted} (augmented, raw weights)")
@@ -96,7 +97,4 @@ def plot_history(history: list[dict[str, float]], path: Path, fitted: str, chose
         axes.set(xlabel="epoch", ylabel=name)
         axes.legend()
         axes.grid(alpha=0.3)
-    content = io.BytesIO()
-    figure.savefig(content, dpi=100)
-    plt.close(figure)
-    replace_file(path, content.getvalue())
+    replace_file(path, as_png(figure))

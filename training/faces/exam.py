@@ -50,7 +50,6 @@ class Exam:
 
 def draw_exam(faces: Images, scenes: Sequence[Scene], false_alarms: Images, rng: np.random.Generator) -> Exam:
     """Draw the views that networks are judged by: one of each face, EXAM_ROWS of what shows none."""
-
     behind = draw_patches(scenes, len(faces), rng)
     views, poses = draw_faces(faces, behind, rng)
     chosen = false_alarms[rng.integers(len(false_alarms), size=EXAM_ROWS)]

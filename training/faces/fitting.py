@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import sys
 import time
@@ -20,6 +19,7 @@ from edge.errors import CheckpointUnusable, FitDiverged
 from edge.files import replace_file
 from edge.verifier import OUTPUTS
 from lab.networks.keras_file import import_keras
+from lab.reporting.plots import as_png
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.faces.exam import CHOSEN_RATE, RATES, Exam, answer_keras, judge
 from training.faces.material import Material, draw_batch, order_epoch
@@ -266,10 +266,11 @@ def read_history(out: Path) -> list[dict[str, Any]]:
 
 def write_history(history: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Write OUT/history.json, a row an epoch, and draw OUT/history.png; raises SinkUnwritable or DiskFull."""
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
 
     replace_file(out / "history.json", json.dumps(history, indent=1).encode() + b"\n")
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
+    figure = Figure(figsize=(13, 4), dpi=100, layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
     epochs = np.arange(1, len(history) + 1)
     left.plot(epochs, [row["loss"] for row in history], label="loss (random views, raw weights)")
     for rate in RATES:
@@ -283,10 +284,7 @@ def write_history(history: Sequence[Mapping[str, Any]], out: Path) -> None:
         axes.set(xlabel="epoch")
         axes.legend()
         axes.grid(alpha=0.3)
-    content = io.BytesIO()
-    figure.savefig(content, dpi=100)
-    plt.close(figure)
-    replace_file(out / "history.png", content.getvalue())
+    replace_file(out / "history.png", as_png(figure))
 
 
 def _digest(pictures: Images) -> str:
