@@ -20,6 +20,7 @@ from edge.secrecy import plain_address
 if TYPE_CHECKING:
     from edge.control import Control
     from edge.model import ExpressionModel
+    from edge.runtime.metrics import Metrics
 
 SERVICE_SOCKET = Path("/run/cuelens/status.sock")  # of the unit: its RuntimeDirectory
 MODE = 0o660  # the service's user and its group: what somebody's face shows is not for every program
@@ -117,7 +118,6 @@ def _make_way(path: Path) -> None:
 def gather_status(control: Control, model: ExpressionModel, version: str) -> dict[str, Any]:
     """Return the run as JSON-ready values: seconds, degrees Celsius, MB of 10^6 bytes; None where nothing is known."""
     from edge.hardware.board import peak_rss_mb, rss_mb, swapped_mb, temperature_c, throttled
-    from edge.links import sink_state
 
     now = time.monotonic()
     metrics, held_mb = control.metrics, rss_mb()
@@ -161,19 +161,25 @@ def gather_status(control: Control, model: ExpressionModel, version: str) -> dic
         "recent_fps": round(metrics.recent_fps, 1),
         "last_frame_age": round(now - metrics.last, 2) if metrics.frames else None,
         "latency_ms": metrics.percentiles(NEWEST),
-        "sinks": {
-            plain(name): {
-                "state": sink_state(sink, control.links.get(name))[0],
-                "shown": sink.shown,
-                "missed": sink.missed,
-                "failures": sink.failures,
-                "error": sink.error,
-            }
-            for name, sink in tuple(metrics.sinks.items())
-        },
+        "sinks": _gather_sinks(control, metrics),
         "links": {plain(name): link.as_values() for name, link in tuple(control.links.items())},
         "cues": dict(metrics.cues),
         "changes": [[round(t - metrics.begun, 2), shown] for t, shown in tuple(metrics.changes)],
+    }
+
+
+def _gather_sinks(control: Control, metrics: Metrics) -> dict[str, Any]:
+    from edge.links import sink_state
+
+    return {
+        plain(name): {
+            "state": sink_state(sink, control.links.get(name))[0],
+            "shown": sink.shown,
+            "missed": sink.missed,
+            "failures": sink.failures,
+            "error": sink.error,
+        }
+        for name, sink in tuple(metrics.sinks.items())
     }
 
 
