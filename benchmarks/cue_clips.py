@@ -125,7 +125,7 @@ def _state_of_code() -> str:
 
 
 def judge_clips(clips: Mapping[str, Stream], settings: CueSettings) -> list[dict[str, Any]]:
-    """Return for each clip its changes, and of its labelled frames in how many a word is told and in how many right."""
+    """Return for each clip its changes, and of its labelled frames how many show a word, and the right one."""
     rows = []
     for name, stream in clips.items():
         cues = play(stream, settings)
@@ -148,7 +148,7 @@ def judge_clips(clips: Mapping[str, Stream], settings: CueSettings) -> list[dict
 
 
 def sum_clips(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Return what clips come to: changes a minute, and of the labelled frames the share told and right of it.
+    """Return what clips come to: changes a minute, and of the labelled frames the share with a word and what is right.
 
     `mean_` are means over clips, each counting alike; the others count each frame, or each minute, alike.
     """

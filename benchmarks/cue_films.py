@@ -1,4 +1,4 @@
-"""Films made of a data set's faces, each of a person met anew or all of a lively one, and how the cue does on them."""
+"""Films made of a data set's faces, each of a new person or all of a lively one, and how the cue does on them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def read_films(
 
 
 def play_films(films: Probabilities, words: Sequence[str], settings: CueSettings) -> dict[str, float]:
-    """Return coverage and what is right of it, over all films, each of a person met anew; and of the raw label."""
+    """Return coverage and what is right of it, over all films, each of a new person; and of the raw label."""
     told = right = raw = frames = 0
     for values, word in zip(films, words, strict=True):
         stream = film(values, FPS)
@@ -91,7 +91,7 @@ def lively_streams(films: Probabilities, words: Sequence[str]) -> list[Stream]:
 
 
 def play_lively(lively: Sequence[Stream], settings: CueSettings) -> dict[str, float]:
-    """Return the share of the frames of lively people that is told, and what of it is right; and of the raw label."""
+    """Return the share of lively people's frames with a word, and what of it is right; and of the raw label."""
     parts = [judge(stream, play(stream, settings)) for stream in lively]
     known, told = sum(part.known for part in parts), sum(part.told for part in parts)
     return {

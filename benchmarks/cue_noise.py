@@ -28,7 +28,7 @@ WANDERING = "readings that wander within 0.3 s"
 
 
 def make_noise(films: Probabilities | None, fps: float, minutes: float | None = None) -> dict[str, Stream]:
-    """Return streams in which nothing is shown that could be told; `films` gives real readings to mix up.
+    """Return streams in which no expression is clear enough to show; `films` gives real readings to mix up.
 
     They last `minutes`, MINUTES where None.
     """

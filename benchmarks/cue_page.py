@@ -1,4 +1,4 @@
-"""The page that `cuelens-bench cue tune` writes: what each setting buys, and the curve of right against told."""
+"""The page that `cuelens-bench cue tune` writes: what each setting buys, and right words against shown ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def write_page(path: Path, result: Mapping[str, Any], model: str) -> None:
         "",
         *_table(
             [
-                {"sensitivity": each["sensitivity"]} | _told(each) | {"onset s": each["onset_s"]}
+                {"sensitivity": each["sensitivity"]} | _shown(each) | {"onset s": each["onset_s"]}
                 for each in result["points"]
             ]
         ),
@@ -49,11 +49,11 @@ def write_page(path: Path, result: Mapping[str, Any], model: str) -> None:
             *_table([{"clips": name} | _held_out(part) for name, part in result["held_out"].items()]),
         ]
     lines += ["", "One setting at another value, the others as chosen:", ""]
-    lines += _table([{"setting": each["setting"], "value": each["value"]} | _told(each) for each in result["buys"]])
+    lines += _table([{"setting": each["setting"], "value": each["value"]} | _shown(each) for each in result["buys"]])
     replace_file(path, ("\n".join(lines) + "\n").encode())
 
 
-def _told(figures: Mapping[str, Any]) -> dict[str, Any]:
+def _shown(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {name: figures[key] for key, name in NAMES.items()}
 
 
@@ -78,7 +78,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def draw_curve(curve: Sequence[Mapping[str, float]], points: Sequence[Mapping[str, Any]]) -> str:
-    """Return an SVG of right against told: the curve of caution, and each sensitivity as a mark with its name."""
+    """Return an SVG of right words against shown ones: the curve of caution, each sensitivity as a named mark."""
     every = [*curve, *points]
     ends = [(min(each[key] for each in every), max(each[key] for each in every)) for key in ("told", "right")]
     (left, right), (low, high) = [

@@ -147,8 +147,8 @@ def sensitivity_settings(normal: CueSettings) -> dict[str, CueSettings]:
     return {name: with_settings(with_caution(normal, CAUTION[name]), pace) for name, pace in PACES.items()}
 
 
-def right_against_told(bench: Bench, normal: CueSettings) -> list[dict[str, float]]:
-    """Return the curve: for each place of the knob, what is told and what of it is right."""
+def right_against_shown(bench: Bench, normal: CueSettings) -> list[dict[str, float]]:
+    """Return the curve: for each place of the knob, what is shown and what of it is right."""
     points = []
     for caution in KNOB:
         parts = bench.judge(with_caution(normal, caution), list(bench.clips))
@@ -202,7 +202,7 @@ def tune(bench: Bench, start: CueSettings, rounds: int, validate: bool) -> dict[
             {"sensitivity": name} | _figures(bench.judge(each, list(bench.clips))) | {"onset_s": _onset(each)}
             for name, each in chosen.items()
         ],
-        "curve": right_against_told(bench, normal),
+        "curve": right_against_shown(bench, normal),
         "buys": what_each_buys(bench, normal),
         "over": {name: bench.excess(each) for name, each in chosen.items()},
     }

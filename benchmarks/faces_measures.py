@@ -53,7 +53,7 @@ def match(spots: Sequence[Spot], truth: Spot) -> Spot | None:
 
 
 def eyes_roll_deg(eyes: Sequence[Box], side: float) -> float | None:
-    """Return the roll that exactly two eyes in a face of `side` pixels tell; None where they are no level pair."""
+    """Return the roll by exactly two eyes in a face of `side` pixels; None where they are no level pair."""
     if len(eyes) != 2:
         return None
     left, right = sorted((spot_of(eye) for eye in eyes), key=lambda eye: eye.cx)

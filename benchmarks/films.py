@@ -24,7 +24,7 @@ FPS = 30.0
 
 
 class Film:
-    """A source of pictures that are made as they are asked for, FPS of them a second of its own clock."""
+    """A source of pictures that it makes on demand, FPS of them a second of its own clock."""
 
     def __init__(self, pictures: Iterable[Gray]) -> None:
         self.live = False

@@ -157,7 +157,7 @@ def measure(args: argparse.Namespace) -> Measured:
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """Lay out what was measured, but what is told by minute or by frame."""
+    """Lay out what was measured, without the lists by minute or by frame."""
     short = ("minutes", "rates", "runs", "jitter_histogram")
     return table([{key: value for key, value in report["result"].items() if key not in short}])
 

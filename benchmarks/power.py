@@ -156,7 +156,7 @@ class BoardMeter:
 
     @property
     def throttled(self) -> str | None:
-        """The throttling bits of all looks, in hex; None where none was told."""
+        """The throttling bits of all looks, in hex; None where the board has none."""
         return None if self._bits is None else f"{self._bits:#x}"
 
     @property

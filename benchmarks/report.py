@@ -42,7 +42,7 @@ class Task(Protocol):
     """
 
     def add_arguments(self, parser: argparse.ArgumentParser, task: str) -> None:
-        """Add what the task is told."""
+        """Add the task's options."""
 
     def measure(self, args: argparse.Namespace) -> Measured:
         """Measure, by args.task and what add_arguments added."""

@@ -26,7 +26,7 @@ def progress_bar(total: float | None, unit: str, *, wanted: bool = True) -> Any:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Lay rows out under their keys for a person; of a list, its length is told."""
+    """Lay rows out under their keys for a person; a list is its length."""
     shown = [[str(len(value) if isinstance(value, list) else value) for value in row.values()] for row in rows]
     lines = [[str(key) for key in rows[0]], *shown]
     wide = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -69,10 +69,10 @@ class Point(Protocol):
     about: dict[str, Any]
 
     def warm_up(self) -> None:
-        """Go on without being counted."""
+        """Run without being counted."""
 
     def take_turn(self) -> Turn:
-        """Go on a little, and tell what it took."""
+        """Run a little, and return what it took."""
 
 
 class LoopPoint:

@@ -67,7 +67,7 @@ def draw_pictures(data: DataSet, seed: int) -> Pictures:
 def read_labels(path: Path, width: int, given: str | None = None) -> tuple[str, ...]:
     """Name a model's `width` classes: as `given` (with commas), by the contract beside it, by the file itself.
 
-    FER2013's where there are as many and nothing else is said, then numbers. Raises SettingsInvalid or
+    FER2013's where there are as many and no option names others, then numbers. Raises SettingsInvalid or
     ContractMismatch for another count, and what `read_contract` raises.
     """
     contract = path.with_suffix(".json")

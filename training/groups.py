@@ -17,7 +17,7 @@ from lab.calibration import Floats, Labels
 from lab.datasets.folder import list_column
 from lab.datasets.labelled import Labelled
 from lab.scores import DRAWS, confuse, round_all, summarise, wilson_interval
-from training.vocabulary import as_words, find_told
+from training.vocabulary import as_words, find_shown
 
 DARKNESS = "darkness"
 THIRDS = ("dark", "middle", "bright")
@@ -109,7 +109,7 @@ def _score_spoken(spoken: tuple[Floats, Labels, tuple[str, ...]], own: npt.NDArr
     told, truth = told[own & (truth >= 0)], truth[own & (truth >= 0)]
     if not len(truth):
         return {}
-    right, shown = told.argmax(axis=1) == truth, find_told(told)
+    right, shown = told.argmax(axis=1) == truth, find_shown(told)
     accuracy, kept = float(right.mean()), int(shown.sum())
     said = float(right[shown].mean()) if kept else 0.0
     return {

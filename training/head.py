@@ -1,4 +1,4 @@
-"""The last dense layer alone, fitted anew to other targets: the features of a long fit, the truth of another rating.
+"""The last dense layer alone, fitted again to other targets: the features of a long fit, the truth of another rating.
 
 A convex problem, solved to its end in seconds; fits that go on from there lose nothing on the way to the new targets.
 """

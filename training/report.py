@@ -36,7 +36,7 @@ def write_report(
             "Is it right as often as it is sure?",
             _gaps(result),
         ),
-        ("coverage", plot_coverage(curve, result), "Right more often where surer?", _told(result)),
+        ("coverage", plot_coverage(curve, result), "Right more often where surer?", _shown(result)),
         ("confusion", plot_confusion(result["confusion"], classes), "What is taken for what?", _mixed(result)),
         ("classes", plot_classes(result["classes"]), "Which classes does it know?", _known(result)),
         ("distribution", plot_distribution(result["classes"]), "What is in the split?", _held(result)),
@@ -152,7 +152,7 @@ def _gaps(result: dict[str, Any]) -> str:
     return f"On average {result['ece']:.1%} between its confidence and what is right (ECE)."
 
 
-def _told(result: dict[str, Any]) -> str:
+def _shown(result: dict[str, Any]) -> str:
     shares, goals = result["coverage"]["accuracy_at"], result["coverage"]["coverage_for"]
     told = " and ".join(f"{share:.1%} at {float(goal):.0%} right" for goal, share in goals.items())
     return f"Of all {shares['1']:.1%} are right, of the surer half {shares['0.5']:.1%}; it can tell {told}."

@@ -93,7 +93,7 @@ def _by_group(found: dict[str, Any]) -> str:
 
 
 def find_mistakes(probabilities: Floats, labels: Labels) -> list[tuple[int, int, Labels]]:
-    """Return each kind of mistake, the commonest first: true class, what is said, rows, the most confident first."""
+    """Return each kind of mistake, the commonest first: true class, decision, rows, the most confident first."""
     said, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(said != labels)
     kinds = np.unique(np.stack([labels[wrong], said[wrong]], axis=1), axis=0)

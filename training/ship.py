@@ -55,7 +55,7 @@ MODELS = Path(__file__).parent.parent / "models"
 
 
 def _call(module: str, *words: str | Path, python: str | Path = sys.executable) -> str:
-    """Run a command's module by itself, its words passing through as they come; returns its output."""
+    """Run a command's module by itself, its words passing through at once; returns its output."""
     line = [python, "-c", f"from {module} import main; main()", *words]
     said = []
     with subprocess.Popen(list(map(str, line)), stdout=subprocess.PIPE, text=True) as process:
@@ -82,7 +82,7 @@ def evaluate_all(
     By the majority of FER+'s raters, with FER2013's own labels, the wearer's words and groups beside it; and, where
     given, all of `wild`, a folder of everyday faces.
 
-    The report split is asked for once a file: results in an older evaluation.json are kept while the file is the same.
+    The report split is evaluated once a file: results in an older evaluation.json are kept while the file is the same.
     """
     kept = models / "evaluation.json"
     before = json.loads(kept.read_text()) if kept.exists() else []

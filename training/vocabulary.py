@@ -1,4 +1,4 @@
-"""What a network is worth to the wearer: the small vocabulary's words, and what would be told on a steady reading.
+"""What a network is worth to the wearer: the small vocabulary's words, and what would be shown on a steady reading.
 
 `cuelens-evaluate --words` shows these figures; words and thresholds are the cue policy's own.
 """
@@ -41,8 +41,8 @@ def as_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> t
     return told, places[labels], words
 
 
-def find_told(words: Floats, settings: CueSettings | None = None) -> Rows:
-    """Return for which rows of the words' probabilities (n, words) a steady reading would be told: bool (n,)."""
+def find_shown(words: Floats, settings: CueSettings | None = None) -> Rows:
+    """Return for which rows of the words' probabilities (n, words) a steady reading would be shown: bool (n,)."""
     settings = settings or CueSettings()
     ordered = np.sort(words, axis=1)
     return np.asarray(
@@ -77,7 +77,7 @@ def score_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -
     """Score the words of probabilities (n, classes) against labels (n,); rows whose label has no word are left out.
 
     Returns accuracy with its 95 % Wilson interval, balanced accuracy, ECE, the confusion matrix (rows: true), each
-    word's precision and recall with intervals and its precision at RECALL; and of what would be told on a steady
+    word's precision and recall with intervals and its precision at RECALL; and of what would be shown on a steady
     reading (the policy's `enter` and `margin`) how much it is and how much of it is right, with intervals, also by
     word. Raises what `as_words` raises.
     """
@@ -88,7 +88,7 @@ def score_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -
     confusion = confuse(predicted, truth, len(words))
     summary = summarise(confusion)
     accuracy, count = float(summary["accuracy"]), len(truth)
-    shown, settings = find_told(told), CueSettings()
+    shown, settings = find_shown(told), CueSettings()
     right = shown & (predicted == truth)
     by_word = {}
     for place, word in enumerate(words):

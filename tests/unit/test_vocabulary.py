@@ -19,7 +19,7 @@ from lab.scores import score
 from training.evaluate import main
 from training.groups import describe_groups, name_groups, name_thirds, score_groups, tabulate_groups
 from training.report_parts import find_mistakes, show_mistakes, write_more
-from training.vocabulary import as_words, describe_words, find_told, precision_at, score_words
+from training.vocabulary import as_words, describe_words, find_shown, precision_at, score_words
 
 
 def shares(*rows: dict[str, float]) -> np.ndarray:
@@ -45,7 +45,7 @@ def test_words_are_the_policys_and_so_is_what_is_shown() -> None:
     assert names == ("smile", "surprise", "upset", "neutral")
     assert words[1] == pytest.approx([0, 0, 0.85, 0.15])
     assert truth.tolist() == [0, 2, 2, 0, 3]
-    assert find_told(words).tolist() == [True, True, False, True, True]
+    assert find_shown(words).tolist() == [True, True, False, True, True]
 
 
 def test_the_words_figures_of_a_case_worked_out_by_hand() -> None:
