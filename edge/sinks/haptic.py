@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from edge.backends import import_for
 from edge.control import Control
+from edge.cue import SMALL_VOCABULARY
 from edge.errors import SettingsInvalid, SinkFailed
 from edge.pins import Line, open_chip
 from edge.sink_settings import HapticSettings
@@ -36,7 +37,7 @@ EFFECTS: dict[str, tuple[int, ...]] = {
     "face": (24,),  # sharp tick
 }
 # What the model's own classes are felt as, where they are the vocabulary.
-SMALL = {"happy": "smile", "angry": "upset", "disgust": "upset", "fear": "upset", "sad": "upset"}
+SMALL = {name: word for word, group in SMALL_VOCABULARY.items() for name in group}
 
 ADDRESS = 0x5A  # the chip has no other
 STATUS, MODE, LIBRARY, SEQUENCE, GO, CLAMP, FEEDBACK, CONTROL_3 = 0x00, 0x01, 0x03, 0x04, 0x0C, 0x17, 0x1A, 0x1D

@@ -6,7 +6,6 @@ import json
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks adds it")
@@ -16,6 +15,7 @@ pytest.importorskip("halo_emulator", reason="halo-emulator is not installed; ./d
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakDBusError
 
 from edge.cli import main
+from edge.commands.pair import MAKE_NAMES
 from edge.control import Control
 from edge.errors import SettingsInvalid, SinkFailed, SinkUnwritable
 from edge.glyphs import plan_cue
@@ -23,8 +23,8 @@ from edge.safe import pages, show_failure
 from edge.settings import LookSettings, Settings
 from edge.sinks import open_sink
 from edge.sinks.glasses import link, visit
-from edge.sinks.glasses.activelook import draw_activelook
 from edge.sinks.glasses.known import Glasses, forget_glasses, glasses_file, load_glasses, remember_glasses
+from edge.sinks.glasses.makes import MAKES
 from edge.types import Cue
 from tests.glasses.air import Air, AirRadio, Peripheral
 from tests.glasses.peripherals import ActiveLookPeripheral, HaloPeripheral
@@ -174,13 +174,12 @@ def test_glasses_show_why_the_service_stopped(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("edge.safe.REPEAT", 0.05)
     control = Control(Settings(sinks=(f"glasses:activelook:{glasses.name}",)))
     plans = [plan_cue(STOPPED, LookSettings(), text) for text in pages("no camera; plug it in")[1:]]
-    wanted = [draw_activelook(plan)[..., 0] > 0 for plan in plans]
     seen: set[int] = set()
 
     def watch() -> None:
         while not stop.wait(0.01):
-            seen.update(number for number, page in enumerate(wanted) if np.array_equal(glasses.seen > 0, page))
-            if len(seen) == len(wanted):
+            seen.update(number for number, plan in enumerate(plans) if glasses.shows(plan))
+            if len(seen) == len(plans):
                 stop.set()
 
     watcher = threading.Thread(target=watch)
@@ -188,7 +187,7 @@ def test_glasses_show_why_the_service_stopped(monkeypatch: pytest.MonkeyPatch) -
     show_failure(control, "no camera; plug it in", stop, PATIENCE)
     stop.set()
     watcher.join()
-    assert seen == set(range(len(wanted)))
+    assert seen == set(range(len(plans)))
     wait_until(lambda: not glasses.screen.any(), "the end is dark")
 
 
@@ -209,6 +208,10 @@ def test_the_sink_takes_the_pair_of_its_make_that_was_paired_last() -> None:
     assert [pair.name for pair in load_glasses(path)] == ["Engo", "Halo 01"]
     remember_glasses(path, Glasses("halo", "F0:00:00:00:00:01", "Halo 01"))
     assert [pair.name for pair in load_glasses(path)] == ["Halo 01", "Engo"], "once, and first"
+
+
+def test_the_commands_take_every_make() -> None:
+    assert tuple(MAKES) == MAKE_NAMES
 
 
 @pytest.mark.parametrize("argument", ["", "meta", "Halo", "halos:x"])

@@ -18,7 +18,7 @@ from edge.errors import SinkFailed
 from edge.glyphs import Canvas, Plan, draw_plan, plan_cue
 from edge.settings import LookSettings
 from edge.sinks.glasses.stage import DARK, Order
-from edge.sinks.glasses.wearable import Channel, Make
+from edge.sinks.glasses.wearable import Channel, Make, check_firmware
 from edge.types import Band, Cue, Side
 
 SERVICE = "0783b03e-8535-b5a0-7140-a304d2495cb7"  # [2.3]
@@ -75,7 +75,6 @@ class Replies:
 
     def __init__(self) -> None:
         self._rest = b""
-        self.garbage = 0  # bytes that belonged to no message
 
     def feed(self, piece: bytes) -> Iterator[Reply]:
         """Yield the messages that are whole now."""
@@ -99,7 +98,6 @@ class Replies:
                 yield Reply(message[1], message[4 + wide : head], message[head:-1])
 
     def _skip(self, count: int) -> None:
-        self.garbage += count
         self._rest = self._rest[count:]
 
 
@@ -177,7 +175,7 @@ class ActiveLookGlasses:
         await self._channel.notify(CONTROL, self._hear_control)
         await self._channel.notify(TX, self._hear_reply)
         await self._blank(FLUSH_ALL)  # an earlier link may have left it held, and a picture on it
-        check_firmware(await self._ask(VERSION), self._channel.name)
+        check_firmware(tuple((await self._ask(VERSION))[:3]), LEAST_FIRMWARE, self._channel.name)
         self._images = {plan: encode_image(plan) for plan in usual_plans(self._look)}
         version = version_of(self._images.values())
         if await self._saved_version() != version:
@@ -276,14 +274,6 @@ class ActiveLookGlasses:
     def _check(self) -> None:
         if self._failure:
             raise SinkFailed(f"{self._channel.name}: {self._failure}; trying again: if it stays so, turn it off and on")
-
-
-def check_firmware(version: bytes, name: str) -> None:
-    """Raise SinkFailed where the glasses' answer to VERSION is of a firmware that takes no pictures of ours."""
-    if len(version) < 3 or tuple(version[:3]) < LEAST_FIRMWARE:
-        seen = ".".join(map(str, version[:3])) or "unknown"
-        least = ".".join(map(str, LEAST_FIRMWARE))
-        raise SinkFailed(f"{name} has firmware {seen}, {least} or newer is needed; update it with its maker's app")
 
 
 def draw_activelook(plan: Plan) -> Canvas:

@@ -18,7 +18,7 @@ from edge.errors import SinkFailed
 from edge.glyphs import COLOURS, WHITE, Canvas, Plan, draw_layers
 from edge.settings import LookSettings
 from edge.sinks.glasses.stage import Order
-from edge.sinks.glasses.wearable import Channel, Make
+from edge.sinks.glasses.wearable import Channel, Make, check_firmware
 from edge.strokes import Mask
 
 SERVICE = "7a230001-5475-a6a4-654c-8431f6ad49c4"
@@ -57,7 +57,9 @@ class HaloGlasses:
         await self._channel.write(TO_GLASSES, INTERRUPT)
         await asyncio.sleep(0.2)  # the vendor's own wait for the interpreter
         self._drop_answers()
-        check_firmware(await self._run("print(frame.FIRMWARE_VERSION)"), self._channel.name)
+        firmware = firmware_of(await self._run("print(frame.FIRMWARE_VERSION)"), self._channel.name)
+        if firmware is not None:
+            check_firmware(firmware, LEAST_FIRMWARE, self._channel.name)
         program = PROGRAM.read_text(encoding="ascii")
         name = f"cuelens_{zlib.crc32(program.encode()):08x}"
         there = await self._run(f"print(pcall(function() frame.file.open('{name}.lua','r'):close() end))")
@@ -106,14 +108,14 @@ class HaloGlasses:
                     raise SinkFailed(f"{self._channel.name}: the program on it failed: {words}; turn it off and on")
 
 
-def check_firmware(version: str, name: str) -> None:
-    """Raise SinkFailed for a Halo's firmware that draws otherwise; Frame counts its own from v24 on."""
+def firmware_of(version: str, name: str) -> tuple[int, ...] | None:
+    """Return a Halo's firmware, None for a Frame, which counts its own from v24 on; raises SinkFailed for neither."""
     found = re.match(r"(\d+)\.(\d+)\.(\d+)", version)
-    if found and tuple(map(int, found.groups())) < LEAST_FIRMWARE:
-        least = ".".join(map(str, LEAST_FIRMWARE))
-        raise SinkFailed(f"{name} has firmware {found[0]}, {least} or newer is needed; update it with the vendor's app")
-    if not found and not version.startswith("v"):
-        raise SinkFailed(f"{name} does not say its firmware; turn it off and on")
+    if found:
+        return tuple(map(int, found.groups()))
+    if version.startswith("v"):
+        return None
+    raise SinkFailed(f"{name} does not say its firmware; turn it off and on")
 
 
 def lua_pieces(text: str, largest: int) -> Iterator[str]:

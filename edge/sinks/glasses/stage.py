@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge.glyphs import Plan
+from edge.runtime.sink_worker import STALE
 from edge.types import Cue
 
-STALE = 1.5  # seconds after which a cue is too old to be sent: edge.runtime.sink_worker has the same
 KEEP = 0.5  # seconds between words to glasses that blank by themselves: three of them may be lost before they do
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds until a link is tried again; doubles in between, and never ends
 STEADY = 10.0  # seconds that a link must hold for the next wait to be the first again

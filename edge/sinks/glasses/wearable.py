@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.errors import SinkFailed
 from edge.glyphs import Canvas, Plan
 from edge.settings import LookSettings
 from edge.sinks.glasses.stage import Order
@@ -25,9 +26,6 @@ class Channel(Protocol):
     async def write(self, uuid: str, data: bytes) -> None:
         """Write, and wait for the acknowledgement; at most `largest` bytes."""
 
-    async def read(self, uuid: str) -> bytes:
-        """Read a characteristic."""
-
     async def notify(self, uuid: str, heard: Callable[[bytes], None]) -> None:
         """Have `heard` called with each notification of a characteristic."""
 
@@ -40,6 +38,15 @@ class Wearable(Protocol):
 
     async def send(self, order: Order) -> None:
         """Carry an order out; returns when the glasses have acknowledged it."""
+
+
+def check_firmware(found: tuple[int, ...], least: tuple[int, ...], name: str) -> None:
+    """Raise SinkFailed where glasses' firmware is older than `least`; an empty `found` is unknown, and too old."""
+    if found < least:
+        seen, needed = (".".join(map(str, version)) for version in (found, least))
+        raise SinkFailed(
+            f"{name} has firmware {seen or 'unknown'}, {needed} or newer is needed; update it with its maker's app"
+        )
 
 
 @dataclass(frozen=True, slots=True)
