@@ -142,12 +142,11 @@ def test_a_damaged_model_is_refused_before_a_runtime_has_it(tmp_path: Path, caps
     assert "broken.tflite: ends after 2000 of" in capsys.readouterr().err
 
 
-def test_a_slow_network_ends_its_turn_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_network_ends_its_turn_by_time() -> None:
     (point, *_), _ = build_networks(models_folder() / "face.tflite", (1,))
     clock = itertools.count(0.0, 0.4 * scale_networks.READS_SECONDS)
-    monkeypatch.setattr(scale_networks.time, "monotonic", lambda: next(clock))
-    assert len(point.take_turn()["read"]) == 3
-    assert len(point.take_turn()["read"]) == 3
+    assert len(point.take_turn(lambda: next(clock))["read"]) == 3
+    assert len(point.take_turn(lambda: next(clock))["read"]) == 3
 
 
 class Nowhere:
