@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # the environment of another system does not have us
 
-from benchmarks.peers.systems import SYSTEMS, Peer  # noqa: E402
+from benchmarks.peers.systems import SYSTEMS, Labeller  # noqa: E402
 from edge.hardware.board import peak_rss_mb  # noqa: E402
 
 
@@ -100,7 +100,7 @@ def classify(name: str, path: str) -> dict[str, Any]:
     import numpy as np
 
     system = SYSTEMS[name]()
-    assert isinstance(system, Peer)
+    assert isinstance(system, Labeller)
     with np.load(path) as data:
         images, labels = data["images"], data["labels"]
     right = int((system.classify(images) == labels).sum())

@@ -6,6 +6,7 @@ import hashlib
 import statistics
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ class Played:
     shown: list[str | None] = field(default_factory=list)
 
 
-class Peer:
+class Peer(ABC):
     """A system that is given one picture after the other; made, it is ready for the first."""
 
     package = ""  # whose version the report names
@@ -50,17 +51,13 @@ class Peer:
         cv2.setNumThreads(1)
         self.detection_cpu_s = 0.0
 
+    @abstractmethod
     def look(self, picture: Any) -> list[tuple[Box, str | None]]:
         """Return each face's box and label; adds what finding them took to detection_cpu_s."""
-        raise NotImplementedError
 
     def show(self, label: str | None) -> str | None:
         """Return what is shown in a frame whose largest face has this label."""
         return label
-
-    def classify(self, faces: Any) -> Any:
-        """Return the class of each gray face, uint8 (n, 48, 48), as its own pre-processing makes of it."""
-        raise NotImplementedError
 
     def runtime(self) -> str:
         """Return what runs the networks, with its version."""
@@ -105,7 +102,15 @@ def largest(faces: Sequence[tuple[Box, str | None]]) -> str | None:
     return max(faces, key=lambda face: face[0][2] * face[0][3], default=((), None))[1]
 
 
-class Fer(Peer):
+class Labeller(Peer):
+    """A peer that reads expressions, also of faces that are cut out already."""
+
+    @abstractmethod
+    def classify(self, faces: Any) -> Any:
+        """Return the class of each gray face, uint8 (n, 48, 48), as its own pre-processing makes of it."""
+
+
+class Fer(Labeller):
     """The PyPI package fer as it is by default: a Haar cascade, and its int8 .tflite network."""
 
     package = "fer"
@@ -145,7 +150,7 @@ class FerKeras(Fer):
     options = {"use_tflite": False}  # noqa: RUF012
 
 
-class FaceClassification(Peer):
+class FaceClassification(Labeller):
     """face_classification's mini_XCEPTION in its own pipeline for video, written after its published description."""
 
     package = "keras"

@@ -4,44 +4,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.commands import read
-from edge.errors import CuelensError, printable, printable_lines
+from edge.commands.pictures import look_at_each
+from edge.errors import printable_lines
 from edge.quiet import tame_opencv
 from edge.settings import Settings
 from edge.settings_file import load_settings
 
+if TYPE_CHECKING:
+    from edge.types import Face, Gray
+
 
 def run(args: argparse.Namespace) -> int:
     """Print the faces of each picture, with their expressions if wanted; one that cannot be read costs only itself."""
-    from edge.sources.pictures import load_picture
-    from edge.stills import StillFinder, describe_still, failed_record, still_record, watching
+    from edge.stills import StillFinder, describe_still, still_record
 
     if args.read:
         return read.run(argparse.Namespace(**vars(args), out=None, model=None))
     tame_opencv()
+
+    def show(path: Path, _: Gray, faces: Sequence[Face]) -> None:
+        record = json.dumps(still_record(path, faces)) if args.json else None
+        print(record or printable_lines(describe_still(path, faces)), flush=True)
+
     finder = StillFinder((load_settings(args.config) if args.config else Settings()).faces)
-    code = 0
-
-    def say(line: str) -> None:
-        print(printable(f"cuelens: {line}"), file=sys.stderr)
-
-    for path in args.pictures:
-        try:
-            gray = load_picture(path, say)
-            with watching(path) as progress:
-                faces = finder.find(gray, progress)
-        except CuelensError as error:
-            if args.debug:
-                raise
-            print(f"cuelens: {error.line}", file=sys.stderr)
-            if args.json:
-                print(json.dumps(failed_record(path, error)), flush=True)
-            code = code or error.exit_code
-            continue
-        print(
-            json.dumps(still_record(path, faces)) if args.json else printable_lines(describe_still(path, faces)),
-            flush=True,
-        )
-    return code
+    return look_at_each(args, args.pictures, finder.find, show)

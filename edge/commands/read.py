@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.errors import CuelensError, SettingsInvalid, SinkUnwritable, printable, printable_lines
+from edge.commands.pictures import look_at_each
+from edge.errors import SettingsInvalid, SinkUnwritable, printable_lines
 from edge.quiet import tame_opencv
 from edge.settings import Settings
 from edge.settings_file import load_settings
@@ -39,38 +39,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read the faces of each picture; one that cannot be read is named, and the others are still done."""
     from edge.model import ExpressionModel, shipped_model
-    from edge.sources.pictures import load_picture
     from edge.still_reader import StillReader, describe_readings, reading_record
-    from edge.stills import failed_record, watching
 
     tame_opencv()
     settings = load_settings(args.config) if args.config else Settings()
     paths = list(_expand(args.pictures))
     drawing = _Drawing(args.out, paths, settings) if args.out else None
     model = ExpressionModel(Path(args.model or settings.model or shipped_model()), settings.threads)
-    reader = StillReader(settings, model)
-    code = 0
 
-    def say(line: str) -> None:
-        print(printable(f"cuelens: {line}"), file=sys.stderr)
-
-    for path in paths:
-        try:
-            gray = load_picture(path, say)
-            with watching(path) as progress:
-                readings = reader.read(gray, progress)
-        except CuelensError as error:
-            if args.debug:
-                raise
-            print(printable(f"cuelens: {error.line}"), file=sys.stderr)
-            if args.json:
-                print(json.dumps(failed_record(path, error)), flush=True)
-            code = code or error.exit_code
-            continue
+    def show(path: Path, gray: Gray, readings: Sequence[StillReading]) -> None:
         record = json.dumps(reading_record(path, readings, settings.look)) if args.json else None
         print(record or printable_lines(describe_readings(path, readings, settings.look)), flush=True)
         if drawing is not None:
             drawing.add(path, gray, readings)
+
+    code = look_at_each(args, paths, StillReader(settings, model).read, show)
     if drawing is not None:
         drawing.finish()
     return code
