@@ -15,7 +15,7 @@ from typing import Any, cast
 from benchmarks.machine import Surroundings
 from benchmarks.report import Task, describe_provenance, make_report, write_report
 from benchmarks.result import make_folder
-from edge.command import command
+from edge.system.program import command
 
 TASKS = {
     "stages": ("benchmarks.stages", "what a frame costs, stage by stage"),

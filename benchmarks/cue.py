@@ -20,14 +20,14 @@ from benchmarks.cue_people import compare, read_people
 from benchmarks.cue_tune import Bench, tune
 from benchmarks.result import add_output, make_folder, table, write_result
 from benchmarks.streams import RATES
-from edge.control import Control
-from edge.model import ExpressionModel
-from edge.quiet import tame_opencv
+from edge.runtime.control import Control
 from edge.runtime.run import run as run_loop
 from edge.settings import SENSITIVITIES, CueSettings, with_sensitivity
 from edge.settings_file import load_settings
 from edge.sources.demo import DemoSource
+from edge.system.quiet import tame_opencv
 from edge.types import Capabilities, Sink, Update
+from edge.vision.model import ExpressionModel
 
 DEFINITIONS = {
     "changes": "raw: of the largest word of the partner's readings; cue: from one word, or unsure, to another; word: "

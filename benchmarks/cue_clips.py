@@ -21,14 +21,14 @@ from tqdm import tqdm
 import edge
 from benchmarks.result import make_folder
 from benchmarks.streams import LABELS, Probabilities, Step, Stream, changes, judge, play, raw_changes
-from edge.control import Control
+from edge.diagnostics.replay import read_faces, read_log
 from edge.errors import DataMissing
-from edge.model import ExpressionModel, models_folder
-from edge.replay import read_faces, read_log
+from edge.runtime.control import Control
 from edge.settings import CueSettings, FaceSettings, Settings
 from edge.sinks.log import LogSink
 from edge.sources import open_source
 from edge.types import Cue
+from edge.vision.model import ExpressionModel, models_folder
 from edge.vision.pipeline import Pipeline
 from edge.vision.sight import DeviceSight
 

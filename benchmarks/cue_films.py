@@ -14,9 +14,9 @@ from tqdm import tqdm
 from benchmarks import streams
 from benchmarks.streams import LABELS, WORD, Probabilities, Stream, film, judge, play
 from edge.errors import ContractMismatch
-from edge.model import ExpressionModel
 from edge.settings import CueSettings
 from edge.types import Gray
+from edge.vision.model import ExpressionModel
 from lab.datasets.ferplus import relabel
 from lab.datasets.read import read_data
 

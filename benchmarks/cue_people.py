@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from benchmarks.streams import LABELS, PARTNER, WORD, Probabilities, Step, Stream, judge, play
 from edge.errors import DataMissing, DataUnreadable
-from edge.model import ExpressionModel
 from edge.settings import CueSettings, with_settings
+from edge.vision.model import ExpressionModel
 
 FPS, SHOWN = 10, 2.0  # frames a second; seconds for which a person shows what is in one picture
 LEAST = 8  # pictures of a person, at least three of them neutral

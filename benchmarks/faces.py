@@ -46,24 +46,24 @@ from benchmarks.relight import DEFINITIONS as LIGHT_DEFINITIONS
 from benchmarks.relight import run_light
 from benchmarks.result import add_output, make_folder, table, write_result
 from edge.errors import DataMissing, SettingsInvalid, SourceEmpty
-from edge.faces import FaceFinder
 from edge.files import replace_file
-from edge.model import load_interpreter, models_folder, read_model
-from edge.quiet import tame_opencv
 from edge.settings import FaceSettings
 from edge.sources import open_source
 from edge.sources.file import PICTURES, load_picture
-from edge.stills import StillFinder
+from edge.stills.finder import StillFinder
+from edge.system.quiet import tame_opencv
 from edge.types import Face, Gray
-from edge.verifier import read_contract
-from edge.views import wrap_deg
+from edge.vision.faces import FaceFinder
+from edge.vision.model import load_interpreter, models_folder, read_model
+from edge.vision.verifier import read_contract
+from edge.vision.views import wrap_deg
 
 FILM_FRAMES = 30
 LEAST_WIDTH = 60.0  # pixels, in clips shrunk to a width of 640: faces that are turned
 DEFINITIONS = {
     "plain": "OpenCV's frontal cascade on the whole frame: scale step 1.1, 5 neighbours, faces from 30 pixels",
-    "still": "edge.stills.StillFinder, as `cuelens faces` does",
-    "film": f"edge.faces.FaceFinder, found in the last of {FILM_FRAMES} equal frames at {FPS:g} a second",
+    "still": "edge.stills.finder.StillFinder, as `cuelens faces` does",
+    "film": f"edge.vision.faces.FaceFinder, found in the last of {FILM_FRAMES} equal frames at {FPS:g} a second",
     "turned": "frames in which a stricter Haar finds one face and in it two eyes: the easy ones",
     "found": f"a box whose middle is within {OFF} sides of the true face's, {NARROWEST} to {WIDEST} times as wide",
     "level": f"share of the found whose roll is within {LEVEL_DEG:g} degrees of what the eyes tell",

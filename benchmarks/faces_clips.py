@@ -14,7 +14,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from edge.errors import CuelensError, DataColumnMissing, DataMissing, SettingsInvalid
-from edge.quiet import tame_opencv
+from edge.system.quiet import tame_opencv
 
 T = TypeVar("T")
 R = TypeVar("R")

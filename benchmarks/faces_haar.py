@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks.faces_measures import EYES_SHARE, eyes_roll_deg, spot_of
 from edge.errors import SettingsInvalid
-from edge.finders.haar import load_cascade
 from edge.types import Box, Gray
-from edge.views import Spot
+from edge.vision.finders.haar import load_cascade
+from edge.vision.views import Spot
 
 EYES_SIDE = 200  # pixels: a face is made so wide before its eyes are looked for
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from edge.runtime.metrics import percentile
 from edge.types import Box, Gray
-from edge.views import Spot, overlap, wrap_deg
+from edge.vision.views import Spot, overlap, wrap_deg
 
 Seen = tuple[float, Sequence[tuple[int, Box]]]  # t of a frame, and the ids and boxes in it, nearest first
 EYES_SHARE, EYES_APART = 0.6, 0.25  # of the face's height, from the top; of its side

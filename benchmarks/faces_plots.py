@@ -15,7 +15,7 @@ from benchmarks.films import MOST_FACES, SIZES
 from edge.errors import RuntimeMissing
 from edge.sources.file import load_picture
 from edge.types import Face
-from edge.views import Pyramid
+from edge.vision.views import Pyramid
 
 TILE, TILES = 160, 8  # pixels; a row of the contact sheet
 COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # distinct for the colour-blind, and in gray

@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.sources import open_source
 from edge.types import Frame, Gray
-from edge.views import Pyramid, Spot
+from edge.vision.views import Pyramid, Spot
 
 T = TypeVar("T")
 

@@ -18,16 +18,16 @@ import numpy as np
 
 from benchmarks.report import Measured
 from benchmarks.result import progress_bar, table
-from edge.control import Control
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
 from edge.hardware.board import own_descriptors, own_threads, peak_rss_mb, rss_mb
-from edge.model import ExpressionModel
-from edge.quiet import tame_opencv
+from edge.runtime.control import Control
 from edge.runtime.metrics import Metrics, percentiles
 from edge.settings import Settings
 from edge.sources import SOURCES, open_source
 from edge.sources.demo import SCENE_FRAMES, DemoSource
+from edge.system.quiet import tame_opencv
 from edge.types import Capabilities, Frame, Gray, Sink, Source, Update
+from edge.vision.model import ExpressionModel
 
 BITS = 24  # of a frame's number: six days at 30 a second
 CELL = 4  # pixels: side of a bit's square, in the frame's upper left corner

@@ -18,10 +18,10 @@ from benchmarks.faces_clips import Clip, read_clips, spread
 from benchmarks.faces_haar import find_plain
 from benchmarks.faces_measures import share, spot_of
 from benchmarks.result import table
-from edge.faces import FaceFinder
 from edge.settings import FaceSettings
 from edge.sources import open_source
 from edge.types import Box, Gray
+from edge.vision.faces import FaceFinder
 
 FACTORS = (1.0, 0.5, 0.35, 0.25)  # of the light that is left
 KINDS = ("dim", "behind")

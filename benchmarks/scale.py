@@ -21,15 +21,15 @@ from benchmarks.result import progress_bar, table
 from benchmarks.scale_networks import READS, READS_SECONDS, Turn, build_networks, describe_costs, mean_cpu_ms, rounds_of
 from benchmarks.scale_recommend import MORE_CPU, cpu_of, recommend
 from benchmarks.walk import STAGES, Stopwatch, walk
-from edge.control import Control
 from edge.errors import SettingsInvalid
-from edge.model import ExpressionModel, models_folder, shipped_model
-from edge.quiet import tame_opencv
+from edge.runtime.control import Control
 from edge.settings import Settings, check
 from edge.sinks.log import LogSink
 from edge.sources import SOURCES
+from edge.system.quiet import tame_opencv
 from edge.types import Gray, Sink
-from edge.verifier import FaceVerifier
+from edge.vision.model import ExpressionModel, models_folder, shipped_model
+from edge.vision.verifier import FaceVerifier
 
 ROUNDS, LEAST_ROUNDS = 5, 3  # of fewer no interval is known
 FOUND_FRAMES = 30  # of the source, that the films are made of

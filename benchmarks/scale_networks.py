@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.walk import Cost
-from edge.model import RUNTIMES, models_folder, name_delegate, read_model
-from edge.quiet import quiet
 from edge.runtime.metrics import percentile
+from edge.system.quiet import quiet
 from edge.types import Clock
+from edge.vision.model import RUNTIMES, models_folder, name_delegate, read_model
 
 READS, READS_SECONDS = 100, 0.2
 PERCENTS = (50, 90, 99)

@@ -20,19 +20,19 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.report import Measured
 from benchmarks.result import progress_bar
 from benchmarks.walk import STAGES, Cost, Stopwatch, walk
-from edge.control import Control
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
 from edge.hardware.board import peak_rss_mb
-from edge.quiet import tame_opencv
+from edge.runtime.control import Control
 from edge.runtime.metrics import percentile
 from edge.settings import Settings, check
 from edge.sources import SOURCES, open_source
+from edge.system.quiet import tame_opencv
 from edge.types import Capabilities
 
 if TYPE_CHECKING:
-    from edge.model import ExpressionModel
     from edge.runtime.metrics import Metrics
     from edge.types import Frame, Update
+    from edge.vision.model import ExpressionModel
 
 ENDLESS_FRAMES = 600  # of a source without an end: twenty seconds of a camera
 WARMUP_FRAMES = 60
@@ -148,8 +148,8 @@ def measure_here(plan: Plan) -> dict[str, Any]:
 
     Raises what the source, the model or the loop raises.
     """
-    from edge.model import ExpressionModel
     from edge.runtime.run import run
+    from edge.vision.model import ExpressionModel
 
     tame_opencv()
     settings = Settings(source=plan.source, sinks=(), pace="fast", threads=plan.threads)

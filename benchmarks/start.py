@@ -24,11 +24,11 @@ from edge.errors import BenchFailed, CuelensError, NotRunning, RuntimeMissing, S
 from edge.hardware.board import process_cpu_s
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARIES = "import numpy, cv2, edge.quiet\nedge.quiet.tame_opencv()\n"
+LIBRARIES = "import numpy, cv2, edge.system.quiet\nedge.system.quiet.tame_opencv()\n"
 IMPORTS = f"{LIBRARIES}import edge.cli, edge.commands.run, edge.runtime.run\n"
-IMPORTS += "import edge.model, edge.sources.v4l2, edge.sinks.terminal\n"
-NETWORKS = f"{IMPORTS}model = edge.model.ExpressionModel()\n"
-FINDER = f"{NETWORKS}from edge.faces import FaceFinder\nFaceFinder(edge.settings.FaceSettings())\n"
+IMPORTS += "import edge.vision.model, edge.sources.v4l2, edge.sinks.terminal\n"
+NETWORKS = f"{IMPORTS}model = edge.vision.model.ExpressionModel()\n"
+FINDER = f"{NETWORKS}from edge.vision.faces import FaceFinder\nFaceFinder(edge.settings.FaceSettings())\n"
 CLI = "from edge.cli import main\nmain({words!r})\n"
 
 ROUNDS = 5

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edge.cue import SMALL_VOCABULARY, CuePolicy
+from edge.cue.policy import SMALL_VOCABULARY, CuePolicy
 from edge.settings import CueSettings
 from edge.types import Cue, Face, Quality, Reading
 

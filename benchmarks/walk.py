@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from edge.model import ExpressionModel
-from edge.overturned import EVERY
 from edge.settings import Settings
 from edge.types import Sink, Source, Update
 from edge.vision import pipeline
+from edge.vision.model import ExpressionModel
+from edge.vision.overturned import EVERY
 from edge.vision.pipeline import Mark, Pipeline
 from edge.vision.sight import DeviceSight
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from edge.model import CONTRACT_FORMAT, read_tensor
-from edge.preprocessing import Preprocessing
+from edge.vision.model import CONTRACT_FORMAT, read_tensor
+from edge.vision.preprocessing import Preprocessing
 
 
 def write_contract(

@@ -31,12 +31,12 @@ from converter.quantise import cut_softmax, export_float, measure_ranges, quanti
 from converter.recipe import Recipe, read_recipe
 from converter.report import write_report
 from converter.runtimes import Runtime, find_runtimes
-from edge.command import command
 from edge.errors import ConfidenceDrifted, GateFailed, ModelShape, SinkUnwritable, printable
 from edge.files import replace_file, sink_error
-from edge.model import CONTRACT_FORMAT, load_interpreter
-from edge.preprocessing import Preprocessing
-from edge.quiet import quiet
+from edge.system.program import command
+from edge.system.quiet import quiet
+from edge.vision.model import CONTRACT_FORMAT, load_interpreter
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.classes import match_classes, reorder
 from lab.datasets.ferplus import relabel
 from lab.datasets.labelled import DataSet

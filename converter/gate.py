@@ -1,6 +1,6 @@
 """The gate: is an int8 file the network it was made of, on every runtime it will meet? If not, why not.
 
-What the device itself would refuse (contract, shapes, metadata) is refused first, by edge/model.py.
+What the device itself would refuse (contract, shapes, metadata) is refused first, by edge/vision/model.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from edge.errors import (
     NotQuantised,
     RangesForeign,
 )
-from edge.model import ExpressionModel
+from edge.vision.model import ExpressionModel
 from lab.calibration import Floats, calibration_error
 from lab.datasets.labelled import DataSet, Labelled
 from lab.networks.classifier import predict_keras

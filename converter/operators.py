@@ -18,9 +18,9 @@ from ai_edge_litert import schema_py_generated as schema
 
 from converter.graph import Graph, name_layer, pack
 from converter.runtimes import CHECKOUT, probe
-from edge.command import command
 from edge.errors import OperatorUnsupported, RuntimeMissing
 from edge.files import replace_file
+from edge.system.program import command
 
 OLDEST = "tflite-runtime 2.14.0"
 TABLE = Path(__file__).with_name("operators.json")

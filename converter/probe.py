@@ -18,7 +18,7 @@ from edge.errors import (
     GateFailed,
     RangesForeign,
 )
-from edge.quiet import quiet
+from edge.system.quiet import quiet
 from lab.networks.keras_file import as_batch
 
 Images = npt.NDArray[np.uint8]

@@ -20,7 +20,7 @@ from edge.errors import (
     RuntimeMissing,
     SettingsInvalid,
 )
-from edge.quiet import quiet
+from edge.system.quiet import quiet
 from lab.networks.keras_file import as_batch
 
 SAMPLES = 512  # values of each tensor and picture that its range is chosen by

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge import errors, settings, sink_settings
-from edge.remedies import REMEDIES
+from edge.diagnostics.remedies import REMEDIES
 from edge.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +32,7 @@ tuning; nobody needs them to use Cuelens. Times are seconds on the capture clock
 """
 ERRORS_HEAD = """# Error codes
 
-<!-- Made by deploy/pages.py of edge/errors.py and edge/remedies.py: do not edit it. -->
+<!-- Made by deploy/pages.py of edge/errors.py and edge/diagnostics/remedies.py: do not edit it. -->
 
 For makers. Every failure prints one line and ends with an exit code of its own. The name beside the code ends that
 line, in brackets, and is for scripts: `cuelens: ... [camera-missing]`. [When something is wrong](troubleshooting.md)
@@ -218,7 +218,7 @@ def _kind_of(code: int) -> type[errors.CuelensError]:
 
 def _cause_and_remedy(kind: type[errors.CuelensError]) -> tuple[str, str]:
     if kind.identify() not in REMEDIES:
-        raise ValueError(f"edge/remedies.py does not say what to do about {kind.identify()}; add a line")
+        raise ValueError(f"edge/diagnostics/remedies.py does not say what to do about {kind.identify()}; add a line")
     return inspect.cleandoc(kind.__doc__ or "").replace("\n", " "), REMEDIES[kind.identify()]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
-from edge.arguments import add_commands
-from edge.command import command
+from edge.commands.arguments import add_commands
+from edge.system.program import command
 
 
 @command

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from edge.secrecy import plain
+from edge.system.secrecy import plain
 
 LONGEST = 1000  # characters of a line
 

@@ -35,7 +35,7 @@ class FaceSettings:
     """How faces are found and followed."""
 
     finder: str = field(default="haar", metadata={"choices": ("haar",)})
-    """The method that proposes new faces: a name of edge.finders."""
+    """The method that proposes new faces: a name of edge.vision.finders."""
 
     least_side: int = field(default=32, metadata={"range": (20, 1000)})
     """Width in pixels of the frame below which faces are not searched: each step down costs more than all before it."""

@@ -7,11 +7,11 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from edge.encodings import decode_text
 from edge.errors import SettingsInvalid
 from edge.files import read_file
-from edge.secrecy import hide, plain, plain_address
 from edge.settings import CueSettings, Settings, check, with_sensitivity, with_settings
+from edge.system.encodings import decode_text
+from edge.system.secrecy import hide, plain, plain_address
 
 T = TypeVar("T")
 

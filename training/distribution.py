@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.command import command
 from edge.errors import RuntimeMissing, printable, printable_lines
 from edge.files import replace_file, sink_error
-from edge.preprocessing import Preprocessing
+from edge.system.program import command
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.ferplus import drop_no_face, relabel
 from lab.datasets.folder import list_patients
 from lab.datasets.labelled import DataSet, split_names

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from edge.command import command
 from edge.errors import DataSplitEmpty, ModelShape, SettingsInvalid, printable, printable_lines
-from edge.preprocessing import Preprocessing
+from edge.system.program import command
+from edge.vision.preprocessing import Preprocessing
 from lab.calibration import Floats, Labels
 from lab.datasets.classes import Match, match_classes
 from lab.datasets.ferplus import EIGHT, majority, published_majority

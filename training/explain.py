@@ -16,13 +16,13 @@ from urllib.parse import quote
 import numpy as np
 import numpy.typing as npt
 
-from edge.command import command
 from edge.errors import (
     SettingsInvalid,
     SinkUnwritable,
     printable,
 )
 from edge.files import replace_file
+from edge.system.program import command
 from lab.datasets.classes import Floats, match_classes
 from lab.datasets.labelled import DataSet
 from lab.datasets.read import read_data

@@ -15,8 +15,8 @@ from edge.errors import (
     SourceMissing,
     SourceUnreadable,
 )
-from edge.model import read_contract
-from edge.preprocessing import Preprocessing
+from edge.vision.model import read_contract
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
 from lab.datasets.labelled import DataSet
 from lab.networks.keras_file import read_about

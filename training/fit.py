@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.command import command
 from edge.errors import ModelMissing, SettingsInvalid, printable
 from edge.files import sink_error
-from edge.preprocessing import COLOURS, Preprocessing
+from edge.system.program import command
+from edge.vision.preprocessing import COLOURS, Preprocessing
 from lab.datasets.ferplus import drop_no_face, relabel, soft_labels
 from lab.datasets.labelled import DataSet
 from lab.datasets.read import native_colour, read_data

@@ -18,7 +18,7 @@ from edge.errors import (
     MemoryShort,
     ModelUnreadable,
 )
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.ferplus import COLUMNS, soft_labels
 from lab.datasets.labelled import DataSet, Labelled
 from lab.datasets.sample import draw_rows

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from edge.command import command
 from edge.errors import DataSplitEmpty, SettingsInvalid
 from edge.files import replace_file
-from edge.finders.haar import load_cascade
-from edge.model import ExpressionModel
+from edge.system.program import command
+from edge.vision.finders.haar import load_cascade
+from edge.vision.model import ExpressionModel
 from lab.datasets.fer2013 import CLASSES, read_fer2013
 from lab.datasets.labelled import Labelled
 

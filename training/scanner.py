@@ -19,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from edge.command import command
 from edge.errors import DataMissing, SettingsInvalid
 from edge.files import replace_file, sink_error
-from edge.finders.net import CONTRACT_FORMAT, OUTPUTS, REACH, STRIDE, TILE, WINDOW
-from edge.model import load_interpreter, read_tensor
-from edge.preprocessing import Preprocessing
-from edge.quiet import quiet, tame_opencv
-from edge.verifier import Evening
+from edge.system.program import command
+from edge.system.quiet import quiet, tame_opencv
+from edge.vision.finders.net import CONTRACT_FORMAT, OUTPUTS, REACH, STRIDE, TILE, WINDOW
+from edge.vision.model import load_interpreter, read_tensor
+from edge.vision.preprocessing import Preprocessing
+from edge.vision.verifier import Evening
 from lab.datasets.ferplus import drop_no_face
 from lab.datasets.read import read_data
 from lab.networks.keras_file import import_keras, save_keras
@@ -243,7 +243,7 @@ def measure(content: bytes, exam: tuple[Images, Real, Images]) -> dict[str, Any]
 
 
 def write_contract(content: bytes, least: float, training: Mapping[str, Any], measured: Mapping[str, Any]) -> bytes:
-    """Return the contract that edge.finders.net.read_contract reads, as JSON."""
+    """Return the contract that edge.vision.finders.net.read_contract reads, as JSON."""
     with quiet():
         interpreter, _ = load_interpreter(content)
     (given,) = interpreter.get_input_details()

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from converter.report_plots import plot_layers
-from edge.command import command
 from edge.errors import CuelensError, DataMissing, printable
 from edge.files import replace_file, sink_error
+from edge.system.program import command
 from lab.datasets.labelled import split_names
 from lab.networks.keras_file import read_about
 from training.journal import plot_history

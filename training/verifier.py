@@ -21,13 +21,13 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from edge.command import command
 from edge.errors import CheckpointUnusable, DataSplitEmpty, SettingsInvalid
 from edge.files import replace_file, sink_error
-from edge.model import load_interpreter, read_tensor
-from edge.preprocessing import Preprocessing
-from edge.quiet import quiet, tame_opencv
-from edge.verifier import CONTRACT_FORMAT, OUTPUTS
+from edge.system.program import command
+from edge.system.quiet import quiet, tame_opencv
+from edge.vision.model import load_interpreter, read_tensor
+from edge.vision.preprocessing import Preprocessing
+from edge.vision.verifier import CONTRACT_FORMAT, OUTPUTS
 from lab.datasets.ferplus import drop_no_face
 from lab.datasets.read import read_data
 from lab.networks.keras_file import load_keras, save_keras
@@ -93,7 +93,7 @@ def quantise(network: keras.Model, pictures: Images) -> bytes:
 
 
 def write_contract(content: bytes, training: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the contract that edge.verifier.read_contract reads, as a JSON-ready table.
+    """Return the contract that edge.vision.verifier.read_contract reads, as a JSON-ready table.
 
     `training` says where the file comes from and `measured` what it is worth: kept for people, not read by the device.
     """

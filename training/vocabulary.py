@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.cue import SMALL_VOCABULARY
+from edge.cue.policy import SMALL_VOCABULARY
 from edge.errors import SettingsInvalid
 from edge.settings import CueSettings
 from lab.calibration import Floats, Labels, calibration_error

@@ -10,12 +10,12 @@ import sys
 import cv2
 
 from benchmarks.walk import DONE, STAGES, walk
-from edge.control import Control
-from edge.model import ExpressionModel
-from edge.quiet import tame_opencv
+from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.sinks.log import LogSink
 from edge.sources.demo import DemoSource
+from edge.system.quiet import tame_opencv
+from edge.vision.model import ExpressionModel
 
 MARK = 0x5000  # of count.c
 READY = "ready"

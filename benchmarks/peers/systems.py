@@ -263,11 +263,11 @@ class Cuelens:
 
     def __init__(self) -> None:
         sys.path.insert(0, str(ROOT))
-        from edge.faces import FaceFinder
-        from edge.model import ExpressionModel
-        from edge.quiet import tame_opencv
         from edge.settings import Settings
         from edge.sources.file import FileSource
+        from edge.system.quiet import tame_opencv
+        from edge.vision.faces import FaceFinder
+        from edge.vision.model import ExpressionModel
 
         tame_opencv()
         self.detection_cpu_s = self._find_begun = 0.0
@@ -289,7 +289,7 @@ class Cuelens:
         """Run the loop over a clip's frames, at most so many; decoding and the counting sink are in what they cost."""
         import threading
 
-        from edge.control import Control
+        from edge.runtime.control import Control
         from edge.runtime.run import run
         from edge.settings import Settings
 

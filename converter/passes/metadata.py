@@ -17,8 +17,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from edge.errors import DataLabelInvalid, printable
-from edge.model import LABELS_FILE, PREPROCESSING_FILE
-from edge.preprocessing import Preprocessing
+from edge.vision.model import LABELS_FILE, PREPROCESSING_FILE
+from edge.vision.preprocessing import Preprocessing
 
 BUFFER, IDENTIFIER = b"TFLITE_METADATA", b"M001"
 _PARSER = "1.0.0"  # the oldest that knows every field below

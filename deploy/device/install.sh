@@ -473,7 +473,7 @@ import sys, tomllib
 try:
     with open(sys.argv[1], "rb") as file:
         content = file.read()
-    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:2]  # as the service reads it: edge/encodings.py
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:2]  # as the service reads it: edge/system/encodings.py
     text = content.decode("utf-16" if wide else "utf-8-sig", "replace")
     settings = tomllib.loads(text.replace("\0", ""))
 except (OSError, ValueError):  # the service will say so itself

@@ -6,10 +6,10 @@ import argparse
 import json
 from dataclasses import asdict
 
-from edge.doctor import describe, examine
-from edge.doctor.machine import Machine
+from edge.diagnostics.checks import describe, examine
+from edge.diagnostics.checks.machine import Machine
+from edge.diagnostics.status import ask_service
 from edge.errors import CheckFailed, printable
-from edge.status import ask_service
 
 
 def run(args: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from edge.backends import import_for
 from edge.errors import CuelensError, printable
 from edge.settings import Settings
 from edge.settings_file import load_settings
-from edge.systemd import service_settings_file
+from edge.system.systemd import service_settings_file
 
 SECONDS = 4.0  # for all: the service manager gives what comes after a run five
 
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     A Raspberry Pi's pin may keep the level that a process which was killed gave it. The service does this at each end,
     and keeps then why that came, if it was not meant to.
     """
-    from edge.safe import keep_result
+    from edge.diagnostics.safe_mode import keep_result
 
     end = time.monotonic() + SECONDS
     keep_result()
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _close_light(settings: Settings) -> None:
-    from edge.light import open_light
+    from edge.hardware.light import open_light
 
     light = open_light(settings.pins)
     if light is not None:
@@ -62,7 +62,7 @@ def _close_light(settings: Settings) -> None:
 
 
 def _stop_motor(settings: Settings) -> None:
-    from edge.pins import open_chip
+    from edge.hardware.pins import open_chip
 
     if settings.haptic.driver == "pin" and settings.haptic.pin >= 0 and "haptic" in settings.sinks:
         open_chip(settings.pins.chip).open_output(settings.haptic.pin).close()  # which is low then

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from edge.commands import read
 from edge.commands.pictures import look_at_each
 from edge.errors import printable_lines
-from edge.quiet import tame_opencv
 from edge.settings import Settings
 from edge.settings_file import load_settings
+from edge.system.quiet import tame_opencv
 
 if TYPE_CHECKING:
     from edge.types import Face, Gray
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def run(args: argparse.Namespace) -> int:
     """Print the faces of each picture, with their expressions if wanted; one that cannot be read costs only itself."""
-    from edge.stills import StillFinder, describe_still, still_record
+    from edge.stills.finder import StillFinder, describe_still, still_record
 
     if args.read:
         return read.run(argparse.Namespace(**vars(args), out=None, model=None))

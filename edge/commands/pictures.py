@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from edge.errors import CuelensError, printable
 
 if TYPE_CHECKING:
-    from edge.stills import Progress
+    from edge.stills.finder import Progress
     from edge.types import Gray
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ def look_at_each(
     A picture that cannot be read is named, with --json in a record too, and the others are still done.
     """
     from edge.sources.pictures import load_picture
-    from edge.stills import failed_record, watching
+    from edge.stills.finder import failed_record, watching
 
     code = 0
     for path in paths:

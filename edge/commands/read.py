@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from edge.commands.pictures import look_at_each
 from edge.errors import SettingsInvalid, SinkUnwritable, printable_lines
-from edge.quiet import tame_opencv
 from edge.settings import Settings
 from edge.settings_file import load_settings
+from edge.system.quiet import tame_opencv
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from edge.still_reader import StillReading
+    from edge.stills.reader import StillReading
     from edge.types import Gray
 
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp")
@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read the faces of each picture; one that cannot be read is named, and the others are still done."""
-    from edge.model import ExpressionModel, shipped_model
-    from edge.still_reader import StillReader, describe_readings, reading_record
+    from edge.stills.reader import StillReader, describe_readings, reading_record
+    from edge.vision.model import ExpressionModel, shipped_model
 
     tame_opencv()
     settings = load_settings(args.config) if args.config else Settings()
@@ -95,7 +95,7 @@ class _Drawing:
 
     def add(self, path: Path, gray: Gray, readings: Sequence[StillReading]) -> None:
         """Draw and write a picture; raises DiskFull or SinkUnwritable."""
-        from edge.still_drawing import draw_readings, shrink_to_tile
+        from edge.stills.drawing import draw_readings, shrink_to_tile
 
         picture = draw_readings(gray, readings, self._look)
         if self._file is not None:
@@ -113,7 +113,7 @@ class _Drawing:
 
     def finish(self) -> None:
         """Write the contact sheets of what was drawn; raises DiskFull or SinkUnwritable."""
-        from edge.still_drawing import draw_sheets
+        from edge.stills.drawing import draw_sheets
 
         for number, sheet in enumerate(draw_sheets(self._tiles), 1):
             _write(self._folder / f"sheet-{number:02d}.png", sheet)

@@ -12,8 +12,8 @@ from edge.settings_file import load_settings
 
 def run(args: argparse.Namespace) -> int:
     """Decide a log's cues again, and write, draw and count them."""
+    from edge.diagnostics.replay import describe_summary, replay, summarise
     from edge.files import replace_file
-    from edge.replay import describe_summary, replay, summarise
     from edge.sinks.log import log_line
 
     settings = load_settings(args.settings).cue if args.settings else None
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         replace_file(args.out, b"".join(log_line(item.record) for item in decisions))
     if args.timeline:
-        from edge.timeline import draw_timeline
+        from edge.diagnostics.timeline import draw_timeline
 
         replace_file(args.timeline, draw_timeline(decisions, args.start, args.seconds).encode())
     summary = summarise(decisions)

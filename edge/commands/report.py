@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 
-from edge.doctor.machine import Line, Machine
-from edge.doctor.report import make_report
+from edge.diagnostics.checks.machine import Line, Machine
+from edge.diagnostics.report import make_report
+from edge.diagnostics.status import ask_service
 from edge.errors import printable
 from edge.files import replace_file
-from edge.status import ask_service
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,32 +13,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.commands import demo
-from edge.control import Control
-from edge.ending import ended_by_signals
+from edge.diagnostics.status import StatusServer, default_socket, gather_status, own_version
 from edge.errors import CameraMissing, CuelensError, SettingsInvalid, printable
-from edge.pause import KeptPause, pause_file
-from edge.quiet import tame_opencv
+from edge.runtime.control import Control
+from edge.runtime.pause import KeptPause, pause_file
 from edge.settings import CameraSettings, Settings, check
 from edge.settings_file import hide_secrets, load_settings, load_settings_safely
 from edge.sinks import open_sink, open_sinks
 from edge.sinks.places import check_places, one_at_each_place
 from edge.sources import is_camera, open_source
-from edge.status import StatusServer, default_socket, gather_status, own_version
-from edge.systemd import is_service, saved_settings_file, service_settings_file
+from edge.system.quiet import tame_opencv
+from edge.system.signals import ended_by_signals
+from edge.system.systemd import is_service, saved_settings_file, service_settings_file
 
 if TYPE_CHECKING:
-    from edge.finders.net import NetFinder
-    from edge.model import ExpressionModel
     from edge.runtime.run import Outcome
     from edge.runtime.throttle import Throttle
     from edge.sinks.truth import TruthSink
     from edge.types import Sink, Source
-    from edge.verifier import FaceVerifier
+    from edge.vision.finders.net import NetFinder
+    from edge.vision.model import ExpressionModel
+    from edge.vision.verifier import FaceVerifier
 
 
 def run(args: argparse.Namespace) -> int:
     """Run, and keep of a service why it ends in error, for its safe mode."""
-    from edge.safe import forget_failure, keep_failure
+    from edge.diagnostics.safe_mode import forget_failure, keep_failure
 
     forget_failure()
     try:
@@ -89,10 +89,10 @@ def _take_pause(control: Control, *, go_on: bool) -> None:
 
 def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, ends: ExitStack) -> int:
     """Run the loop with what the settings name, and leave to `ends` what is to be let go of after it."""
-    from edge.button import open_button
-    from edge.light import open_light
-    from edge.memory import lock_memory
+    from edge.hardware.button import open_button
+    from edge.hardware.light import open_light
     from edge.runtime.run import run as run_loop
+    from edge.system.memory import lock_memory
 
     settings = control.settings
     lock_memory()
@@ -170,7 +170,7 @@ def _watch_truth(
 
 def _conclude(args: argparse.Namespace, settings: Settings, outcome: Outcome, truth: TruthSink | None) -> int:
     """Print how the run went, and return its exit code."""
-    from edge.safe import keep_failure
+    from edge.diagnostics.safe_mode import keep_failure
 
     # Standard output belongs to the log where the log writes there.
     out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
@@ -195,9 +195,9 @@ def _choose_models(
 
     A service takes the next where one is refused, also those of the releases before it.
     """
-    from edge.finders.net import NetFinder
-    from edge.model import ExpressionModel, former_folders, models_folder, open_first
-    from edge.verifier import FaceVerifier
+    from edge.vision.finders.net import NetFinder
+    from edge.vision.model import ExpressionModel, former_folders, models_folder, open_first
+    from edge.vision.verifier import FaceVerifier
 
     settings = control.settings
     by_hand = bool(args.model or getattr(args, "config", None))

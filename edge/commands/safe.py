@@ -7,13 +7,13 @@ import os
 import threading
 from contextlib import suppress
 
-from edge.control import Control
-from edge.ending import ended_by_signals
+from edge.diagnostics.safe_mode import read_failure, show_failure
 from edge.errors import SettingsInvalid
-from edge.safe import read_failure, show_failure
+from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.settings_file import load_settings_safely
-from edge.systemd import saved_settings_file, service_settings_file
+from edge.system.signals import ended_by_signals
+from edge.system.systemd import saved_settings_file, service_settings_file
 
 
 def run(args: argparse.Namespace) -> int:

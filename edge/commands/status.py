@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from edge.diagnostics.status import ask, describe_status
 from edge.errors import printable_lines
-from edge.status import ask, describe_status
 
 
 def run(args: argparse.Namespace) -> int:

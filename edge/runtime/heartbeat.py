@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from edge.runtime.metrics import Metrics
-from edge.systemd import notify
+from edge.system.systemd import notify
 from edge.types import Clock
 
 STATUS_INTERVAL = 10.0  # seconds between status lines

@@ -9,21 +9,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from edge.control import Control
 from edge.errors import CuelensError, printable
-from edge.finders.net import NetFinder
-from edge.model import ExpressionModel
-from edge.overturned import EVERY
 from edge.runtime.capture import Capture, Resume
+from edge.runtime.control import Control
 from edge.runtime.metrics import Metrics, StageTimes
 from edge.runtime.retry import RetryingCall
 from edge.runtime.runner import Runner
 from edge.runtime.sink_worker import Reopen, SinkWorker, SinkWorkers
 from edge.runtime.throttle import Throttle
 from edge.types import Clock, Sink, Source, Update
-from edge.verifier import FaceVerifier
+from edge.vision.finders.net import NetFinder
+from edge.vision.model import ExpressionModel
+from edge.vision.overturned import EVERY
 from edge.vision.pipeline import Mark, Pipeline, mark_nothing
 from edge.vision.sight import DeviceSight
+from edge.vision.verifier import FaceVerifier
 
 PREPARING = 3.0  # seconds for which the first frame waits for displays that open, which holds up every thread
 

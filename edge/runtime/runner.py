@@ -10,17 +10,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from edge.control import Control
 from edge.errors import CuelensError, ModelFailed
-from edge.mounting import advise
 from edge.runtime.capture import Capture, Ended, Event, Lost, Paused, Silent
+from edge.runtime.control import Control
 from edge.runtime.heartbeat import Heartbeat
 from edge.runtime.mailbox import END, name_stuck
 from edge.runtime.metrics import Metrics
 from edge.runtime.sink_worker import STALE, SinkWorkers
 from edge.runtime.throttle import Throttle
-from edge.systemd import notify
+from edge.system.systemd import notify
 from edge.types import Clock, Frame, Update
+from edge.vision.mounting import advise
 from edge.vision.pipeline import FULL, FindFailed, Pipeline
 
 WAIT = 0.1  # seconds between looks at the stop flag: signals end the run within this

@@ -9,7 +9,7 @@ from edge.backends import find_backend
 from edge.errors import SinkFailed, SinkUnknown
 
 if TYPE_CHECKING:  # the table costs no numpy
-    from edge.control import Control
+    from edge.runtime.control import Control
     from edge.types import Sink
 
 SINKS = {

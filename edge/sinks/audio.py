@@ -18,13 +18,13 @@ from typing import BinaryIO, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edge.control import Control
 from edge.errors import CuelensError, RuntimeMissing, SettingsInvalid, SinkFailed, SinkUnwritable
 from edge.files import sink_error, staged_name
+from edge.locale.words import is_dark, word
+from edge.runtime.control import Control
 from edge.settings import LookSettings
 from edge.sink_settings import AudioSettings
 from edge.types import Capabilities, Cue, Update
-from edge.words import is_dark, word
 
 Sound = npt.NDArray[np.float64]  # mono, -1 to 1, RATE samples a second
 Note = tuple[float, float, float]  # Hz at its start, Hz at its end, seconds

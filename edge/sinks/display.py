@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from edge.backends import import_for
-from edge.control import Control
+from edge.drawing.glyphs import Canvas, Plan, draw_plan, plan_cue
 from edge.errors import SettingsInvalid, SinkFailed
-from edge.glyphs import Canvas, Plan, draw_plan, plan_cue
 from edge.hardware import board
+from edge.runtime.control import Control
 from edge.settings import check
 from edge.sink_settings import DisplaySettings
 from edge.types import Capabilities, Update

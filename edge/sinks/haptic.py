@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from edge.backends import import_for
-from edge.control import Control
-from edge.cue import SMALL_VOCABULARY
+from edge.cue.policy import SMALL_VOCABULARY
 from edge.errors import SettingsInvalid, SinkFailed
-from edge.pins import Line, open_chip
+from edge.hardware.pins import Line, open_chip
+from edge.runtime.control import Control
 from edge.sink_settings import HapticSettings
 from edge.sinks.audio import Onsets
 from edge.types import Capabilities, Cue, Update

@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from edge.control import Control
 from edge.files import sink_error
+from edge.runtime.control import Control
 from edge.settings import CueSettings
 from edge.types import Capabilities, Cue, Update
 
@@ -123,7 +123,7 @@ def log_line(record: dict[str, Any]) -> bytes:
 def log_record(update: Update) -> dict[str, Any]:
     """Return the log line of an update as JSON-ready values, instants in seconds of the capture clock.
 
-    All that the cue was decided on is in it as it was decided on, so that edge.replay can decide again.
+    All that the cue was decided on is in it as it was decided on, so that edge.diagnostics.replay can decide again.
     """
     t = update.cue.since if update.frame is None else update.frame.t
     fresh = {reading.face_id: reading.probabilities for reading in update.fresh}

@@ -10,10 +10,18 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from edge.broker import ClientId, broker_host, check_settings, explain, limit_silence, make_publisher, tls_context
-from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
-from edge.home import discovery_message
+from edge.runtime.control import Control
+from edge.sinks.mqtt_broker import (
+    ClientId,
+    broker_host,
+    check_settings,
+    explain,
+    limit_silence,
+    make_publisher,
+    tls_context,
+)
+from edge.sinks.mqtt_home import discovery_message
 from edge.types import Capabilities, Cue, Update
 
 if TYPE_CHECKING:

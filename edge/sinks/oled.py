@@ -7,9 +7,9 @@ import time
 from importlib import import_module
 from typing import Any
 
-from edge.control import Control
+from edge.drawing.glyphs import Colours, Plan, draw_plan, plan_cue
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
-from edge.glyphs import Colours, Plan, draw_plan, plan_cue
+from edge.runtime.control import Control
 from edge.sink_settings import OledSettings
 from edge.types import Capabilities, Update
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import cv2
 
-from edge.control import Control
+from edge.drawing.glyphs import Plan, draw_plan, plan_cue
 from edge.errors import SettingsInvalid, SinkUnwritable
 from edge.files import replace_file
-from edge.glyphs import Plan, draw_plan, plan_cue
+from edge.runtime.control import Control
 from edge.types import Capabilities, Update
 
 WIDTH, HEIGHT = 640, 400

@@ -7,14 +7,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
-from edge.control import Control
 from edge.errors import CuelensError, SettingsInvalid, printable
 from edge.files import sink_error
 from edge.locale import read_locale
+from edge.locale.words import describe
+from edge.runtime.control import Control
 from edge.settings import LookSettings
-from edge.streams import columns, is_live
+from edge.system.streams import columns, is_live
 from edge.types import Capabilities, Cue, Update
-from edge.words import describe
 
 LIVE_INTERVAL = 0.1  # seconds: faster cannot be read
 PIPED_INTERVAL = 1.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.cue import SMALL_VOCABULARY
+from edge.cue.policy import SMALL_VOCABULARY
 from edge.settings import CueSettings
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Update

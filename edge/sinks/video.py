@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.control import Control
+from edge.drawing.glyphs import cue_colour
+from edge.drawing.lettering import draw_line
 from edge.errors import DiskFull, SinkFailed, SinkUnwritable
 from edge.files import native_name, native_place, sink_error, staged_name
-from edge.glyphs import cue_colour
-from edge.lettering import draw_line
 from edge.locale import read_locale
-from edge.quiet import tame_opencv
+from edge.runtime.control import Control
 from edge.settings import LookSettings
+from edge.system.quiet import tame_opencv
 from edge.types import Capabilities, Face, Update
 
 Picture = npt.NDArray[np.uint8]  # BGR (height, width, 3)

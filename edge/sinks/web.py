@@ -7,8 +7,8 @@ import socket
 import sys
 from contextlib import suppress
 
-from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed, printable
+from edge.runtime.control import Control
 from edge.types import Capabilities, Update
 from edge.web.access import LEAST_TOKEN, Names, host_of, is_loopback
 

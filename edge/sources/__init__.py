@@ -9,7 +9,7 @@ from edge.backends import find_backend
 from edge.errors import SourceUnknown
 
 if TYPE_CHECKING:  # the table costs no numpy
-    from edge.light import Light
+    from edge.hardware.light import Light
     from edge.settings import CameraSettings
     from edge.types import Source
 
@@ -38,14 +38,14 @@ def open_source(spec: str, *, live: bool, light: Light | None = None, camera: Ca
     options: dict[str, object] = {"live": live}
     turn = None
     if turns and camera is not None:
-        from edge.turning import Turn, TurnedSource
+        from edge.sources.turning import Turn, TurnedSource
 
         turn = Turn.of(camera)
         if getattr(backend, "flips", False):
             options["flips"], turn = turn.flips, replace(turn, hflip=False, vflip=False)
     source: Source
     if light is not None and is_camera(spec):
-        from edge.light import LitCamera
+        from edge.hardware.light import LitCamera
 
         source = LitCamera(light, lambda: backend(argument, **options))
     else:

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from edge.geometry import of_matrix
+from edge.sources.geometry import of_matrix
 
 MOST_BOXES = 10_000  # that are looked at: a hostile file must not take long
 SLACK_BYTES = 64  # that writers were seen to be wrong by, at a file's end

@@ -14,7 +14,6 @@ import cv2
 from edge import MOST_PIXELS
 from edge.errors import CameraLost, SourceEmpty, SourceMissing, SourceTruncated, SourceUnreadable
 from edge.files import native_name
-from edge.quiet import tame_opencv
 from edge.sources import containers
 from edge.sources.film import Capture, Film
 from edge.sources.headers import GIF, is_animated, is_avif, is_film, pages
@@ -30,6 +29,7 @@ from edge.sources.pictures import (
     refuse_foreign,
     refuse_tiny,
 )
+from edge.system.quiet import tame_opencv
 from edge.types import LEAST_SIDE, Frame, Gray
 
 __all__ = ["LARGEST_PICTURE", "PICTURES", "Capture", "FileSource", "decode", "load_picture"]

@@ -13,9 +13,9 @@ import numpy as np
 
 from edge.errors import SourceUnreadable
 from edge.files import native_name
-from edge.geometry import OF_ANGLE, UPRIGHT, stretch, turn
-from edge.quiet import tame_opencv
 from edge.sources import containers
+from edge.sources.geometry import OF_ANGLE, UPRIGHT, stretch, turn
+from edge.system.quiet import tame_opencv
 from edge.types import Gray
 
 USUAL_FPS = 30.0  # where a header names none

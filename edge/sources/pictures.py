@@ -16,8 +16,8 @@ import numpy as np
 from edge import MOST_PIXELS
 from edge.errors import SourceEmpty, SourceMissing, SourceUnreadable
 from edge.files import read_file
-from edge.geometry import stretch, turn
 from edge.sources.animation import avif_frames, in_eight_bits, webp_frames
+from edge.sources.geometry import stretch, turn
 from edge.sources.headers import (
     GIF,
     TIFF,

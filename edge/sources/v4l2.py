@@ -10,8 +10,8 @@ from pathlib import Path
 
 from edge.errors import CameraLost, CameraMissing, SettingsInvalid
 from edge.hardware import board
-from edge.pixels import CHEAP, COMPRESSED, FORMATS, KNOWN, VALID, PixelsInvalid, luma, weave
 from edge.sources.pictures import decode
+from edge.sources.pixels import CHEAP, COMPRESSED, FORMATS, KNOWN, VALID, PixelsInvalid, luma, weave
 from edge.sources.v4l2_device import Description, Device, PixelFormat, Taken
 from edge.types import Frame, Gray
 

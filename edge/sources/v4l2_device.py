@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from edge.pixels import fourcc_of, name_of
+from edge.sources.pixels import fourcc_of, name_of
 from edge.types import Gray
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from edge.cue import CuePolicy
+from edge.cue.policy import CuePolicy
 from edge.settings import CueSettings
 from edge.types import NO_WORK, Cue, Face, Frame, Gray, Reading, Update, Work
 

@@ -9,15 +9,15 @@ from typing import ParamSpec, Protocol, TypeVar
 import numpy as np
 
 from edge.errors import ModelFailed
-from edge.faces import FaceFinder, crop_face
-from edge.finders.net import NetFinder
-from edge.model import ExpressionModel
-from edge.overturned import OverturnWatch
 from edge.settings import FaceSettings
 from edge.types import Face, Gray
-from edge.verifier import FaceVerifier
+from edge.vision.faces import FaceFinder, crop_face
+from edge.vision.finders.net import NetFinder
+from edge.vision.model import ExpressionModel
+from edge.vision.overturned import OverturnWatch
 from edge.vision.pipeline import Effort, FindFailed, Found
 from edge.vision.schedule import ReadSchedule
+from edge.vision.verifier import FaceVerifier
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")

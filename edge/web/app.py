@@ -17,11 +17,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from edge.control import ChangedMeanwhile, Control
+from edge.drawing.glyphs import glyph_svg
 from edge.errors import CuelensError, SettingsInvalid
-from edge.glyphs import glyph_svg
-from edge.identity import device_id
 from edge.locale import read_locale
+from edge.runtime.control import ChangedMeanwhile, Control
+from edge.system.identity import device_id
 from edge.web.access import Names, Sessions, Tries
 from edge.web.broadcast import Broadcast
 from edge.web.guard import BASE, Guard, Refused

@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from edge.control import Control
+from edge.runtime.control import Control
 from edge.types import Update
 from edge.web.news import STALE, Arrived, cue_message, cue_of, page_message, picture_message, run_message
 

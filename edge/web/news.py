@@ -11,13 +11,13 @@ from typing import Any, get_type_hints
 import cv2
 import numpy as np
 
-from edge.control import LIVE, Control
-from edge.glyphs import cue_colour, glyph_name, glyph_svg
-from edge.links import sink_state
+from edge.drawing.glyphs import cue_colour, glyph_name, glyph_svg
 from edge.locale import LANGUAGES, read_locale
+from edge.locale.words import describe, word
+from edge.runtime.control import LIVE, Control
+from edge.runtime.links import sink_state
 from edge.runtime.metrics import percentile
 from edge.types import Cue, Update
-from edge.words import describe, word
 
 STALE = 2.0  # seconds after which what was seen is not shown any more
 LASTING = ("paused", "no_camera")

@@ -26,10 +26,10 @@ from edge.errors import (
     DataSplitEmpty,
     DataUnreadable,
 )
-from edge.preprocessing import Preprocessing
-from edge.quiet import quiet, tame_opencv
 from edge.sources.headers import is_whole
 from edge.sources.pictures import PICTURES
+from edge.system.quiet import quiet, tame_opencv
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
 from lab.datasets.labelled import ROLES, DataSet, Labelled
 from lab.datasets.splits import split_groups

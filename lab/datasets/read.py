@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import SettingsInvalid
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES, read_rows
 from lab.datasets.ferplus import read_votes
 from lab.datasets.folder import is_coloured, read_folder

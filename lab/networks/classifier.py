@@ -17,8 +17,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from edge.errors import ModelMissing, ModelShape, ModelUnreadable, SettingsInvalid
-from edge.model import ExpressionModel
-from edge.preprocessing import Preprocessing
+from edge.vision.model import ExpressionModel
+from edge.vision.preprocessing import Preprocessing
 from lab.calibration import Floats
 from lab.networks.foreign import Given, Scaling
 from lab.networks.keras_file import as_batch, load_keras, preprocessing_of, read_about, refuse_saved_model

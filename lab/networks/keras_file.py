@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from edge.errors import ModelMissing, ModelShape, ModelUnreadable, RuntimeMissing
 from edge.files import sink_error
-from edge.preprocessing import COLOURS, Preprocessing
-from edge.quiet import quiet
+from edge.system.quiet import quiet
+from edge.vision.preprocessing import COLOURS, Preprocessing
 from lab.networks.foreign import Scaling
 from lab.networks.keras_2 import is_keras_2, load_keras_2
 

@@ -14,14 +14,14 @@ from typing import Any
 
 import ai_edge_litert.interpreter  # noqa: F401  # like some of edge's: for the runs
 
-import edge.button
 import edge.cli
-import edge.finders.haar
-import edge.light
+import edge.hardware.button
+import edge.hardware.light
 import edge.runtime.run
 import edge.sinks.log
+import edge.vision.finders.haar
+from edge.diagnostics.status import ask
 from edge.sources.v4l2 import V4l2Source
-from edge.status import ask
 from edge.types import Frame
 
 DELETE_MODULE, FINIT_MODULE = 106, 273  # of arm64's system calls

@@ -11,7 +11,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from edge.pixels import FORMATS, luma
+from edge.sources.pixels import FORMATS, luma
 from edge.sources.v4l2_device import Device, PixelFormat, Taken
 from edge.types import Gray
 

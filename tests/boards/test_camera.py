@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edge.pixels import FORMATS
+from edge.sources.pixels import FORMATS
 from tests.boards.board import NEEDS, VIRT, Board, board_files
 from tests.unit.test_pixels import tolerance
 

@@ -43,7 +43,7 @@ def test_the_light_on_a_raspberry_pis_header(keeps: bool, files: Path, repositor
     options = f"pinctrl_bcm2835.persist_gpio_outputs={int(keeps)}"
     with contextlib.closing(Header(files, tmp_path, repository, RASPBERRY_PI, options)) as board:
         board.do("import os, signal, time")
-        board.do("from edge.settings import PinSettings; from edge.light import open_light")
+        board.do("from edge.settings import PinSettings; from edge.hardware.light import open_light")
         board.do("settings = PinSettings(light=17)")
         assert board.pin(17) == (INPUT, False)
         board.do("light = open_light(settings)")
@@ -81,8 +81,8 @@ def test_a_press_on_a_chip_with_interrupts_pauses_and_another_goes_on(
     files: Path, repository: Path, tmp_path: Path
 ) -> None:
     with contextlib.closing(Board(files, tmp_path, repository, PL061)) as board:
-        board.do("from edge.settings import PinSettings; from edge.button import open_button")
-        board.do("from edge.control import Control; control = Control()")
+        board.do("from edge.settings import PinSettings; from edge.hardware.button import open_button")
+        board.do("from edge.runtime.control import Control; control = Control()")
         board.do(f"settings = PinSettings(chip='/dev/gpiochip0', pause={BUTTON})")
         assert re.search(
             r"found: /dev/gpiochip0 \(.*pl061\)", board.do(f"open_button(PinSettings(pause={BUTTON}), control, print)")

@@ -40,7 +40,15 @@ def test_a_whole_run_loads_no_host_code(repository: Path) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["edge.cli", "edge.commands.run", "edge.settings", "edge.settings_file", "edge.types", "edge.cue", "edge.errors"],
+    [
+        "edge.cli",
+        "edge.commands.run",
+        "edge.settings",
+        "edge.settings_file",
+        "edge.types",
+        "edge.cue.policy",
+        "edge.errors",
+    ],
 )
 def test_what_judges_and_parses_does_not_load_the_camera_or_the_runtime(repository: Path, module: str) -> None:
     script = (

@@ -48,12 +48,12 @@ NEVER = {
 }
 HEAVY = {"logging", "xml", "html", "importlib.metadata", "importlib.resources", "subprocess", "concurrent"}
 OTHERS = {
-    "edge.doctor",
+    "edge.diagnostics.checks",
     "edge.web",
-    "edge.glyphs",
-    "edge.replay",
+    "edge.drawing.glyphs",
+    "edge.diagnostics.replay",
     "edge.stills",
-    "edge.timeline",
+    "edge.diagnostics.timeline",
     "edge.sources.picamera",
 }
 LIGHTEST = CAMERA | DISPLAY | NETWORK | NEVER | OTHERS
@@ -62,10 +62,16 @@ LIGHTEST = CAMERA | DISPLAY | NETWORK | NEVER | OTHERS
 STARTS: dict[str, set[str]] = {
     "run --source demo --seconds 0.2": LIGHTEST | HEAVY | {"edge.sources.v4l2", "edge.sources.file"},
     "run --source v4l2:77": LIGHTEST | HEAVY | {"edge.sources.demo"},
-    "run --source demo --seconds 0.2 --sink log": LIGHTEST | HEAVY | {"edge.words", "edge.sinks.terminal"},
-    "run --source demo --seconds 0.2 --sink oled:dummy": CAMERA | {"pygame"} | NETWORK | {"edge.web", "edge.doctor"},
-    "run --source demo --seconds 0.2 --sink web:0": CAMERA | DISPLAY | {"paho", "edge.doctor"},
-    "status --socket /nowhere": LIGHTEST | HEAVY | NUMERIC | {"edge.model", "edge.runtime", "edge.types", "tomllib"},
+    "run --source demo --seconds 0.2 --sink log": LIGHTEST | HEAVY | {"edge.locale.words", "edge.sinks.terminal"},
+    "run --source demo --seconds 0.2 --sink oled:dummy": CAMERA
+    | {"pygame"}
+    | NETWORK
+    | {"edge.web", "edge.diagnostics.checks"},
+    "run --source demo --seconds 0.2 --sink web:0": CAMERA | DISPLAY | {"paho", "edge.diagnostics.checks"},
+    "status --socket /nowhere": LIGHTEST
+    | HEAVY
+    | NUMERIC
+    | {"edge.vision.model", "edge.runtime", "edge.types", "tomllib"},
     "report --help": LIGHTEST | HEAVY | NUMERIC,
     "check --help": LIGHTEST | HEAVY | NUMERIC,
     "run --help": LIGHTEST | HEAVY | NUMERIC,

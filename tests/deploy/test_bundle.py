@@ -610,8 +610,8 @@ def test_the_version_names_what_was_changed(checkout: Checkout) -> None:
     assert seconds == int(checkout.git("log", "-1", "--format=%ct"))
     seen = {clean}
     changes: list[tuple[str, str | None]] = [
-        ("edge/cue.py", "changed"),
-        ("edge/cue.py", "changed again"),
+        ("edge/cue/policy.py", "changed"),
+        ("edge/cue/policy.py", "changed again"),
         ("a new one", "new"),
         ("edge/cli.py", None),
     ]
@@ -633,7 +633,7 @@ def test_without_git_the_version_names_the_content(checkout: Checkout) -> None:
     seen = set()
     for name in (
         "",
-        "edge/cue.py",
+        "edge/cue/policy.py",
         "deploy/device/install.sh",
         "deploy/locks/device.txt",
         "models/face.json",
@@ -671,7 +671,7 @@ def test_a_shallow_clone_a_worktree_and_a_submodule_have_their_commits_version(c
     checkout.git("-C", outer, *add)
     for place in (checkout.folder / "shallow", checkout.folder / "tree", outer / "inner"):
         assert packages.project_version(place)[0] == version
-        (place / "edge/cue.py").write_text("changed")
+        (place / "edge/cue/policy.py").write_text("changed")
         assert packages.project_version(place)[0].startswith(f"{version}.d")
 
 
@@ -687,8 +687,8 @@ def test_a_file_that_git_is_set_to_ignore_changes_in_is_seen(checkout: Checkout)
     checkout.commit()
     clean = packages.project_version(checkout.root)[0]
     for flag in ("--assume-unchanged", "--skip-worktree"):
-        checkout.git("update-index", flag, "edge/cue.py")
-        checkout.write("edge/cue.py", f"changed behind {flag}")
+        checkout.git("update-index", flag, "edge/cue/policy.py")
+        checkout.write("edge/cue/policy.py", f"changed behind {flag}")
         assert packages.project_version(checkout.root)[0].startswith(f"{clean}.d")
 
 
@@ -723,7 +723,7 @@ def test_where_git_does_not_answer_the_version_names_the_content(
     note = capfd.readouterr().err
     assert note.startswith("deploy.sh: note: ")
     assert GIT_FAULTS.get(name, "no git on this machine") in note
-    checkout.write("edge/cue.py", "changed")
+    checkout.write("edge/cue/policy.py", "changed")
     assert packages.project_version(checkout.root)[0] != before
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.model import ExpressionModel, shipped_model
 from edge.sources.demo import FACES
+from edge.vision.model import ExpressionModel, shipped_model
 from tests.deploy.machines import REPOSITORY, copy_root, enter, run
 
 # The Raspberry Pi 4's. qemu's own default has pointer authentication, which Trixie's programs use and which it emulates

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from edge.control import Control
 from edge.errors import SettingsInvalid
+from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.types import Cue, Update
 

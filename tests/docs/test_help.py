@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.arguments import add_commands
+from edge.commands.arguments import add_commands
 
 
 def parsers() -> dict[str, argparse.ArgumentParser]:

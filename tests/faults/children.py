@@ -17,18 +17,18 @@ from typing import Any
 
 import numpy as np
 
-import edge.finders.haar
 import edge.runtime.run
 import edge.sinks.log
 import edge.sinks.png
 import edge.sinks.video
+import edge.vision.finders.haar
 from edge import sinks, sources
 from edge.cli import main
 from edge.errors import CameraLost, CameraMissing
-from edge.model import ExpressionModel
-from edge.quiet import tame_opencv
 from edge.sources.demo import SCENE_FRAMES, WALK_FRAMES, DemoSource
+from edge.system.quiet import tame_opencv
 from edge.types import Capabilities, Frame, Update
+from edge.vision.model import ExpressionModel
 from tests.faults.whole import put
 
 tame_opencv()  # no threads of its own before the forks: they would not be there after them
@@ -117,7 +117,7 @@ def child(folder: str, *words: str) -> None:
 
 
 def serve() -> None:
-    edge.model.ExpressionModel = StuckModel  # type: ignore[misc]
+    edge.vision.model.ExpressionModel = StuckModel  # type: ignore[misc]
     sources.SOURCES["v4l2"] = "__main__:Camera"
     sinks.SINKS["audio"] = "__main__:Asleep"
     for line in sys.stdin:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from edge.control import Control
 from edge.errors import RuntimeMissing, SinkFailed
+from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.sink_settings import MqttSettings
 from edge.sinks import SINKS, open_sink

@@ -236,8 +236,8 @@ def play_disk(kind: str, nursery: Nursery, folder: Path) -> Result:
     child = begin(nursery, folder, "--status", "s", sinks=(spec, "audio"))
 
     def answer() -> dict[str, Any]:
+        from edge.diagnostics.status import ask
         from edge.errors import NotRunning
-        from edge.status import ask
 
         try:
             return ask(status)

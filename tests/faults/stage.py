@@ -15,13 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.control import Control
 from edge.errors import CameraLost, CameraMissing
-from edge.model import ExpressionModel, shipped_model
+from edge.runtime.control import Control
 from edge.runtime.run import Outcome, run
 from edge.sources.demo import DemoSource
 from edge.sources.missing import MissingCamera
 from edge.types import Capabilities, Frame, Gray, Sink, Update
+from edge.vision.model import ExpressionModel, shipped_model
 
 FPS = 10.0
 SMILING = range(232, 288, 4)  # frames of demo:1

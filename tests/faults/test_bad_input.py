@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.model import shipped_model
+from edge.vision.model import shipped_model
 
 CUELENS = [sys.executable, "-c", "from edge.cli import main; main()"]
 

@@ -14,18 +14,18 @@ from pathlib import Path
 
 import pytest
 
-from edge import model
 from edge.cli import main
-from edge.control import NOTICE, Control
+from edge.diagnostics.status import describe_status, gather_status
+from edge.drawing.glyphs import plan_cue
 from edge.errors import CameraMissing, ContractMismatch, ModelMissing, ModelUnreadable, RuntimeMissing
-from edge.glyphs import plan_cue
-from edge.model import ExpressionModel, former_folders, models_folder, open_first, shipped_model
+from edge.runtime.control import NOTICE, Control
 from edge.runtime.run import run
 from edge.settings import Settings
 from edge.sources.demo import DemoSource
 from edge.sources.missing import MissingCamera
-from edge.status import describe_status, gather_status
 from edge.types import Capabilities, Frame, Update
+from edge.vision import model
+from edge.vision.model import ExpressionModel, former_folders, models_folder, open_first, shipped_model
 
 FAST = ("--source", "demo", "--pace", "fast", "--seconds", "0.3")
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.control import Control
-from edge.model import ExpressionModel
+from edge.runtime.control import Control
 from edge.runtime.run import run
 from edge.settings import Settings
 from edge.types import Capabilities, Frame, Update
+from edge.vision.model import ExpressionModel
 from tests.faults.test_light_run import SETTINGS, Run
 
 pytestmark = pytest.mark.slow  # all of it together

@@ -14,13 +14,13 @@ import pytest
 pytest.importorskip("uvicorn", reason="uvicorn is not installed; ./deploy.sh sinks adds it")
 pytest.importorskip("websockets.sync.client", reason="websockets is not installed; ./deploy.sh sinks adds it")
 
-from edge.control import Control
-from edge.model import ExpressionModel
+from edge.runtime.control import Control
 from edge.runtime.run import run
 from edge.settings import Settings
 from edge.sink_settings import WebSettings
 from edge.sinks.web import WebSink
 from edge.sources.demo import DemoSource
+from edge.vision.model import ExpressionModel
 from edge.web import server
 from tests.unit.test_sink_web import NOBODY, TOKEN, Page, next_news, serve, update
 

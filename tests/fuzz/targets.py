@@ -30,11 +30,11 @@ from deploy.flash.__main__ import published_digest
 from deploy.flash.image import Boot, Partition, identify, read_partitions
 from deploy.flash.seed import Wishes, seed_files
 from deploy.packages import Failure
-from edge import model, verifier
-from edge.control import Control
+from edge.diagnostics.replay import describe_summary, replay, summarise
+from edge.diagnostics.status import ask, describe_status
+from edge.diagnostics.timeline import draw_timeline
 from edge.errors import CuelensError
-from edge.pixels import KNOWN, PixelsInvalid, luma
-from edge.replay import describe_summary, replay, summarise
+from edge.runtime.control import Control
 from edge.runtime.metrics import Metrics
 from edge.settings import Settings
 from edge.settings_file import load_settings, load_settings_safely
@@ -42,8 +42,8 @@ from edge.sinks.log import log_line
 from edge.sources.file import FileSource, load_picture
 from edge.sources.picamera import monotonic_of
 from edge.sources.pictures import decode
-from edge.status import ask, describe_status
-from edge.timeline import draw_timeline
+from edge.sources.pixels import KNOWN, PixelsInvalid, luma
+from edge.vision import model, verifier
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONGEST_WORDS = 1000  # characters of an error: a line for a person

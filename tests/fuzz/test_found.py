@@ -16,11 +16,11 @@ import pytest
 
 from deploy.flash.image import Boot, Partition
 from deploy.packages import Failure
+from edge.diagnostics.replay import replay
+from edge.diagnostics.timeline import draw_timeline
 from edge.errors import LONGEST, CuelensError, SourceUnreadable
-from edge.replay import replay
 from edge.sources import file
 from edge.sources.file import FileSource
-from edge.timeline import draw_timeline
 from tests.fuzz.targets import TARGETS, _disk, _log_seeds, _system_seeds, _tars, one
 
 HUGE = b"1" + b"0" * 400

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from bumble import gatt
 
-from edge.glyphs import Plan
+from edge.drawing.glyphs import Plan
 from edge.sinks.glasses.activelook import draw_activelook
 from edge.sinks.glasses.halo import draw_halo
 from tests.glasses.air import Peripheral

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks adds it")
 pytest.importorskip("bumble", reason="bumble is not installed; ./deploy.sh test adds it")
 
-from edge.glyphs import plan_cue
+from edge.drawing.glyphs import plan_cue
 from edge.settings import LookSettings
 from edge.sinks.glasses.activelook import draw_activelook
 from edge.types import Cue

@@ -16,10 +16,10 @@ from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailabl
 
 from edge.cli import main
 from edge.commands.pair import MAKE_NAMES
-from edge.control import Control
+from edge.diagnostics.safe_mode import pages, show_failure
+from edge.drawing.glyphs import plan_cue
 from edge.errors import SettingsInvalid, SinkFailed, SinkUnwritable
-from edge.glyphs import plan_cue
-from edge.safe import pages, show_failure
+from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
 from edge.sinks import open_sink
 from edge.sinks.glasses import link, visit
@@ -170,8 +170,8 @@ def test_glasses_out_of_reach_keep_no_other_from_being_made_dark(
 def test_glasses_show_why_the_service_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     glasses, stop = ActiveLookPeripheral(), threading.Event()
     monkeypatch.setattr(link, "Radio", lambda: AirRadio(glasses))
-    monkeypatch.setattr("edge.safe.PAGE", 0.5)
-    monkeypatch.setattr("edge.safe.REPEAT", 0.05)
+    monkeypatch.setattr("edge.diagnostics.safe_mode.PAGE", 0.5)
+    monkeypatch.setattr("edge.diagnostics.safe_mode.REPEAT", 0.05)
     control = Control(Settings(sinks=(f"glasses:activelook:{glasses.name}",)))
     plans = [plan_cue(STOPPED, LookSettings(), text) for text in pages("no camera; plug it in")[1:]]
     seen: set[int] = set()

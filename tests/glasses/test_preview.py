@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.glyphs import Plan, plan_cue
+from edge.drawing.glyphs import Plan, plan_cue
 from edge.settings import LookSettings
 from edge.sinks.glasses.makes import MAKES
 from edge.sinks.glasses.preview import CUES, draw_preview

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from edge.glyphs import Plan
+from edge.drawing.glyphs import Plan
 from edge.sinks.glasses.stage import (
     DARK,
     FIRST_WAIT,

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from edge.control import Control
-from edge.glyphs import plan_cue
-from edge.links import LinkReport
+from edge.drawing.glyphs import plan_cue
+from edge.runtime.control import Control
+from edge.runtime.links import LinkReport
 from edge.settings import LookSettings, Settings
 from edge.sinks.glasses import link as link_module
 from edge.sinks.glasses.sink import GlassesSink

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge.glyphs import COLOURS, FACE, GLYPHS, WHITE, Canvas, Colours, draw_cue, draw_glyph
+from edge.drawing.glyphs import COLOURS, FACE, GLYPHS, WHITE, Canvas, Colours, draw_cue, draw_glyph
 from edge.locale import LANGUAGES
 from edge.settings import LookSettings
 from edge.types import Band, Cue

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cue import CuePolicy
-from edge.faces import FaceFinder, crop_face
-from edge.glyphs import draw_cue
-from edge.model import ExpressionModel
+from edge.cue.policy import CuePolicy
+from edge.drawing.glyphs import draw_cue
 from edge.settings import LookSettings, Settings
 from edge.sinks.video import Picture, annotate
 from edge.sources.demo import FPS, SCENE_FRAMES, DemoSource
 from edge.types import Frame, Reading, Update
+from edge.vision.faces import FaceFinder, crop_face
+from edge.vision.model import ExpressionModel
 
 STILL, FILM = Path(__file__).with_name("demo.png"), Path(__file__).with_name("demo.webp")
 SHOWN = ("smile", "surprise", "upset", None)  # a panel each, the last with nobody

@@ -17,8 +17,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from edge.control import Control
-from edge.model import ExpressionModel
+from edge.runtime.control import Control
 from edge.runtime.run import run
 from edge.settings import Settings
 from edge.sink_settings import WebSettings
@@ -26,6 +25,7 @@ from edge.sinks import SINKS, open_sink
 from edge.sources import SOURCES
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Frame, Sink, Update
+from edge.vision.model import ExpressionModel
 
 EDGE = Path(__file__).resolve().parents[2] / "edge"
 PAGE = EDGE.parent / "docs" / "privacy.md"
@@ -36,7 +36,15 @@ HOLDERS = {"frame", "Frame", "Update", "Arrived"}
 # These have pixels of their own, and get an update for its cue alone. A run shows that they look into no frame.
 OWN_PIXELS = {
     f"edge/{name}.py"
-    for name in ("commands/preview", "glyphs", "sinks/audio", "sinks/display", "sinks/oled", "sinks/png", "strokes")
+    for name in (
+        "commands/preview",
+        "drawing/glyphs",
+        "drawing/strokes",
+        "sinks/audio",
+        "sinks/display",
+        "sinks/oled",
+        "sinks/png",
+    )
 }
 # ... and these get an update as every sink does, or say what one is.
 CUE_ALONE = {

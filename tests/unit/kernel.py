@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.pixels import FORMATS, fourcc_of, name_of
 from edge.sources import v4l2_device
+from edge.sources.pixels import FORMATS, fourcc_of, name_of
 from edge.sources.v4l2_device import MULTI
 from tests.unit.test_pixels import lay_out
 

@@ -17,8 +17,8 @@ pytest.importorskip("flatbuffers", reason="flatbuffers is the host's")
 
 from converter import runtimes
 from converter.runtimes import Runtime, emulate, find_runtimes, run_raw
-from edge.model import ExpressionModel, shipped_model
 from edge.sources.demo import FACES
+from edge.vision.model import ExpressionModel, shipped_model
 
 DEVICE_PYTHON = Path(os.environ.get("CUELENS_DEVICE_PYTHON", runtimes.CHECKOUT / ".venv" / "bin" / "python"))
 MACHINES = ("x86_64", "aarch64")

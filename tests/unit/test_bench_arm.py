@@ -22,7 +22,7 @@ CORE, FRAMES = "cortex-a72", 8
 SLOWED = """
 import sys
 from benchmarks.arm import stages
-from edge.faces import FaceFinder
+from edge.vision.faces import FaceFinder
 find = FaceFinder.find
 def slowed(self, gray, t, share=1.0):
     for _ in range({turns}):

@@ -14,12 +14,12 @@ import pytest
 from benchmarks import bench, cue, cue_clips, cue_films, cue_noise, cue_people, cue_tune, streams
 from benchmarks.cue_page import write_page
 from benchmarks.streams import LABELS, PARTNER, RATES, WORD, Step, clear, film, follow, judge, nobody, play, steady
-from edge.cue import SMALL_VOCABULARY
+from edge.cue.policy import SMALL_VOCABULARY
+from edge.diagnostics.replay import replay
 from edge.errors import DataMissing
-from edge.model import ExpressionModel
-from edge.replay import replay
 from edge.settings import SENSITIVITIES, CueSettings
 from edge.sources.demo import DemoSource
+from edge.vision.model import ExpressionModel
 
 SETTINGS = CueSettings()
 

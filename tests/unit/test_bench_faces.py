@@ -14,7 +14,7 @@ from benchmarks.faces_measures import Seen, Turned
 from benchmarks.result import table
 from edge.errors import DataColumnMissing, DataMissing, SettingsInvalid
 from edge.types import Box
-from edge.views import Spot
+from edge.vision.views import Spot
 
 TRUTH = Spot(100.0, 100.0, 40.0)
 LEFT, RIGHT = (0, 0, 40, 40), (200, 0, 40, 40)

@@ -22,8 +22,8 @@ from benchmarks.live import (
 )
 from benchmarks.report import read_report
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
-from edge.faces import FaceFinder
 from edge.settings import FaceSettings
+from edge.vision.faces import FaceFinder
 
 
 @pytest.mark.parametrize("number", [0, 1, 0b1010, 2**live.BITS - 1])

@@ -18,9 +18,9 @@ from benchmarks.scale_networks import build_networks, describe_costs
 from benchmarks.scale_recommend import recommend
 from benchmarks.schema import complaints
 from edge.errors import ModelMissing, ModelUnreadable, SettingsInvalid
-from edge.model import ExpressionModel, models_folder, shipped_model
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Gray, Update
+from edge.vision.model import ExpressionModel, models_folder, shipped_model
 
 
 class Counted:

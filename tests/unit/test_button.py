@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 
-from edge.button import PauseButton, open_button
-from edge.control import Control
+from edge.hardware.button import PauseButton, open_button
+from edge.runtime.control import Control
 from edge.settings import PinSettings
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import edge.errors
-from edge.command import command
 from edge.errors import CuelensError, printable, printable_lines
+from edge.system.program import command
 
 # ANSI, a line end, a bidi override, an 8-bit control, a zero-width one, a line separator, half of a surrogate pair.
 HOSTILE = "\x1b]0;x\x07\x1b[2J\nfine\r\u202egnp.exe\x9b31m\u200b\u2028\udce9"
@@ -90,7 +90,7 @@ def test_words_that_do_not_fit_are_only_shown(words: list[str], capsys: pytest.C
 def test_a_traceback_is_only_shown(tmp_path: Path) -> None:
     script = tmp_path / "fails.py"
     script.write_text(
-        "from edge.command import command\n@command\ndef main(parser, argv=None):\n"
+        "from edge.system.program import command\n@command\ndef main(parser, argv=None):\n"
         f"    'Fail.'\n    raise ValueError({HOSTILE!a})\nmain()\n"
     )
     environment = {"PYTHONPATH": str(Path(edge.errors.__file__).parents[1])}

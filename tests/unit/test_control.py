@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import saved
-from edge.control import NOTICE, ChangedMeanwhile, Control
 from edge.errors import SettingsInvalid, SinkUnwritable
+from edge.runtime import saved
+from edge.runtime.control import NOTICE, ChangedMeanwhile, Control
 from edge.settings import SENSITIVITIES, CueSettings, Settings, with_sensitivity
 
 

@@ -25,8 +25,8 @@ from benchmarks.streams import (
     play,
     steady,
 )
-from edge.cue import CuePolicy
-from edge.rest import Rest
+from edge.cue.policy import CuePolicy
+from edge.cue.rest import Rest
 from edge.settings import SENSITIVITIES, CueSettings, with_sensitivity
 from edge.types import Cue, Reading
 

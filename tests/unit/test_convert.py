@@ -28,7 +28,7 @@ from edge.errors import (
     SettingsInvalid,
     SinkUnwritable,
 )
-from edge.model import ExpressionModel
+from edge.vision.model import ExpressionModel
 from lab.datasets.labelled import Labelled
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]

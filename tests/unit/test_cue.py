@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.cue import CuePolicy
+from edge.cue.policy import CuePolicy
 from edge.settings import CueSettings
 from edge.types import Cue, Face, Quality, Reading
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.errors import DataMissing, DataSplitEmpty, DataUnreadable, RuntimeMissing
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
 from lab.datasets.fer2013 import SPLITS as TABLE_SPLITS
 from lab.datasets.ferplus import COLUMNS

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cue import CuePolicy
-from edge.faces import FaceFinder, crop_face
-from edge.model import ExpressionModel
+from edge.cue.policy import CuePolicy
 from edge.settings import CueSettings, FaceSettings
 from edge.types import Gray, Reading
+from edge.vision.faces import FaceFinder, crop_face
+from edge.vision.model import ExpressionModel
 
 FPS, SECONDS, MIDDLE = 15, 3, (320, 240)
 

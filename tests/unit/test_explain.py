@@ -23,7 +23,7 @@ from edge.errors import (
     SourceMissing,
     SourceUnreadable,
 )
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
 from training.explain import Section, main, show
 from training.explain_methods import activations, dream, grad_cam, occlusion

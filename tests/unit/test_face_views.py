@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge.views import Pyramid, Spot
+from edge.vision.views import Pyramid, Spot
 from training.faces import views as face_views
 from training.faces.views import (
     BOX,
@@ -157,7 +157,7 @@ def test_a_backlit_face_is_dim_in_front_of_a_bright_window(monkeypatch: pytest.M
 
 
 def test_less_light_and_shadows_leave_what_an_even_light_shows() -> None:
-    from edge.verifier import Evening
+    from edge.vision.verifier import Evening
 
     view = cv2.resize(draw_picture(), (SIDE, SIDE)).astype(np.uint8)
     lit, even = light(np.repeat(view[None], 200, axis=0), np.random.default_rng(1)), Evening().apply

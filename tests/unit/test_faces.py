@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.faces import FaceFinder, crop_face
-from edge.finders.haar import load_cascade
-from edge.finders.net import TILE_COST
 from edge.settings import FaceSettings
 from edge.sources.demo import DemoSource
 from edge.sources.file import load_picture
-from edge.stills import StillFinder
+from edge.stills.finder import StillFinder
 from edge.types import Box, Face, Gray
-from edge.views import Spot
+from edge.vision.faces import FaceFinder, crop_face
+from edge.vision.finders.haar import load_cascade
+from edge.vision.finders.net import TILE_COST
+from edge.vision.views import Spot
 
 FPS = 30
 

@@ -15,7 +15,7 @@ from edge.errors import (
     DataUnreadable,
     SettingsInvalid,
 )
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
 from lab.datasets.ferplus import COLUMNS, drop_no_face, majority, read_votes, relabel, soft_labels
 from lab.datasets.labelled import Labelled

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from edge.errors import SourceTruncated, SourceUnreadable
-from edge.geometry import of_matrix, turn
 from edge.sources import containers, film, open_source
 from edge.sources.file import STILL_FRAMES, FileSource
+from edge.sources.geometry import of_matrix, turn
 from edge.sources.pictures import in_order
 from edge.types import Frame, Gray
 

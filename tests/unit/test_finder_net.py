@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from edge.errors import ContractMismatch, ContractUnreadable, CuelensError, ModelMissing, ModelShape, ModelUnreadable
-from edge.finders.net import EDGE, SIDE_STEP, STRIDE, TILE, WINDOW, NetFinder
-from edge.model import models_folder
 from edge.sources.demo import DemoSource
-from edge.views import Pyramid, Spot, wrap_deg
+from edge.vision.finders.net import EDGE, SIDE_STEP, STRIDE, TILE, WINDOW, NetFinder
+from edge.vision.model import models_folder
+from edge.vision.views import Pyramid, Spot, wrap_deg
 
 
 @pytest.fixture

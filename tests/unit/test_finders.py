@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from edge.errors import RuntimeMissing, SettingsInvalid
-from edge.finders import Slice, open_finder
-from edge.finders.haar import MOST_WINDOWS, WINDOW, HaarFinder, load_cascade
 from edge.sources.demo import DemoSource
-from edge.views import Pyramid, Spot
+from edge.vision.finders import Slice, open_finder
+from edge.vision.finders.haar import MOST_WINDOWS, WINDOW, HaarFinder, load_cascade
+from edge.vision.views import Pyramid, Spot
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_flat_frames_propose_nothing(finder: HaarFinder) -> None:
 
 
 def test_an_opencv_without_cascades_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.finders.haar._CASCADE_FOLDERS", ())
+    monkeypatch.setattr("edge.vision.finders.haar._CASCADE_FOLDERS", ())
     monkeypatch.delattr(cv2, "data")
     with pytest.raises(RuntimeMissing, match="opencv-data"):
         load_cascade()

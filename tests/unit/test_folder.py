@@ -23,7 +23,7 @@ from edge.errors import (
     DataSplitEmpty,
     DataUnreadable,
 )
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
 from lab.datasets.folder import list_column, list_patients
 from lab.datasets.labelled import DataSet

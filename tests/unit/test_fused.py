@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.host, pytest.mark.slow]
 COMPARE = """
 import keras
 import numpy as np
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from training.fused import fuse
 from training.recipes import find_recipe
 

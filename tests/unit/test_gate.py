@@ -25,7 +25,7 @@ from edge.errors import (
     OperatorUnsupported,
     RangesForeign,
 )
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.labelled import DataSet, Labelled
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]

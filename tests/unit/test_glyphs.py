@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.cue import SMALL_VOCABULARY
-from edge.glyphs import (
+from edge.cue.policy import SMALL_VOCABULARY
+from edge.drawing.glyphs import (
     COLOURS,
     EXPRESSION_GLYPHS,
     FACE,

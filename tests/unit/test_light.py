@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.errors import CameraLost, CameraMissing, LightUnlit, SettingsInvalid
-from edge.light import Light, LitCamera, open_light
+from edge.hardware.light import Light, LitCamera, open_light
 from edge.settings import PinSettings
 from edge.types import Frame
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from edge.errors import DataMissing, DataSplitEmpty, SettingsInvalid
-from edge.finders.haar import load_cascade
-from edge.model import ExpressionModel
+from edge.vision.finders.haar import load_cascade
+from edge.vision.model import ExpressionModel
 from lab.datasets.fer2013 import CLASSES, read_fer2013
 from lab.datasets.labelled import Labelled
 from training import mean_faces as module

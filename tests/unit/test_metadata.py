@@ -16,8 +16,8 @@ import pytest
 from hypothesis import strategies
 
 from edge.errors import DataLabelInvalid
-from edge.model import ExpressionModel, load_interpreter, shipped_model
-from edge.preprocessing import Preprocessing
+from edge.vision.model import ExpressionModel, load_interpreter, shipped_model
+from edge.vision.preprocessing import Preprocessing
 
 pytestmark = pytest.mark.host
 

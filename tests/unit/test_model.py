@@ -26,8 +26,8 @@ from edge.errors import (
     ModelUnreadable,
     RuntimeMissing,
 )
-from edge.model import ExpressionModel, load_interpreter, shipped_model
-from edge.preprocessing import Preprocessing
+from edge.vision.model import ExpressionModel, load_interpreter, shipped_model
+from edge.vision.preprocessing import Preprocessing
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 SAID = {"colour": "gray", "range": [0, 255], "resize": "area", "side": 48}
@@ -301,11 +301,11 @@ def test_nothing_is_parsed_before_file_and_contract_agree(copied: Path, monkeypa
     def parse(*_: object) -> None:
         raise AssertionError("parsed")
 
-    monkeypatch.setattr("edge.model.load_interpreter", parse)
+    monkeypatch.setattr("edge.vision.model.load_interpreter", parse)
     carry(copied, labels_file(LABELS[::-1]), preprocessing_file())
     with pytest.raises(ContractMismatch, match="label 1"):
         ExpressionModel(copied)
-    monkeypatch.setattr("edge.model._check_carried", parse)
+    monkeypatch.setattr("edge.vision.model._check_carried", parse)
     copied.write_bytes(copied.read_bytes() + b"\0")
     with pytest.raises(ContractMismatch, match="sha256"):
         ExpressionModel(copied)

@@ -13,12 +13,12 @@ import pytest
 pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed; ./deploy.sh sinks adds it")
 
 from edge.errors import SinkFailed
-from edge.model import ExpressionModel
 from edge.runtime.run import run
 from edge.sinks import mqtt
 from edge.sinks.mqtt import MqttSink
 from edge.sources.demo import DemoSource
 from edge.types import Frame
+from edge.vision.model import ExpressionModel
 from tests.unit.test_sink_mqtt import (
     ACCEPTED,
     SMILE,

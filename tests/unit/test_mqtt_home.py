@@ -20,11 +20,11 @@ pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed; ./de
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge.broker import CONTEST, CONTESTED, UNANSWERED_MS, ClientId
 from edge.errors import SettingsInvalid, SinkFailed
-from edge.home import EXPIRES
 from edge.sinks import mqtt, open_sink
 from edge.sinks.mqtt import MqttSink
+from edge.sinks.mqtt_broker import CONTEST, CONTESTED, UNANSWERED_MS, ClientId
+from edge.sinks.mqtt_home import EXPIRES
 from tests.unit.test_sink_mqtt import (
     OPENSSL,
     SMILE,
@@ -64,7 +64,7 @@ def relay(broker: Broker) -> Iterator[Relay]:
 
 
 def test_the_id_is_the_same_after_a_restart_and_every_broker_takes_it() -> None:
-    words = "from edge.broker import ClientId; print(ClientId('cuelens').value)"
+    words = "from edge.sinks.mqtt_broker import ClientId; print(ClientId('cuelens').value)"
     other = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == ClientId("cuelens").value != ClientId("home/glasses").value
     assert re.fullmatch("[0-9a-zA-Z]{1,23}", ClientId("cuelens").value)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge.errors import OperatorUnsupported, RuntimeMissing
-from edge.model import shipped_model
+from edge.vision.model import shipped_model
 
 pytest.importorskip("ai_edge_litert.schema_py_generated", reason="ai-edge-litert is the host's")
 pytest.importorskip("flatbuffers", reason="flatbuffers is the host's")

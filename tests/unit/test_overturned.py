@@ -11,20 +11,20 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.control import Control
-from edge.faces import FaceFinder
-from edge.model import ExpressionModel
-from edge.mounting import advise
-from edge.overturned import ENOUGH, EVERY, OverturnWatch
+from edge.runtime.control import Control
 from edge.runtime.run import run
 from edge.settings import CameraSettings, FaceSettings, Settings
 from edge.sources.demo import DemoSource
-from edge.turning import Turn, TurnedSource
+from edge.sources.turning import Turn, TurnedSource
 from edge.types import Gray
-from edge.verifier import FaceVerifier
-from edge.views import Spot
+from edge.vision.faces import FaceFinder
+from edge.vision.model import ExpressionModel
+from edge.vision.mounting import advise
+from edge.vision.overturned import ENOUGH, EVERY, OverturnWatch
 from edge.vision.pipeline import Effort
 from edge.vision.sight import DeviceSight
+from edge.vision.verifier import FaceVerifier
+from edge.vision.views import Spot
 from tests.support.sinks import Kept
 
 FRAMES = 200

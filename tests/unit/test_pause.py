@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import pause
-from edge.control import Control
-from edge.pause import KeptPause, pause_file
+from edge.runtime import pause
+from edge.runtime.control import Control
+from edge.runtime.pause import KeptPause, pause_file
 
 
 @pytest.mark.parametrize(

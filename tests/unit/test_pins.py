@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import PinBusy, PinMissing, RuntimeMissing
-from edge.pins import Line, open_chip
+from edge.hardware.pins import Line, open_chip
 
 NOBODY = 65534
 

@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 
 from benchmarks.walk import walk
-from edge.control import Control
 from edge.errors import ModelFailed
-from edge.finders import haar
-from edge.model import ExpressionModel
+from edge.runtime.control import Control
 from edge.runtime.run import run
 from edge.settings import CueSettings, FaceSettings, Settings
 from edge.sources.demo import DemoSource
 from edge.types import Face, Frame, Gray, Reading, Update, Work
+from edge.vision.finders import haar
+from edge.vision.model import ExpressionModel
 from edge.vision.pipeline import STAGES, Effort, FindFailed, Found, Pipeline
 from edge.vision.sight import DeviceSight, unguarded
 from tests.support.sinks import Kept

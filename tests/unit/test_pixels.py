@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.pixels import (
+from edge.sources.pictures import decode
+from edge.sources.pixels import (
     CHEAP,
     COMPRESSED,
     FORMATS,
@@ -19,7 +20,6 @@ from edge.pixels import (
     name_of,
     weave,
 )
-from edge.sources.pictures import decode
 from edge.types import Gray
 
 RNG = np.random.default_rng(0)

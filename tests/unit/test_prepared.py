@@ -7,15 +7,15 @@ import time
 
 import pytest
 
-from edge.control import Control
 from edge.errors import SinkFailed
-from edge.faces import FaceFinder
-from edge.model import ExpressionModel
+from edge.runtime.control import Control
 from edge.runtime.metrics import SinkMetrics
 from edge.runtime.run import run
 from edge.runtime.sink_worker import SinkWorker
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Cue, Update
+from edge.vision.faces import FaceFinder
+from edge.vision.model import ExpressionModel
 
 
 class Slow:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 
 RNG = np.random.default_rng(0)
 

@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.faces import QUALITY_SIDE
-from edge.quality import judge_quality
 from edge.sources.demo import DemoSource
 from edge.types import Gray, Quality
-from edge.views import Pyramid, Spot
+from edge.vision.faces import QUALITY_SIDE
+from edge.vision.quality import judge_quality
+from edge.vision.views import Pyramid, Spot
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,7 @@ def test_a_network_is_aimed_at_the_raters_and_says_how(tmp_path: Path, monkeypat
     raters.aim_at_raters(source, data, votes, plain)
     monkeypatch.setattr(raters, "TRUST", 1.0)
     given = raters.aim_at_raters(source, data, votes, leaning)
-    from edge.preprocessing import Preprocessing
+    from edge.vision.preprocessing import Preprocessing
 
     chosen = relabel(read_data(data, Preprocessing(48), ("choose",), ferplus=votes).choose)
     said = [np.asarray(load_keras(path).predict_on_batch(as_batch(chosen.images))) for path in (plain, leaning)]

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.cue import SMALL_VOCABULARY
-from edge.model import ExpressionModel, shipped_model
+from edge.cue.policy import SMALL_VOCABULARY
 from edge.settings import CueSettings, LookSettings, Settings
 from edge.sources.demo import DemoSource
-from edge.still_drawing import draw_readings, draw_sheets, shrink_to_tile
-from edge.still_reader import StillReader, describe_readings, judge_still, reading_record
+from edge.stills.drawing import draw_readings, draw_sheets, shrink_to_tile
+from edge.stills.reader import StillReader, describe_readings, judge_still, reading_record
 from edge.types import Face, Gray, Quality
+from edge.vision.model import ExpressionModel, shipped_model
 
 SHOWN = ("smile", "surprise", "upset")
 

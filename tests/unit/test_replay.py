@@ -11,16 +11,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edge.control import Control
+from edge.diagnostics.replay import replay, summarise
+from edge.diagnostics.timeline import draw_timeline
 from edge.errors import CuelensError, SettingsInvalid, SourceEmpty, SourceMissing, SourceUnreadable
-from edge.model import ExpressionModel
-from edge.replay import replay, summarise
+from edge.runtime.control import Control
 from edge.runtime.run import run
 from edge.settings import CueSettings, Settings, with_sensitivity
 from edge.sinks.log import LogSink, log_line
 from edge.sources.demo import DemoSource
-from edge.timeline import draw_timeline
 from edge.types import Capabilities, Update
+from edge.vision.model import ExpressionModel
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -22,9 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.doctor.machine import Machine
-from edge.doctor.phrases import names
-from edge.doctor.report import GONE, Cleaner, clean_settings, clean_status, cues, make_report
+from edge.diagnostics.checks.machine import Machine
+from edge.diagnostics.phrases import names
+from edge.diagnostics.report import GONE, Cleaner, clean_settings, clean_status, cues, make_report
 from edge.settings import Settings
 
 rng = np.random.default_rng(7)

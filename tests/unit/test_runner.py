@@ -10,16 +10,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge.control import Control
 from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError, DiskFull, LoopStuck, SinkFailed
-from edge.model import ExpressionModel
 from edge.runtime import capture, runner, sink_worker
+from edge.runtime.control import Control
 from edge.runtime.mailbox import Mailbox
 from edge.runtime.metrics import Metrics
 from edge.runtime.run import Outcome, run
 from edge.settings import CueSettings, Settings
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Cue, Frame, Gray, Update
+from edge.vision.model import ExpressionModel
 from tests.support.sinks import Kept
 
 

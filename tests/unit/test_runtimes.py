@@ -15,7 +15,7 @@ pytest.importorskip("flatbuffers", reason="flatbuffers is the host's")
 from converter import raw_outputs, runtimes
 from converter.runtimes import Runtime, find_runtimes, run_raw
 from edge.errors import ModelMissing, ModelUnreadable, RuntimeMissing
-from edge.model import ExpressionModel, shipped_model
+from edge.vision.model import ExpressionModel, shipped_model
 
 DEVICE_PYTHON = Path(os.environ.get("CUELENS_DEVICE_PYTHON", runtimes.CHECKOUT / ".venv" / "bin" / "python"))
 

@@ -14,10 +14,19 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.control import Control
+from edge.diagnostics.safe_mode import (
+    FILE,
+    MORE,
+    forget_failure,
+    keep_failure,
+    keep_result,
+    pages,
+    read_failure,
+    show_failure,
+)
+from edge.drawing.glyphs import Plan, draw_cue, draw_plan, plan_cue
 from edge.errors import CuelensError, SinkFailed
-from edge.glyphs import Plan, draw_cue, draw_plan, plan_cue
-from edge.safe import FILE, MORE, forget_failure, keep_failure, keep_result, pages, read_failure, show_failure
+from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.sinks import SINKS
 from edge.types import Capabilities, Cue, Update
@@ -127,9 +136,9 @@ def test_it_shows_its_pages_in_turns_on_every_display_whatever_another_one_does(
 ) -> None:
     SHOWN.clear()
     SEEN.clear()
-    monkeypatch.setattr("edge.safe.PAGE", 0.1)
-    monkeypatch.setattr("edge.safe.REPEAT", 0.02)
-    monkeypatch.setattr("edge.safe.END", 0.1)
+    monkeypatch.setattr("edge.diagnostics.safe_mode.PAGE", 0.1)
+    monkeypatch.setattr("edge.diagnostics.safe_mode.REPEAT", 0.02)
+    monkeypatch.setattr("edge.diagnostics.safe_mode.END", 0.1)
     monkeypatch.setitem(SINKS, "display", f"{__name__}:Shown")
     sinks = ("display:hangs", "display", "web", "terminal", "mqtt", "oled:what")
     show_failure(Control(Settings(sinks=sinks)), FAILURE, SEEN, 30)
@@ -147,9 +156,9 @@ def test_a_display_that_is_not_there_is_opened_when_it_is(monkeypatch: pytest.Mo
     SHOWN.clear()
     SEEN.clear()
     monkeypatch.setattr("edge.runtime.sink_worker.FIRST_DELAY", 0.05)
-    monkeypatch.setattr("edge.safe.REPEAT", 0.02)
+    monkeypatch.setattr("edge.diagnostics.safe_mode.REPEAT", 0.02)
     monkeypatch.setitem(SINKS, "display", f"{__name__}:Shown")
-    monkeypatch.setattr("edge.safe.PAGE", 0.05)
+    monkeypatch.setattr("edge.diagnostics.safe_mode.PAGE", 0.05)
     show_failure(Control(Settings(sinks=("display:missing",))), FAILURE, SEEN, 30)
     assert SHOWN[1]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edge.finders.haar import HaarFinder
-from edge.finders.net import NetFinder
-from edge.search import Search
 from edge.settings import FaceSettings
+from edge.vision.finders.haar import HaarFinder
+from edge.vision.finders.net import NetFinder
+from edge.vision.search import Search
 
 SETTINGS = FaceSettings()
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge import secrecy
 from edge.errors import SourceUnreadable, printable
-from edge.secrecy import plain, plain_address
 from edge.settings import Settings
 from edge.settings_file import hide_secrets
 from edge.sink_settings import MqttSettings, WebSettings
+from edge.system import secrecy
+from edge.system.secrecy import plain, plain_address
 
 CASES = [
     ("rtsp://wearer:hunter2@127.0.0.1:554/cam", "rtsp://127.0.0.1:554/cam"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.errors import CuelensError
-from edge.model import ExpressionModel
+from edge.vision.model import ExpressionModel
 from lab.datasets.fer2013 import CLASSES
 from lab.datasets.ferplus import COLUMNS
 from training.raters import TRUST

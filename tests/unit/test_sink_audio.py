@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.control import Control
-from edge.cue import SMALL_VOCABULARY
+from edge.cue.policy import SMALL_VOCABULARY
 from edge.errors import CuelensError, DiskFull, RuntimeMissing, SettingsInvalid, SinkFailed, SinkUnwritable
+from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
 from edge.sink_settings import AudioSettings
 from edge.sinks import audio, open_sink

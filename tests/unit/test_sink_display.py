@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge.control import Control
+from edge.drawing.glyphs import Canvas, draw_cue
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
-from edge.glyphs import Canvas, draw_cue
 from edge.hardware.board import CONNECTORS
+from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
 from edge.sink_settings import DisplaySettings
 from edge.sinks import display

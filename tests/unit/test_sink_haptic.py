@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edge.control import Control
 from edge.errors import PinBusy, SettingsInvalid, SinkFailed
-from edge.pins import open_chip
+from edge.hardware.pins import open_chip
+from edge.runtime.control import Control
 from edge.settings import PinSettings, Settings
 from edge.sink_settings import HapticSettings
 from edge.sinks import haptic, open_sink

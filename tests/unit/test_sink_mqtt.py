@@ -22,8 +22,8 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
-from edge.control import Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.runtime.control import Control
 from edge.runtime.mailbox import END
 from edge.settings import Settings
 from edge.sink_settings import MqttSettings

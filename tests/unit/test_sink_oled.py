@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.control import Control
+from edge.drawing.glyphs import Canvas, Colours, draw_cue
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
-from edge.glyphs import Canvas, Colours, draw_cue
+from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
 from edge.sink_settings import OledSettings
 from edge.sinks import oled

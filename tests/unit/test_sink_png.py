@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.control import Control
+from edge.drawing.glyphs import draw_cue
 from edge.errors import DiskFull, SettingsInvalid, SinkUnwritable
-from edge.glyphs import draw_cue
+from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
 from edge.sinks.png import HEIGHT, WIDTH, PngSink
 from edge.types import Cue, Update

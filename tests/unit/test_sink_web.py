@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.control import LIVE, Control
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
-from edge.links import LinkReport
 from edge.locale import read_locale
+from edge.runtime.control import LIVE, Control
+from edge.runtime.links import LinkReport
 from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import Settings
 from edge.sink_settings import WebSettings

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.control import Control
 from edge.errors import DiskFull, SinkFailed, SinkUnknown, SinkUnwritable
+from edge.runtime.control import Control
 from edge.settings import CueSettings, LookSettings
 from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sinks.log import LogSink

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cue import SMALL_VOCABULARY
+from edge.cue.policy import SMALL_VOCABULARY
 from edge.errors import SettingsInvalid
-from edge.faces import crop_face
-from edge.finders.haar import load_cascade
-from edge.model import ExpressionModel
 from edge.sources import open_source
 from edge.sources.demo import ALWAYS, FPS, HEIGHT, LARGEST_ROLL, SCENE_FRAMES, UPSET, WIDTH, DemoSource
 from edge.types import Box, Face
+from edge.vision.faces import crop_face
+from edge.vision.finders.haar import load_cascade
+from edge.vision.model import ExpressionModel
 
 MINUTE = range(60 * FPS)
 

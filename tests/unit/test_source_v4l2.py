@@ -14,8 +14,8 @@ import pytest
 
 from edge.errors import CameraLost, CameraMissing, SettingsInvalid
 from edge.hardware import board
-from edge.pixels import FORMATS
 from edge.sources import open_source, v4l2, v4l2_device
+from edge.sources.pixels import FORMATS
 from edge.sources.v4l2 import FAILED_READS, V4l2Source, cameras, in_order
 from tests.unit.kernel import GRAY, METADATA_NODE, WEBCAM, Camera, Kernel
 from tests.unit.test_pixels import MOSAICS, lay_out, tolerance

@@ -21,15 +21,15 @@ from typing import Any
 
 import pytest
 
-from edge import status
-from edge.control import Control
+from edge.diagnostics import status
+from edge.diagnostics.status import StatusServer, ask, describe_status, gather_status, own_version, plain
 from edge.errors import CuelensError, NotRunning, SettingsInvalid, SinkUnwritable
-from edge.links import LinkReport
-from edge.model import ExpressionModel
+from edge.runtime.control import Control
+from edge.runtime.links import LinkReport
 from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import Settings
-from edge.status import StatusServer, ask, describe_status, gather_status, own_version, plain
 from edge.types import Cue, Face
+from edge.vision.model import ExpressionModel
 
 LEAST_KEYS = {
     *("version", "state", "expression", "reason", "frames", "inferences", "watchdog", "uptime", "fps", "recent_fps"),

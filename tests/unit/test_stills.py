@@ -9,13 +9,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import stills
 from edge.cli import main
-from edge.finders.net import NetFinder
 from edge.settings import FaceSettings
 from edge.sources.demo import DemoSource
-from edge.stills import StillFinder
+from edge.stills import finder as stills
+from edge.stills.finder import StillFinder
 from edge.types import Gray
+from edge.vision.finders.net import NetFinder
 
 
 @pytest.fixture(scope="module")

@@ -14,19 +14,19 @@ from termios import TIOCSWINSZ
 
 import pytest
 
-from edge.control import Control
 from edge.errors import SettingsInvalid
 from edge.locale import LANGUAGES
+from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
 from edge.sinks.terminal import TerminalSink
-from edge.streams import STANDARD, columns, is_live
+from edge.system.streams import STANDARD, columns, is_live
 from edge.types import Cue, Update
 
 SCRIPT = """
-from edge.command import command
+from edge.system.program import command
 from edge.settings import LookSettings
 from edge.locale import LANGUAGES, read_locale
-from edge.words import describe
+from edge.locale.words import describe
 from edge.types import Cue
 
 @command

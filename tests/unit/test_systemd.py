@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.systemd import notify
+from edge.system.systemd import notify
 
 
 @pytest.mark.parametrize("abstract", [False, True])

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.control import Control
-from edge.model import ExpressionModel
+from edge.diagnostics.status import describe_status, gather_status
+from edge.runtime.control import Control
 from edge.runtime.metrics import Metrics
 from edge.runtime.run import run
 from edge.runtime.throttle import (
@@ -37,8 +37,8 @@ from edge.runtime.throttle import (
 from edge.settings import CueSettings, PaceSettings, Settings
 from edge.sinks.truth import TruthSink
 from edge.sources.demo import DemoSource
-from edge.status import describe_status, gather_status
 from edge.types import Frame
+from edge.vision.model import ExpressionModel
 from edge.vision.pipeline import Effort
 
 FINE = Load(45.0, 0, 400.0, 0.0, 80.0)
@@ -319,7 +319,7 @@ def test_this_machine_can_be_read() -> None:
 LOCK = """
 import resource, sys
 resource.setrlimit(resource.RLIMIT_MEMLOCK, (int(sys.argv[1]),) * 2)
-from edge.memory import lock_memory
+from edge.system.memory import lock_memory
 kept = bytearray(b"1" * 50_000_000) if lock_memory() else b""
 later = bytearray(b"2" * 50_000_000)
 told = open("/proc/self/status").read()

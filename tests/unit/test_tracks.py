@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edge.tracks import FORGET, RESERVE, SURE, Track, appearance, assign, distances
-from edge.views import Spot
+from edge.vision.tracks import FORGET, RESERVE, SURE, Track, appearance, assign, distances
+from edge.vision.views import Spot
 
 SPOT = Spot(100.0, 80.0, 50.0)
 

@@ -23,8 +23,8 @@ from edge.errors import (
     ModelUnreadable,
     SettingsInvalid,
 )
-from edge.model import ExpressionModel
-from edge.preprocessing import Preprocessing
+from edge.vision.model import ExpressionModel
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
 from lab.datasets.labelled import Labelled
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from edge.errors import ModelUnreadable
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from edge.errors import SettingsInvalid
-from edge.faces import FaceFinder
 from edge.settings import CameraSettings, FaceSettings
 from edge.settings_file import load_settings
 from edge.sources import open_source
 from edge.sources.demo import DemoSource
-from edge.turning import Turn, TurnedSource
+from edge.sources.turning import Turn, TurnedSource
 from edge.types import Frame, Gray
+from edge.vision.faces import FaceFinder
 
 PICTURE = np.arange(15, dtype=np.uint8).reshape(3, 5)
 ALL = [*itertools.product((0, 90, 180, 270), (False, True))]

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from edge.errors import ContractMismatch, ContractUnreadable, CuelensError, ModelMissing, ModelShape, ModelUnreadable
-from edge.model import models_folder
 from edge.sources.demo import DemoSource
-from edge.verifier import Evening, FaceVerifier
-from edge.views import Pyramid, Spot
+from edge.vision.model import models_folder
+from edge.vision.verifier import Evening, FaceVerifier
+from edge.vision.views import Pyramid, Spot
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import pytest
 
 from edge.errors import CheckpointUnusable, DataMissing, SettingsInvalid
-from edge.finders.net import TILE, WINDOW, NetFinder
 from edge.sources.demo import FACES
-from edge.verifier import FaceVerifier, read_contract
-from edge.views import Pyramid, Spot
+from edge.vision.finders.net import TILE, WINDOW, NetFinder
+from edge.vision.verifier import FaceVerifier, read_contract
+from edge.vision.views import Pyramid, Spot
 from lab.datasets.fer2013 import CLASSES
 from training import scanner, verifier
 from training.faces import exam as faces_exam

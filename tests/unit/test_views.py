@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.types import Gray
-from edge.views import Pyramid, Spot, overlap, wrap_deg
+from edge.vision.views import Pyramid, Spot, overlap, wrap_deg
 
 
 def picture(width: int = 320, height: int = 240) -> Gray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge.errors import DataColumnMissing, SettingsInvalid
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
 from lab.datasets.ferplus import COLUMNS, majority, published_majority
 from lab.datasets.labelled import Labelled, join_splits

@@ -17,8 +17,8 @@ client = pytest.importorskip("websockets.sync.client", reason="websockets is not
 
 import websockets.exceptions  # noqa: E402
 
-from edge.control import Control  # noqa: E402
 from edge.errors import SinkFailed  # noqa: E402
+from edge.runtime.control import Control  # noqa: E402
 from edge.sinks.web import WebSink  # noqa: E402
 from edge.types import Cue, Update  # noqa: E402
 from edge.web import broadcast, server  # noqa: E402

@@ -8,11 +8,11 @@ from typing import get_args
 
 import pytest
 
-from edge.cue import SMALL_VOCABULARY
+from edge.cue.policy import SMALL_VOCABULARY
 from edge.locale import LANGUAGES, read_locale
+from edge.locale.words import describe, word
 from edge.settings import LookSettings
 from edge.types import Band, Cue, Reason, Side, State
-from edge.words import describe, word
 
 SEVEN = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 REASONS = get_args(Reason)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from edge.control import Control
+from edge.runtime.control import Control
 from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import LookSettings, Settings
 from edge.sink_settings import WebSettings

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from edge.model import load_interpreter, read_tensor
-from edge.quiet import quiet
-from edge.verifier import OUTPUTS
+from edge.system.quiet import quiet
+from edge.vision.model import load_interpreter, read_tensor
+from edge.vision.verifier import OUTPUTS
 from lab.networks.keras_file import as_batch
 from training.faces.material import finish
 from training.faces.scenes import Scene, draw_patches

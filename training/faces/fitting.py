@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from edge.errors import CheckpointUnusable, FitDiverged
 from edge.files import replace_file
-from edge.verifier import OUTPUTS
+from edge.vision.verifier import OUTPUTS
 from lab.networks.keras_file import import_keras
 from lab.reporting.plots import as_png
 from training.checkpoint import load_checkpoint, save_checkpoint

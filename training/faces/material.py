@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edge.verifier import Evening
+from edge.vision.verifier import Evening
 from training.faces.scenes import Scene, draw_patches
 from training.faces.views import (
     UNITS,

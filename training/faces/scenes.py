@@ -24,9 +24,9 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from edge.errors import DataMissing, DataSplitEmpty
-from edge.finders.haar import HaarFinder
-from edge.quiet import quiet, tame_opencv
-from edge.views import Pyramid
+from edge.system.quiet import quiet, tame_opencv
+from edge.vision.finders.haar import HaarFinder
+from edge.vision.views import Pyramid
 from training.faces.views import PATCH_SHARE, PATCH_SIDE, SIDE
 
 LONGEST = 400  # pixels: a camera's frame holds no more detail per face either

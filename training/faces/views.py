@@ -1,6 +1,6 @@
 """Random views that the verifier learns from: faces in scenes, faces off their place, what is none; drawn from a seed.
 
-A view is what edge.views.Pyramid.view gives of a spot: SIDE pixels wide and tall, SHARE of that the spot's own side.
+A view is what Pyramid.view gives of a spot: SIDE pixels wide and tall, SHARE of that the spot's own side.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import keras

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from training.recipes import Recipe
 
 if TYPE_CHECKING:

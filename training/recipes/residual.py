@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import keras

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from training.recipes import Recipe
 
 if TYPE_CHECKING:

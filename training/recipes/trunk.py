@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.preprocessing import Preprocessing
+from edge.vision.preprocessing import Preprocessing
 from lab.networks.keras_file import as_batch, load_keras
 from training.recipes import Recipe
 from training.recipes.residual import add_stages, classify, convolve

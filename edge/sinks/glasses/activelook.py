@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.cue import SMALL_VOCABULARY
+from edge.cue.policy import SMALL_VOCABULARY
+from edge.drawing.glyphs import Canvas, Plan, draw_plan, plan_cue
 from edge.errors import SinkFailed
-from edge.glyphs import Canvas, Plan, draw_plan, plan_cue
 from edge.settings import LookSettings
 from edge.sinks.glasses.stage import DARK, Order
 from edge.sinks.glasses.wearable import Channel, Make, check_firmware

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
+from edge.drawing.glyphs import COLOURS, WHITE, Canvas, Plan, draw_layers
+from edge.drawing.strokes import Mask
 from edge.errors import SinkFailed
-from edge.glyphs import COLOURS, WHITE, Canvas, Plan, draw_layers
 from edge.settings import LookSettings
 from edge.sinks.glasses.stage import Order
 from edge.sinks.glasses.wearable import Channel, Make, check_firmware
-from edge.strokes import Mask
 
 SERVICE = "7a230001-5475-a6a4-654c-8431f6ad49c4"
 TO_GLASSES = "7a230002-5475-a6a4-654c-8431f6ad49c4"

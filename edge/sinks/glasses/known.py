@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edge.errors import SettingsInvalid
 from edge.files import read_file, replace_file
-from edge.pause import pause_file
+from edge.runtime.pause import pause_file
 
 NAME = "glasses.json"
 LARGEST = 10_000  # bytes: some hundred pairs

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from edge.links import LinkReport
+from edge.runtime.links import LinkReport
 from edge.settings import LookSettings
 from edge.sinks.glasses.known import Wanted
 from edge.sinks.glasses.radio import Connection, LinkLost, Radio, explain, needs_somebody

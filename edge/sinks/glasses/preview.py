@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.glyphs import Canvas, plan_cue
+from edge.drawing.glyphs import Canvas, plan_cue
 from edge.settings import LookSettings
 from edge.sinks.glasses.wearable import Make
 from edge.types import Cue

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING
 
 from edge.backends import import_for
-from edge.control import Control
+from edge.drawing.glyphs import plan_cue
 from edge.errors import SettingsInvalid, SinkFailed
-from edge.glyphs import plan_cue
-from edge.links import LinkReport
+from edge.runtime.control import Control
+from edge.runtime.links import LinkReport
 from edge.sinks.glasses.known import Wanted, glasses_file, load_glasses
 from edge.sinks.glasses.makes import MAKES
 from edge.sinks.glasses.stage import DARK, Stage, plan_for_glasses

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.glyphs import Plan
+from edge.drawing.glyphs import Plan
 from edge.runtime.sink_worker import STALE
 from edge.types import Cue
 

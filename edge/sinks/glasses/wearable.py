@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.drawing.glyphs import Canvas, Plan
 from edge.errors import SinkFailed
-from edge.glyphs import Canvas, Plan
 from edge.settings import LookSettings
 from edge.sinks.glasses.stage import Order
 

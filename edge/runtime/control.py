@@ -1,0 +1,169 @@
+"""What may be changed while it runs, from any thread, and what is known of the run; sinks read it, the loop obeys."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge.errors import SettingsInvalid, printable
+from edge.runtime.pause import KeptPause
+from edge.runtime.saved import MOVED, TABLES, SavedSettings, Values
+from edge.settings import Settings, with_sensitivity, with_settings
+from edge.settings_file import check_setting
+
+if TYPE_CHECKING:
+    from edge.runtime.links import LinkReport
+    from edge.runtime.metrics import Metrics
+
+LIVE = TABLES  # that may be changed while it runs
+NOTICE = 5.0  # seconds for which each problem is shown at the start
+
+
+def without_folders(text: str) -> str:
+    """Leave of each path its last part: a small display has no room for more."""
+    return re.sub(r"(?<!\S)/\S*/", "", text)
+
+
+class ChangedMeanwhile(SettingsInvalid):
+    """A setting has another value by now than the one that whoever changes it had seen."""
+
+
+class Control:
+    """The settings in force, the pause, and the run's metrics; each may be read and changed by any thread."""
+
+    def __init__(
+        self, settings: Settings | None = None, saved: Path | None = None, pause: KeptPause | None = None
+    ) -> None:
+        """Begin with `settings`, the defaults where None; `saved` is the file that save() writes, None for none.
+
+        `pause` keeps the pause over a restart; None keeps it in this run alone.
+        """
+        self._settings = settings or Settings()
+        self._lock = threading.Lock()
+        self._changed: Values = {}
+        self.saved = saved
+        self._saved = None if saved is None else SavedSettings(saved)
+        self.problems: list[str] = []  # that the run goes on in spite of: a line each
+        self._told: float | None = None  # when the first of them was first shown
+        self._latest = ("", 0.0)  # a problem that came up while it runs, and until when it is shown (monotonic)
+        self.links: dict[str, LinkReport] = {}  # to what is worn, by the sink's NAME:ARGUMENT
+        self._pause = pause or KeptPause(None)
+        self._keeps = pause is not None
+        self._pausing = threading.Lock()
+        self.metrics: Metrics | None = None  # of the run, once it has begun
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force; a frozen value, another one after each change."""
+        return self._settings
+
+    @property
+    def paused(self) -> bool:
+        """Whether no frame may be read; setting it is in force at once, and on the disk when it returns."""
+        return self._pause.on
+
+    @paused.setter
+    def paused(self, paused: bool) -> None:
+        with self._pausing:
+            problem = self._pause.set(paused)
+        if problem and self._keeps and problem not in self.problems:
+            self.problems.append(problem)
+            print(printable(f"cuelens: {problem}"), file=sys.stderr, flush=True)
+
+    def pause_unasked(self) -> None:
+        """Pause this run alone, as nobody asked for it: the next one begins without."""
+        with self._pausing:
+            self._pause.on = True
+
+    @property
+    def pause_problem(self) -> str:
+        """What was wrong with the pause that an earlier run left, else an empty text."""
+        return self._pause.problem
+
+    def change(self, table: str, values: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> None:
+        """Change settings of one of the LIVE tables; raises SettingsInvalid, and then nothing is changed.
+
+        `seen` are the values that they had for whoever changes them: where one is another by now, ChangedMeanwhile is
+        raised, so that of two people who change the same setting one is answered.
+        """
+        if table not in LIVE:
+            raise SettingsInvalid(f"{table!r} cannot be changed while it runs; valid are {', '.join(LIVE)}")
+        with self._lock:
+            before = getattr(self._settings, table)
+            for key in values.keys() & (seen or {}).keys():
+                now = getattr(before, key, None)
+                if seen is not None and now != seen[key] and now != values[key]:
+                    raise ChangedMeanwhile(
+                        f"{table}.{key} was changed to {now!r} by somebody else meanwhile; look, then change it again"
+                    )
+            checked = {key: check_setting(type(before), key, value, f"{table}.{key}") for key, value in values.items()}
+            if "sensitivity" in checked:
+                before = with_sensitivity(before, checked["sensitivity"])
+                self._changed = {where: value for where, value in self._changed.items() if where not in MOVED}
+            self._settings = with_settings(self._settings, {table: with_settings(before, checked)})
+            self._changed |= {(table, key): value for key, value in checked.items()}
+
+    def begin_problem(self, problem: str) -> None:
+        """Print a problem, show it for NOTICE seconds from now on, and keep it in the status until it ends."""
+        with self._lock:
+            if problem not in self.problems:
+                self.problems.append(problem)
+            self._latest = problem, time.monotonic() + NOTICE
+        print(printable(f"cuelens: {problem}"), file=sys.stderr, flush=True)
+
+    def end_problem(self, problem: str) -> None:
+        """Take that a problem is over; one that nobody began is none."""
+        with self._lock:
+            if problem in self.problems:
+                self.problems.remove(problem)
+            if problem == self._latest[0]:
+                self._latest = "", 0.0
+
+    def report(self, problem: str, say: Callable[[str], None]) -> None:
+        """Have a problem noticed that the run goes on in spite of, by whoever looks at a display and by `say`."""
+        self.problems.append(problem)
+        say(f"cuelens: {problem}")
+
+    def notice(self, now: float) -> str:
+        """Return the problem to show at `now` (monotonic), or "".
+
+        The newest that came up while it runs, else those of the start, each for NOTICE seconds from the first call on.
+        """
+        latest, until = self._latest
+        if now < until:
+            return without_folders(latest)
+        if not self.problems:
+            return ""
+        self._told = now if self._told is None else self._told
+        number = int((now - self._told) / NOTICE)
+        return without_folders(self.problems[number]) if 0 <= number < len(self.problems) else ""
+
+    def load(self) -> None:
+        """Take what was saved before, if anything was; raises SettingsInvalid where that is damaged, and takes none."""
+        if self._saved is not None:
+            self._take(self._saved.load())
+
+    def _take(self, saved: Mapping[tuple[str, str], Any]) -> None:
+        for name in LIVE:
+            if values := {key: value for (table, key), value in saved.items() if table == name}:
+                self.change(name, values)
+
+    def save(self) -> Path:
+        """Write what was changed, now and before, to the file for that, and return its path.
+
+        What another program saved there meanwhile stays, and is in force here too. Raises SettingsInvalid without such
+        a file or where both changed the same setting, SinkUnwritable or DiskFull.
+        """
+        if self._saved is None:
+            raise SettingsInvalid("settings cannot be saved: no file for that; start with --saved FILE")
+        self._take(self._saved.save(self._changes))
+        return self._saved.path
+
+    def _changes(self) -> Values:
+        with self._lock:
+            return dict(self._changed)

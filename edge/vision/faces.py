@@ -1,0 +1,358 @@
+"""Faces in a luma frame: followed where they were by looks that cost little, new ones proposed by a spread-out scan.
+
+frame -> a look at each known face -> which look is whose -> the most urgent slices of a full scan -> a second opinion
+on what they propose -> the faces that stood up to it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.settings import FaceSettings
+from edge.types import Face, Gray, Work
+from edge.vision.finders import open_finder
+from edge.vision.finders.net import TILE_COST, NetFinder
+from edge.vision.quality import FACE_M, FACE_M_ERROR, judge_quality
+from edge.vision.recheck import FRESH_LOOKS, agree, find_inside, stands
+from edge.vision.search import LOOK_COST, MOST_ROLL_DEG, Search
+from edge.vision.tracks import BELIEVED, Track, appearance, assign, distances
+from edge.vision.verifier import FaceVerifier, Look
+from edge.vision.views import Pyramid, Spot, shared, wrap_deg
+
+COVERED = 0.5  # of the smaller spot, from which two are one face: no face is inside another
+RESTLESS = 0.08  # sides, or share of the size, by which a spot moved so far that a second look pays
+RESTLESS_DEG = 8.0
+MOST_LOOKS = 3
+MOST_TURN_DEG = 45.0  # by which a new face may be turned from what was proposed
+SMALLER = 0.7  # of the least side searched: how much smaller a face may turn out to be
+CHEST_WIDE, CHEST_DEEP = 1.0, 3.5  # faces to each side of a face's middle, and below it
+CHEST_PRINT = 1.2  # of the face's width: a head as near as its neighbour's is no larger
+NUDGES = ((0.05, 0.05, 1.06), (-0.05, 0.05, 0.95), (0.0, -0.07, 1.0))  # right and down in sides, zoom
+MOST_EVIDENCE = 4.0  # of one look: no frame alone confirms a face that another could deny
+KEEP = -1.0  # log odds from which a look at a known face has found it: that one was there a frame ago counts too
+CHECK_EVERY, CHECK_AGAIN = 1.0, 0.2  # seconds from one fresh look at a known face to the next, and after a doubt
+LEASH = 0.3  # logarithm of the size by which a face may grow or shrink between fresh looks
+SEEK_EVERY, SEEK_WIDE = 0.1, 2.0  # seconds between searches where a face was lost; its sides that are searched
+SEEK_LOOKS = 8  # proposals of a search that are looked at, most
+SEEK_SIDES = (0.8, 1.2)  # of its side, about which faces are proposed
+DOUBT = 2.0  # log odds that a fresh look costs which finds nothing
+READABLE = 1.0  # log odds of a look from which a face is read
+NEAR = 1.0  # faces: a look farther from a track than this (edge.vision.tracks.distances) is another's
+ALIKE = 0.25  # most that a returning face may differ in appearance
+THUMB = 12  # pixels: appearance is a picture of this side
+QUALITY_SIDE = 40  # pixels: blur and light are measured on a face of this width
+
+
+def crop_face(gray: Gray, face: Face, side: int) -> Gray:
+    """Cut a face out upright: uint8 (side, side), the finder's box filling it.
+
+    FER2013 was cut with the same cascade: a box is 0.98 of its picture wide (median of 1,222 PublicTest rows).
+    """
+    x, y, width, height = face.box
+    spot = Spot(x + (width - 1) / 2, y + (height - 1) / 2, width, face.roll_deg)
+    return Pyramid(gray).view(spot, side)
+
+
+def median_of(values: Sequence[float]) -> float:
+    """Return the middle of some values, which are at least one; `statistics` costs a start more than this."""
+    ranked, half = sorted(values), len(values) // 2
+    return ranked[half] if len(ranked) % 2 else (ranked[half - 1] + ranked[half]) / 2
+
+
+def settle(verifier: FaceVerifier, pyramid: Pyramid, spot: Spot) -> tuple[Look, int]:
+    """Look until the spot stays where it is, at most MOST_LOOKS times; returns the last look and their number."""
+    times = 0
+    while True:
+        look = verifier.look(pyramid, spot)
+        times += 1
+        moved = np.hypot(look.spot.cx - spot.cx, look.spot.cy - spot.cy) / spot.side
+        grown = abs(np.log(look.spot.side / spot.side))
+        turned = abs(wrap_deg(look.spot.roll_deg - spot.roll_deg))
+        if times == MOST_LOOKS or (max(moved, grown) < RESTLESS and turned < RESTLESS_DEG):
+            return look, times
+        spot = look.spot
+
+
+def nudge(verifier: FaceVerifier, pyramid: Pyramid, spot: Spot) -> float:
+    """Look at a spot from several places a little off and return the sum of the log odds.
+
+    A face stays one when it is moved; clutter that happened to look like one seldom does.
+    """
+    return sum(min(verifier.look(pyramid, spot.moved(*by)).score, MOST_EVIDENCE) for by in NUDGES)
+
+
+def on_chest(owner: Spot, spot: Spot) -> bool:
+    """Return whether a spot lies on the chest below a face and is clearly wider than it: a print on a shirt, no head.
+
+    Somebody nearer, exactly there, is taken once either of them has moved aside: a head hides the chest behind it.
+    """
+    angle = np.deg2rad(owner.roll_deg)
+    x, y = (spot.cx - owner.cx) / owner.side, (spot.cy - owner.cy) / owner.side
+    right, down = np.cos(angle) * x + np.sin(angle) * y, -np.sin(angle) * x + np.cos(angle) * y
+    return bool(abs(right) < CHEST_WIDE and 0.8 < down < CHEST_DEEP and spot.side > CHEST_PRINT * owner.side)
+
+
+def describe_face(
+    pyramid: Pyramid,
+    spot: Spot,
+    number: int,
+    score: float,
+    fov_deg: float,
+    *,
+    sideways: bool = False,
+    readable: bool = True,
+) -> Face:
+    """Say what is known of a face at a spot: its quality, and its distance by the camera's `fov_deg`.
+
+    That is the field of view across the picture, or, of a camera that stands `sideways`, from its top to its bottom.
+    """
+    focal = (pyramid.height if sideways else pyramid.width) / 2 / np.tan(np.deg2rad(fov_deg / 2))
+    distance_m = FACE_M * focal / spot.side
+    return Face(
+        number,
+        spot.box,
+        round(spot.roll_deg, 1),
+        judge_quality(pyramid.view(spot, QUALITY_SIDE), spot.side, spot.roll_deg),
+        score=round(score, 2),
+        distance_m=round(float(distance_m), 2),
+        distance_error_m=round(float(FACE_M_ERROR * distance_m), 2),
+        bearing_deg=round(float(np.rad2deg(np.arctan2(spot.cx - pyramid.width / 2, focal))), 1),
+        readable=readable,
+    )
+
+
+class FaceFinder:
+    """Find and track faces frame by frame; pure on arrays and capture-clock instants."""
+
+    def __init__(
+        self,
+        settings: FaceSettings,
+        verifier: FaceVerifier | None = None,
+        proposer: NetFinder | None = None,
+        *,
+        sideways: bool = False,
+    ) -> None:
+        """Load what proposes and what verifies (the shipped ones where None), once for all; raises what they raise.
+
+        `proposer` finds a face again that was lost, or in a box that swelled; new faces are the settings' finder's.
+        `sideways`: the pictures were turned by a quarter, so that the camera's width is their height.
+        """
+        self._sideways = sideways
+        self.work = Work()
+        self.overturned = 0  # proposals, so far, that are a face turned upside down rather than one
+        self._settings = settings
+        self._verifier = verifier or FaceVerifier()
+        self._proposer = proposer or NetFinder()
+        self.upright = open_finder(settings.finder)
+        self._search = Search(settings, self.upright, self._proposer)
+        self._tracks: list[Track] = []
+        self._ids = itertools.count(1)
+        self._level_deg = 0.0  # the angle that upright faces have: the wearer's own tilt, turned round
+        self._shape, self._t = (0, 0), -np.inf
+        self._looks = 0
+
+    def find(self, gray: Gray, t: float, share: float = 1.0) -> list[Face]:
+        """Find the faces of a luma frame, uint8 (height, width), taken at `t` on the capture clock.
+
+        `share` of the settings' budget is what the search for new ones gets.
+
+        Returns those seen in this very frame and confirmed, nearest first.
+        """
+        if gray.shape != self._shape or t < self._t:
+            self._begin(gray, t)
+        self._t = t
+        pyramid = Pyramid(gray)
+        self._looks = 0
+        self._follow(pyramid, t)
+        self._seek(pyramid, t)
+        windows = self._scan(pyramid, t, share)
+        self.work = Work(self._looks, windows, round(self._search.waited(t), 3))
+        faces = [
+            describe_face(
+                pyramid,
+                track.spot,
+                track.id,
+                track.evidence,
+                self._settings.fov_deg,
+                sideways=self._sideways,
+                readable=track.readable,
+            )
+            for track in self._tracks
+            if track.present and track.confirmed
+        ]
+        return sorted(faces, key=lambda face: face.distance_m)
+
+    def _begin(self, gray: Gray, t: float) -> None:
+        """Forget everything: this is the first frame, one of another size, or the clock went back."""
+        self._shape = gray.shape
+        self._tracks, self._level_deg = [], 0.0
+        self._search.begin(gray.shape[1], gray.shape[0], t)
+
+    def _look(self, pyramid: Pyramid, spot: Spot) -> Look:
+        look, times = settle(self._verifier, pyramid, spot)
+        self._looks += times
+        return look
+
+    def _follow(self, pyramid: Pyramid, t: float) -> None:
+        """Look for each known face where it should be now, and settle which look is whose."""
+        settings = self._settings
+        followed = [track for track in self._tracks if t - track.seen <= settings.coast and not track.denied]
+        found: list[Look] = []
+        for look in (self._look(pyramid, track.predict(t)) for track in followed):
+            if look.score < KEEP or look.spot.side < settings.least_side * SMALLER:
+                continue
+            twin = next((other for other in found if shared(other.spot, look.spot) > COVERED), None)
+            if twin is None:
+                found.append(look)
+            elif twin.score < look.score:
+                found[found.index(twin)] = look
+        looks = [self._appearance(pyramid, look.spot) for look in found]
+        pairs = assign(distances(followed, [look.spot for look in found], looks), NEAR)
+        turns_deg = []
+        for row, column in pairs:
+            track, look = followed[row], found[column]
+            before_deg = track.spot.roll_deg
+            track.correct(look.spot, t, look.score)
+            turns_deg.append(wrap_deg(track.spot.roll_deg - before_deg))
+            track.weigh(min(look.score, MOST_EVIDENCE), t, settings.confirm)
+            track.readable = look.score >= READABLE and not track.doubts and not self._pulled(track)
+            track.remember(looks[column])
+        turn_deg = median_of(turns_deg) if turns_deg else 0.0
+        matched = {id(followed[row]) for row, _ in pairs}
+        for track in self._tracks:
+            if id(track) not in matched:
+                track.miss()
+                # The wearer's head turned every face at once, those that are hidden too.
+                track.spot = track.spot.moved(0.0, 0.0, 1.0, turn_deg)
+        self._recheck(pyramid, t)
+        self._tracks = [track for track in self._tracks if t - track.seen <= self._patience(track)]
+        heads = [track.spot for track in self._tracks if track.present and track.confirmed]
+        self._tracks = [track for track in self._tracks if not any(on_chest(head, track.spot) for head in heads)]
+        upright = [track.spot.roll_deg for track in self._tracks if track.present and track.confirmed]
+        if upright:
+            self._level_deg = median_of(upright)
+
+    def _recheck(self, pyramid: Pyramid, t: float) -> None:
+        """Look again at the known face that is due most, and end those that are none."""
+        present = [track for track in self._tracks if track.present]
+        due = [track for track in present if self._due(track, t) >= 0]
+        if due:
+            self._check(pyramid, max(due, key=lambda track: self._due(track, t)), t)
+        for track in present:
+            if track.evidence < 0:
+                track.miss()
+                # Not looked for where it was either: what is there is no face.
+                track.evidence, track.doubts, track.denied = 0.0, 0, True
+
+    def _seek(self, pyramid: Pyramid, t: float) -> None:
+        """Search around the place where a confirmed face was lost a moment ago, one face a frame."""
+        settings = self._settings
+        lost = [track for track in self._tracks if not track.present and t - track.seen <= settings.coast]
+        due = [track for track in lost if t - track.sought >= SEEK_EVERY]
+        if not due or self._search.credit < 0:
+            return
+        track = min(due, key=lambda track: track.sought)
+        track.sought = t
+        sides = tuple(share * track.spot.side for share in SEEK_SIDES)
+        self._search.credit -= len(sides) * TILE_COST
+        proposals = self._proposer.around(pyramid, track.spot.moved(0.0, 0.0, SEEK_WIDE), sides)
+        for proposal in itertools.islice(proposals, SEEK_LOOKS):
+            if all(not other.present or shared(other.spot, proposal) < COVERED for other in self._tracks):
+                self._search.credit -= LOOK_COST
+                self._meet(pyramid, proposal, t)
+            if track.present:
+                break
+
+    def _due(self, track: Track, t: float) -> float:
+        """Return for how many seconds a fresh look at a track has been due; below zero where it is not."""
+        soon = track.doubts or not track.readable or self._pulled(track)
+        return t - track.tried - (CHECK_AGAIN if soon else CHECK_EVERY)
+
+    def _pulled(self, track: Track) -> bool:
+        """Whether a track has grown or shrunk as far as it may without a fresh look."""
+        return bool(abs(np.log(track.spot.side / track.anchor)) > LEASH)
+
+    def _check(self, pyramid: Pyramid, track: Track, t: float) -> None:
+        """Look again at a known face: believe it, move it onto the face inside its box, or doubt it."""
+        settings = self._settings
+        standing = stands(self._verifier, pyramid, track.spot, settings.admit)
+        self._looks += FRESH_LOOKS
+        found = None
+        if not standing:
+            found, looks = find_inside(self._proposer, self._verifier, pyramid, track.spot, settings.admit)
+            self._looks += looks
+            self._search.credit -= TILE_COST
+        others = [other for other in self._tracks if other is not track and other.present]
+        if (found is None and standing) or (found is not None and agree(found.spot, track.spot)):
+            track.believe(t)
+        elif found is not None and all(shared(other.spot, found.spot) < COVERED for other in others):
+            track.move(found.spot, t)
+        else:
+            track.doubt(t, DOUBT)
+
+    def _patience(self, track: Track) -> float:
+        return self._settings.remember if track.confirmed else 0.0
+
+    def _scan(self, pyramid: Pyramid, t: float, share: float) -> int:
+        """Search the most urgent slices that the budget allows; returns the windows tried."""
+        known = any(track.present and track.confirmed for track in self._tracks)
+        self._search.earn(share, known=known)
+        windows = 0
+        while (number := self._search.next_slice(t, self._level_deg)) is not None:
+            windows += self._search.pieces[number].cost
+            for proposal, least in self._search.scan(pyramid, number, self._level_deg):
+                if all(not track.present or shared(track.spot, proposal) < COVERED for track in self._tracks):
+                    self._search.credit -= LOOK_COST
+                    self._meet(pyramid, proposal, t, least)
+        return windows
+
+    def _meet(self, pyramid: Pyramid, proposal: Spot, t: float, least: float = -np.inf) -> None:
+        """Take a proposal as a new face, or as one that was here before, if the verifier agrees."""
+        settings = self._settings
+        look = self._look(pyramid, proposal)
+        if look.score < settings.admit or look.spot.side < settings.least_side * SMALLER:
+            return
+        if (
+            abs(wrap_deg(look.spot.roll_deg - proposal.roll_deg)) > MOST_TURN_DEG
+            or abs(look.spot.roll_deg) > MOST_ROLL_DEG
+        ):
+            return
+        self._looks += 1
+        if self._verifier.look(pyramid, look.spot.moved(0.0, 0.0, 1.0, 180.0)).score > look.score:
+            self.overturned += 1  # its chin is up: what it shows would be read wrong
+            return
+        known = [track for track in self._tracks if track.present]
+        if any(shared(track.spot, look.spot) > COVERED or on_chest(track.spot, look.spot) for track in known):
+            return
+        evidence = nudge(self._verifier, pyramid, look.spot)
+        self._looks += len(NUDGES)
+        if evidence < least:
+            return
+        self._looks += FRESH_LOOKS
+        if not stands(self._verifier, pyramid, look.spot, settings.admit):
+            return
+        seen = self._appearance(pyramid, look.spot)
+        gone = [track for track in self._tracks if not track.present and track.looks is not None]
+        unlike = np.array([[1.0 - float(track.looks @ seen)] for track in gone if track.looks is not None])
+        # One that was hidden a moment ago may also be known by its place: half a face is not alike the whole.
+        # The longer it was hidden, the farther it may have gone from where it was expected.
+        hidden = np.array([t - track.seen for track in gone]).reshape(-1, 1)
+        near = NEAR * (1 + hidden / BELIEVED)
+        placed = np.where(hidden <= settings.coast, ALIKE * distances(gone, [look.spot], [seen]) / near, np.inf)
+        for row, _ in assign(np.minimum(unlike.reshape(-1, 1), placed), ALIKE):
+            track = gone[row]
+            track.spot, track.velocity = look.spot, np.zeros(3)
+            track.correct(look.spot, t)
+            track.welcome(evidence, t, settings.confirm)
+            return
+        track = Track(next(self._ids), look.spot, t, evidence)
+        track.confirmed = track.evidence >= settings.confirm
+        track.remember(seen)
+        self._tracks.append(track)
+
+    def _appearance(self, pyramid: Pyramid, spot: Spot) -> npt.NDArray[np.float64]:
+        return appearance(pyramid.view(spot, THUMB))

@@ -1,0 +1,191 @@
+"""`net`: proposals at every turn by a small int8 network that slides over ever smaller copies of the frame.
+
+One call reads a whole tile, and returns for every place whether a face is there, how it is turned, and where.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edge.errors import ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable
+from edge.files import read_file
+from edge.system.quiet import quiet
+from edge.vision.finders import Slice
+from edge.vision.model import (
+    LARGEST_CONTRACT,
+    Tensor,
+    check_content,
+    check_tensor,
+    load_interpreter,
+    models_folder,
+    read_model,
+    read_promise,
+    read_tensor,
+)
+from edge.vision.verifier import Evening
+from edge.vision.views import Pyramid, Spot, shared
+
+CONTRACT_FORMAT = 1
+OUTPUTS = {"face": 1, "pose": 5}  # names and lengths: log odds; cosine and sine of the turn, right, down, log size
+WINDOW, STRIDE = 20, 4  # pixels of a copy: what the network sees of it at once, and the way to its next place
+TILE = WINDOW + 32 * STRIDE  # pixels of a copy that it is asked for at once: 33 by 33 places
+REACH = 13  # pixels, odd: as Evening's, in a window
+
+SIDE_STEP = 1.5  # between sizes searched: the network, and then the verifier, find the size between them
+EDGE = 0.25  # of a face's side, by which the search goes beyond the frame: faces are cut by its edge, or fill it
+TILE_COST = 20000  # windows of a cascade that take as long as a tile
+MOST_PROPOSALS = 40  # of a tile
+EXPECTED = 1.5  # log odds by which a face is likelier where one was a moment ago
+TWINS = 0.6  # of the smaller spot, from which two are one proposal
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a scanner promises: as the verifier's Contract, and from which log odds a place is worth a proposal."""
+
+    sha256: str
+    size: int  # bytes
+    input: Tensor
+    outputs: dict[str, Tensor]
+    share: float  # of a window's side that a face fills
+    units: tuple[float, float, float]  # of right, down and log size
+    least: float
+    evening: Evening
+
+
+def read_contract(path: Path) -> Contract:
+    """Read a scanner's contract; raises ModelMissing or ContractUnreadable."""
+    try:
+        table = json.loads(read_file(path, LARGEST_CONTRACT))
+        if table["format"] != CONTRACT_FORMAT:
+            raise ContractUnreadable(f"{path}: format {table['format']!r}; this version reads {CONTRACT_FORMAT}")
+        right, down, log_size = (float(unit) for unit in table["units"])
+        return Contract(
+            sha256=str(table["sha256"]),
+            size=int(table["size"]),
+            input=read_promise(table["input"]),
+            outputs={name: read_promise(table["outputs"][name]) for name in OUTPUTS},
+            share=float(table["share"]),
+            units=(right, down, log_size),
+            least=float(table["least"]),
+            evening=Evening(**table["evening"]),
+        )
+    except FileNotFoundError as error:
+        raise ModelMissing(f"{path}: no such file; install the scanner and its contract together") from error
+    except ContractUnreadable:
+        raise
+    except KeyError as error:
+        raise ContractUnreadable(f"{path}: no key {error}; write the contract with cuelens-scanner") from error
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ContractUnreadable(f"{path}: {error}; a contract is JSON written by cuelens-scanner") from error
+
+
+class NetFinder:
+    """Slides the network over upright copies of the frame: the network itself estimates how a face is turned."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Load `path` (the shipped scanner where None) and hold it to the contract beside it.
+
+        Raises ModelMissing, ModelUnreadable, ModelShape, ContractMismatch, ContractUnreadable, RuntimeMissing.
+        """
+        path = models_folder() / "scan.tflite" if path is None else path
+        content = read_model(path)
+        self.contract = contract = read_contract(path.with_suffix(".json"))
+        check_content(path, content, contract.size, contract.sha256)
+        try:
+            with quiet():
+                self._interpreter, _ = load_interpreter(content)
+                self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise ModelUnreadable(f"{path}: {error}; this runtime cannot load it") from error
+        (given,) = self._interpreter.get_input_details()
+        check_tensor(path, "input", read_tensor(given), contract.input)
+        if contract.input.shape != (1, TILE, TILE, 1) or contract.input.dtype != "int8":
+            raise ModelShape(
+                f"{path}: input {contract.input.dtype} {contract.input.shape}; int8 (1, {TILE}, {TILE}, 1)"
+            )
+        self._ends: dict[str, tuple[int, Tensor]] = {}
+        places = (TILE - WINDOW) // STRIDE + 1
+        for name, length in OUTPUTS.items():
+            promised = contract.outputs[name]
+            taken = next((end for end in self._interpreter.get_output_details() if end["shape"][-1] == length), None)
+            if taken is None or promised.shape != (1, places, places, length):
+                raise ModelShape(f"{path}: no output {name} of {length}; convert it again with cuelens-scanner")
+            check_tensor(path, name, read_tensor(taken), promised)
+            self._ends[name] = taken["index"], promised
+        self._input = given["index"]
+        levels = np.round(np.arange(256) / contract.input.scale) + contract.input.zero_point
+        self._levels = np.clip(levels, -128, 127).astype(np.int8)
+
+    def slices(self, width: int, height: int, sides: tuple[float, float], rolls_deg: tuple[float, ...]) -> list[Slice]:
+        """Cut a full scan into tiles; `rolls_deg` count for nothing, every turn is searched at once."""
+        pieces = []
+        side = sides[0]
+        step = TILE - WINDOW + STRIDE
+        while side <= sides[1] * SIDE_STEP**0.5:
+            zoom = WINDOW * self.contract.share / side
+            wide, tall = (round(zoom * (length + 2 * EDGE * side)) for length in (width, height))
+            across, along = (max(1, -(-(length - WINDOW + STRIDE) // step)) for length in (wide, tall))
+            for row in range(along):
+                for column in range(across):
+                    # All tiles of a copy, centred on it as a whole.
+                    right, down = (
+                        (2 * number + 1 - count) * step / 2 for number, count in ((column, across), (row, along))
+                    )
+                    middle = (width - 1) / 2 + right / zoom, (height - 1) / 2 + down / zoom
+                    pieces.append(Slice(side, 0.0, *middle, TILE, TILE, TILE_COST))
+            side *= SIDE_STEP
+        return pieces
+
+    def around(self, pyramid: Pyramid, spot: Spot, sides: tuple[float, ...]) -> Iterator[Spot]:
+        """Propose faces of about these sides whose middles lie in a spot, turned as it is, a tile a side."""
+        for side in sides:
+            tile = Slice(side, 0.0, spot.cx, spot.cy, TILE, TILE, TILE_COST)
+            for found in self.scan(pyramid, tile, self.contract.least - EXPECTED):
+                if max(abs(found.cx - spot.cx), abs(found.cy - spot.cy)) <= spot.side / 2:
+                    yield Spot(found.cx, found.cy, found.side, spot.roll_deg)
+
+    def scan(self, pyramid: Pyramid, piece: Slice, least: float | None = None) -> list[Spot]:
+        """Return what may be faces in a tile, likeliest first: from `least` log odds, the contract's where None."""
+        contract = self.contract
+        zoom = WINDOW * contract.share / piece.side
+        tile = pyramid.window(piece.cx, piece.cy, 0.0, zoom, TILE, TILE)
+        self._interpreter.set_tensor(self._input, self._levels[contract.evening.apply(tile)][None, ..., None])
+        self._interpreter.invoke()
+        scores = self._real("face")[..., 0]
+        rows, columns = np.nonzero(scores >= (contract.least if least is None else least))
+        order = np.argsort(-scores[rows, columns], kind="stable")
+        poses = self._real("pose")
+        spots: list[Spot] = []
+        for row, column in zip(rows[order], columns[order], strict=True):
+            spot = self._place(pyramid, piece, zoom, (int(row), int(column)), poses[row, column])
+            if spot is not None and all(shared(other, spot) < TWINS for other in spots):
+                spots.append(spot)
+                if len(spots) == MOST_PROPOSALS:
+                    break
+        return spots
+
+    def _place(
+        self, pyramid: Pyramid, piece: Slice, zoom: float, place: tuple[int, int], pose: npt.NDArray[np.float64]
+    ) -> Spot | None:
+        """Return where a face is by its pose at a place of the map; None where that is outside the frame."""
+        cos, sin, right, down, log_size = pose.tolist()
+        dx, dy = (STRIDE * place[1] + (WINDOW - TILE) / 2, STRIDE * place[0] + (WINDOW - TILE) / 2)
+        unit_right, unit_down, unit_size = self.contract.units
+        cx = piece.cx + dx / zoom + right * unit_right * piece.side
+        cy = piece.cy + dy / zoom + down * unit_down * piece.side
+        if not (0 <= cx < pyramid.width and 0 <= cy < pyramid.height):
+            return None
+        roll_deg = float(np.rad2deg(np.arctan2(sin, cos)))
+        return Spot(cx, cy, piece.side * float(np.exp(log_size * unit_size)), roll_deg)
+
+    def _real(self, name: str) -> npt.NDArray[np.float64]:
+        index, tensor = self._ends[name]
+        stored: npt.NDArray[np.float64] = self._interpreter.get_tensor(index)[0].astype(np.float64)
+        return (stored - tensor.zero_point) * tensor.scale
