@@ -34,15 +34,7 @@ from edge.vision.sight import DeviceSight
 
 CLIP_WORDS = Path(__file__).with_name("clip_words.csv")
 EDGE = Path(edge.__file__).parent
-JUDGES = (
-    "cue.py",
-    "evidence.py",
-    "rest.py",
-    "config.py",
-    "words.py",
-    "replay.py",
-    "timeline.py",
-)  # of the device's code
+READERS = ("sources", "vision")  # of the device's code: what a reading depends on
 UNTOLD = ("face", "no_face")  # what is shown before a face is read, and without one
 
 
@@ -115,11 +107,11 @@ def watch_clips(folders: Sequence[Path], model: ExpressionModel, logs: Path | No
 
 
 def _state_of_code() -> str:
-    """Return a hash of what a reading depends on: the device's code but for what judges readings, and its verifier."""
+    """Return a hash of what a reading depends on: the settings of faces, the code of READERS, and the verifier."""
     digest = hashlib.sha256(repr(FaceSettings()).encode())
-    for path in sorted(EDGE.rglob("*.py")):
-        if path.name not in JUDGES:
-            digest.update(path.read_bytes())
+    paths = [path for name in READERS for path in (EDGE / name).rglob("*.py")] + [EDGE / "types.py"]
+    for path in sorted(paths):
+        digest.update(path.read_bytes())
     digest.update((models_folder() / "face.tflite").read_bytes())
     return digest.hexdigest()[:12]
 
