@@ -8,6 +8,7 @@
 #   /opt/cuelens/tried             the version on trial that a boot was spent on
 #   /opt/cuelens/failed            the version that was taken back last, and why
 #   /opt/cuelens/before-VERSION    the settings before those that came with VERSION; they come back when it goes
+#   /usr/local/bin/cuelens         a link to the program of `current`
 #
 # A link changes by a rename, after what it names is on the disk; units are links into `current` and `good`. So whatever
 # kills this leaves a whole release to start, or none before the first. At boot `settle` removes what is half; a release on
@@ -28,6 +29,8 @@ wants=$at/etc/systemd/system/multi-user.target.wants
 drop_in=$at/etc/systemd/system/cuelens.service.d/device.conf
 safe_drop_in=$at/etc/systemd/system/cuelens-safe.service.d/device.conf
 journal=$at/etc/systemd/journald.conf.d/cuelens.conf
+on_path=$at/usr/local/bin/cuelens
+program=/opt/cuelens/current/venv/bin/cuelens
 groups=(video render gpio i2c spi)
 keep=3  # releases
 deadline=90  # seconds from the start to the first frame, inference and watchdog's feed: a Zero 2 W with a cold card may take 30 (an estimate)
@@ -535,6 +538,18 @@ END
     sync --file-system -- "$wants"
 }
 
+put_on_path() {
+    ! is_our_link || return 0
+    if [ -e "$on_path" ] || [ -L "$on_path" ]; then
+        say "$on_path is another program and stays; start Cuelens with $program"
+    else
+        mkdir -p -- "$(dirname -- "$on_path")"
+        ln -s -- "$program" "$on_path"
+    fi
+}
+
+is_our_link() { [ "$(readlink -- "$on_path")" = "$program" ]; }
+
 flip() {
     rm -f -- "$base/tried"
     usable good || set_link good "$version"  # the first: there is none that would be better
@@ -588,6 +603,7 @@ install_bundle() {
     cmp -s -- "$release/allowed_signers" "$signers" || replace "$signers" <"$release/allowed_signers"
     step "putting the units in place"
     put_units
+    put_on_path
     if [ "$(version_of current)" = "$version" ] && usable current; then
         say "$version is the release here already"
     else
@@ -710,6 +726,7 @@ remove_all() {  # [--all]
     lock
     ! booted || systemctl stop cuelens-prove.service cuelens.service cuelens-safe.service cuelens-settle.service 2>/dev/null || :
     rm -f -- "$drop_in" "$safe_drop_in" "$journal"
+    ! is_our_link || rm -f -- "$on_path"
     for name in cuelens cuelens-safe cuelens-settle; do rm -f -- "$wants/$name.service" "$units/$name.service"; done
     if [ "${1:-}" = --all ]; then
         rm -rf -- "$(dirname -- "$drop_in")" "$(dirname -- "$safe_drop_in")" "$at/etc/cuelens" "$at/var/lib/cuelens" "$at/var/lib/private/cuelens"

@@ -433,6 +433,30 @@ def test_removed_it_leaves_nothing(device: Device, words: list[str]) -> None:
     assert files.keys() - device.files().keys() == {"opt/cuelens"}  # made by this test's device
 
 
+def test_cuelens_on_the_path_is_the_release_that_starts(device: Device) -> None:
+    for saved, command, version in (
+        ("update", "mark-good", "1.0"),
+        ("trial", "mark-good", "2.0"),
+        ("trial", "rollback", "1.0"),
+    ):
+        device.load(saved)
+        assert enter(device.root, "bash", "/files/install.sh", command).returncode == 0
+        done = enter(device.root, "sh", "-c", "PATH=/usr/local/bin:/usr/bin:/bin cuelens --version")
+        assert (done.returncode, done.stdout) == (0, f"cuelens {version}\n"), done.stderr
+
+
+def test_another_program_of_that_name_stays(device: Device) -> None:
+    for make in ("echo mine >$0", "ln -s /home/me/cuelens $0"):
+        device.load("first install")
+        assert enter(device.root, "sh", "-c", make, "/usr/local/bin/cuelens").returncode == 0
+        before = device.files()["usr/local/bin/cuelens"]
+        done = device.install("old")
+        assert (done.returncode, "/usr/local/bin/cuelens is another program and stays" in done.stderr) == (0, True)
+        assert device.boot() == "1.0"
+        assert enter(device.root, "bash", "/files/install.sh", "remove", "--all").returncode == 0
+        assert device.files()["usr/local/bin/cuelens"] == before
+
+
 def test_a_release_on_trial_can_be_called_good_or_taken_back_by_hand(device: Device) -> None:
     for command, version, code in (("mark-good", "2.0", 0), ("rollback", "1.0", 0)):
         device.load("trial")
