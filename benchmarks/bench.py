@@ -15,6 +15,7 @@ from typing import Any, cast
 from benchmarks.machine import Surroundings
 from benchmarks.report import Task, describe_provenance, make_report, write_report
 from benchmarks.result import make_folder
+from edge.errors import CuelensError
 from edge.system.program import command
 
 TASKS = {
@@ -70,9 +71,18 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     report = run(task, args)
     if args.out:
         write_report(args.out / f"{args.task}.json", report)
-    print(json.dumps(report, indent=1) if args.json else f"{task.describe(report)}\n\n{describe_provenance(report)}")
-    if hold := getattr(task, "hold", None):
+    hold = getattr(task, "hold", lambda *_: None)
+    if not args.json:
+        print(f"{task.describe(report)}\n\n{describe_provenance(report)}")
         hold(args, report)
+        return
+    try:
+        hold(args, report)
+    except CuelensError as error:
+        print(json.dumps({**report, **error.as_values()}, indent=1))
+        error.in_json = True
+        raise
+    print(json.dumps(report, indent=1))
 
 
 def run(task: Task, args: argparse.Namespace) -> dict[str, Any]:

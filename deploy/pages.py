@@ -16,6 +16,7 @@ from typing import Any
 from edge import errors, settings, sink_settings
 from edge.diagnostics.remedies import REMEDIES
 from edge.settings import Settings
+from edge.system.program import USAGE
 
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = {"str": "text", "tuple": "a list of texts", "float": "a number", "int": "a whole number"}
@@ -35,8 +36,8 @@ ERRORS_HEAD = """# Error codes
 <!-- Made by deploy/pages.py of edge/errors.py and edge/diagnostics/remedies.py: do not edit it. -->
 
 For makers. Every failure prints one line and ends with an exit code of its own. The name beside the code ends that
-line, in brackets, and is for scripts: `cuelens: ... [camera-missing]`. [When something is wrong](troubleshooting.md)
-begins with the symptom instead.
+line, in brackets, and is for scripts: `cuelens: ... [camera-missing]`. With `--json` it is `error` in the object, and
+the sentence `message`. [When something is wrong](troubleshooting.md) begins with the symptom instead.
 
 ## cuelens and the host's programs
 """
@@ -182,7 +183,7 @@ def errors_page() -> str:
         _code_row(
             1, "cuelens-error", "There is a fault in Cuelens itself.", "Run it again with `--debug`, and report it."
         ),
-        _code_row(2, "", "The command line is wrong.", "`--help` lists what is valid."),
+        _code_row(2, USAGE, "The command line is wrong.", "`--help` lists what is valid."),
         "",
     ]
     kinds = {kind.exit_code: kind for kind in error_kinds() if kind is not errors.CuelensError}

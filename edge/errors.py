@@ -34,6 +34,7 @@ class CuelensError(Exception):
     """A failure with one line for the user, whatever the file, name or answer that it quotes has in it."""
 
     exit_code = 1
+    in_json = False  # whether what was printed as JSON has it already
 
     @classmethod
     def identify(cls) -> str:
@@ -43,7 +44,15 @@ class CuelensError(Exception):
     @property
     def line(self) -> str:
         """What a person reads, and the identifier that the documentation lists."""
-        return f"{self} [{self.identify()}]"
+        return self.line_with("")
+
+    def as_values(self) -> dict[str, str]:
+        """Return the failure as JSON-ready values: the cause's identifier, and the sentence."""
+        return {"error": self.identify(), "message": str(self)}
+
+    def line_with(self, then: str) -> str:
+        """Return the line with what happens `then`, where anything does, before the identifier."""
+        return f"{self}; {then} [{self.identify()}]" if then else f"{self} [{self.identify()}]"
 
     def __str__(self) -> str:
         """Return the line: what a terminal would obey is spelt out, what is long is cut in its middle."""

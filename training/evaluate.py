@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from edge.errors import DataSplitEmpty, ModelShape, SettingsInvalid, printable, printable_lines
+from edge.errors import DataSplitEmpty, ModelShape, SettingsInvalid, printable_lines
+from edge.system.messages import Warned, say
 from edge.system.program import command
 from edge.vision.preprocessing import Preprocessing
 from lab.calibration import Floats, Labels
@@ -157,7 +157,7 @@ def evaluate(
     found = describe_order(probabilities.argmax(axis=1), labels, match.classes)
     result["order"] = list(found[0]) if found else None
     if found:
-        print(printable(f"warning: {model.path}: {found[1]}"), file=sys.stderr)
+        say(Warned(f"warning: {model.path}: {found[1]}"))
     if args.words:
         result["words"] = score_words(probabilities, labels, match.classes)
     if truth.kind == MAJORITY:
@@ -344,7 +344,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     read, split = _read(args, dict.fromkeys(model.preprocessing for model in models))
     data = read[models[0].preprocessing]
     if data.skipped:
-        print(printable(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them"), file=sys.stderr)
+        say(Warned(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them"))
     truth = choose_truth(data.splits[split], kind, f"{args.ferplus}: {split}")
     told: dict[str, Any] = {"data": data.title, "split": split, "labels": kind}
     told |= {"skipped": len(data.skipped), "dropped": truth.dropped, "flip": args.flip}

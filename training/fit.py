@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from edge.errors import ModelMissing, SettingsInvalid, printable
 from edge.files import sink_error
+from edge.system.messages import Warned, say
 from edge.system.program import command
 from edge.vision.preprocessing import COLOURS, Preprocessing
 from lab.datasets.ferplus import drop_no_face, relabel, soft_labels
@@ -34,7 +34,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     preprocessing = Preprocessing(args.side, args.colour or native_colour(args.data))
     data = read_data(args.data, preprocessing, ("fit", "choose"), ferplus=args.ferplus)
     if data.skipped:
-        print(printable(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them"), file=sys.stderr)
+        say(Warned(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them"))
     if args.labels != "own":
         data = _relabel(data, args.labels)
     if args.rows is not None:

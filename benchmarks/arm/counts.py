@@ -116,7 +116,8 @@ def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
     """Hold the counts to the reference of --gate."""
     if args.gate:
         hold_counts(report["result"], read_report(args.gate)["result"])
-        print(f"\nno stage costs over {TOLERANCE:.0%} more than in {args.gate}")
+        if not args.json:
+            print(f"\nno stage costs over {TOLERANCE:.0%} more than in {args.gate}")
 
 
 def count_cores(frames: int, cores: Sequence[str], runtimes: Sequence[str]) -> dict[str, Any]:

@@ -13,15 +13,21 @@ from edge.errors import CheckFailed, printable
 
 
 def run(args: argparse.Namespace) -> int:
-    """Say what was found, line by line; raises CheckFailed where something must be done."""
+    """Print what was found, line by line; raises CheckFailed where something must be done.
+
+    With --json the failure is in the object with the lines.
+    """
     lines = []
     for line in examine(Machine(status=ask_service()), args.config):
         lines.append(line)
         if not args.json:
             print("\n".join(map(printable, describe(line))), flush=True)
     todo = sum(line.state == "do" for line in lines)
+    failure = CheckFailed(f"{todo} of {len(lines)} lines say what to do") if todo else None
     if args.json:
-        print(json.dumps({"ok": not todo, "lines": [asdict(line) for line in lines]}))
-    if todo:
-        raise CheckFailed(f"{todo} of {len(lines)} lines say what to do")
+        told = failure.as_values() if failure else {}
+        print(json.dumps({"ok": failure is None, **told, "lines": [asdict(line) for line in lines]}), flush=True)
+    if failure:
+        failure.in_json = args.json
+        raise failure
     return 0

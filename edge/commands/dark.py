@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from edge.backends import import_for
-from edge.errors import CuelensError, printable
+from edge.errors import CuelensError
 from edge.settings import Settings
 from edge.settings_file import load_settings
+from edge.system.messages import failed, say
 from edge.system.systemd import service_settings_file
 
 SECONDS = 4.0  # for all: the service manager gives what comes after a run five
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         except CuelensError as error:
             failures.append(error)
     for failure in failures[1:]:
-        print(printable(f"cuelens: {failure.line}"), file=sys.stderr)
+        say(failed(failure, program="cuelens"))
     if failures:
         raise failures[0]
     return 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from edge.errors import CuelensError, printable
+from edge.errors import CuelensError
+from edge.system.messages import Warned, failed, say
 
 if TYPE_CHECKING:
     from edge.stills.finder import Progress
@@ -34,20 +34,16 @@ def look_at_each(
     code = 0
     for path in paths:
         try:
-            gray = load_picture(path, _say)
+            gray = load_picture(path, lambda line: say(Warned(f"cuelens: {line}")))
             with watching(path) as progress:
                 found = look(gray, progress)
         except CuelensError as error:
             if args.debug:
                 raise
-            _say(error.line)
+            say(failed(error, program="cuelens"))
             if args.json:
                 print(json.dumps(failed_record(path, error)), flush=True)
             code = code or error.exit_code
             continue
         show(path, gray, found)
     return code
-
-
-def _say(line: str) -> None:
-    print(printable(f"cuelens: {line}"), file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge.commands import demo
 from edge.diagnostics.status import StatusServer, default_socket, gather_status, own_version
-from edge.errors import CameraMissing, CuelensError, SettingsInvalid, printable
+from edge.errors import CameraMissing, CuelensError, SettingsInvalid
 from edge.runtime.control import Control
 from edge.runtime.pause import KeptPause, pause_file
 from edge.settings import CameraSettings, Settings, check
@@ -22,6 +22,7 @@ from edge.settings_file import hide_secrets, load_settings, load_settings_safely
 from edge.sinks import open_sink, open_sinks
 from edge.sinks.places import check_places, one_at_each_place
 from edge.sources import is_camera, open_source
+from edge.system.messages import Warned, failed, say
 from edge.system.quiet import tame_opencv
 from edge.system.signals import ended_by_signals
 from edge.system.systemd import is_service, saved_settings_file, service_settings_file
@@ -58,11 +59,11 @@ def _run(args: argparse.Namespace) -> int:
     )
     _take_pause(control, go_on=args.go_on)
     for mistake in mistakes:
-        _go_on(control, mistake, "using the other settings, and the defaults")
+        _go_on(control, SettingsInvalid(mistake), "using the other settings, and the defaults")
     try:
         control.load()
     except SettingsInvalid as error:
-        _go_on(control, str(error), "ignoring what was saved")
+        _go_on(control, error, "ignoring what was saved")
     stop = threading.Event()
     # Signals first: what ends us after a camera was opened puts its light out.
     with ended_by_signals(stop), ExitStack() as ends:
@@ -77,11 +78,11 @@ def _folder_of_recording(settings: Settings) -> Path | None:
 def _take_pause(control: Control, *, go_on: bool) -> None:
     """Say that an earlier run's pause holds, or end it."""
     if control.paused and control.pause_problem:
-        _say(f"cuelens: {control.pause_problem}")
+        say(Warned(f"cuelens: {control.pause_problem}"))
     if control.paused and go_on:
         control.paused = False
     elif control.paused:
-        _say(
+        say(
             "cuelens: still paused since an earlier run; the camera stays closed until somebody resumes: "
             "with the button, on the page, or with cuelens run --go-on"
         )
@@ -102,7 +103,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         ends.callback(status.close)
     if light := open_light(settings.pins):
         ends.callback(light.close)
-    if button := open_button(settings.pins, control, _say):
+    if button := open_button(settings.pins, control, say):
         ends.callback(button.close)
 
     def open_again() -> Source:
@@ -147,7 +148,7 @@ def _open_first(control: Control, open_source: Callable[[], Source]) -> Source:
 def _start_throttle(settings: Settings, ends: ExitStack) -> Throttle:
     from edge.runtime.throttle import Throttle
 
-    throttle = Throttle(settings.slow, _say)
+    throttle = Throttle(settings.slow, say)
     ends.callback(throttle.close)
     throttle.start()
     return throttle
@@ -164,7 +165,7 @@ def _watch_truth(
     truth = TruthSink(source, settings.cue)
     sinks.append(("truth", truth))
     if args.open and (problem := demo.open_page(sinks)):
-        _say(f"cuelens: {problem}")
+        say(Warned(f"cuelens: {problem}"))
     return truth
 
 
@@ -178,9 +179,9 @@ def _conclude(args: argparse.Namespace, settings: Settings, outcome: Outcome, tr
     try:
         print(summary, file=out, flush=True)
     except OSError:  # nobody reads it there: the sinks alone say whether the run failed
-        _say(summary)
+        say(summary)
     if truth is not None and not args.open:
-        _say(f"cuelens: {demo.HINT}")
+        say(f"cuelens: {demo.HINT}")
     if outcome.failures:
         keep_failure(outcome.failures[0])
     if outcome.failures and args.debug:
@@ -207,7 +208,7 @@ def _choose_models(
         paths += [folder / "emotion.tflite" for folder in folders]
 
     def refused(error: CuelensError) -> None:
-        _go_on(control, str(error), "trying the next")
+        _go_on(control, error, "trying the next")
 
     def open_verifier() -> FaceVerifier:
         return open_first(FaceVerifier, [folder / "face.tflite" for folder in folders], refused)
@@ -219,14 +220,10 @@ def _choose_models(
     return model, open_verifier, open_proposer
 
 
-def _go_on(control: Control, problem: str, how: str) -> None:
-    """Say what is wrong, and that it runs in spite of it."""
-    control.problems.append(problem)
-    _say(f"cuelens: {problem}; {how}")
-
-
-def _say(line: str) -> None:
-    print(printable(line), file=sys.stderr, flush=True)
+def _go_on(control: Control, problem: CuelensError, how: str) -> None:
+    """Say what is wrong, and how it runs in spite of it."""
+    control.problems.append(str(problem))
+    say(failed(problem, how, "cuelens"))
 
 
 def _open_status(path: Path | None, control: Control, model: ExpressionModel) -> StatusServer | None:
@@ -240,7 +237,7 @@ def _open_status(path: Path | None, control: Control, model: ExpressionModel) ->
     except CuelensError as error:
         if path:
             raise
-        print(f"cuelens: {error}; continuing without a status", file=sys.stderr)
+        say(failed(error, "continuing without a status", "cuelens"))
         return None
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
+import re
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge.errors import CuelensError, SinkFailed, printable
+from edge.errors import CuelensError, SinkFailed
 from edge.files import replace_file
 from edge.runtime.control import Control, without_folders
+from edge.system.messages import Failed, failed, say
 from edge.system.secrecy import plain
 from edge.system.systemd import state_folder
 
@@ -26,6 +27,7 @@ REPEAT = 1.0  # seconds between updates: a window that hears nothing looks hung
 END = 3.0  # seconds that the sinks have to end
 SHOWING = ("display", "oled", "glasses", "png", "audio")  # sinks that say why it stopped without a network
 MORE = "./deploy.sh logs, or cuelens check on the device, say more"
+_IDENTIFIER = re.compile(r" \[[a-z-]+\]$")
 RESULTS = {  # of $SERVICE_RESULT, systemd.exec(5)
     "watchdog": "it hung: its loop gave no word for ten seconds",
     "timeout": "it took too long to start or to end",
@@ -51,9 +53,9 @@ def forget_failure() -> None:
 def keep_failure(error: BaseException) -> None:
     """Keep why a run of the service ends; what cannot be written is still in the journal."""
     if path := _file(os.environ):
-        words = str(error) if isinstance(error, CuelensError) else f"{type(error).__name__}: {error}"
+        known = error if isinstance(error, CuelensError) else CuelensError(f"{type(error).__name__}: {error}")
         with contextlib.suppress(CuelensError):
-            replace_file(path, f"{plain(words)}\n".encode())
+            replace_file(path, f"{plain(known.line)}\n".encode())
 
 
 def keep_result(environment: Mapping[str, str] = os.environ) -> None:
@@ -65,7 +67,7 @@ def keep_result(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def read_failure() -> str:
-    """Return in a line why the service's last run ended."""
+    """Return in a line why the service's last run ended, with the cause's identifier where the run itself ended it."""
     path = _file(os.environ)
     text = ""
     if path:
@@ -76,7 +78,7 @@ def read_failure() -> str:
 
 def pages(failure: str) -> list[str]:
     """Return what is shown in turns: "" for the cue's glyph, then what failed, what is to be done, who knows more."""
-    parts = without_folders(failure).split("; ", 1)
+    parts = without_folders(_IDENTIFIER.sub("", failure)).split("; ", 1)
     return ["", *parts, MORE]
 
 
@@ -111,7 +113,7 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
         except SinkFailed as error:
             sink = MissingSink(error)
         except CuelensError as error:
-            _say(f"{error}; left out")
+            say(failed(error, "left out", "cuelens"))
             continue
         workers.append(
             SinkWorker(
@@ -123,20 +125,17 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
                 unknown=lambda: update,
             )
         )
-    _say(f"stopped: {failure}; {MORE}")
+    identifier = _IDENTIFIER.search(failure)
+    say(Failed(f"cuelens: stopped: {_IDENTIFIER.sub('', failure)}; {MORE}{identifier[0] if identifier else ''}"))
     shown = time.monotonic()  # opening the sinks takes its time
     while not stop.is_set() and (seconds is None or time.monotonic() - shown < seconds):
         for worker in workers:
             worker.put(update)
             for line in worker.news(time.monotonic()):
-                _say(line)
+                say(type(line)(f"cuelens: {line}"))
         stop.wait(REPEAT)
     for worker in workers:
         worker.mailbox.close()
     deadline = time.monotonic() + END
     for worker in workers:
         worker.join(deadline)
-
-
-def _say(line: str) -> None:
-    print(printable(f"cuelens: {line}"), file=sys.stderr, flush=True)

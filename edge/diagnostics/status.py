@@ -178,6 +178,7 @@ def _gather_sinks(control: Control, metrics: Metrics) -> dict[str, Any]:
             "missed": sink.missed,
             "failures": sink.failures,
             "error": sink.error,
+            "cause": sink.cause,
         }
         for name, sink in tuple(metrics.sinks.items())
     }

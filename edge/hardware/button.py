@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from edge.errors import PinMissing
 from edge.hardware.pins import Line, open_chip
 from edge.runtime.control import Control
 from edge.settings import PinSettings
+from edge.system.messages import failed
 
 WAIT = 0.2  # seconds between looks at whether it is to end
 END = 1.0  # seconds that its thread may take to end
@@ -31,7 +33,8 @@ class PauseButton:
                     self._control.paused = not self._control.paused
         except Exception as error:  # whoever can't pause any more is not to be looked at
             self._control.pause_unasked()
-            self._say(f"[pins] pause: the button cannot be read ({error}); paused; check its wires, then start again")
+            failure = PinMissing(f"[pins] pause: the button cannot be read ({error}); paused; check its wires")
+            self._say(failed(failure, "then start again"))
 
     def close(self) -> None:
         """Let go of the button."""

@@ -17,6 +17,7 @@ from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError
 from edge.runtime.frame_check import Fault, FrameWatch
 from edge.runtime.mailbox import Mailbox
 from edge.runtime.metrics import Metrics
+from edge.system.messages import Warned, failed
 from edge.types import Clock, Frame, Source
 
 Resume = Callable[[], Source]
@@ -306,10 +307,10 @@ class Capture:
             if self._clock() - since > CALL_DEADLINES[what]:
                 self._abandon(what, f"a call to {what} has not returned for {CALL_DEADLINES[what]:g} s")
         if (lost := self.lost) is not None:  # the other thread changes it
-            return lost[0], f"{lost[1]}; looking for it again"
+            return lost[0], failed(lost[1], "looking for it again")
         if self.watch.black:
-            return "dark", "the camera sees nothing but black; uncover it, or turn on a light"
-        return ("silent", f"the camera has given no frame for {STALL:g} s") if silent > STALL else None
+            return "dark", Warned("the camera sees nothing but black; uncover it, or turn on a light")
+        return ("silent", Warned(f"the camera has given no frame for {STALL:g} s")) if silent > STALL else None
 
     def _abandon(self, what: str, why: str) -> None:
         """Leave a thread that is stuck in `read`; end where it is stuck in what a new one would have to do."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import SettingsInvalid, printable
+from edge.errors import SettingsInvalid
 from edge.runtime.pause import KeptPause
 from edge.runtime.saved import MOVED, TABLES, SavedSettings, Values
 from edge.settings import Settings, with_sensitivity, with_settings
 from edge.settings_file import check_setting
+from edge.system.messages import Warned, say
 
 if TYPE_CHECKING:
     from edge.runtime.links import LinkReport
@@ -73,7 +73,7 @@ class Control:
             problem = self._pause.set(paused)
         if problem and self._keeps and problem not in self.problems:
             self.problems.append(problem)
-            print(printable(f"cuelens: {problem}"), file=sys.stderr, flush=True)
+            say(Warned(f"cuelens: {problem}"))
 
     def pause_unasked(self) -> None:
         """Pause this run alone, as nobody asked for it: the next one begins without."""
@@ -114,7 +114,7 @@ class Control:
             if problem not in self.problems:
                 self.problems.append(problem)
             self._latest = problem, time.monotonic() + NOTICE
-        print(printable(f"cuelens: {problem}"), file=sys.stderr, flush=True)
+        say(Warned(f"cuelens: {problem}"))
 
     def end_problem(self, problem: str) -> None:
         """Take that a problem is over; one that nobody began is none."""
@@ -127,7 +127,7 @@ class Control:
     def report(self, problem: str, say: Callable[[str], None]) -> None:
         """Have a problem noticed that the run goes on in spite of, by whoever looks at a display and by `say`."""
         self.problems.append(problem)
-        say(f"cuelens: {problem}")
+        say(Warned(f"cuelens: {problem}"))
 
     def notice(self, now: float) -> str:
         """Return the problem to show at `now` (monotonic), or "".

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
+from edge.errors import CuelensError
 from edge.hardware.board import peak_rss_mb
 from edge.types import NO_WORK, Clock, Cue, Face, Update, Work
 from edge.vision.pipeline import Mark, mark_nothing
@@ -87,6 +88,7 @@ class SinkMetrics:
     missed: int = 0  # updates that a newer one replaced while it was at work
     failures: int = 0
     error: str = ""  # the newest failure
+    cause: str = ""  # its identifier
 
     def count_shown(self) -> None:
         """Add an update that was shown."""
@@ -97,10 +99,10 @@ class SinkMetrics:
         """Add updates that newer ones replaced."""
         self.missed += updates
 
-    def count_failure(self, error: str) -> None:
+    def count_failure(self, error: CuelensError) -> None:
         """Add a failure."""
         self.failures += 1
-        self.error = error
+        self.error, self.cause = str(error), error.identify()
 
     def become(self, state: SinkState) -> None:
         """Change the state."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from edge.errors import ModelFailed
+from edge.system.messages import Warned
 from edge.types import Clock
 
 Given = ParamSpec("Given")
@@ -55,9 +56,9 @@ class RetryingCall:
             raise ModelFailed(f"{what}; {IN_A_ROW} times in a row after it was loaded again; start again") from error
         if (now := self._clock()) - self._reported > REPORT_INTERVAL:
             self._reported = now
-            self._say(f"{what}; left out")
+            self._say(Warned(f"{what}; left out"))
         if self._failed == IN_A_ROW:
-            self._say(f"{self._name}: failed {IN_A_ROW} times in a row; loading it again")
+            self._say(Warned(f"{self._name}: failed {IN_A_ROW} times in a row; loading it again"))
             try:
                 self._rebuild()
             except Exception as failure:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from edge.errors import CuelensError, printable
+from edge.errors import CuelensError
 from edge.runtime.capture import Capture, Resume
 from edge.runtime.control import Control
 from edge.runtime.metrics import Metrics, StageTimes
@@ -17,6 +16,7 @@ from edge.runtime.retry import RetryingCall
 from edge.runtime.runner import Runner
 from edge.runtime.sink_worker import Reopen, SinkWorker, SinkWorkers
 from edge.runtime.throttle import Throttle
+from edge.system import messages
 from edge.types import Clock, Sink, Source, Update
 from edge.vision.finders.net import NetFinder
 from edge.vision.model import ExpressionModel
@@ -42,7 +42,7 @@ def run(
     sinks: list[tuple[str, Sink]],
     stop: threading.Event,
     seconds: float | None = None,
-    say: Callable[[str], None] = lambda line: print(printable(line), file=sys.stderr, flush=True),
+    say: Callable[[str], None] = messages.say,
     reopen: Reopen | None = None,
     resume: Resume | None = None,
     throttle: Throttle | None = None,

@@ -18,6 +18,7 @@ from edge.runtime.mailbox import END, name_stuck
 from edge.runtime.metrics import Metrics
 from edge.runtime.sink_worker import STALE, SinkWorkers
 from edge.runtime.throttle import Throttle
+from edge.system.messages import Warned, failed
 from edge.system.systemd import notify
 from edge.types import Clock, Frame, Update
 from edge.vision.mounting import advise
@@ -109,7 +110,7 @@ class Runner:
             self.metrics.note_overturned(advice)
             self.control.report(advice, self.say)
         if self.capture.live and shown - heard > STALE:
-            self.say(f"the loop was blocked for {shown - heard:.1f} s")
+            self.say(Warned(f"the loop was blocked for {shown - heard:.1f} s"))
             self.metrics.count_stall()
             self._show_without_frame(self.pipeline.lose_camera)  # what this frame shows is of the past
             return
@@ -146,4 +147,4 @@ class Runner:
 
     def _fail(self, failure: CuelensError) -> None:
         self.failures.append(failure)
-        self.say(str(failure))
+        self.say(failed(failure))

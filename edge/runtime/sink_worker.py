@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from edge.errors import CuelensError, SinkFailed
 from edge.runtime.mailbox import Mailbox
 from edge.runtime.metrics import SinkMetrics
+from edge.system.messages import failed
 from edge.types import Clock, Prepared, Sink, Update
 
 Reopen = Callable[[str], Sink]
@@ -64,7 +65,7 @@ class SinkWorker:
             if failure is None:
                 self.metrics.become("ended")
                 return
-            self.metrics.count_failure(str(failure))
+            self.metrics.count_failure(failure)
             if self._reopen is None or self.mailbox.closed:
                 self.metrics.become("failed")
                 self.failure = failure
@@ -73,7 +74,7 @@ class SinkWorker:
             if self.metrics.shown > shown:
                 delay = FIRST_DELAY  # it worked in between
             self.metrics.become("waiting")
-            self._news.append(f"{failure}; trying again in {delay:.0f} s")
+            self._news.append(failed(failure, f"trying again in {delay:.0f} s"))
             again = self._open_again(delay)
             if again is None:
                 self.failure = failure
@@ -138,7 +139,7 @@ class SinkWorker:
                 return self._reopen(self._spec)
             except CuelensError as error:
                 delay = min(2 * delay, LONGEST_DELAY)
-                self.metrics.count_failure(str(error))
+                self.metrics.count_failure(error)
             finally:
                 self._begun = None
         return None
@@ -159,7 +160,8 @@ class SinkWorker:
         if begun is not None and now - begun > deadline and self.metrics.state in ("working", "waiting"):
             self.metrics.become("stuck")
             what = "opening it again takes" if opening else "an update takes it"
-            self._news.append(f"{self.name}: {what} over {deadline:.1f} s; continuing without it")
+            stuck = SinkFailed(f"{self.name}: {what} over {deadline:.1f} s")
+            self._news.append(failed(stuck, "continuing without it"))
         return [self._news.popleft() for _ in range(len(self._news))]
 
     def join(self, deadline: float) -> bool:

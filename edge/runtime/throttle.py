@@ -16,6 +16,7 @@ from typing import NamedTuple
 from edge.hardware import board
 from edge.runtime.metrics import Slowing
 from edge.settings import PaceSettings
+from edge.system.messages import Warned
 from edge.types import Clock
 from edge.vision.pipeline import Effort
 
@@ -157,7 +158,7 @@ class Throttle:
         self.slowest = max(self.slowest, step)
         if step != before:
             if step > before:
-                self._say(f"slower, step {step} of {len(STEPS) - 1}: {', '.join(self.why)}")
+                self._say(Warned(f"slower, step {step} of {len(STEPS) - 1}: {', '.join(self.why)}"))
             else:
                 self._say(f"faster again, step {step} of {len(STEPS) - 1}")
             self.step = step

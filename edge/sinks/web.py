@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import socket
-import sys
 from contextlib import suppress
 
-from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed, printable
+from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.runtime.control import Control
+from edge.system.messages import say
 from edge.types import Capabilities, Update
 from edge.web.access import LEAST_TOKEN, Names, host_of, is_loopback
 
@@ -53,7 +53,7 @@ class WebSink:
         plain = [name for name in settings.names if "/" not in name]  # and no proxy's address
         shown = (host_of(plain[0]) if plain else None) or host if host in EVERYWHERE else host
         self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
-        print(printable(f"web sink: {self.url}"), file=sys.stderr, flush=True)
+        say(f"web sink: {self.url}")
 
     def show(self, update: Update) -> None:
         """Leave the update for the browsers; raises SinkFailed where the server has ended, or hangs."""

@@ -132,7 +132,7 @@ def still_record(path: Path, faces: Sequence[Face]) -> dict[str, Any]:
 
 def failed_record(path: Path, error: CuelensError) -> dict[str, Any]:
     """Return why a picture was not read as JSON-ready values: the cause's identifier, and the sentence."""
-    return {"path": str(path), "error": error.identify(), "message": str(error)}
+    return {"path": str(path), **error.as_values()}
 
 
 def describe_face_still(face: Face) -> str:

@@ -7,15 +7,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import wraps
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
-from edge.errors import CuelensError, printable, printable_lines, shorten
+from edge.errors import CuelensError, printable, shorten
+from edge.system.messages import Failed, failed, say
 from edge.system.streams import prepare_streams
 
+USAGE = "command-line"  # the identifier of a command line that is wrong
 Body = Callable[[argparse.ArgumentParser, "list[str] | None"], "int | None"]
 
 
@@ -72,14 +74,26 @@ class _Version(argparse.Action):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End as argparse does; what it quotes of the words that were given is spelt out."""
-        super().error(printable(message))
+        self.print_usage(sys.stderr)
+        say(Failed(f"{self.prog}: error: {message} [{USAGE}]"))
+        self.exit(2)
 
 
 def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     import traceback  # only here: a start counts its imports
 
-    lines = "".join(traceback.format_exception(kind, error, trace))
-    print(printable_lines(lines.rstrip("\n")), file=sys.stderr)
+    for line in "".join(traceback.format_exception(kind, error, trace)).rstrip("\n").split("\n"):
+        say(Failed(line))
+
+
+def _report(program: str, error: CuelensError, words: Iterable[str]) -> None:
+    """Print a failure's line, and where JSON was asked for an object with the same."""
+    say(failed(error, program=program))
+    if "--json" in words and not error.in_json:
+        import json  # only here: a start counts its imports
+
+        with suppress(CuelensError, OSError):  # that nobody reads it is not what failed
+            print(json.dumps(error.as_values()), flush=True)
 
 
 def command(body: Body) -> Script:
@@ -104,7 +118,7 @@ def command(body: Body) -> Script:
             if "--debug" in words:
                 sys.excepthook = _print_traceback
                 raise
-            print(printable(f"{parser.prog}: {error.line}"), file=sys.stderr)
+            _report(parser.prog, error, words)
             code = error.exit_code
         except BrokenPipeError:  # the reader of our output went away: `cuelens replay | head`
             code = 128 + signal.SIGPIPE
@@ -112,8 +126,8 @@ def command(body: Body) -> Script:
             if "--debug" in words:
                 sys.excepthook = _print_traceback
                 raise
-            words_of_it = shorten(printable(f"{type(error).__name__}: {error}"))
-            print(f"{parser.prog}: {words_of_it}; a fault of ours: see --debug [fault]", file=sys.stderr)
+            fault = shorten(printable(f"{type(error).__name__}: {error}"))
+            _report(parser.prog, CuelensError(f"{fault}; a fault of ours: see --debug"), words)
             code = CuelensError.exit_code
         except KeyboardInterrupt:
             code = 128 + signal.SIGINT

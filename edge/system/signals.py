@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 
 from edge.errors import LoopStuck
+from edge.system.messages import failed, say
 
 # All that end a process and may be caught. SIGABRT stays the watchdog's, whose process hangs; SIGPIPE and SIGXFSZ are
 # errors of the write, as Python has it.
@@ -40,7 +40,7 @@ def ended_by_signals(stop: threading.Event) -> Iterator[None]:
         stop.set()
         time.sleep(PATIENCE)
         # What else this could do needs what may hang: systemd's ExecStopPost puts the light out.
-        print(f"cuelens: did not end within {PATIENCE:g} s of a signal; ended by force", file=sys.stderr, flush=True)
+        say(failed(LoopStuck(f"did not end within {PATIENCE:g} s of a signal; ended by force"), program="cuelens"))
         os._exit(LoopStuck.exit_code)
 
     for number in SIGNALS:

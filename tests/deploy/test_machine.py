@@ -314,6 +314,11 @@ def test_a_service_that_ends_again_and_again_stops_the_display_shows_why_and_it_
     machine.wait_for("sudo test -s /var/lib/private/cuelens/cue.png")
     said = machine.ask("sudo journalctl --unit cuelens-safe --output cat")
     assert "stopped: --source file:/nowhere.mp4: no such file" in said
+    for service in ("cuelens", "cuelens-safe"):
+        failed = machine.ask(f"sudo journalctl --unit {service} --priority err --output cat")
+        assert re.search(r"^cuelens: .*/nowhere\.mp4: no such file .*\[source-missing\]$", failed, re.MULTILINE), (
+            service
+        )
     settings.write_text(before)
     machine.wait_for(WORKS)
     machine.wait_for("! systemctl is-active cuelens-safe && sudo test ! -e /var/lib/private/cuelens/failure")

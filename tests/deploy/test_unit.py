@@ -38,6 +38,13 @@ def unit() -> configparser.ConfigParser:
     return read(UNIT)
 
 
+@pytest.mark.parametrize("path", [UNIT, SAFE], ids=lambda path: path.name)
+def test_its_lines_go_to_the_journal_which_takes_their_priorities(path: Path) -> None:
+    """systemd's defaults; with one of these, edge.system.messages would print no priority, or the journal show it."""
+    other = {"SyslogLevelPrefix", "SyslogLevel", "StandardError", "StandardOutput"}
+    assert not other & read(path)["Service"].keys()
+
+
 @systemd
 @pytest.mark.parametrize("unit", [UNIT, SETTLE, SAFE], ids=lambda path: path.name)
 def test_systemd_accepts_it(tmp_path: Path, unit: Path) -> None:

@@ -785,5 +785,8 @@ def test_what_must_be_done_is_an_exit_code_of_its_own(repository: Path, tmp_path
     done = check_here(repository, "--config", str(config))
     assert done.returncode == CheckFailed.exit_code == 63
     assert "-> set source in the settings" in done.stdout
-    assert "lines say what to do" in done.stderr
+    assert done.stderr.endswith("lines say what to do [check-failed]\n")
     assert "Traceback" not in done.stderr
+    told = json.loads(check_here(repository, "--config", str(config), "--json").stdout)
+    assert (told["ok"], told["error"]) == (False, "check-failed")
+    assert told["message"].endswith("lines say what to do")

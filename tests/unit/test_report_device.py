@@ -326,7 +326,7 @@ NAMES = (
         ("the camera gives frames again, after 12.5 s",) * 2,
         ("Started cuelens.service",) * 2,
         ("cuelens.service: Scheduled restart job, restart counter is at 3.",) * 2,
-        ("cuelens: ZeroDivisionError: a fault of ours: see --debug [fault]",) * 2,
+        ("cuelens: ZeroDivisionError: a fault of ours: see --debug [cuelens-error]",) * 2,
         ("/home/grace [camera-stuck] [data-row-invalid]", f"{G} [camera-stuck] [data-row-invalid]"),
         ("[grace-hall] [row-grace]", f"[{G}-{G}] [{G}-{G}]"),
         ("0x3c on /dev/i2c-1",) * 2,

@@ -185,7 +185,7 @@ def test_a_display_that_vanishes_is_opened_again_and_shows_the_newest_cue(
     assert outcome.metrics.frames + outcome.metrics.dropped == 60
     health = outcome.metrics.sinks["display"]
     assert (health.state, health.failures, health.error) == ("ended", 2, "still unplugged")
-    assert lines == ["unplugged; trying again in 0 s"]
+    assert lines == ["unplugged; trying again in 0 s [sink-failed]"]
     assert "sink display failed 2 times" in outcome.metrics.summary()
 
 
@@ -211,7 +211,7 @@ def test_a_sink_that_is_stuck_is_reported_while_the_others_continue(model: Expre
     stuck, quick = Slow(block=0.5), Kept()
     sinks = [("stuck", stuck), ("quick", quick)]
     outcome = run(Control(), Ticking(40), model, sinks, threading.Event(), say=lines.append)
-    assert "sink stuck: an update takes it over 0.1 s; continuing without it" in lines
+    assert "sink stuck: an update takes it over 0.1 s; continuing without it [sink-failed]" in lines
     assert outcome.metrics.frames + outcome.metrics.dropped == 40
     assert len(quick.updates) > len(stuck.updates)
 
@@ -359,7 +359,7 @@ def test_a_camera_that_comes_back_goes_on_where_it_was(model: ExpressionModel, m
     numbers = [update.frame.seq for update in sink.updates if update.frame]
     assert numbers == sorted(set(numbers))
     assert max(numbers) == 19
-    assert said[0] == "unplugged; looking for it again"
+    assert said[0] == "unplugged; looking for it again [camera-lost]"
     assert said[1].startswith("the camera gives frames again, after")
 
 
@@ -573,7 +573,7 @@ def test_a_sink_that_hangs_while_it_is_opened_again_is_named(
     sinks = [("display", Display(3, SinkFailed("unplugged"))), ("kept", Kept())]
     outcome = run(Control(), Ticking(60), model, sinks, threading.Event(), say=lines.append, reopen=reopen)
     opened.set()
-    assert "sink display: opening it again takes over 0.1 s; continuing without it" in lines
+    assert "sink display: opening it again takes over 0.1 s; continuing without it [sink-failed]" in lines
     assert outcome.metrics.frames + outcome.metrics.dropped == 60
     assert [type(failure) for failure in outcome.failures] == [LoopStuck]
 

@@ -25,7 +25,7 @@ from edge.diagnostics.safe_mode import (
     show_failure,
 )
 from edge.drawing.glyphs import Plan, draw_cue, draw_plan, plan_cue
-from edge.errors import CuelensError, SinkFailed
+from edge.errors import CuelensError, SinkFailed, SourceMissing
 from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.sinks import SINKS
@@ -44,12 +44,12 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_failure_is_kept_until_the_next_run(state: Path) -> None:
-    keep_failure(CuelensError(FAILURE))
-    assert read_failure() == FAILURE
+    keep_failure(SourceMissing(FAILURE))
+    assert read_failure() == f"{FAILURE} [source-missing]"
     keep_failure(CuelensError("file:rtsp://me:secret@camera/1: no answer"))
-    assert read_failure() == "file:rtsp://camera/1: no answer"
+    assert read_failure() == "file:rtsp://camera/1: no answer [cuelens-error]"
     keep_failure(KeyError("x"))
-    assert read_failure() == "KeyError: 'x'"
+    assert read_failure() == "KeyError: 'x' [cuelens-error]"
     forget_failure()
     assert list(state.iterdir()) == []
     assert read_failure() == "it does not start"
@@ -87,9 +87,9 @@ def test_what_the_run_could_not_say_itself_the_service_manager_does(
 
 
 def test_what_the_run_said_itself_is_not_replaced(state: Path) -> None:
-    keep_failure(CuelensError(FAILURE))
+    keep_failure(SourceMissing(FAILURE))
     keep_result({"STATE_DIRECTORY": str(state), "SERVICE_RESULT": "exit-code", "EXIT_STATUS": "10"})
-    assert read_failure() == FAILURE
+    assert read_failure() == f"{FAILURE} [source-missing]"
 
 
 def test_its_pages_are_the_glyph_the_cause_the_next_step_and_who_knows_more() -> None:
@@ -99,6 +99,7 @@ def test_its_pages_are_the_glyph_the_cause_the_next_step_and_who_knows_more() ->
         "give a video, picture or folder",
         MORE,
     ]
+    assert pages(f"{FAILURE} [source-missing]") == pages(FAILURE), "identifiers are for scripts"
     assert pages("it hung") == ["", "it hung", MORE]
     assert pages("/etc/cuelens/cuelens.toml:3: threads is 99")[1] == "cuelens.toml:3: threads is 99"
 
@@ -141,14 +142,14 @@ def test_it_shows_its_pages_in_turns_on_every_display_whatever_another_one_does(
     monkeypatch.setattr("edge.diagnostics.safe_mode.END", 0.1)
     monkeypatch.setitem(SINKS, "display", f"{__name__}:Shown")
     sinks = ("display:hangs", "display", "web", "terminal", "mqtt", "oled:what")
-    show_failure(Control(Settings(sinks=sinks)), FAILURE, SEEN, 30)
+    show_failure(Control(Settings(sinks=sinks)), f"{FAILURE} [source-missing]", SEEN, 30)
     assert len(SHOWN) == 2, "neither web nor mqtt is opened"
     assert SHOWN[0] == []
     texts = [plan.text for plan in SHOWN[1]]
     assert set(texts) == set(pages(FAILURE))
     assert {plan.glyph for plan in SHOWN[1] if not plan.text} == {"stopped"}
     said = capsys.readouterr().err
-    assert f"cuelens: stopped: {FAILURE}; {MORE}" in said
+    assert f"cuelens: stopped: {FAILURE}; {MORE} [source-missing]\n" in said
     assert "oled:what: valid are" in said
 
 
@@ -204,12 +205,15 @@ def test_a_run_that_fails_leaves_its_line_and_safe_mode_draws_it_without_a_camer
     (tmp_path / "cuelens.toml").write_text(f'source = "file:/no/film.mp4"\nsinks = ["png:{picture}"]\nthreads = 99')
     run = service(repository, tmp_path, "run")
     assert run.returncode == 10
-    last, _, name = run.stderr.splitlines()[-1].removeprefix("-c: ").rpartition(" ")
-    assert name == "[source-missing]"
+    last = run.stderr.splitlines()[-1].removeprefix("-c: ")
+    assert last.endswith(" [source-missing]")
     assert (tmp_path / FILE).read_text().strip() == last
     assert not picture.exists()
     done = service(repository, tmp_path, "safe", "--seconds", "0.1")
-    assert (done.returncode, f"stopped: {last}" in done.stderr) == (0, True), done.stderr
+    assert (
+        done.returncode,
+        f"stopped: {last.removesuffix(' [source-missing]')}; {MORE} [source-missing]" in done.stderr,
+    ) == (0, True), done.stderr
     drawn = cv2.cvtColor(cv2.imread(str(picture)), cv2.COLOR_BGR2RGB)  # type: ignore[arg-type]
     look = Settings().look
     texts = pages(last)

@@ -19,6 +19,7 @@ from edge.diagnostics.checks.machine import TRIAL_DEADLINE, Line, Machine
 from edge.diagnostics.checks.network import check_faces, check_network
 from edge.diagnostics.checks.outputs import check_pins, check_sinks
 from edge.diagnostics.checks.service import check_groups, check_release, check_unit, read_settings_file
+from edge.errors import CuelensError
 from edge.settings import Settings
 
 Check = Callable[[Machine, Settings], Iterator[Line]]
@@ -62,7 +63,8 @@ def _within(seconds: float, name: str, check: Check, machine: Machine, settings:
             lines.extend(check(machine, settings))
         except Exception as error:  # no fault of ours may hide what the others find
             says = f"this check broke: {type(error).__name__}: {error}"
-            lines.append(Line(name, "do", says, "a fault of ours: report it with cuelens report"))
+            todo = "a fault of ours: report it with cuelens report"
+            lines.append(Line(name, "do", says, todo, CuelensError.identify()))
         finally:
             ended.set()
 
@@ -74,4 +76,5 @@ def _within(seconds: float, name: str, check: Check, machine: Machine, settings:
 
 def describe(line: Line) -> list[str]:
     """Say a line for a person; what is to be done stands below what was found."""
-    return [f"{line.state:4}  {line.name:13}  {line.says}", *([f"{'':21}-> {line.todo}"] if line.todo else [])]
+    cause = f" [{line.cause}]" if line.cause else ""
+    return [f"{line.state:4}  {line.name:13}  {line.says}{cause}", *([f"{'':21}-> {line.todo}"] if line.todo else [])]

@@ -152,7 +152,8 @@ def check_picture(machine: Machine, settings: Settings) -> Iterator[Line]:
     words = (camera.rotate_deg, camera.mirror, pins.chip, pins.light, pins.light_sense)
     facts = machine.trial("picture", settings.source, *map(str, words))
     if "error" in facts:
-        yield Line("picture", "do", f"no picture: {facts['error']}", _no_camera_todo(settings.source.partition(":")[0]))
+        todo = _no_camera_todo(settings.source.partition(":")[0])
+        yield Line("picture", "do", f"no picture: {facts['error']}", todo, facts.get("cause", ""))
         return
     size = "x".join(map(str, facts.get("size", ())))
     if facts["turned"] is not None:

@@ -34,6 +34,7 @@ class Line:
     state: State
     says: str
     todo: str = ""
+    cause: str = ""  # the identifier of what failed, where it is one of edge.errors
 
 
 def run_command(*words: str) -> str | None:

@@ -15,7 +15,7 @@ def check_network(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Load the network of the settings and let it read a face whose expression is known."""
     facts = machine.trial("model", settings.model, str(settings.threads))
     if "error" in facts:
-        yield Line("network", "do", str(facts["error"]), _AGAIN)
+        yield Line("network", "do", str(facts["error"]), _AGAIN, facts.get("cause", ""))
         return
     yield Line("runtime", "ok", f"{facts['runtime']}, {facts['delegate']}, {settings.threads} thread(s)")
     says = f"{facts['name']} {facts['sha256'][:12]} is what its contract says"
@@ -35,7 +35,7 @@ def check_faces(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Let the face finder find the demo's person."""
     facts = machine.trial("faces")
     if "error" in facts:
-        yield Line("faces", "do", str(facts["error"]), _AGAIN)
+        yield Line("faces", "do", str(facts["error"]), _AGAIN, facts.get("cause", ""))
     elif facts["faces"] != 1:
         yield Line("faces", "do", f"{facts['faces']} faces are found in a picture of one", _AGAIN)
     else:

@@ -160,7 +160,7 @@ def check_glasses(machine: Machine, argument: str) -> Line:
     try:
         paired = [known.name for known in load_glasses(machine.path(f"{STATE}/{NAME}")) if known.make == make]
     except SettingsInvalid as error:
-        return Line("sink glasses", "do", error.line, f"sudo cuelens pair {make}")
+        return Line("sink glasses", "do", str(error), f"sudo cuelens pair {make}", error.identify())
     if not name and not paired:
         return Line("sink glasses", "do", f"no {make} is paired", f"turn it on, then sudo cuelens pair {make}")
     return Line("sink glasses", "ok", f"{adapters[0]}, and {name or paired[0]}")

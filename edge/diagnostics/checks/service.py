@@ -23,7 +23,8 @@ def read_settings_file(machine: Machine, path: Path | None) -> tuple[Settings, L
     try:
         return load_settings(found), Line("settings", "ok", f"{found} is valid")
     except SettingsInvalid as error:
-        return Settings(), Line("settings", "do", str(error), "mend that line; the rest is checked with the defaults")
+        todo = "mend that line; the rest is checked with the defaults"
+        return Settings(), Line("settings", "do", str(error), todo, error.identify())
 
 
 def groups_needed(settings: Settings) -> dict[str, str]:

@@ -170,7 +170,7 @@ def main(name: str, *arguments: str) -> None:
     try:
         facts = TRIALS[name](*arguments)
     except CuelensError as error:
-        facts = {"error": str(error)}
+        facts = {"error": str(error), "cause": error.identify()}
     except Exception as error:  # a driver's or library's own, which is what was to be found out
         facts = {"error": (str(error).strip() or type(error).__name__).splitlines()[0]}
     print(json.dumps(facts))
