@@ -17,6 +17,7 @@ On this computer, with the program of this checkout; ./deploy.sh COMMAND --help 
   replay LOG           decide the cues of a log again, without pixels
   check                examine this computer, and print what to do
   status               print how the Cuelens that runs here is doing
+  needs                print what the settings of the service need of it
   report               write a file for whoever helps, without personal data
   dark                 put out a camera light or glasses that a killed run left on
   pair                 find glasses, bond with them, and remember them
@@ -55,7 +56,7 @@ demo) # its page needs the libraries of `web`
     case " $* " in *" --open "*) environment .venv device sinks ;; *) environment .venv device ;; esac
     exec "$root/.venv/bin/cuelens" "$@"
     ;;
-run | faces | read | replay | check | status | report | dark | pair | preview | safe)
+run | faces | read | replay | check | status | needs | report | dark | pair | preview | safe)
     environment .venv device
     exec "$root/.venv/bin/cuelens" "$@"
     ;;
@@ -75,7 +76,7 @@ flash) exec "$root/deploy/flash.sh" "${@:2}" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, faces, read, replay, check, status, report, dark, pair, preview, safe, sinks, host, arm64, docs, test, bundle, flash, push, logs, rollback, bench, uninstall and help"
+    say "unknown command '$1'; valid are demo, run, faces, read, replay, check, status, needs, report, dark, pair, preview, safe, sinks, host, arm64, docs, test, bundle, flash, push, logs, rollback, bench, uninstall and help"
     exit 2
     ;;
 esac

@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import Any
 
 from edge.errors import CuelensError, RuntimeMissing
+from edge.needs import Needs
+from edge.settings import Settings
 
 
 def find_backend(option: str, spec: str, table: Mapping[str, str], unknown: type[CuelensError]) -> tuple[Any, str]:
@@ -23,6 +25,12 @@ def find_backend(option: str, spec: str, table: Mapping[str, str], unknown: type
         raise unknown(f"{option} {spec!r}: nothing of the name {name!r}; {hint}valid are {', '.join(table)}")
     module, _, attribute = table[name].partition(":")
     return getattr(import_module(module), attribute), argument
+
+
+def read_needs(backend: Any, argument: str, settings: Settings) -> Needs:
+    """Return what a backend states that it needs; nothing where it states nothing."""
+    stated: Needs = backend.needs(argument, settings) if hasattr(backend, "needs") else Needs()
+    return stated
 
 
 def import_for(sink: str, module: str, library: str) -> Any:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 from edge.settings import CueSettings
 
+if TYPE_CHECKING:  # what a sink states of itself is read without numpy
+    import numpy as np
+    import numpy.typing as npt
+
 Clock = Callable[[], float]  # returns the present in seconds, of a clock that never goes back
-Gray = npt.NDArray[np.uint8]
+Gray: TypeAlias = "npt.NDArray[np.uint8]"
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the frame
 
 LEAST_SIDE = 16  # pixels of a frame's shorter side: in less, no face can be looked for

@@ -123,6 +123,9 @@ def _add_care(commands: Commands) -> None:
         "--socket", type=Path, default=SERVICE_SOCKET, help="Socket of the run. The default is %(default)s."
     )
     status.add_argument("--json", action="store_true", help="Print one JSON object.")
+    needs = _add(commands, "needs", "Print what the service's settings need.", "cuelens needs --json")
+    needs.add_argument("--config", type=Path, help=SERVICE_CONFIG)
+    needs.add_argument("--json", action="store_true", help="Print one JSON object.")
     report = _add(
         commands,
         "report",

@@ -25,7 +25,6 @@ FILE = "failure"  # in the state folder
 PAGE = 5.0  # seconds for which each page is shown
 REPEAT = 1.0  # seconds between updates: a window that hears nothing looks hung
 END = 3.0  # seconds that the sinks have to end
-SHOWING = ("display", "oled", "glasses", "png", "audio")  # sinks that say why it stopped without a network
 MORE = "./deploy.sh logs, or cuelens check on the device, say more"
 _IDENTIFIER = re.compile(r" \[[a-z-]+\]$")
 RESULTS = {  # of $SERVICE_RESULT, systemd.exec(5)
@@ -95,7 +94,7 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
     """Show on the settings' sinks that it stopped, and why, until `stop` is set or `seconds` have passed."""
     from edge.runtime.metrics import SinkMetrics
     from edge.runtime.sink_worker import SinkWorker
-    from edge.sinks import open_sink
+    from edge.sinks import needs_of, open_sink
     from edge.sinks.missing import MissingSink
     from edge.types import Cue, Sink, Update
 
@@ -105,10 +104,10 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
     update = Update(None, (), (), (), Cue("stopped", None, 0.0, begun), {}, 0)
     workers: list[SinkWorker] = []
     for spec in control.settings.sinks:
-        if spec.partition(":")[0] not in SHOWING:
-            continue
         sink: Sink
         try:
+            if not needs_of(spec, control.settings).safe_mode:
+                continue
             sink = open_sink(spec, stopped)
         except SinkFailed as error:
             sink = MissingSink(error)

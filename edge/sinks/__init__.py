@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edge.backends import find_backend
+from edge.backends import find_backend, read_needs
 from edge.errors import SinkFailed, SinkUnknown
+from edge.needs import Needs
 
 if TYPE_CHECKING:  # the table costs no numpy
     from edge.runtime.control import Control
+    from edge.settings import Settings
     from edge.types import Sink
 
 SINKS = {
@@ -32,6 +34,12 @@ def open_sink(spec: str, control: Control) -> Sink:
     backend, argument = find_backend("--sink", spec, SINKS, SinkUnknown)
     sink: Sink = backend(argument, control)
     return sink
+
+
+def needs_of(spec: str, settings: Settings) -> Needs:
+    """Return what a sink needs under the settings; raises SinkUnknown."""
+    backend, argument = find_backend("--sink", spec, SINKS, SinkUnknown)
+    return read_needs(backend, argument, settings)
 
 
 def open_sinks(specs: Sequence[str], control: Control) -> list[tuple[str, Sink]]:

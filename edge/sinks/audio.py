@@ -21,8 +21,9 @@ import numpy.typing as npt
 from edge.errors import CuelensError, RuntimeMissing, SettingsInvalid, SinkFailed, SinkUnwritable
 from edge.files import sink_error, staged_name
 from edge.locale.words import is_dark, word
+from edge.needs import Needs, Package
 from edge.runtime.control import Control
-from edge.settings import LookSettings
+from edge.settings import LookSettings, Settings
 from edge.sink_settings import AudioSettings
 from edge.types import Capabilities, Cue, Update
 
@@ -67,6 +68,12 @@ PLAYERS: dict[str, tuple[str, ...]] = {
     "aplay": ("-q", "-t", "raw", "-f", "S16_LE", "-r", str(RATE), "-c", "1", "-D"),
     "paplay": ("--raw", "--format=s16le", f"--rate={RATE}", "--channels=1", "-d"),
 }
+
+
+PLAYER = Package(
+    "alsa-utils", tuple(f"/usr/bin/{name}" for name in PLAYERS), f"neither {' nor '.join(PLAYERS)} is there"
+)
+SPEECH = Package("espeak-ng", ("/usr/bin/espeak-ng",), "no espeak-ng for its words")
 
 
 def tone(name: str) -> Sound:
@@ -133,6 +140,21 @@ class Output(Protocol):
 
 class AudioSink:
     """Say each new cue by a tone, by its word, or by both."""
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State a player, a voice for words, and the sound device; of these a file needs the voice alone."""
+        speech = (SPEECH,) if settings.audio.speech else ()
+        if argument.startswith("file:"):
+            return Needs(packages=speech, file=argument[5:], safe_mode=True)
+        return Needs(
+            packages=(PLAYER, *speech),
+            groups={"audio": "sound"},
+            devices=("char-alsa rw",),
+            sound=True,
+            place=argument or "default",
+            safe_mode=True,
+        )
 
     def __init__(self, argument: str, control: Control, clock: Callable[[], float] = time.monotonic) -> None:
         """Open the sound device `argument`, the default one where empty; `file:PATH.wav` writes a file instead.

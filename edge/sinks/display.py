@@ -15,8 +15,9 @@ from edge.backends import import_for
 from edge.drawing.glyphs import Canvas, Plan, draw_plan, plan_cue
 from edge.errors import SettingsInvalid, SinkFailed
 from edge.hardware import board
+from edge.needs import Needs
 from edge.runtime.control import Control
-from edge.settings import check
+from edge.settings import Settings, check
 from edge.sink_settings import DisplaySettings
 from edge.types import Capabilities, Update
 
@@ -32,6 +33,12 @@ class DisplaySink:
     `display` is the whole screen where there is no desktop, else a window; `display:full` is the whole screen there,
     too, and `display:WIDTHxHEIGHT` a mode or a window of that size.
     """
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State the screen, of which there is one."""
+        groups = dict.fromkeys(("video", "render"), "the display")
+        return Needs(modules=("pygame",), groups=groups, screen=True, place="screen", safe_mode=True)
 
     def __init__(self, argument: str, control: Control) -> None:
         """Check the argument and find the library; the screen is opened by `prepare`, in the thread of `show`.

@@ -14,7 +14,9 @@ from edge.backends import import_for
 from edge.cue.policy import SMALL_VOCABULARY
 from edge.errors import SettingsInvalid, SinkFailed
 from edge.hardware.pins import Line, open_chip
+from edge.needs import Bus, Needs
 from edge.runtime.control import Control
+from edge.settings import Settings
 from edge.sink_settings import HapticSettings
 from edge.sinks.audio import Onsets
 from edge.types import Capabilities, Cue, Update
@@ -159,6 +161,19 @@ class HapticSink:
     """
 
     capabilities = Capabilities(deadline=DEADLINE)
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State the chip's bus, or the motor's line."""
+        haptic = settings.haptic
+        if argument == "dummy":
+            return Needs()
+        if haptic.driver != "pin":
+            bus = Bus(haptic.port, ADDRESS)
+            return Needs(("smbus2",), groups={"i2c": "the motor"}, bus=bus, place="motor")
+        modules = () if settings.pins.chip.startswith("mock:") else ("gpiod",)
+        pins = (haptic.pin,) if haptic.pin >= 0 else ()
+        return Needs(modules, groups={"gpio": "the motor"}, pins=pins, place="motor")
 
     def __init__(self, argument: str, control: Control, clock: Callable[[], float] = time.monotonic) -> None:
         """Open the motor of the [haptic] settings.

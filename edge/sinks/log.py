@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edge.files import sink_error
+from edge.needs import Needs
 from edge.runtime.control import Control
-from edge.settings import CueSettings
+from edge.settings import CueSettings, Settings
 from edge.types import Capabilities, Cue, Update
 
 
@@ -26,6 +27,11 @@ class LogSink:
     """
 
     capabilities = Capabilities(every_frame=True, reopens=False)
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State the file, or standard output."""
+        return Needs(file=argument or "/dev/stdout")
 
     def __init__(self, argument: str, control: Control) -> None:
         """Open the file `argument` for writing, standard output when empty; raises SinkUnwritable or DiskFull."""

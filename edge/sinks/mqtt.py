@@ -11,7 +11,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.needs import Needs
 from edge.runtime.control import Control
+from edge.settings import Settings
 from edge.sinks.mqtt_broker import (
     ClientId,
     broker_host,
@@ -51,6 +53,13 @@ class MqttSink:
     """
 
     capabilities = Capabilities(least_interval=LEAST_INTERVAL, deadline=ANSWER + 0.5)
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State the network, the one connection, and the authority's certificate."""
+        ca = settings.mqtt.ca
+        reads = {ca: "put the PEM file of the broker's authority there, readable by all"} if ca else {}
+        return Needs(("paho.mqtt",), network=True, reads=reads, place="connection")
 
     def __init__(self, argument: str, control: Control, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin to connect to the broker of the [mqtt] settings; `argument` must be empty.

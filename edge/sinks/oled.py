@@ -9,7 +9,9 @@ from typing import Any
 
 from edge.drawing.glyphs import Colours, Plan, draw_plan, plan_cue
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.needs import Bus, Needs
 from edge.runtime.control import Control
+from edge.settings import Settings
 from edge.sink_settings import OledSettings
 from edge.types import Capabilities, Update
 
@@ -20,6 +22,7 @@ SIZES = {
     "ssd1351": ((128, 128), (128, 96), (96, 96)),
 }
 _COLUMN = {"sh1106": "page_address_offset", "ssd1351": "h_offset"}  # what the drivers call the first column
+ADDRESSES = (0x3C, 0x3D)  # as a solder bridge on the board chooses
 INTERVAL = 0.1  # seconds: 1 kB at I2C's 400 kHz takes 25 ms, and its driver as long on a small board
 _I2C_HELP = "turn it on with sudo raspi-config nonint do_i2c 0, and see what answers with i2cdetect -y"
 _SPI_HELP = "turn it on with sudo raspi-config nonint do_spi 0"
@@ -30,6 +33,17 @@ class OledSink:
 
     `oled` is the display that the settings name; `oled:dummy` is none, of the same size: what is shown is in `device`.
     """
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State the bus, its group, and the address on I2C."""
+        modules, oled = ("luma.oled", "PIL"), settings.oled
+        if argument == "dummy":
+            return Needs(modules, safe_mode=True)
+        on_i2c = oled.bus == "i2c"
+        bus = Bus(oled.port, oled.address, ADDRESSES) if on_i2c else Bus(oled.port)
+        named = dict.fromkeys(("i2c",) if on_i2c else ("spi", "gpio"), "the display")
+        return Needs(modules, groups=named, bus=bus, place="display", safe_mode=True)
 
     def __init__(self, argument: str, control: Control) -> None:
         """Open the display; raises SettingsInvalid, RuntimeMissing, or SinkFailed where none answers."""

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import SettingsInvalid
+from edge.needs import Needs
+from edge.sinks import needs_of
 
 if TYPE_CHECKING:
     from edge.settings import Settings
 
 Place = tuple[object, ...]
 
-_ONE = ("display", "oled", "mqtt", "haptic", "terminal")  # one screen, bus, connection, motor: whatever the argument
-_STREAMS = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+STREAMS = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 def check_places(settings: Settings) -> None:
@@ -54,30 +54,17 @@ def _twice(settings: Settings) -> tuple[str, str] | None:
 
 
 def _meet(first: str, second: str, settings: Settings) -> bool:
-    names = first.partition(":")[0], second.partition(":")[0]
-    if names == ("web", "web"):
-        return _listen_alike(first.partition(":")[2], second.partition(":")[2], settings)
-    return _place(first, settings) == _place(second, settings)
+    one, other = (needs_of(spec, settings) for spec in (first, second))
+    if one.listens and other.listens:
+        return _listen_alike(one.listens, other.listens)
+    return _place(first, one) == _place(second, other)
 
 
-def _place(spec: str, settings: Settings) -> Place:
+def _place(spec: str, needs: Needs) -> Place:
+    if needs.file:
+        return ("standard output",) if needs.file in STREAMS else _file(needs.file)
     name, _, argument = spec.partition(":")
-    if name in ("oled", "haptic") and argument == "dummy":
-        return name, argument
-    if name in _ONE:
-        return (name,)
-    if name == "log":
-        return ("standard output",) if not argument or argument in _STREAMS else _file(argument)
-    if name == "video":
-        return _file(argument)
-    if name == "png":
-        path = re.sub(r"^\d{1,5}x\d{1,5}:", "", argument)
-        if path.endswith("/") or Path(path).is_dir():
-            return (*_file(path), "numbered")
-        return (*_file(str(Path(path).parent)), "numbered") if path.endswith("/cue-%06d.png") else _file(path)
-    if name == "audio":
-        return _file(argument[5:]) if argument.startswith("file:") else (name, argument or "default")
-    return name, argument
+    return name, needs.place or argument
 
 
 def _file(path: str) -> Place:
@@ -92,16 +79,10 @@ def _file(path: str) -> Place:
     return (real,)
 
 
-def _listen_alike(first: str, second: str, settings: Settings) -> bool:
-    """Return whether two pages have one port on one address; on port 0 each gets its own."""
-    hosts, ports = [], []
-    for argument in (first, second):
-        host, _, port = argument.rpartition(":")
-        hosts.append(_address(host.removeprefix("[").removesuffix("]") or settings.web.host))
-        ports.append(port or str(settings.web.port))
-    if ports[0].lstrip("0") != ports[1].lstrip("0") or not ports[0].lstrip("0"):
-        return False
-    return hosts[0] == hosts[1] or not all(hosts)
+def _listen_alike(first: tuple[str, str], second: tuple[str, str]) -> bool:
+    """Return whether two listen on one port of one address; on port 0 each gets its own."""
+    hosts, ports = zip(*((_address(host), port.lstrip("0")) for host, port in (first, second)), strict=True)
+    return bool(ports[0]) and ports[0] == ports[1] and (hosts[0] == hosts[1] or not all(hosts))
 
 
 def _address(host: str) -> str:

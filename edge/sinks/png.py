@@ -12,11 +12,14 @@ import cv2
 from edge.drawing.glyphs import Plan, draw_plan, plan_cue
 from edge.errors import SettingsInvalid, SinkUnwritable
 from edge.files import replace_file
+from edge.needs import Needs
 from edge.runtime.control import Control
+from edge.settings import Settings
 from edge.types import Capabilities, Update
 
 WIDTH, HEIGHT = 640, 400
 SIDES = (32, 7680)  # what a side may be, in pixels
+FORM = re.compile(r"(?:(\d{1,5})x(\d{1,5}):)?(.+)", re.DOTALL)
 FORMS = "png:FILE.png, png:FOLDER/, png:NAME-%04d.png, or png:WIDTHxHEIGHT: and one of these names"
 
 
@@ -27,17 +30,21 @@ class PngSink:
     file for each change, numbered on from those that are there. `128x64:FILE.png` is of that size.
     """
 
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State the file, or the pattern of files."""
+        parts = FORM.fullmatch(argument)
+        return Needs(file=str(_path(parts[3])) if parts else "", safe_mode=True)
+
     def __init__(self, argument: str, control: Control) -> None:
         """Check the argument; raises SettingsInvalid or SinkUnwritable."""
-        parts = re.fullmatch(r"(?:(\d{1,5})x(\d{1,5}):)?(.+)", argument, re.DOTALL)
+        parts = FORM.fullmatch(argument)
         if parts is None:
             raise SettingsInvalid(f"png sink: {argument!r} names no file; valid are {FORMS}")
         self._size = int(parts[1] or WIDTH), int(parts[2] or HEIGHT)
         if not all(SIDES[0] <= side <= SIDES[1] for side in self._size):
             raise SettingsInvalid(f"png sink: {argument!r}: a side may be {SIDES[0]} to {SIDES[1]} pixels")
-        path = Path(parts[3])
-        if parts[3].endswith("/") or path.is_dir():
-            path = path / "cue-%06d.png"
+        path = _path(parts[3])
         self._folder, self._name = path.parent, path.name
         self._numbered = bool(re.fullmatch(r"[^%]*%(0\d)?d[^%]*", path.name))
         if path.suffix.lower() != ".png" or (not self._numbered and re.search(r"%\d*[a-zA-Z]", path.name)):
@@ -71,3 +78,9 @@ class PngSink:
 
     def close(self) -> None:
         """Leave the files as they are."""
+
+
+def _path(given: str) -> Path:
+    """Return the file's path, in a folder that of a numbered one."""
+    path = Path(given)
+    return path / "cue-%06d.png" if given.endswith("/") or path.is_dir() else path

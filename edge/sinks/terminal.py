@@ -11,8 +11,9 @@ from edge.errors import CuelensError, SettingsInvalid, printable
 from edge.files import sink_error
 from edge.locale import read_locale
 from edge.locale.words import describe
+from edge.needs import Needs
 from edge.runtime.control import Control
-from edge.settings import LookSettings
+from edge.settings import LookSettings, Settings
 from edge.system.streams import columns, is_live
 from edge.types import Capabilities, Cue, Update
 
@@ -25,6 +26,11 @@ class TerminalSink:
     """Rewrite one line on a terminal, or print one a second of the capture clock."""
 
     capabilities = Capabilities(every_frame=True, reopens=False)
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State that it has the whole of the terminal."""
+        return Needs(place="standard output")
 
     def __init__(self, argument: str, control: Control, stream: TextIO | None = None) -> None:
         """Write to `stream`, standard output where None; raises SettingsInvalid for an argument, as it takes none."""

@@ -17,8 +17,9 @@ from edge.drawing.lettering import draw_line
 from edge.errors import DiskFull, SinkFailed, SinkUnwritable
 from edge.files import native_name, native_place, sink_error, staged_name
 from edge.locale import read_locale
+from edge.needs import Needs
 from edge.runtime.control import Control
-from edge.settings import LookSettings
+from edge.settings import LookSettings, Settings
 from edge.system.quiet import tame_opencv
 from edge.types import Capabilities, Face, Update
 
@@ -46,6 +47,11 @@ class VideoSink:
     """
 
     capabilities = Capabilities(colours="rgb", every_frame=True, reopens=False, deadline=5.0)
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State the file, and that frames are in it."""
+        return Needs(file=argument, sees_frames=True)
 
     def __init__(self, argument: str, control: Control) -> None:
         """Check that `argument` can be written; raises SinkUnwritable or SinkFailed."""

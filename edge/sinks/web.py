@@ -7,7 +7,9 @@ import socket
 from contextlib import suppress
 
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.needs import Needs
 from edge.runtime.control import Control
+from edge.settings import Settings
 from edge.system.messages import say
 from edge.types import Capabilities, Update
 from edge.web.access import LEAST_TOKEN, Names, host_of, is_loopback
@@ -22,6 +24,14 @@ class WebSink:
 
     # It has no size of its own, and leaves an update to its server's thread in microseconds.
     capabilities = Capabilities(colours="rgb")
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State the network, where it listens, and that a page may have the picture."""
+        host, _, port = argument.rpartition(":")
+        listens = host.removeprefix("[").removesuffix("]") or settings.web.host, port or str(settings.web.port)
+        modules = ("starlette", "uvicorn", "websockets")
+        return Needs(modules, network=True, listens=listens, sees_frames=settings.web.picture)
 
     def __init__(self, argument: str, control: Control) -> None:
         """Listen where `argument` says, `PORT` or `HOST:PORT`, else where the settings do, and say where that is.

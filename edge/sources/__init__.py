@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge.backends import find_backend
+from edge.backends import find_backend, read_needs
 from edge.errors import SourceUnknown
+from edge.needs import Needs
+from edge.settings import CameraSettings, Settings
 
 if TYPE_CHECKING:  # the table costs no numpy
     from edge.hardware.light import Light
-    from edge.settings import CameraSettings
     from edge.types import Source
 
 SOURCES = {
@@ -19,12 +20,17 @@ SOURCES = {
     "v4l2": "edge.sources.v4l2:V4l2Source",
     "picamera": "edge.sources.picamera:PicameraSource",
 }
-CAMERAS = ("v4l2", "picamera")  # of this device: edge.types.Camera
+
+
+def needs_of(spec: str, settings: Settings) -> Needs:
+    """Return what a source needs under the settings; raises SourceUnknown."""
+    backend, argument = find_backend("--source", spec, SOURCES, SourceUnknown)
+    return read_needs(backend, argument, settings)
 
 
 def is_camera(spec: str) -> bool:
-    """Return whether `NAME[:ARGUMENT]` is a camera of this device."""
-    return spec.partition(":")[0] in CAMERAS
+    """Return whether `NAME[:ARGUMENT]` is a camera of this device, edge.types.Camera."""
+    return spec.partition(":")[0] in SOURCES and needs_of(spec, Settings()).camera
 
 
 def open_source(spec: str, *, live: bool, light: Light | None = None, camera: CameraSettings | None = None) -> Source:

@@ -14,6 +14,8 @@ import cv2
 from edge import MOST_PIXELS
 from edge.errors import CameraLost, SourceEmpty, SourceMissing, SourceTruncated, SourceUnreadable
 from edge.files import native_name
+from edge.needs import Needs
+from edge.settings import Settings
 from edge.sources import containers
 from edge.sources.film import Capture, Film
 from edge.sources.headers import GIF, is_animated, is_avif, is_film, pages
@@ -50,6 +52,11 @@ class FileSource:
     asked for, with `t` the position in seconds. A stream without an end is always live.
     Raises SourceMissing, SourceEmpty or SourceUnreadable on opening.
     """
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State the network of a stream."""
+        return Needs(network="://" in argument)
 
     def __init__(self, argument: str, *, live: bool) -> None:
         tame_opencv()

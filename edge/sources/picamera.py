@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from edge.errors import CameraLost, CameraMissing, RuntimeMissing, SettingsInvalid
+from edge.needs import Needs
+from edge.settings import Settings
 from edge.types import Frame, Gray
 
 SIZE = (640, 480)
@@ -36,6 +38,11 @@ class PicameraSource:
     announced: int | None = None
     stuck = False
     flips = True  # by itself: the sensor reads its rows and columns the other way round
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State that it is a camera of this device."""
+        return Needs(groups={"video": "the camera"}, camera=True)
 
     def __init__(self, argument: str, *, live: bool = True, flips: tuple[bool, bool] = (False, False)) -> None:
         if not re.fullmatch(r"\d{0,2}", argument):

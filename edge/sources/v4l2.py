@@ -10,6 +10,8 @@ from pathlib import Path
 
 from edge.errors import CameraLost, CameraMissing, SettingsInvalid
 from edge.hardware import board
+from edge.needs import Needs
+from edge.settings import Settings
 from edge.sources.pictures import decode
 from edge.sources.pixels import CHEAP, COMPRESSED, FORMATS, KNOWN, VALID, PixelsInvalid, luma, weave
 from edge.sources.v4l2_device import Description, Device, PixelFormat, Taken
@@ -46,6 +48,11 @@ class V4l2Source:
 
     live = True
     announced: int | None = None
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State that it is a camera of this device."""
+        return Needs(groups={"video": "the camera"}, camera=True)
 
     def __init__(self, argument: str, *, live: bool = True) -> None:
         device, _, mode = argument.partition(",")

@@ -21,7 +21,7 @@ from edge.runtime.control import Control
 from edge.runtime.run import run
 from edge.settings import Settings
 from edge.sink_settings import WebSettings
-from edge.sinks import SINKS, open_sink
+from edge.sinks import SINKS, needs_of, open_sink
 from edge.sources import SOURCES
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Frame, Sink, Update
@@ -34,22 +34,15 @@ PIXELS = {"gray", "Gray", "NDArray", "Pyramid", "crop_face", "load_picture", "lu
 PIXELS |= {"VideoCapture", "VideoWriter", "imdecode", "imencode", "imread", "imwrite"}
 HOLDERS = {"frame", "Frame", "Update", "Arrived"}
 # These have pixels of their own, and get an update for its cue alone. A run shows that they look into no frame.
-OWN_PIXELS = {
-    f"edge/{name}.py"
-    for name in (
-        "commands/preview",
-        "drawing/glyphs",
-        "drawing/strokes",
-        "sinks/audio",
-        "sinks/display",
-        "sinks/oled",
-        "sinks/png",
-    )
+OWN_PIXELS = {f"edge/{name}.py" for name in ("commands/preview", "drawing/glyphs", "drawing/strokes")}
+OWN_PIXELS |= {f"edge/sinks/{name}.py" for name in ("audio", "display", "oled", "png")}
+# ... and these get an update as every sink does: those that state to look into none, and those that no table has.
+STATED = {
+    module.partition(":")[0].replace(".", "/") + ".py": needs_of(name, Settings()).sees_frames
+    for name, module in SINKS.items()
 }
-# ... and these get an update as every sink does, or say what one is.
-CUE_ALONE = {
-    f"edge/sinks/{name}.py" for name in ("glasses/sink", "haptic", "log", "missing", "mqtt", "terminal", "truth", "web")
-}
+CUE_ALONE = {path for path, sees_frames in STATED.items() if not sees_frames} - OWN_PIXELS
+CUE_ALONE |= {f"edge/sinks/{name}.py" for name in ("missing", "truth")}
 TYPES = "edge/types.py"
 SINKS_THAT_LOOK = {"edge/sinks/video.py", "edge/web/news.py"}
 
@@ -100,10 +93,8 @@ def test_whoever_names_a_frame_or_pixels_stands_in_the_list_and_the_list_names_n
     assert len(listed()) > 15
 
 
-def test_every_sink_and_source_is_one_of_those() -> None:
-    for module in {*SINKS.values()}:
-        path = module.partition(":")[0].replace(".", "/") + ".py"
-        assert path in listed() | OWN_PIXELS | CUE_ALONE
+def test_every_sink_and_source_is_one_of_those_and_the_list_has_the_sinks_that_state_to_look() -> None:
+    assert {path for path, sees_frames in STATED.items() if sees_frames} == STATED.keys() & listed()
     for module in {*SOURCES.values()}:
         assert module.partition(":")[0].replace(".", "/") + ".py" in listed()
 

@@ -26,6 +26,7 @@ from edge.diagnostics.safe_mode import (
 )
 from edge.drawing.glyphs import Plan, draw_cue, draw_plan, plan_cue
 from edge.errors import CuelensError, SinkFailed, SourceMissing
+from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.sinks import SINKS
@@ -108,6 +109,10 @@ class Shown:
     """A display of its own thread that keeps its plans."""
 
     capabilities = Capabilities(640, 400, "rgb")
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        return Needs(safe_mode=True)
 
     def __init__(self, argument: str, control: Control) -> None:
         self.control = control

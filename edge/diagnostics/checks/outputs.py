@@ -6,29 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.diagnostics.checks.machine import Line, Machine
-from edge.errors import SettingsInvalid
+from edge.errors import SettingsInvalid, SinkUnknown
 from edge.hardware import board
+from edge.needs import Bus, Needs, Package
 from edge.settings import Settings
+from edge.sinks import needs_of
 from edge.sinks.display import has_picture
 from edge.sinks.glasses.known import NAME, load_glasses
+from edge.sinks.places import STREAMS
 
-MODULES = {
-    "display": ("pygame",),
-    "oled": ("luma.oled", "PIL"),
-    "web": ("starlette", "uvicorn", "websockets"),
-    "mqtt": ("paho.mqtt",),
-    "glasses": ("bleak",),
-    "haptic": ("smbus2",),
-}
-OLED_ADDRESSES = (0x3C, 0x3D)  # as a solder bridge on the board chooses
-PLAYERS = ("aplay", "paplay")
-NETWORKED = ("web", "mqtt")
+Found = tuple[str, ...]  # what was found, what is to be done about it, if anything, and an error's identifier
+
 PERSIST = tuple(
     f"pinctrl_{name}/parameters/persist_gpio_outputs" for name in ("bcm2835", "rp1")
 )  # Raspberry Pi's kernels
 STATE = "/var/lib/cuelens"  # where the service may write
-DRV2605L = 0x5A  # its only address
-BLUETOOTHD = "/usr/libexec/bluetooth/bluetoothd"
 DROP_IN = (
     "sudo systemctl edit cuelens, and add below [Service]: RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6"
 )
@@ -37,75 +29,80 @@ DROP_IN = (
 def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
     """Look at what each sink of the settings needs."""
     for spec in settings.sinks:
-        name, _, argument = spec.partition(":")
-        absent = [module for module in _modules_of(spec, settings) if not machine.has_module(module)]
-        if absent:
-            todo = "./deploy.sh sinks adds it; a release that is pushed has it"
-            yield Line(f"sink {name}", "do", f"{' and '.join(absent)} not installed", todo)
-        elif name == "display":
-            yield check_display(machine)
-        elif name == "oled" and argument != "dummy":
-            yield check_oled(machine, settings)
-        elif name == "audio":
-            yield check_audio(machine, settings)
-        elif name == "glasses":
-            yield check_glasses(machine, argument)
-        elif name == "haptic" and settings.haptic.driver == "drv2605l" and argument != "dummy":
-            yield check_motor(machine, settings.haptic.port)
-        elif name in ("log", "video", "png") and argument:
-            yield check_folder(machine, name, argument)
-        elif name in NETWORKED and not has_network(machine):
-            yield Line(f"sink {name}", "do", "the service has no network, which it needs", DROP_IN)
-        elif name == "mqtt" and settings.mqtt.ca and not machine.path(settings.mqtt.ca).is_file():
-            todo = "put the PEM file of the broker's authority there, readable by all"
-            yield Line(f"sink {name}", "do", f"{settings.mqtt.ca} is no file", todo)
-        else:
-            yield Line(f"sink {name}", "ok", "has what it needs")
+        name = spec.partition(":")[0]
+        try:
+            says, todo, *cause = look_for(needs_of(spec, settings), machine, name)
+        except SinkUnknown as error:
+            says, todo, cause = str(error), "set sinks in the settings", [error.identify()]
+        yield Line(f"sink {name}", "do" if todo else "ok", says, todo, *cause)
 
 
-def _modules_of(spec: str, settings: Settings) -> tuple[str, ...]:
-    """Return the modules that a sink needs beyond Cuelens' own: a motor on a pin needs the pins' library alone."""
-    name, _, argument = spec.partition(":")
-    if name == "haptic" and argument == "dummy":
-        return ()
-    if name == "haptic" and settings.haptic.driver == "pin":
-        return () if settings.pins.chip.startswith("mock:") else ("gpiod",)
-    return MODULES.get(name, ())
+def look_for(needs: Needs, machine: Machine, name: str) -> Found:
+    """Look for all that the sink `name` needs, up to the first that is missing."""
+    if absent := [module for module in needs.modules if not machine.has_module(module)]:
+        return f"{' and '.join(absent)} not installed", "./deploy.sh sinks adds it; a release that is pushed has it"
+    if needs.screen:
+        return look_for_screen(machine)
+    if needs.bus:
+        return look_on_bus(machine, needs.bus, name)
+    if needs.pairs:
+        return look_for_pair(machine, needs)
+    if package := absent_package(machine, needs):
+        return package.absent, f"sudo apt install {package.name}"
+    if needs.sound:
+        return look_for_sound(machine, needs)
+    if needs.file and needs.file not in STREAMS:
+        return look_for_folder(machine, needs.file)
+    if needs.network and not has_network(machine):
+        return "the service has no network, which it needs", DROP_IN
+    for path, todo in needs.reads.items():
+        if not machine.path(path).is_file():
+            return f"{path} is no file", todo
+    return "has what it needs", ""
 
 
-def check_display(machine: Machine) -> Line:
+def absent_package(machine: Machine, needs: Needs) -> Package | None:
+    """Return the first package of which no program is there."""
+    return next(
+        (item for item in needs.packages if not any(machine.path(path).exists() for path in item.programs)), None
+    )
+
+
+def look_for_screen(machine: Machine) -> Found:
     """Look for a connector with a display, as the kernel reports."""
     states = {name: state for name, state in board.connectors(machine.root).items() if has_picture(name)}
     if not states:
-        todo = "set dtoverlay=vc4-kms-v3d in /boot/firmware/config.txt, then restart"
-        return Line("sink display", "do", "the kernel has no display connector", todo)
+        return (
+            "the kernel has no display connector",
+            "set dtoverlay=vc4-kms-v3d in /boot/firmware/config.txt, then restart",
+        )
     facts = ", ".join(f"{name.partition('-')[2]} {state}" for name, state in states.items())
-    if "connected" in states.values():
-        return Line("sink display", "ok", facts)
-    return Line("sink display", "do", facts, "plug the display in, before the power if it is not seen")
+    return facts, "" if "connected" in states.values() else "plug the display in, before the power if it is not seen"
 
 
-def check_oled(machine: Machine, settings: Settings) -> Line:
-    """Ask the display's address on the bus for a byte."""
-    oled = settings.oled
-    name, config = (f"i2c-{oled.port}", "do_i2c") if oled.bus == "i2c" else (f"spidev{oled.port}.0", "do_spi")
-    if not machine.path(f"/dev/{name}").exists():
-        others = [path.name for path in machine.paths("/dev", f"{name.rstrip('.0123456789')}*")]
-        there = f"; there {'is' if len(others) == 1 else 'are'} {', '.join(others)}, for [oled] port" if others else ""
-        todo = f"sudo raspi-config nonint {config} 0, then restart"
-        return Line("sink oled", "do", f"no /dev/{name}: the bus is off{there}", todo)
-    if oled.bus != "i2c":
-        return Line("sink oled", "ok", f"/dev/{name} is there; a display on SPI does not answer")
-    bus, where = str(machine.path(f"/dev/{name}")), f"0x{oled.address:02x} on /dev/{name}"
-    error = _i2c_error(machine, bus, oled.address)
+def look_on_bus(machine: Machine, bus: Bus, name: str) -> Found:
+    """Ask the address on the bus for a byte."""
+    node, config = (f"spidev{bus.port}.0", "do_spi") if bus.address is None else (f"i2c-{bus.port}", "do_i2c")
+    path = machine.path(f"/dev/{node}")
+    if not path.exists():
+        others = [path.name for path in machine.paths("/dev", f"{node.rstrip('.0123456789')}*")]
+        there = (
+            f"; there {'is' if len(others) == 1 else 'are'} {', '.join(others)}, for [{name}] port" if others else ""
+        )
+        return f"no /dev/{node}: the bus is off{there}", f"sudo raspi-config nonint {config} 0, then restart"
+    if bus.address is None:
+        return f"/dev/{node} is there; a display on SPI does not answer", ""
+    where = f"0x{bus.address:02x} on /dev/{node}"
+    error = _i2c_error(machine, str(path), bus.address)
     if error is None:
-        return Line("sink oled", "ok", f"{where} answers")
-    todo = _i2c_todo(oled.port, error)
-    if "Permission" not in error:
-        for address in OLED_ADDRESSES:
-            if address != oled.address and _i2c_error(machine, bus, address) is None:
-                todo = f"something answers at 0x{address:02x}: set address = 0x{address:02x} in [oled]"
-    return Line("sink oled", "do", f"{where} does not answer ({error})", todo)
+        return f"{where} answers", ""
+    says = f"{where} does not answer ({error})"
+    if "Permission" in error:
+        return says, "sudo usermod -aG i2c $USER, then log in again"
+    for address in bus.others:
+        if address != bus.address and _i2c_error(machine, str(path), address) is None:
+            return says, f"something answers at 0x{address:02x}: set address = 0x{address:02x} in [{name}]"
+    return says, f"check its four wires, and what answers: i2cdetect -y {bus.port}"
 
 
 def _i2c_error(machine: Machine, bus: str, address: int) -> str | None:
@@ -114,67 +111,46 @@ def _i2c_error(machine: Machine, bus: str, address: int) -> str | None:
     return None if error is None else str(error)
 
 
-def _i2c_todo(port: int, error: str) -> str:
-    if "Permission" in error:
-        return "sudo usermod -aG i2c $USER, then log in again"
-    return f"check its four wires, and what answers: i2cdetect -y {port}"
-
-
-def check_audio(machine: Machine, settings: Settings) -> Line:
-    """Look for a player, a card, and a voice if words are wanted."""
-    found = [name for name in PLAYERS if machine.path(f"/usr/bin/{name}").exists()]
-    if not found:
-        return Line("sink audio", "do", "neither aplay nor paplay is there", "sudo apt install alsa-utils")
-    if settings.audio.speech and not machine.path("/usr/bin/espeak-ng").exists():
-        return Line("sink audio", "do", "no espeak-ng for its words", "sudo apt install espeak-ng")
+def look_for_sound(machine: Machine, needs: Needs) -> Found:
+    """Look for a sound card, beside a player that is there."""
+    found = [path for path in needs.packages[0].programs if machine.path(path).exists()]
     cards = board.sound_cards(machine.root) or "--- no soundcards ---"
     if "no soundcards" in cards:
-        todo = "plug one in, or set dtparam=audio=on in /boot/firmware/config.txt"
-        return Line("sink audio", "do", "no sound card", todo)
-    return Line("sink audio", "ok", f"{found[0]} and {sum(' [' in line for line in cards.splitlines())} sound card(s)")
+        return "no sound card", "plug one in, or set dtparam=audio=on in /boot/firmware/config.txt"
+    return f"{Path(found[0]).name} and {sum(' [' in line for line in cards.splitlines())} sound card(s)", ""
 
 
-def check_motor(machine: Machine, port: int) -> Line:
-    """Ask the address of a DRV2605L on the bus for a byte."""
-    where = f"0x{DRV2605L:02x} on /dev/i2c-{port}"
-    if not machine.path(f"/dev/i2c-{port}").exists():
-        todo = "sudo raspi-config nonint do_i2c 0, then restart"
-        return Line("sink haptic", "do", f"no /dev/i2c-{port}: the bus is off", todo)
-    error = _i2c_error(machine, str(machine.path(f"/dev/i2c-{port}")), DRV2605L)
-    if error is not None:
-        return Line("sink haptic", "do", f"{where} does not answer ({error})", _i2c_todo(port, error))
-    return Line("sink haptic", "ok", f"{where} answers")
-
-
-def check_glasses(machine: Machine, argument: str) -> Line:
+def look_for_pair(machine: Machine, needs: Needs) -> Found:
     """Look for a Bluetooth adapter, that nothing blocks it, that bluetoothd is there, and that glasses are paired."""
-    make, _, name = argument.partition(":")
+    make, name = needs.pairs or ("", "")
     adapters = board.bluetooth_adapters(machine.root)
     if not adapters:
-        todo = "take dtoverlay=disable-bt out of /boot/firmware/config.txt, or plug an adapter in"
-        return Line("sink glasses", "do", "no Bluetooth adapter", todo)
+        return (
+            "no Bluetooth adapter",
+            "take dtoverlay=disable-bt out of /boot/firmware/config.txt, or plug an adapter in",
+        )
     if board.is_bluetooth_blocked(machine.root):
-        return Line("sink glasses", "do", "Bluetooth is blocked", "sudo rfkill unblock bluetooth")
-    if not machine.path(BLUETOOTHD).exists():
-        return Line("sink glasses", "do", f"no {BLUETOOTHD}", "sudo apt install bluez")
+        return "Bluetooth is blocked", "sudo rfkill unblock bluetooth"
+    if package := absent_package(machine, needs):
+        return package.absent, f"sudo apt install {package.name}"
     try:
         paired = [known.name for known in load_glasses(machine.path(f"{STATE}/{NAME}")) if known.make == make]
     except SettingsInvalid as error:
-        return Line("sink glasses", "do", str(error), f"sudo cuelens pair {make}", error.identify())
+        return str(error), f"sudo cuelens pair {make}", error.identify()
     if not name and not paired:
-        return Line("sink glasses", "do", f"no {make} is paired", f"turn it on, then sudo cuelens pair {make}")
-    return Line("sink glasses", "ok", f"{adapters[0]}, and {name or paired[0]}")
+        return f"no {make} is paired", f"turn it on, then sudo cuelens pair {make}"
+    return f"{adapters[0]}, and {name or paired[0]}", ""
 
 
-def check_folder(machine: Machine, name: str, argument: str) -> Line:
-    """Look whether a sink's folder is there, and one that the service may write."""
-    folder = Path(argument).parent
+def look_for_folder(machine: Machine, file: str) -> Found:
+    """Look whether a file's folder is there, and one that the service may write."""
+    folder = Path(file).parent
     if not machine.path(str(folder)).is_dir():
-        return Line(f"sink {name}", "do", f"{folder} is no folder", f"sudo mkdir -p {folder}, or name another")
+        return f"{folder} is no folder", f"sudo mkdir -p {folder}, or name another"
     if machine.installed and not folder.is_relative_to(STATE):
         todo = f"name a path below {STATE}: all else is read-only for the service"
-        return Line(f"sink {name}", "do", f"{folder} is out of the service's reach", todo)
-    return Line(f"sink {name}", "ok", f"{folder} is there")
+        return f"{folder} is out of the service's reach", todo
+    return f"{folder} is there", ""
 
 
 def check_pins(machine: Machine, settings: Settings) -> Iterator[Line]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+from edge import sinks, sources
 from edge.diagnostics.checks.machine import UNIT, Line, Machine
-from edge.errors import SettingsInvalid
+from edge.errors import SettingsInvalid, SinkUnknown, SourceUnknown
 from edge.settings import Settings
 from edge.settings_file import load_settings
 
@@ -30,24 +32,13 @@ def read_settings_file(machine: Machine, path: Path | None) -> tuple[Settings, L
 def groups_needed(settings: Settings) -> dict[str, str]:
     """Return the groups that the settings' devices belong to on Raspberry Pi OS, and what for."""
     needed: dict[str, str] = {}
-    if settings.source.partition(":")[0] in ("picamera", "v4l2"):
-        needed["video"] = "the camera"
+    with suppress(SourceUnknown):  # the camera's line says so
+        needed |= sources.needs_of(settings.source, settings).groups
     if max(settings.pins.pause, settings.pins.light) >= 0:
         needed["gpio"] = "light and button"
     for spec in settings.sinks:
-        name, _, argument = spec.partition(":")
-        if name == "display":
-            needed |= {"video": "the display", "render": "the display"}
-        elif name == "audio":
-            needed["audio"] = "sound"
-        elif name == "glasses":
-            needed["bluetooth"] = "the glasses"
-        elif name == "haptic" and argument != "dummy":
-            needed |= {"gpio" if settings.haptic.driver == "pin" else "i2c": "the motor"}
-        elif name == "oled" and argument != "dummy":
-            needed |= (
-                {"i2c": "the display"} if settings.oled.bus == "i2c" else dict.fromkeys(("spi", "gpio"), "the display")
-            )
+        with suppress(SinkUnknown):  # the sink's line says so
+            needed |= sinks.needs_of(spec, settings).groups
     return needed
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from edge.backends import import_for
 from edge.drawing.glyphs import plan_cue
 from edge.errors import SettingsInvalid, SinkFailed
+from edge.needs import Needs, Package
 from edge.runtime.control import Control
 from edge.runtime.links import LinkReport
+from edge.settings import Settings
 from edge.sinks.glasses.known import Wanted, glasses_file, load_glasses
 from edge.sinks.glasses.makes import MAKES
 from edge.sinks.glasses.stage import DARK, Stage, plan_for_glasses
@@ -20,6 +22,8 @@ if TYPE_CHECKING:  # of bleak, which not every device has
     from edge.sinks.glasses.link import Link
     from edge.sinks.glasses.radio import Radio
 
+BLUETOOTHD = "/usr/libexec/bluetooth/bluetoothd"
+BLUEZ = Package("bluez", (BLUETOOTHD,), f"no {BLUETOOTHD}")
 INTERVAL = 0.05  # seconds between updates: the stage keeps the newest, whatever the link can take
 
 
@@ -29,6 +33,12 @@ class GlassesSink:
     `glasses:MAKE` is the pair that `cuelens pair` remembered last; `glasses:MAKE:NAME` the one of that name. While they
     are out of reach the sink goes on, and looks for them again and again; the status says so, and other sinks do.
     """
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        """State bluetoothd, which is reached over the D-Bus, and the pair."""
+        make, _, name = argument.partition(":")
+        return Needs(("bleak",), (BLUEZ,), groups={"bluetooth": "the glasses"}, pairs=(make, name), safe_mode=True)
 
     def __init__(self, argument: str, control: Control, radio: Radio | None = None) -> None:
         """Begin to look for the glasses; raises SettingsInvalid, RuntimeMissing, or SinkFailed where none are paired.

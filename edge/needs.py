@@ -1,0 +1,50 @@
+"""What a source or a sink needs of the device: its class states it; checks, installer, safe mode and docs read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Bus:
+    """Who should answer on a bus of the GPIO header: on I2C an address; SPI has none, and nobody answers there."""
+
+    port: int
+    address: int | None = None
+    others: tuple[int, ...] = ()  # addresses that a solder bridge on its board chooses instead
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package of the system, and its programs, any of which is enough; `absent` says that none is there."""
+
+    name: str
+    programs: tuple[str, ...]
+    absent: str
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a backend needs under an argument and settings; one that states nothing needs nothing.
+
+    A backend states it as `needs(argument, settings)`, a static method that opens nothing and raises nothing.
+    """
+
+    modules: tuple[str, ...] = ()  # of Python, beyond those of every device
+    packages: tuple[Package, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)  # of Raspberry Pi OS, and what for
+    devices: tuple[str, ...] = ()  # that the service may open beyond the unit's own, as DeviceAllow= takes them
+    network: bool = False
+    camera: bool = False  # is one of this device: its light is on while it is open, and a pause closes it
+    screen: bool = False
+    sound: bool = False
+    bus: Bus | None = None
+    pairs: tuple[str, str] | None = None  # make and name of what `cuelens pair` remembers
+    pins: tuple[int, ...] = ()  # lines of the GPIO header that it drives, low when it is dark
+    reads: Mapping[str, str] = field(default_factory=dict)  # files that must be there, and what to do without
+    file: str = ""  # that it writes
+    listens: tuple[str, str] | None = None  # host and port; no other may listen there
+    place: str = ""  # that no other of its kind may show on, whatever the argument
+    safe_mode: bool = False  # shows there why the service stopped
+    sees_frames: bool = False  # looks into a frame; every other is shown the cue alone

@@ -1,0 +1,53 @@
+"""What the settings' source and sinks need of the service is what the installer is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.cli import main
+from edge.commands.needs import sum_up
+from edge.settings import Settings
+
+NOTHING: dict[str, Any] = {"network": False, "groups": [], "devices": []}
+
+
+@pytest.mark.parametrize(
+    ("source", "sinks", "more"),
+    [
+        ("demo", ("terminal",), {}),
+        ("picamera", ("log", "terminal"), {"groups": ["video"]}),
+        ("v4l2:2", ("display",), {"groups": ["video", "render"]}),
+        ("file:rtsp://camera/1", (), {"network": True}),
+        ("file:film.mp4", ("web",), {"network": True}),
+        ("demo", ("terminal", "mqtt"), {"network": True}),
+        ("demo", ("audio", "audio:hw:1"), {"groups": ["audio"], "devices": ["char-alsa rw"]}),
+        ("demo", ("audio:file:/tmp/cues.wav",), {}),
+        ("demo", ("glasses:halo", "haptic"), {"groups": ["bluetooth", "i2c"]}),
+        ("demo", ("oled:dummy", "haptic:dummy"), {}),
+        ("nothing", ("nobody", "mqtt"), {"network": True}),
+    ],
+)
+def test_what_is_needed_is_what_source_and_sinks_state(
+    source: str, sinks: tuple[str, ...], more: dict[str, Any]
+) -> None:
+    assert sum_up(Settings(source=source, sinks=sinks)) == NOTHING | more
+
+
+def test_it_is_printed_of_a_file_as_far_as_that_is_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "cuelens.toml"
+
+    def printed(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["needs", *words, "--config", str(config)])
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    config.write_text('source = "demo"\nsinks = ["audio", "web"]\nthreads = 99\n')
+    assert json.loads(printed("--json")) == {"network": True, "groups": ["audio"], "devices": ["char-alsa rw"]}
+    assert printed() == "network: yes\ngroups: audio\ndevices: char-alsa rw\n"
+    config.write_bytes(b"\xff\xfe[")
+    assert json.loads(printed("--json")) == NOTHING | {"groups": ["video"]}
