@@ -13,17 +13,19 @@ from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from edge import errors, settings, sink_settings
+from edge import errors
 from edge.diagnostics.remedies import REMEDIES
 from edge.settings import Settings
+from edge.sinks.table import SINKS, needs_of, settings_types
 from edge.system.program import USAGE
 
 ROOT = Path(__file__).resolve().parents[1]
+BLOCK, BLOCK_END = "<!-- Made by deploy/pages.py of the sinks' classes: do not edit it. -->", "<!-- End of it. -->"
 KINDS = {"str": "text", "tuple": "a list of texts", "float": "a number", "int": "a whole number"}
 
 SETTINGS_HEAD = """# Settings
 
-<!-- Made by deploy/pages.py of edge/settings.py and edge/sink_settings.py: do not edit it. -->
+<!-- Made by deploy/pages.py of edge/settings.py and of the sinks' classes: do not edit it. -->
 
 For makers. The settings are one TOML file: `/etc/cuelens/cuelens.toml` on a device ([how to apply a
 change](device.md#settings)), or any file with `cuelens run --config FILE`. A setting that the file does not name has
@@ -99,7 +101,42 @@ GROUPS = {
 
 def make_pages() -> dict[Path, str]:
     """Return the text of each page by its path."""
-    return {ROOT / "docs" / "settings.md": settings_page(), ROOT / "docs" / "errors.md": errors_page()}
+    docs = ROOT / "docs"
+    return {
+        docs / "settings.md": settings_page(),
+        docs / "errors.md": errors_page(),
+        docs / "sinks.md": _with_block(docs / "sinks.md", "\n".join(needs_table())),
+        docs / "privacy.md": _with_block(docs / "privacy.md", blind_sinks()),
+    }
+
+
+def _with_block(path: Path, text: str) -> str:
+    """Return a page that people write, with the one part of it that is made."""
+    before, begin, rest = path.read_text(encoding="utf-8").partition(BLOCK)
+    _, end, after = rest.partition(BLOCK_END)
+    if not end:
+        raise ValueError(f"{path}: has no part from {BLOCK!r} to {BLOCK_END!r}; write both where it belongs")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
+
+
+# sinks
+
+
+def needs_table() -> list[str]:
+    """Return the table of what each sink needs at the default settings, as its class states."""
+    lines = ["| sink | libraries | groups | network | safe mode |", "| --- | --- | --- | --- | --- |"]
+    for name in SINKS:
+        needs = needs_of(name, Settings())
+        cells = ", ".join(needs.modules), ", ".join(needs.groups), "yes" if needs.network else ""
+        lines.append(f"| `{name}` | {' | '.join(cells)} | {'shows it' if needs.safe_mode else ''} |")
+    return lines
+
+
+def blind_sinks() -> str:
+    """Return the sentence that names the sinks which state to look into no frame."""
+    names = [f"`{name}`" for name in SINKS if not needs_of(name, Settings()).sees_frames]
+    about = "Every other sink gets the frame's number and time with the cue, and never looks into the frame"
+    return f"{about}: {', '.join(names)}."
 
 
 # settings
@@ -107,16 +144,14 @@ def make_pages() -> dict[Path, str]:
 
 def settings_page() -> str:
     """Return docs/settings.md; raises ValueError for a setting without a sentence."""
-    documented = _documented(inspect.getsource(settings)) | _documented(inspect.getsource(sink_settings))
     lines = [SETTINGS_HEAD]
-    top = [item for item in fields(Settings) if not is_dataclass(_default(item))]
-    lines += ["## Top of the file", "", *_settings_table(top, documented["Settings"]), ""]
-    for item in fields(Settings):
-        section = _default(item)
-        if is_dataclass(section):
-            kind: Any = type(section)
-            about = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-            lines += [f"## [{item.name}]", "", about, "", *_settings_table(fields(kind), documented[kind.__name__]), ""]
+    defaults = {item.name: _default(item) for item in fields(Settings)}
+    top = [item for item in fields(Settings) if item.name != "own" and not is_dataclass(defaults[item.name])]
+    lines += ["## Top of the file", "", *_settings_table(top, _documented(Settings)), ""]
+    tables: dict[str, Any] = {name: type(value) for name, value in defaults.items() if is_dataclass(value)}
+    for name, kind in (tables | settings_types()).items():
+        about = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+        lines += [f"## [{name}]", "", about, "", *_settings_table(fields(kind), _documented(kind)), ""]
     return "\n".join(lines)
 
 
@@ -130,21 +165,18 @@ def _settings_table(items: Any, documented: Mapping[str, str]) -> list[str]:
     return rows
 
 
-def _documented(source: str) -> dict[str, dict[str, str]]:
-    """Return the sentences below the fields of each class in the source."""
-    found: dict[str, dict[str, str]] = {}
-    for node in ast.parse(source).body:
-        if not isinstance(node, ast.ClassDef):
-            continue
-        sentences = found.setdefault(node.name, {})
-        for before, after in zip(node.body, node.body[1:], strict=False):
-            match before, after:
-                case (
-                    ast.AnnAssign(target=ast.Name(id=name)),
-                    ast.Expr(value=ast.Constant(value=str() as text)),
-                ):
-                    sentences[name] = inspect.cleandoc(text)
-    return found
+def _documented(kind: type) -> dict[str, str]:
+    """Return the sentences below the fields of a class."""
+    (node,) = ast.parse(inspect.getsource(kind)).body
+    sentences = {}
+    for before, after in zip(node.body, node.body[1:], strict=False):  # type: ignore[attr-defined]
+        match before, after:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str() as text)),
+            ):
+                sentences[name] = inspect.cleandoc(text)
+    return sentences
 
 
 def _default(item: Field[Any]) -> Any:

@@ -7,16 +7,11 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 from edge.locale import LANGUAGES
-from edge.sink_settings import (
-    AudioSettings,
-    DisplaySettings,
-    HapticSettings,
-    MqttSettings,
-    OledSettings,
-    WebSettings,
-)
 
 T = TypeVar("T")
+
+SECRET = {"secret": True}  # of a setting whose value no error quotes: it logs in, or names a person or a home
+LOGIN = {"secret": True, "login": True}  # of one that is printed nowhere at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,14 +294,13 @@ class Settings:
     faces: FaceSettings = field(default_factory=FaceSettings)
     cue: CueSettings = field(default_factory=CueSettings)
     look: LookSettings = field(default_factory=LookSettings)
-    display: DisplaySettings = field(default_factory=DisplaySettings)
-    oled: OledSettings = field(default_factory=OledSettings)
-    audio: AudioSettings = field(default_factory=AudioSettings)
-    haptic: HapticSettings = field(default_factory=HapticSettings)
-    web: WebSettings = field(default_factory=WebSettings)
-    mqtt: MqttSettings = field(default_factory=MqttSettings)
     slow: PaceSettings = field(default_factory=PaceSettings)
     pins: PinSettings = field(default_factory=PinSettings)
+    own: Mapping[str, Any] = field(default_factory=dict)  # of each sink that has some other than the defaults
+
+    def of(self, kind: type[T]) -> T:
+        """Return a sink's own settings, which are of that type."""
+        return next((table for table in self.own.values() if type(table) is kind), None) or kind()
 
 
 def with_sensitivity(settings: CueSettings, sensitivity: str) -> CueSettings:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, get_type_hints
 from edge.errors import SettingsInvalid
 from edge.files import read_file
 from edge.settings import CueSettings, Settings, check, with_sensitivity, with_settings
+from edge.sinks.table import SINKS, settings_type_of, settings_types
 from edge.system.encodings import decode_text
 from edge.system.secrecy import hide, plain, plain_address
 
@@ -74,8 +75,10 @@ def hide_secrets(settings: Settings) -> None:
     """Have what logs in anywhere printed nowhere, from now on."""
     address = settings.source.partition(":")[2]
     hide(address, plain_address(address))
-    for secret in (settings.web.token, settings.mqtt.password):
-        hide(secret)
+    for table in settings.own.values():
+        for item in fields(table):
+            if "login" in item.metadata:
+                hide(getattr(table, item.name))
 
 
 def check_setting(settings_type: type, key: str, value: object, full: str) -> Any:
@@ -83,10 +86,12 @@ def check_setting(settings_type: type, key: str, value: object, full: str) -> An
 
     `full` is what the user calls the setting: file, line and table before its name, as far as they are known.
     """
-    hints = get_type_hints(settings_type)
+    hints = _kinds(settings_type)
     if key not in hints:
         import difflib
 
+        if settings_type is Settings:
+            hints |= settings_types()
         near = difflib.get_close_matches(key, hints, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"valid are {', '.join(sorted(hints))}"
         where, _, table = full.removesuffix(key).rpartition(" ")
@@ -102,6 +107,14 @@ def check_setting(settings_type: type, key: str, value: object, full: str) -> An
     return converted
 
 
+def _kinds(settings_type: type) -> dict[str, Any]:
+    """Return the type of each setting, but of the sinks' own, which their tables' names lead to."""
+    kinds = get_type_hints(settings_type)
+    if settings_type is Settings:
+        del kinds["own"]
+    return kinds
+
+
 def _build(
     settings_type: type[Any],
     table: dict[str, Any],
@@ -110,19 +123,27 @@ def _build(
     section: str,
     mistakes: list[str] | None,
 ) -> Any:
-    hints = get_type_hints(settings_type)
+    hints = _kinds(settings_type)
     values: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     for key, value in table.items():
+        of_sink = settings_type is Settings and key in SINKS
+        if of_sink and value == {}:
+            continue  # a heading alone costs no import of the sink
         line = lines.get((f"{section}.{key}".lstrip("."), ""), lines.get((section, key), 1))
         full = f"{path}:{line}: {section}.{key}".replace(": .", ": ")
-        kind = hints.get(key)
+        kind = settings_type_of(key) if of_sink else hints.get(key)
         if kind is None and mistakes is not None and len(mistakes) > MOST_MISTAKES:
             continue  # what was meant costs a look at every name there is
         try:
             if isinstance(kind, type) and is_dataclass(kind):
                 if not isinstance(value, dict):
                     raise SettingsInvalid(f"{full} is of type {type(value).__name__}; it must be a table: [{key}]")
-                values[key] = _build(kind, value, path, lines, f"{section}.{key}".lstrip("."), mistakes)
+                built = _build(kind, value, path, lines, f"{section}.{key}".lstrip("."), mistakes)
+                if not of_sink:
+                    values[key] = built
+                elif built != kind():
+                    own[key] = built
             else:
                 values[key] = check_setting(settings_type, key, value, full)
         except SettingsInvalid as error:
@@ -133,7 +154,7 @@ def _build(
                 mistakes.append(str(error) if len(mistakes) < MOST_MISTAKES else more)
     if settings_type is CueSettings:
         return with_settings(with_sensitivity(CueSettings(), values.get("sensitivity", "normal")), values)
-    return settings_type(**values)
+    return settings_type(**values, own=own) if own else settings_type(**values)
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from edge.backends import import_for
 from edge.errors import CuelensError
-from edge.settings import Settings
-from edge.settings_file import load_settings
+from edge.settings import PinSettings, Settings
+from edge.settings_file import load_settings, read_settings
+from edge.sinks.table import needs_of
 from edge.system.messages import failed, say
 from edge.system.systemd import service_settings_file
 
 SECONDS = 4.0  # for all: the service manager gives what comes after a run five
+
+
+@dataclass(frozen=True, slots=True)
+class _Light:
+    """What the settings file says of the light, whatever else it says."""
+
+    pins: PinSettings = field(default_factory=PinSettings)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,13 +44,8 @@ def run(args: argparse.Namespace) -> int:
     end = time.monotonic() + SECONDS
     keep_result()
     config = args.config or service_settings_file(os.environ)
-    settings = load_settings(config) if config else Settings()
-    steps: list[Callable[[], None]] = [partial(_close_light, settings), partial(_stop_motor, settings)]
-    if os.environ.get("SERVICE_RESULT") != "success":  # else the run made them dark itself
-        glasses = [spec.partition(":")[2] for spec in settings.sinks if spec.startswith("glasses:")]
-        steps += [partial(_blank, spec, end, len(glasses) - number) for number, spec in enumerate(glasses)]
     failures: list[CuelensError] = []
-    for step in steps:
+    for step in _steps(config, end):
         try:
             step()
         except CuelensError as error:
@@ -53,19 +57,33 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _close_light(settings: Settings) -> None:
+def _steps(config: Path | None, end: float) -> Iterator[Callable[[], None]]:
+    """Yield the steps, the camera's light before what sinks have set is read: that imports them, which takes time."""
+    yield partial(_close_light, read_settings(config, _Light, []).pins if config else PinSettings())
+    settings = load_settings(config) if config else Settings()
+    yield partial(_lower_pins, settings)
+    if os.environ.get("SERVICE_RESULT") != "success":  # else the run made them dark itself
+        glasses = [spec.partition(":")[2] for spec in settings.sinks if spec.startswith("glasses:")]
+        for number, spec in enumerate(glasses):
+            yield partial(_blank, spec, end, len(glasses) - number)
+
+
+def _close_light(pins: PinSettings) -> None:
     from edge.hardware.light import open_light
 
-    light = open_light(settings.pins)
+    light = open_light(pins)
     if light is not None:
         light.close()
 
 
-def _stop_motor(settings: Settings) -> None:
+def _lower_pins(settings: Settings) -> None:
+    """Make the lines low that sinks drive; one whose own settings are the defaults names no line."""
     from edge.hardware.pins import open_chip
 
-    if settings.haptic.driver == "pin" and settings.haptic.pin >= 0 and "haptic" in settings.sinks:
-        open_chip(settings.pins.chip).open_output(settings.haptic.pin).close()  # which is low then
+    for spec in settings.sinks:
+        if spec.partition(":")[0] in settings.own:
+            for pin in needs_of(spec, settings).pins:
+                open_chip(settings.pins.chip).open_output(pin).close()  # which is low then
 
 
 def _blank(argument: str, end: float, left: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edge.settings import Settings
+from edge.sinks.table import with_table
 
 if TYPE_CHECKING:
     from edge.types import Sink
@@ -17,7 +18,10 @@ HINT = "to see the person beside what the wearer sees, in a browser: ./deploy.sh
 
 def with_page(settings: Settings) -> Settings:
     """Return the settings with the page, at any free port of this machine, and the demo's picture on it."""
-    return replace(settings, sinks=(*settings.sinks, "web:127.0.0.1:0"), web=replace(settings.web, picture=True))
+    from edge.sinks.web import WebSettings  # only here: a start counts its imports
+
+    page = replace(settings.of(WebSettings), picture=True)
+    return with_table(replace(settings, sinks=(*settings.sinks, "web:127.0.0.1:0")), "web", page)
 
 
 def open_page(sinks: Sequence[tuple[str, Sink]]) -> str | None:

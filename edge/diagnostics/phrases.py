@@ -14,11 +14,12 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from edge import errors
 from edge.locale import read_locale
 from edge.settings import Settings
-from edge.sinks import SINKS
+from edge.sinks.table import SINKS, settings_types
 from edge.sources import SOURCES
 
 Words = tuple[str, ...]
@@ -62,7 +63,7 @@ def literals() -> frozenset[str]:
 def _runs() -> frozenset[Words]:
     """Return what the messages' parts between what they quote are made of: each three words, and whole parts of two."""
     texts = [*literals(), *(os.strerror(number) for number in errno.errorcode)]
-    texts += [f"{table}.{key}" for table, key in _settings(Settings())]
+    texts += [f"{table}.{item.name}" for table, kind in _tables().items() for item in fields(kind)]
     texts += [kind.identify() for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "identify")]
     runs: set[Words] = set()
     for words in {tuple(_WORD.findall(part)) for text in texts for part in _HOLE.split(text)}:
@@ -83,13 +84,10 @@ def _texts(tree: ast.Module) -> Iterator[str]:
             yield node.value
 
 
-def _settings(settings: object, table: str = "") -> Iterator[tuple[str, str]]:
-    for item in fields(settings):  # type: ignore[arg-type]
-        value = getattr(settings, item.name)
-        if is_dataclass(value):
-            yield from _settings(value, item.name)
-        elif table:
-            yield table, item.name
+def _tables() -> dict[str, Any]:
+    """Return the dataclass of each table of the settings."""
+    standard = {item.name: getattr(Settings(), item.name) for item in fields(Settings)}
+    return {name: type(value) for name, value in standard.items() if is_dataclass(value)} | settings_types()
 
 
 def kept_words(line: str) -> list[tuple[int, int]]:

@@ -30,6 +30,7 @@ from edge.locale import read_locale
 from edge.settings import Settings
 from edge.sinks import SINKS
 from edge.sinks.glasses.known import NAME, load_glasses
+from edge.sinks.table import settings_types
 from edge.sources import SOURCES
 
 GONE = "…"  # in the place of what is left out
@@ -106,7 +107,10 @@ def _free_values(settings: Any) -> Iterator[tuple[str, Any, Any]]:
     standard = type(settings)()
     for item in fields(settings):
         value, default = getattr(settings, item.name), getattr(standard, item.name)
-        if is_dataclass(value):
+        if item.name == "own":
+            for table in value.values():
+                yield from _free_values(table)
+        elif is_dataclass(value):
             yield from _free_values(value)
         elif isinstance(value, (str, tuple)) and "choices" not in item.metadata:
             yield item.name, value, default
@@ -118,7 +122,9 @@ def clean_settings(settings: Any) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     for item in fields(settings):
         value, default = getattr(settings, item.name), getattr(standard, item.name)
-        if is_dataclass(value):
+        if item.name == "own":
+            facts |= {name: clean_settings(settings.of(kind)) for name, kind in settings_types().items()}
+        elif is_dataclass(value):
             facts[item.name] = clean_settings(value)
         elif item.name == "source":
             facts[item.name] = _name_of(value, SOURCES)

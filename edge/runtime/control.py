@@ -14,6 +14,7 @@ from edge.runtime.pause import KeptPause
 from edge.runtime.saved import MOVED, TABLES, SavedSettings, Values
 from edge.settings import Settings, with_sensitivity, with_settings
 from edge.settings_file import check_setting
+from edge.sinks.table import table_of, with_table
 from edge.system.messages import Warned, say
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Control:
         if table not in LIVE:
             raise SettingsInvalid(f"{table!r} cannot be changed while it runs; valid are {', '.join(LIVE)}")
         with self._lock:
-            before = getattr(self._settings, table)
+            before = table_of(self._settings, table)
             for key in values.keys() & (seen or {}).keys():
                 now = getattr(before, key, None)
                 if seen is not None and now != seen[key] and now != values[key]:
@@ -105,7 +106,7 @@ class Control:
             if "sensitivity" in checked:
                 before = with_sensitivity(before, checked["sensitivity"])
                 self._changed = {where: value for where, value in self._changed.items() if where not in MOVED}
-            self._settings = with_settings(self._settings, {table: with_settings(before, checked)})
+            self._settings = with_table(self._settings, table, with_settings(before, checked))
             self._changed |= {(table, key): value for key, value in checked.items()}
 
     def begin_problem(self, problem: str) -> None:

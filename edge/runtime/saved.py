@@ -16,6 +16,7 @@ from edge.errors import SettingsInvalid
 from edge.files import replace_file, sink_error
 from edge.settings import SENSITIVITIES, Settings
 from edge.settings_file import read_settings
+from edge.sinks.table import table_of
 from edge.system.encodings import decode_text
 
 TABLES = ("cue", "look", "audio")  # that may be changed while it runs
@@ -52,7 +53,7 @@ class SavedSettings:
         if text.rstrip().rpartition("\n")[2] != END:
             raise SettingsInvalid(f"{self.path}: cut short, its last line is not {END!r}; save again, or delete it")
         table = tomllib.loads(text)
-        return {(name, key): getattr(getattr(saved, name), key) for name in TABLES for key in table.get(name, {})}
+        return {(name, key): getattr(table_of(saved, name), key) for name in TABLES for key in table.get(name, {})}
 
     def save(self, changes: Callable[[], Values]) -> Values:
         """Write what was changed here, beside what others wrote meanwhile, and return what others changed.

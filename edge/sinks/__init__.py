@@ -5,28 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edge.backends import find_backend, read_needs
+from edge.backends import find_backend
 from edge.errors import SinkFailed, SinkUnknown
-from edge.needs import Needs
+from edge.sinks.table import SINKS, needs_of
 
 if TYPE_CHECKING:  # the table costs no numpy
     from edge.runtime.control import Control
-    from edge.settings import Settings
     from edge.types import Sink
 
-SINKS = {
-    "terminal": "edge.sinks.terminal:TerminalSink",
-    "log": "edge.sinks.log:LogSink",
-    "video": "edge.sinks.video:VideoSink",
-    "png": "edge.sinks.png:PngSink",
-    "display": "edge.sinks.display:DisplaySink",
-    "oled": "edge.sinks.oled:OledSink",
-    "audio": "edge.sinks.audio:AudioSink",
-    "web": "edge.sinks.web:WebSink",
-    "mqtt": "edge.sinks.mqtt:MqttSink",
-    "haptic": "edge.sinks.haptic:HapticSink",
-    "glasses": "edge.sinks.glasses.sink:GlassesSink",
-}
+__all__ = ["SINKS", "needs_of", "open_sink", "open_sinks"]
 
 
 def open_sink(spec: str, control: Control) -> Sink:
@@ -34,12 +21,6 @@ def open_sink(spec: str, control: Control) -> Sink:
     backend, argument = find_backend("--sink", spec, SINKS, SinkUnknown)
     sink: Sink = backend(argument, control)
     return sink
-
-
-def needs_of(spec: str, settings: Settings) -> Needs:
-    """Return what a sink needs under the settings; raises SinkUnknown."""
-    backend, argument = find_backend("--sink", spec, SINKS, SinkUnknown)
-    return read_needs(backend, argument, settings)
 
 
 def open_sinks(specs: Sequence[str], control: Control) -> list[tuple[str, Sink]]:

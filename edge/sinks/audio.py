@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import os
 import shutil
 import struct
@@ -12,6 +11,7 @@ import subprocess
 import time
 import wave
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -24,7 +24,7 @@ from edge.locale.words import is_dark, word
 from edge.needs import Needs, Package
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
-from edge.sink_settings import AudioSettings
+from edge.sinks.onsets import Onsets
 from edge.types import Capabilities, Cue, Update
 
 Sound = npt.NDArray[np.float64]  # mono, -1 to 1, RATE samples a second
@@ -39,6 +39,23 @@ PATIENCE = 2.0  # seconds that speaking a word may take, and for which a device 
 WAKE = 10.0  # seconds over its length that a sound may take: a Bluetooth speaker that slept takes three to wake
 GRACE = 0.3  # seconds that a player gets to end in order
 GAP = 2.0  # seconds without updates that a file has as silence; a longer gap is cut, as in a video
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSettings:
+    """The `audio` sink: tones and words."""
+
+    tones: bool = True
+    """Plays a short tone for each new cue."""
+
+    speech: bool = False
+    """Speaks the cue's word, with espeak-ng, in the wearer's language."""
+
+    volume: float = field(default=0.3, metadata={"range": (0.0, 1.0)})
+    """Volume of tones and words."""
+
+    repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0)})
+    """Seconds before the same cue is played again."""
 
 
 def _steps(seconds: float, *frequencies: float) -> tuple[Note, ...]:
@@ -100,31 +117,6 @@ def audible(cue: Cue, look: LookSettings) -> str | None:
     return cue.expression or cue.state
 
 
-class Onsets:
-    """Decide when a cue is heard: once when it comes up, and not again within the repeat time.
-
-    One that came up too early is heard later, if it still lasts and something else was heard in between: what the
-    wearer heard last must not be wrong for longer than that.
-    """
-
-    def __init__(self) -> None:
-        self._now: str | None = None
-        self._last: str | None = None  # heard
-        self._heard: dict[str, float] = {}  # when each was
-
-    def due(self, name: str | None, t: float, repeat: float) -> bool:
-        """Take what is to be said at `t`, in seconds of a clock that never goes back; return whether to say it."""
-        came_up, self._now = name != self._now, name
-        if name is None or not (came_up or name != self._last):
-            return False
-        return t - self._heard.get(name, -math.inf) >= repeat
-
-    def hear(self, name: str, t: float) -> None:
-        """Take that `name` was played at `t`."""
-        self._last = name
-        self._heard[name] = t
-
-
 class Output(Protocol):
     """Where sound goes; one at a time, a newer one cuts off the older."""
 
@@ -141,10 +133,12 @@ class Output(Protocol):
 class AudioSink:
     """Say each new cue by a tone, by its word, or by both."""
 
+    settings_type = AudioSettings
+
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:
         """State a player, a voice for words, and the sound device; of these a file needs the voice alone."""
-        speech = (SPEECH,) if settings.audio.speech else ()
+        speech = (SPEECH,) if settings.of(AudioSettings).speech else ()
         if argument.startswith("file:"):
             return Needs(packages=speech, file=argument[5:], safe_mode=True)
         return Needs(
@@ -166,7 +160,7 @@ class AudioSink:
         self._control = control
         self._onsets = Onsets()
         self._words: dict[tuple[str, str], Sound] = {}  # by language and word; there are few
-        if control.settings.audio.speech and shutil.which("espeak-ng") is None:
+        if control.settings.of(AudioSettings).speech and shutil.which("espeak-ng") is None:
             raise _missing_speech()
         kind, _, path = argument.partition(":")
         in_file = kind == "file"
@@ -183,11 +177,11 @@ class AudioSink:
         t = self._output.advance(update)
         settings = self._control.settings
         name = audible(update.cue, settings.look)
-        if not self._onsets.due(name, t, settings.audio.repeat) or name is None:
+        if not self._onsets.due(name, t, settings.of(AudioSettings).repeat) or name is None:
             return
-        sound = self._sound(name, update.cue, settings.audio, settings.look)
-        if sound.size and settings.audio.volume > 0:
-            scale = 32767 * PEAK * settings.audio.volume
+        sound = self._sound(name, update.cue, settings.of(AudioSettings), settings.look)
+        if sound.size and settings.of(AudioSettings).volume > 0:
+            scale = 32767 * PEAK * settings.of(AudioSettings).volume
             self._output.play(np.round(scale * sound).astype("<i2").tobytes())
             self._onsets.hear(name, t)
 

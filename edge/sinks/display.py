@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from edge.hardware import board
 from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import Settings, check
-from edge.sink_settings import DisplaySettings
 from edge.types import Capabilities, Update
 
 WINDOW = (640, 400)  # on a desktop, where no size is set
@@ -27,12 +26,34 @@ SYSTEM = board.ROOT
 _FULL = "full"
 
 
+@dataclass(frozen=True, slots=True)
+class DisplaySettings:
+    """The `display` sink: HDMI glasses, or a window on a desktop."""
+
+    width: int = field(default=0, metadata={"range": (0, 7680)})
+    """Pixels; 0 is the whole screen, or a window of 640x400 on a desktop."""
+
+    height: int = field(default=0, metadata={"range": (0, 4320)})
+    """Pixels; 0 is the whole screen, or a window of 640x400 on a desktop."""
+
+    mirror: bool = False
+    """Exchanges left and right: for displays that are seen in a half mirror."""
+
+    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
+    """Turns the picture clockwise."""
+
+    brightness: float = field(default=1.0, metadata={"range": (0.05, 1.0)})
+    """Brightness of the sign: at night a see-through display dazzles at full brightness."""
+
+
 class DisplaySink:
     """Show the cue's picture on a black screen, and draw only when it changes.
 
     `display` is the whole screen where there is no desktop, else a window; `display:full` is the whole screen there,
     too, and `display:WIDTHxHEIGHT` a mode or a window of that size.
     """
+
+    settings_type = DisplaySettings
 
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:
@@ -46,7 +67,7 @@ class DisplaySink:
         Raises SettingsInvalid or RuntimeMissing.
         """
         self._control = control
-        settings = control.settings.display
+        settings = control.settings.of(DisplaySettings)
         self._size, self._full = _size_of(argument, settings), argument == _FULL
         desktop = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
         if not desktop:
@@ -115,7 +136,7 @@ class DisplaySink:
                 raise SinkFailed(f"display: every connector in /{board.CONNECTORS} is disconnected; plug one in")
 
     def _draw(self, plan: Plan) -> None:
-        settings = self._control.settings.display
+        settings = self._control.settings.of(DisplaySettings)
         width, height = self._screen.get_size()
         if settings.rotate_deg % 180:
             width, height = height, width

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from edge.backends import import_for
@@ -17,8 +18,7 @@ from edge.hardware.pins import Line, open_chip
 from edge.needs import Bus, Needs
 from edge.runtime.control import Control
 from edge.settings import Settings
-from edge.sink_settings import HapticSettings
-from edge.sinks.audio import Onsets
+from edge.sinks.onsets import Onsets
 from edge.types import Capabilities, Cue, Update
 
 Beat = tuple[float, float]  # seconds of a pulse, and of the pause after it
@@ -49,6 +49,32 @@ ERM_LIBRARY = 1  # A, for motors of 1.3 V, 3 V at most
 FULL_CLAMP = 0x89  # the chip's own, 3 V: what the motor gets at most
 OPEN_LOOP = 0x20
 SLOTS = 8  # of a sequence
+
+
+@dataclass(frozen=True, slots=True)
+class HapticSettings:
+    """The `haptic` sink: a motor that vibrates."""
+
+    driver: str = field(default="drv2605l", metadata={"choices": ("drv2605l", "pin")})
+    """What drives the motor: TI's DRV2605L on I2C, or a line of the GPIO header with a transistor."""
+
+    port: int = field(default=1, metadata={"range": (0, 63)})
+    """Number of the I2C bus of the DRV2605L."""
+
+    pin: int = field(default=-1, metadata={"range": (-1, 1023)})
+    """The line's (BCM) number, with driver = "pin"."""
+
+    strength: float = field(default=0.6, metadata={"range": (0.1, 1.0)})
+    """Strength of the vibration; on a GPIO line, the length of each pulse."""
+
+    cues: tuple[str, ...] = ("smile", "surprise", "upset")
+    """The cues that are felt."""
+
+    tick: bool = True
+    """A tick when a face turns up that is not read yet."""
+
+    repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0)})
+    """Seconds before the same cue is felt again."""
 
 
 class Motor(Protocol):
@@ -162,10 +188,12 @@ class HapticSink:
 
     capabilities = Capabilities(deadline=DEADLINE)
 
+    settings_type = HapticSettings
+
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:
         """State the chip's bus, or the motor's line."""
-        haptic = settings.haptic
+        haptic = settings.of(HapticSettings)
         if argument == "dummy":
             return Needs()
         if haptic.driver != "pin":
@@ -180,7 +208,7 @@ class HapticSink:
 
         Raises SettingsInvalid, RuntimeMissing, SinkFailed, PinMissing or PinBusy.
         """
-        settings = control.settings.haptic
+        settings = control.settings.of(HapticSettings)
         check_settings(argument, settings)
         self._control, self._clock = control, clock
         self._onsets = Onsets()
@@ -189,7 +217,7 @@ class HapticSink:
 
     def show(self, update: Update) -> None:
         """Play the cue's rhythm if it is due; raises SinkFailed where the motor does not answer any more."""
-        settings = self._control.settings.haptic
+        settings = self._control.settings.of(HapticSettings)
         rhythm, now = felt(update.cue, settings), self._clock()
         try:
             if self._onsets.due(rhythm, now, settings.repeat) and rhythm is not None:

@@ -16,6 +16,7 @@ from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.sinks.mqtt_broker import (
     ClientId,
+    MqttSettings,
     broker_host,
     check_settings,
     explain,
@@ -54,10 +55,12 @@ class MqttSink:
 
     capabilities = Capabilities(least_interval=LEAST_INTERVAL, deadline=ANSWER + 0.5)
 
+    settings_type = MqttSettings
+
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:
         """State the network, the one connection, and the authority's certificate."""
-        ca = settings.mqtt.ca
+        ca = settings.of(MqttSettings).ca
         reads = {ca: "put the PEM file of the broker's authority there, readable by all"} if ca else {}
         return Needs(("paho.mqtt",), network=True, reads=reads, place="connection")
 
@@ -72,7 +75,7 @@ class MqttSink:
             publisher = make_publisher()
         except ImportError as error:
             raise RuntimeMissing("mqtt sink: paho-mqtt is not installed; ./deploy.sh sinks adds it") from error
-        settings = control.settings.mqtt
+        settings = control.settings.of(MqttSettings)
         if argument:
             raise SettingsInvalid(f"mqtt:{argument}: this sink takes no argument; set host and topic under [mqtt]")
         check_settings(settings)

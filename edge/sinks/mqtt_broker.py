@@ -7,10 +7,11 @@ import secrets
 import socket
 import ssl
 from collections import deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import SettingsInvalid
-from edge.sink_settings import MqttSettings
+from edge.settings import LOGIN, SECRET
 from edge.system.identity import device_id
 from edge.web.access import host_of, is_loopback
 
@@ -24,6 +25,38 @@ CONTESTED = 3  # times that a connection is lost within CONTEST, until somebody 
 CONTEST = 30.0  # seconds
 WRONG_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH of OpenSSL
 WRONG_TIME = (9, 10)  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+
+
+@dataclass(frozen=True, slots=True)
+class MqttSettings:
+    """The `mqtt` sink: cues to a broker."""
+
+    host: str = field(default="127.0.0.1", metadata=SECRET)
+    """Name or address of the broker."""
+
+    port: int = field(default=1883, metadata={"range": (1, 65535)})
+    """Port of the broker."""
+
+    topic: str = field(default="cuelens", metadata=SECRET)
+    """Topic below which cues and status are published; each device needs its own."""
+
+    user: str = field(default="", metadata=SECRET)
+    """User at the broker; empty for none."""
+
+    password: str = field(default="", metadata=LOGIN)
+    """Password of the user; beyond loopback only with `tls` or `clear_password`."""
+
+    tls: bool = False
+    """Encrypts the connection to the broker."""
+
+    ca: str = ""
+    """PEM file with the authority that signed the broker's certificate, if the system does not know it."""
+
+    clear_password: bool = False
+    """Allows user and password to be sent unencrypted: in a network of your own, to a broker without TLS."""
+
+    discovery: str = ""
+    """Topic where Home Assistant looks for devices, usually `homeassistant`; empty publishes no device."""
 
 
 class ClientId:

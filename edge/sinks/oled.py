@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
@@ -12,7 +13,6 @@ from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.needs import Bus, Needs
 from edge.runtime.control import Control
 from edge.settings import Settings
-from edge.sink_settings import OledSettings
 from edge.types import Capabilities, Update
 
 # What luma.oled 3.16's drivers take, in pixels.
@@ -28,16 +28,50 @@ _I2C_HELP = "turn it on with sudo raspi-config nonint do_i2c 0, and see what ans
 _SPI_HELP = "turn it on with sudo raspi-config nonint do_spi 0"
 
 
+@dataclass(frozen=True, slots=True)
+class OledSettings:
+    """The `oled` sink: a small display on I2C or SPI."""
+
+    chip: str = field(default="ssd1306", metadata={"choices": ("ssd1306", "sh1106", "ssd1351")})
+    """The controller of the display; the ssd1351 needs `bus = "spi"`, `port = 0` and `height = 128`."""
+
+    bus: str = field(default="i2c", metadata={"choices": ("i2c", "spi")})
+    """The bus that the display is wired to."""
+
+    port: int = field(default=1, metadata={"range": (0, 63)})
+    """Number of the I2C or SPI bus: 1 is the Raspberry Pi's I2C, 0 its SPI."""
+
+    address: int = field(default=0x3C, metadata={"range": (0x08, 0x77), "meant": {0x78: 0x3C, 0x7A: 0x3D}})
+    """Address on I2C: 60 (0x3c) or 61 (0x3d), which boards print as 0x78 and 0x7a."""
+
+    column: int = field(default=-1, metadata={"range": (-1, 15)})
+    """First of the chip's columns that the display shows; -1 is the driver's own choice, 2 that of an SH1106."""
+
+    width: int = field(default=128, metadata={"range": (32, 512)})
+    """Pixels of the display."""
+
+    height: int = field(default=64, metadata={"range": (32, 512)})
+    """Pixels of the display."""
+
+    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
+    """Turns the picture clockwise."""
+
+    brightness: float = field(default=0.5, metadata={"range": (0.0, 1.0)})
+    """Contrast of the display."""
+
+
 class OledSink:
     """Send the cue's picture to the display when it changes, and turn the display off while there is nothing to say.
 
     `oled` is the display that the settings name; `oled:dummy` is none, of the same size: what is shown is in `device`.
     """
 
+    settings_type = OledSettings
+
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:
         """State the bus, its group, and the address on I2C."""
-        modules, oled = ("luma.oled", "PIL"), settings.oled
+        modules, oled = ("luma.oled", "PIL"), settings.of(OledSettings)
         if argument == "dummy":
             return Needs(modules, safe_mode=True)
         on_i2c = oled.bus == "i2c"
@@ -48,7 +82,7 @@ class OledSink:
     def __init__(self, argument: str, control: Control) -> None:
         """Open the display; raises SettingsInvalid, RuntimeMissing, or SinkFailed where none answers."""
         self._control = control
-        settings = control.settings.oled
+        settings = control.settings.of(OledSettings)
         _check(argument, settings)
         self._colours: Colours = "rgb" if settings.chip == "ssd1351" else "mono"
         self._closed = False
@@ -86,7 +120,7 @@ class OledSink:
         return device
 
     def _failure(self, error: Exception) -> SinkFailed:
-        settings = self._control.settings.oled
+        settings = self._control.settings.of(OledSettings)
         where, advice = f"SPI {settings.port}", _SPI_HELP
         if settings.bus == "i2c":
             where, advice = f"I2C {settings.port} at 0x{settings.address:02x}", f"{_I2C_HELP} {settings.port}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.needs import Needs
 from edge.runtime.control import Control
-from edge.settings import Settings
+from edge.settings import LOGIN, SECRET, Settings
 from edge.system.messages import say
 from edge.types import Capabilities, Update
 from edge.web.access import LEAST_TOKEN, Names, host_of, is_loopback
@@ -19,26 +20,52 @@ BACKLOG = 32  # connections that wait to be accepted
 HUNG = 5.0  # seconds in which the server takes an update; its browsers have seen nothing new for as long
 
 
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """The `web` sink: a page for a phone or a carer."""
+
+    host: str = field(default="127.0.0.1", metadata=SECRET)
+    """Address to listen at; any other than loopback needs a `token`."""
+
+    port: int = field(default=8317, metadata={"range": (0, 65535)})
+    """Port to listen at; with 0 the system chooses one, which is printed at the start."""
+
+    token: str = field(default="", metadata=LOGIN)
+    """What a browser beyond loopback must know: at least 16 characters."""
+
+    names: tuple[str, ...] = field(default=(), metadata=SECRET)
+    """Further names under which the page may be requested, such as `glasses.local`; others are refused.
+
+    Also addresses at which a proxy offers it, such as `https://home.example/glasses`.
+    """
+
+    picture: bool = False
+    """Allows the page to show the camera's picture, with boxes, while somebody has turned it on there."""
+
+
 class WebSink:
     """Serve the page; an update only replaces the one before, and browsers get the newest when they can take it."""
 
     # It has no size of its own, and leaves an update to its server's thread in microseconds.
     capabilities = Capabilities(colours="rgb")
 
+    settings_type = WebSettings
+
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:
         """State the network, where it listens, and that a page may have the picture."""
+        web = settings.of(WebSettings)
         host, _, port = argument.rpartition(":")
-        listens = host.removeprefix("[").removesuffix("]") or settings.web.host, port or str(settings.web.port)
+        listens = host.removeprefix("[").removesuffix("]") or web.host, port or str(web.port)
         modules = ("starlette", "uvicorn", "websockets")
-        return Needs(modules, network=True, listens=listens, sees_frames=settings.web.picture)
+        return Needs(modules, network=True, listens=listens, sees_frames=web.picture)
 
     def __init__(self, argument: str, control: Control) -> None:
         """Listen where `argument` says, `PORT` or `HOST:PORT`, else where the settings do, and say where that is.
 
         Raises SettingsInvalid, RuntimeMissing, or SinkFailed where it cannot listen there.
         """
-        settings = control.settings.web
+        settings = control.settings.of(WebSettings)
         host, port = _place(argument, settings.host, settings.port)
         if settings.token and len(settings.token) < LEAST_TOKEN:
             raise SettingsInvalid(f"web.token has {len(settings.token)} characters; valid are {LEAST_TOKEN} or more")

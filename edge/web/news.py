@@ -17,6 +17,7 @@ from edge.locale.words import describe, word
 from edge.runtime.control import LIVE, Control
 from edge.runtime.links import sink_state
 from edge.runtime.metrics import percentile
+from edge.sinks.table import table_of
 from edge.types import Cue, Update
 
 STALE = 2.0  # seconds after which what was seen is not shown any more
@@ -100,7 +101,7 @@ def page_message(control: Control, pictures: bool) -> dict[str, Any]:
     texts = read_locale(language).page
     groups = []
     for table in LIVE:
-        values = getattr(control.settings, table)
+        values = table_of(control.settings, table)
         hints = get_type_hints(type(values))
         described = []
         for item in fields(values):

@@ -45,5 +45,5 @@ def test_the_example_is_a_sink(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_it_names_is_there() -> None:
     for path in re.findall(r"`((?:edge|tests|deploy|benchmarks|docs)/[\w./]+)`", TEXT):
         assert (ROOT / path).exists() or "bell" in path, path
-    for name, path in (("SINKS", "edge/sinks/__init__.py"), ("OWN_PIXELS", "tests/privacy/test_frames.py")):
+    for name, path in (("SINKS", "edge/sinks/table.py"), ("OWN_PIXELS", "tests/privacy/test_frames.py")):
         assert re.search(rf"^{name}\b", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)

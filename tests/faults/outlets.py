@@ -15,16 +15,14 @@ from pathlib import Path
 from edge.errors import RuntimeMissing, SinkFailed
 from edge.runtime.control import Control
 from edge.settings import Settings
-from edge.sink_settings import MqttSettings
 from edge.sinks import SINKS, open_sink
+from edge.sinks.mqtt_broker import MqttSettings
 from edge.types import Gray, Sink, Update
 from tests.faults.stage import TRUE, Result, Stage, longest_gap, wait_until
+from tests.support.sinks import spec_of
 
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
 SLEEP = 6.0  # seconds: longer than any sink's deadline
-# What a device without any of it can open; `display` draws into memory, `oled` on a board that is none.
-ARGUMENTS = {"log": ":{}/log.jsonl", "png": ":{}/cue.png", "video": ":{}/out.avi", "audio": ":file:{}/cues.wav"}
-ARGUMENTS |= {"oled": ":dummy", "web": ":0", "glasses": ":halo:Nobody 00", "haptic": ":dummy"}
 FAULTS = ("raises", "is unplugged", "sleeps")
 
 
@@ -71,7 +69,7 @@ def play_sinks(folder: Path, film: list[Gray]) -> dict[tuple[str, str], Result]:
 
 
 def play_fault(fault: str, folder: Path, film: list[Gray], port: int | None) -> dict[str, Result]:
-    control = Control(replace(Settings(), mqtt=MqttSettings(port=port or 1883)))
+    control = Control(replace(Settings(), own={"mqtt": MqttSettings(port=port or 1883)}))
     failed: dict[str, float] = {}  # when each did
 
     def fail(kind: str) -> Callable[[], None]:
@@ -84,7 +82,7 @@ def play_fault(fault: str, folder: Path, film: list[Gray], port: int | None) -> 
 
         return do
 
-    specs = {kind: kind + ARGUMENTS.get(kind, "").format(folder) for kind in SINKS if kind != "mqtt" or port}
+    specs = {kind: spec_of(kind, folder) for kind in SINKS if kind != "mqtt" or port}
     absent = {} if port else {"mqtt": Result("", wrong=["needs mosquitto"])}
     sinks: list[tuple[str, Sink]] = []
     for kind, spec in specs.items():

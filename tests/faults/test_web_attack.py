@@ -17,8 +17,7 @@ pytest.importorskip("websockets.sync.client", reason="websockets is not installe
 from edge.runtime.control import Control
 from edge.runtime.run import run
 from edge.settings import Settings
-from edge.sink_settings import WebSettings
-from edge.sinks.web import WebSink
+from edge.sinks.web import WebSettings, WebSink
 from edge.sources.demo import DemoSource
 from edge.vision.model import ExpressionModel
 from edge.web import server
@@ -110,7 +109,7 @@ class Rate:
 
 def test_two_hundred_connections_at_once_cost_the_loop_no_frames_to_speak_of() -> None:
     """Counted in one run, before and during; others' work on the same machine is why the bound is no tighter."""
-    control, stop = Control(Settings(web=WebSettings(port=0, token=TOKEN))), threading.Event()
+    control, stop = Control(Settings(own={"web": WebSettings(port=0, token=TOKEN)})), threading.Event()
     sink = WebSink("", control)
     rate = Rate(control, int(sink.url.rstrip("/").rpartition(":")[2]), stop)
     meter = threading.Thread(target=rate.run)

@@ -20,12 +20,13 @@ import pytest
 from edge.runtime.control import Control
 from edge.runtime.run import run
 from edge.settings import Settings
-from edge.sink_settings import WebSettings
 from edge.sinks import SINKS, needs_of, open_sink
+from edge.sinks.web import WebSettings
 from edge.sources import SOURCES
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Frame, Sink, Update
 from edge.vision.model import ExpressionModel
+from tests.support.sinks import spec_of
 
 EDGE = Path(__file__).resolve().parents[2] / "edge"
 PAGE = EDGE.parent / "docs" / "privacy.md"
@@ -183,17 +184,8 @@ def test_in_a_run_with_every_sink_only_video_looks_into_a_frame(
     pytest.importorskip("pygame", reason="pygame-ce is not installed; ./deploy.sh sinks adds it")
     pytest.importorskip("luma.oled", reason="luma.oled is not installed; ./deploy.sh sinks adds it")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    control = Control(Settings(web=WebSettings(port=0)))
-    arguments = {
-        "log": f"log:{tmp_path}/log.jsonl",
-        "png": f"png:{tmp_path}/cue.png",
-        "audio": f"audio:file:{tmp_path}/cue.wav",
-        "oled": "oled:dummy",
-        "glasses": "glasses:halo:Nobody 00",
-        "haptic": "haptic:dummy",
-        "display": "display:320x200",
-    }
-    specs = [arguments.get(name, name) for name in SINKS if name not in ("video", "mqtt")]  # mqtt has no broker here
+    control = Control(Settings(own={"web": WebSettings(port=0)}))
+    specs = [spec_of(name, tmp_path) for name in SINKS if name not in ("video", "mqtt")]  # mqtt has no broker here
     with monkeypatch.context() as few:
         few.setattr("edge.sinks.web.print", lambda *_, **__: None, raising=False)
         sinks = [(spec, open_sink(spec, control)) for spec in specs]

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 from edge.types import Capabilities, Update
+
+# With which each sink opens on a computer without its device; `{}` is a folder. `display` draws into memory.
+ARGUMENTS = {"log": ":{}/log.jsonl", "png": ":{}/cue.png", "video": ":{}/out.avi", "audio": ":file:{}/cues.wav"}
+ARGUMENTS |= {"oled": ":dummy", "web": ":0", "glasses": ":halo:Nobody 00", "haptic": ":dummy"}
+
+
+def spec_of(name: str, folder: Path) -> str:
+    """Return a sink with the argument that it opens with anywhere."""
+    return name + ARGUMENTS.get(name, "").format(folder)
 
 
 class Kept:

@@ -21,7 +21,10 @@ from edge.diagnostics.checks.machine import Line, Machine, run_command, run_tria
 from edge.errors import CheckFailed
 from edge.runtime.pause import KeptPause, pause_file
 from edge.settings import CameraSettings, PinSettings, Settings
-from edge.sink_settings import AudioSettings, HapticSettings, MqttSettings, OledSettings
+from edge.sinks.audio import AudioSettings
+from edge.sinks.haptic import HapticSettings
+from edge.sinks.mqtt_broker import MqttSettings
+from edge.sinks.oled import OledSettings
 from edge.sources.demo import DemoSource
 from edge.sources.turning import Turn, TurnedSource
 from edge.sources.v4l2_device import _kind
@@ -412,16 +415,16 @@ TABLE: list[Row] = [
     ("an oled at another bus", "pi 4", both(without("/dev/i2c-1"), edit(files={"/dev/i2c-3": "", "/dev/i2c-20": ""})),
      outputs.check_sinks, sinks("oled"), "do", "the bus is off; there are i2c-3, i2c-20, for [oled] port"),
     ("bus off", "pi 4", without("/dev/i2c-1"), outputs.check_sinks, sinks("oled"), "do", "do_i2c 0"),
-    ("SPI off", "pi 4", edit(), outputs.check_sinks, sinks("oled", oled=OledSettings(bus="spi", port=0)),
+    ("SPI off", "pi 4", edit(), outputs.check_sinks, sinks("oled", own={"oled": OledSettings(bus="spi", port=0)}),
      "do", "no /dev/spidev0.0"),
     ("SPI on", "pi 4", edit(files={"/dev/spidev0.0": ""}), outputs.check_sinks,
-     sinks("oled", oled=OledSettings(bus="spi", port=0)), "ok", "does not answer"),
+     sinks("oled", own={"oled": OledSettings(bus="spi", port=0)}), "ok", "does not answer"),
     ("no oled at all", "mini-PC", edit(), outputs.check_sinks, sinks("oled:dummy"), "ok", "has what it needs"),
     ("sound", "pi 4", edit(), outputs.check_sinks, sinks("audio"), "ok", "aplay and 1 sound card"),
     ("no player", "mini-PC", edit(), outputs.check_sinks, sinks("audio"), "do", "alsa-utils"),
     ("no card", "pi 4", edit(files={"/proc/asound/cards": "--- no soundcards ---\n"}),
      outputs.check_sinks, sinks("audio"), "do", "no sound card"),
-    ("no voice", "pi 4", edit(), outputs.check_sinks, sinks("audio", audio=AudioSettings(speech=True)),
+    ("no voice", "pi 4", edit(), outputs.check_sinks, sinks("audio", own={"audio": AudioSettings(speech=True)}),
      "do", "sudo apt install espeak-ng"),
     ("a page", "mini-PC", edit(modules={"starlette", "uvicorn", "websockets"}),
      outputs.check_sinks, sinks("web"), "ok", "has what it needs"),
@@ -433,10 +436,12 @@ TABLE: list[Row] = [
      outputs.check_sinks, sinks("mqtt"), "ok", "has what it needs"),
     ("no authority of a broker", "pi 4",
      both(edit(modules={"paho.mqtt"}), unit(RestrictAddressFamilies="AF_INET AF_INET6 AF_UNIX")),
-     outputs.check_sinks, sinks("mqtt", mqtt=MqttSettings(tls=True, ca="/etc/cuelens/ca.pem")), "do", "PEM file"),
+     outputs.check_sinks, sinks("mqtt", own={"mqtt": MqttSettings(tls=True, ca="/etc/cuelens/ca.pem")}),
+     "do", "PEM file"),
     ("an authority of a broker", "pi 4",
      both(edit(files={"/etc/ca.pem": ""}, modules={"paho.mqtt"}), unit(RestrictAddressFamilies="AF_INET AF_INET6")),
-     outputs.check_sinks, sinks("mqtt", mqtt=MqttSettings(tls=True, ca="/etc/ca.pem")), "ok", "has what it needs"),
+     outputs.check_sinks, sinks("mqtt", own={"mqtt": MqttSettings(tls=True, ca="/etc/ca.pem")}),
+     "ok", "has what it needs"),
     ("a motor", "pi 4", edit(modules={"smbus2"}), outputs.check_sinks, sinks("haptic"), "ok", "0x5a on /dev/i2c-1"),
     ("no motor", "pi 4", edit(modules={"smbus2"}, trials={"i2c": {"error": "[Errno 121] Remote I/O error"}}),
      outputs.check_sinks, sinks("haptic"), "do", "i2cdetect -y 1"),
@@ -447,9 +452,9 @@ TABLE: list[Row] = [
      outputs.check_sinks, sinks("haptic"), "do", "usermod -aG i2c"),
     ("no motor at all", "pi 4", edit(), outputs.check_sinks, sinks("haptic:dummy"), "ok", "has what it needs"),
     ("a motor on a pin", "pi 4", edit(modules={"gpiod"}), outputs.check_sinks,
-     sinks("haptic", haptic=HapticSettings(driver="pin", pin=18)), "ok", "has what it needs"),
+     sinks("haptic", own={"haptic": HapticSettings(driver="pin", pin=18)}), "ok", "has what it needs"),
     ("a motor on a pin, and no gpiod", "pi 4", edit(modules={"smbus2"}), outputs.check_sinks,
-     sinks("haptic", haptic=HapticSettings(driver="pin", pin=18)), "do", "gpiod not installed"),
+     sinks("haptic", own={"haptic": HapticSettings(driver="pin", pin=18)}), "do", "gpiod not installed"),
     ("glasses", "pi 4", GLASSES, outputs.check_sinks, sinks("glasses:halo:Halo 08"), "ok", "hci0, and Halo 08"),
     ("glasses that are paired", "pi 4",
      both(GLASSES, edit(files={"/var/lib/cuelens/glasses.json":

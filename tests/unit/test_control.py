@@ -13,6 +13,7 @@ from edge.errors import SettingsInvalid, SinkUnwritable
 from edge.runtime import saved
 from edge.runtime.control import NOTICE, ChangedMeanwhile, Control
 from edge.settings import SENSITIVITIES, CueSettings, Settings, with_sensitivity
+from edge.sinks.audio import AudioSettings
 
 
 def test_a_change_is_in_force_at_once_and_leaves_the_rest() -> None:
@@ -176,7 +177,7 @@ def test_what_another_program_saved_meanwhile_stays_and_is_in_force_here(tmp_pat
     for control in (here, last):
         settings = control.settings
         assert (settings.look.language, settings.look.words) == ("de", False)
-        assert (settings.audio.volume, settings.cue.hold) == (0.7, 2.0)
+        assert (settings.of(AudioSettings).volume, settings.cue.hold) == (0.7, 2.0)
 
 
 def test_of_two_who_save_the_same_setting_the_second_learns_of_it_and_may_overrule(tmp_path: Path) -> None:

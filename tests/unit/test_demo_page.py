@@ -12,6 +12,7 @@ import pytest
 
 from edge.commands import demo
 from edge.settings import Settings
+from edge.sinks.web import WebSettings
 
 
 class Page:
@@ -21,8 +22,8 @@ class Page:
 def test_the_page_is_added_on_loopback_alone_and_may_show_the_picture() -> None:
     settings = demo.with_page(Settings(sinks=("terminal",)))
     assert settings.sinks == ("terminal", "web:127.0.0.1:0")
-    assert settings.web.picture
-    assert not Settings().web.picture
+    assert settings.of(WebSettings).picture
+    assert not Settings().of(WebSettings).picture
 
 
 def test_it_opens_with_its_picture_and_says_where_it_is_when_no_browser_opens(monkeypatch: pytest.MonkeyPatch) -> None:

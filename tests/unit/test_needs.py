@@ -1,4 +1,4 @@
-"""What the settings' source and sinks need of the service is what the installer is told."""
+"""What the settings' source and sinks need of the service is what `cuelens needs` prints for the installer."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@ import pytest
 
 from edge.errors import SettingsInvalid
 from edge.settings import Settings
-from edge.sink_settings import WebSettings
 from edge.sinks import SINKS
 from edge.sinks.places import check_places, one_at_each_place
+from edge.sinks.web import WebSettings
 
 ARGUMENTS = {"log": "l.jsonl", "video": "v.mp4", "png": "c.png", "audio": "file:s.wav"}
 SAME = [
@@ -78,7 +78,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(("first", "second"), SAME)
 def test_two_at_one_place_are_refused_and_a_service_takes_the_first(here: Path, first: str, second: str) -> None:
     second = second.format(here=here)
-    settings = Settings(sinks=("log:else", first, second), web=WebSettings(token="x" * 16))
+    settings = Settings(sinks=("log:else", first, second), own={"web": WebSettings(token="x" * 16)})
     with pytest.raises(SettingsInvalid, match="leave one of them out, or give it another place") as raised:
         check_places(settings)
     assert f"sink {second} " in str(raised.value)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from edge.errors import SourceUnreadable, printable
 from edge.settings import Settings
 from edge.settings_file import hide_secrets
-from edge.sink_settings import MqttSettings, WebSettings
+from edge.sinks.mqtt_broker import MqttSettings
+from edge.sinks.web import WebSettings
 from edge.system import secrecy
 from edge.system.secrecy import plain, plain_address
 
@@ -79,8 +80,10 @@ def test_no_password_of_any_signs_stays(password: str, around: str) -> None:
 def test_what_the_settings_keep_secret_is_printed_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrecy, "_known", {})
     source = "file:http://h/v?password=my hunter2 too"
-    hide_secrets(Settings(source=source, web=WebSettings(token="t" * 16), mqtt=MqttSettings(password="sword fish")))
+    hide_secrets(
+        Settings(source=source, own={"web": WebSettings(token="t" * 16), "mqtt": MqttSettings(password="sword fish")})
+    )
     line = printable(f"Error of {source[5:]}: sword fish, {'t' * 16}")
     assert line == "Error of http://h/v…: …, …"
-    hide_secrets(Settings(mqtt=MqttSettings(password="mqtt")))
+    hide_secrets(Settings(own={"mqtt": MqttSettings(password="mqtt")}))
     assert printable("mqtt") == "mqtt", "a short one is a word of many"

@@ -20,9 +20,8 @@ from edge.cue.policy import SMALL_VOCABULARY
 from edge.errors import CuelensError, DiskFull, RuntimeMissing, SettingsInvalid, SinkFailed, SinkUnwritable
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
-from edge.sink_settings import AudioSettings
 from edge.sinks import audio, open_sink
-from edge.sinks.audio import PROBE, RATE, TONES, WAKE, AudioSink, Onsets, audible, tone
+from edge.sinks.audio import PROBE, RATE, TONES, WAKE, AudioSettings, AudioSink, Onsets, audible, tone
 from edge.types import Cue, Frame, Update
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
@@ -39,7 +38,7 @@ def update(cue: Cue, t: float = 0.0) -> Update:
 
 
 def control(look: LookSettings | None = None, **settings: float) -> Control:
-    return Control(Settings(audio=AudioSettings(**settings), look=look or LookSettings()))
+    return Control(Settings(own={"audio": AudioSettings(**settings)}, look=look or LookSettings()))
 
 
 # The tones

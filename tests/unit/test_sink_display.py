@@ -15,9 +15,8 @@ from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.hardware.board import CONNECTORS
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
-from edge.sink_settings import DisplaySettings
 from edge.sinks import display
-from edge.sinks.display import WINDOW, DisplaySink, turn
+from edge.sinks.display import WINDOW, DisplaySettings, DisplaySink, turn
 from edge.types import Cue, Update
 
 pygame = pytest.importorskip("pygame", reason="pygame-ce is not installed; ./deploy.sh sinks adds it")
@@ -40,7 +39,7 @@ def no_screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def control(**values: object) -> Control:
-    return Control(Settings(display=DisplaySettings(**values), look=LookSettings(arrow=True)))  # type: ignore[arg-type]
+    return Control(Settings(own={"display": DisplaySettings(**values)}, look=LookSettings(arrow=True)))  # type: ignore[arg-type]
 
 
 def update(cue: Cue) -> Update:

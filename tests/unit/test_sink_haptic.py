@@ -12,9 +12,8 @@ from edge.errors import PinBusy, SettingsInvalid, SinkFailed
 from edge.hardware.pins import open_chip
 from edge.runtime.control import Control
 from edge.settings import PinSettings, Settings
-from edge.sink_settings import HapticSettings
 from edge.sinks import haptic, open_sink
-from edge.sinks.haptic import EFFECTS, RHYTHMS, SLOTS, HapticSink, PinMotor, felt
+from edge.sinks.haptic import EFFECTS, RHYTHMS, SLOTS, HapticSettings, HapticSink, PinMotor, felt
 from edge.types import Cue, Reason, State, Update
 
 
@@ -58,7 +57,7 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Bus:
 
 
 def sink_at(seconds: list[float], **values: Any) -> HapticSink:
-    return HapticSink("", Control(Settings(haptic=replace(HapticSettings(), **values))), lambda: seconds[0])
+    return HapticSink("", Control(Settings(own={"haptic": replace(HapticSettings(), **values)})), lambda: seconds[0])
 
 
 def test_a_cue_fills_the_sequencer_and_starts_it_once(bus: Bus) -> None:
@@ -176,7 +175,7 @@ def test_what_cannot_be_opened_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_
         sink_at([0.0])
     assert other.closed == 1
     chip = PinSettings(chip=f"mock:{tmp_path}")
-    pin = Settings(haptic=HapticSettings(driver="pin", pin=18), pins=chip)
+    pin = Settings(own={"haptic": HapticSettings(driver="pin", pin=18)}, pins=chip)
     sink = open_sink("haptic", Control(pin))
     with pytest.raises(PinBusy):
         open_sink("haptic", Control(pin))
@@ -193,7 +192,7 @@ def test_what_cannot_be_opened_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_
 )
 def test_settings_that_name_no_motor_are_refused(argument: str, values: dict[str, Any], says: str) -> None:
     with pytest.raises(SettingsInvalid, match=says):
-        HapticSink(argument, Control(Settings(haptic=replace(HapticSettings(), **values))))
+        HapticSink(argument, Control(Settings(own={"haptic": replace(HapticSettings(), **values)})))
 
 
 def test_a_killed_runs_motor_is_stopped_by_dark(tmp_path: Path) -> None:

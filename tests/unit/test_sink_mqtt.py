@@ -26,9 +26,9 @@ from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.runtime.control import Control
 from edge.runtime.mailbox import END
 from edge.settings import Settings
-from edge.sink_settings import MqttSettings
 from edge.sinks import mqtt, open_sink
 from edge.sinks.mqtt import ANSWER, FAREWELL, MqttSink
+from edge.sinks.mqtt_broker import MqttSettings
 from edge.types import Cue, Frame, Update
 
 SYSTEM = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin"  # brokers are where only root's PATH goes
@@ -56,7 +56,7 @@ def update(cue: Cue = SMILE, t: float = 0.0) -> Update:
 
 
 def control(port: int = 1883, **settings: Any) -> Control:
-    return Control(Settings(mqtt=MqttSettings(port=port, **settings)))
+    return Control(Settings(own={"mqtt": MqttSettings(port=port, **settings)}))
 
 
 def show(sink: MqttSink, cue: Cue, t: float = 0.0) -> None:

@@ -13,9 +13,8 @@ from edge.drawing.glyphs import Canvas, Colours, draw_cue
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
-from edge.sink_settings import OledSettings
 from edge.sinks import oled
-from edge.sinks.oled import SIZES, OledSink
+from edge.sinks.oled import SIZES, OledSettings, OledSink
 from edge.types import Cue, Update
 
 pytest.importorskip("luma.oled", reason="luma.oled is not installed; ./deploy.sh sinks adds it")
@@ -69,7 +68,7 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
 def control(chip: str = "ssd1306", **values: object) -> Control:
     width, height = SIZES[chip][0]
     settings = OledSettings(chip, "spi" if chip == "ssd1351" else "i2c", width=width, height=height)
-    return Control(Settings(oled=replace(settings, **values), look=LookSettings(arrow=True)))  # type: ignore[arg-type]
+    return Control(Settings(own={"oled": replace(settings, **values)}, look=LookSettings(arrow=True)))  # type: ignore[arg-type]
 
 
 def update(cue: Cue) -> Update:

@@ -23,9 +23,10 @@ from edge.runtime.control import LIVE, Control
 from edge.runtime.links import LinkReport
 from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import Settings
-from edge.sink_settings import WebSettings
 from edge.sinks import open_sink
-from edge.sinks.web import WebSink
+from edge.sinks.audio import AudioSettings
+from edge.sinks.table import table_of
+from edge.sinks.web import WebSettings, WebSink
 from edge.types import Cue, Face, Frame, Update
 from edge.web.access import ALL_REFILL, ALL_TRIES, FREE_TRIES, LONGEST_WAIT, Names, Sessions, Tries
 from edge.web.texts import preferred
@@ -52,7 +53,7 @@ class Page:
     """A sink that serves, and the control that it obeys."""
 
     def __init__(self, web: WebSettings, saved: Path | None = None) -> None:
-        self.control = Control(Settings(web=web), saved)
+        self.control = Control(Settings(own={"web": web}), saved)
         self.sink = WebSink("", self.control)
         self.host = self.sink.url.removeprefix("http://").rstrip("/")
         self.port = int(self.host.rpartition(":")[2])
@@ -157,7 +158,7 @@ def test_a_browser_receives_the_cue_the_run_and_the_settings(serve: Callable[...
     ]
     assert first["page"]["language"] == "en"
     told = {(field["table"], field["key"]) for group in first["page"]["groups"] for field in group["fields"]}
-    assert told == {(table, item.name) for table in LIVE for item in fields(getattr(Settings(), table))}
+    assert told == {(table, item.name) for table in LIVE for item in fields(table_of(Settings(), table))}
 
 
 def test_before_the_first_update_nothing_is_claimed(serve: Callable[..., Page]) -> None:
@@ -220,7 +221,7 @@ def test_what_stays_true_in_silence_is_marked_so(serve: Callable[..., Page], sta
 
 @pytest.mark.parametrize("table", LIVE)
 def test_every_setting_that_may_be_changed_has_a_name(table: str) -> None:
-    for item in fields(getattr(Settings(), table)):
+    for item in fields(table_of(Settings(), table)):
         assert f"setting.{item.name}" in read_locale("en").page
         if item.name != "language":
             assert [
@@ -316,7 +317,7 @@ def test_two_browsers_that_save_at_once_both_succeed(serve: Callable[..., Page],
     assert statuses == [204] * 12
     again = Control(saved=tmp_path / "saved.toml")
     again.load()
-    assert again.settings.audio == page.control.settings.audio
+    assert again.settings.of(AudioSettings) == page.control.settings.of(AudioSettings)
 
 
 def test_who_changes_a_setting_that_is_another_by_now_is_answered(serve: Callable[..., Page]) -> None:
@@ -537,7 +538,7 @@ def test_in_ones_own_network_the_machine_is_found_by_its_name(monkeypatch: pytes
 )
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(SettingsInvalid, match=r"web\.names has .*; valid are names as glasses\.local, and addresses"):
-        WebSink("0", Control(Settings(web=WebSettings(names=(name,)))))
+        WebSink("0", Control(Settings(own={"web": WebSettings(names=(name,))})))
 
 
 def test_a_name_may_be_written_as_a_browser_shows_it() -> None:
@@ -864,7 +865,7 @@ def test_the_page_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_on_every_address_it_is_found_by_a_name(capsys: pytest.CaptureFixture[str]) -> None:
     web = WebSettings(host="0.0.0.0", port=0, token=TOKEN, names=("glasses.local",))
-    WebSink("", Control(Settings(web=web))).close()
+    WebSink("", Control(Settings(own={"web": web}))).close()
     assert capsys.readouterr().err.startswith("web sink: http://glasses.local:")
 
 
@@ -877,12 +878,12 @@ def test_an_argument_that_is_no_place_is_refused(argument: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.4.1", "glasses.local", ""])
 def test_beyond_loopback_a_token_is_needed(host: str) -> None:
     with pytest.raises(SettingsInvalid, match=r"web\.token is empty; set it to 16 or more characters"):
-        WebSink("", Control(Settings(web=WebSettings(host=host, port=0))))
+        WebSink("", Control(Settings(own={"web": WebSettings(host=host, port=0)})))
 
 
 def test_a_short_token_is_refused_without_saying_it() -> None:
     with pytest.raises(SettingsInvalid, match=r"web\.token has 6 characters; valid are 16 or more") as refused:
-        WebSink("0", Control(Settings(web=WebSettings(token="secret"))))
+        WebSink("0", Control(Settings(own={"web": WebSettings(token="secret")})))
     assert "secret" not in str(refused.value)
 
 
@@ -901,7 +902,7 @@ def test_a_port_in_use_is_reported_at_once(serve: Callable[..., Page]) -> None:
 
 def test_a_host_that_is_not_ours_is_reported_at_once() -> None:
     with pytest.raises(SinkFailed, match=r"cannot listen on 192\.0\.2\.1"):
-        WebSink("192.0.2.1:0", Control(Settings(web=WebSettings(token=TOKEN))))
+        WebSink("192.0.2.1:0", Control(Settings(own={"web": WebSettings(token=TOKEN)})))
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sinks.log import LogSink
 from edge.sinks.terminal import TerminalSink
 from edge.sinks.video import VideoSink, annotate, frame_rate
-from edge.types import Capabilities, Cue, Face, Frame, Quality, Reading, Update
+from edge.types import Cue, Face, Frame, Quality, Reading, Update
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 SMILE = Cue("expression", "smile", 0.8123, 0.5)
@@ -260,23 +260,6 @@ def test_a_device_that_is_not_there_is_left_to_be_opened_again_where_another_sin
         open_sinks(["oled"], Control())
     with pytest.raises(SinkUnknown):
         open_sinks(["oled", "log:", "nothing"], Control())
-
-
-def test_every_named_sink_can_be_opened(tmp_path: Path) -> None:
-    arguments = {"video": f":{tmp_path}/video.avi", "png": f":{tmp_path}/cue.png", "audio": f":file:{tmp_path}/cue.wav"}
-    arguments |= {
-        "log": f":{tmp_path}/log.jsonl",
-        "oled": ":dummy",
-        "web": ":0",
-        "glasses": ":halo:Nobody 00",
-        "haptic": ":dummy",
-    }
-    for name in SINKS:
-        sink = open_sink(name + arguments.get(name, ""), Control())
-        assert isinstance(sink.capabilities, Capabilities)
-        sink.close()
-        sink.close()
-    assert not (tmp_path / "video.avi").exists(), "a video of no frames is no file"
 
 
 def test_a_picture_marks_the_face_and_the_cue() -> None:

@@ -18,8 +18,8 @@ import pytest
 from edge.runtime.control import Control
 from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import LookSettings, Settings
-from edge.sink_settings import WebSettings
-from edge.sinks.web import WebSink
+from edge.sinks.audio import AudioSettings
+from edge.sinks.web import WebSettings, WebSink
 from edge.sources.demo import DemoSource
 from edge.types import Cue, Face, Update
 
@@ -70,7 +70,7 @@ class Feed:
     """A sink that is fed the demo person at ten frames a second, with a cue that the test chooses."""
 
     def __init__(self, saved: Path | None, **web: Any) -> None:
-        self.control = Control(Settings(look=LookSettings(arrow=True), web=WebSettings(port=0, **web)), saved)
+        self.control = Control(Settings(look=LookSettings(arrow=True), own={"web": WebSettings(port=0, **web)}), saved)
         self.control.metrics = Metrics("tflite")
         self.control.metrics.sinks = {
             "web": SinkMetrics(),
@@ -437,7 +437,7 @@ def test_keys_alone_do_it_all_and_the_focus_is_seen(
     page.keyboard.press("Enter")
     says(page, "#saved", "Saved.")
     settings = fed.control.settings
-    assert (settings.look.words, settings.audio.volume, settings.cue.hold) == (False, 0.31, 1.5)
+    assert (settings.look.words, settings.of(AudioSettings).volume, settings.cue.hold) == (False, 0.31, 1.5)
 
 
 CONTRASTS = """() => {

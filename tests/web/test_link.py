@@ -28,6 +28,7 @@ from tests.web.test_browser import (
 __all__ = ["chromium", "feed", "visit"]  # fixtures
 
 from edge.locale import read_locale
+from edge.sinks.audio import AudioSettings
 from edge.web import broadcast
 
 pytestmark = pytest.mark.slow
@@ -273,7 +274,7 @@ def test_who_changes_a_setting_many_times_is_nobody_else(feed: Callable[..., Fee
         page.keyboard.press("ArrowRight")
     until(page, "[...fields.values()].every((field) => !field.busy)")
     says(page, "#audio-volume-error", "")
-    assert fed.control.settings.audio.volume == 0.38
+    assert fed.control.settings.of(AudioSettings).volume == 0.38
 
 
 def test_a_page_whose_scripts_did_not_come_says_so(feed: Callable[..., Feed], chromium: Any, tmp_path: Path) -> None:
