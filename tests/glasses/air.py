@@ -7,6 +7,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, TypeVar
+from weakref import WeakKeyDictionary
 
 from bleak.backends.adapter import BaseBleakAdapter
 from bleak.backends.characteristic import BleakGATTCharacteristic
@@ -14,7 +15,7 @@ from bleak.backends.client import BaseBleakClient
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
 from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
-from bleak.exc import BleakError, BleakGATTProtocolError
+from bleak.exc import BleakDBusError, BleakError, BleakGATTProtocolError
 from bumble import att, core, gatt
 from bumble.controller import Controller
 from bumble.core import AdvertisingData
@@ -33,9 +34,9 @@ BASE = "-0000-1000-8000-00805f9b34fb"  # what a short UUID is short for
 _numbers = itertools.count(1)
 
 
-def make_device(link: LocalLink, name: str) -> Device:
-    """Return a device of its own address on the link."""
-    address = f"F0:F1:00:00:00:{next(_numbers) % 256:02X}"
+def make_device(link: LocalLink, name: str, address: str = "") -> Device:
+    """Return a device on the link, of this address, or one of its own."""
+    address = address or f"F0:F1:00:00:00:{next(_numbers) % 256:02X}"
     controller = Controller(name, link=link, public_address=address)
     return Device(name=name, address=Address(address), host=Host(controller, AsyncPipeSink(controller)))
 
@@ -43,16 +44,36 @@ def make_device(link: LocalLink, name: str) -> Device:
 class Air:
     """All that is in radio reach of each other, in one event loop."""
 
-    now: ClassVar[Air]  # bleak makes its back ends by itself: they find the air here
+    _airs: ClassVar[WeakKeyDictionary[asyncio.AbstractEventLoop, Air]] = WeakKeyDictionary()
 
     def __init__(self) -> None:
         self.link = LocalLink()
         self.central = make_device(self.link, "central")
         self.peripherals: tuple[Peripheral, ...] = ()
-        self.unavailable: Exception | None = None  # raised by whoever scans
+        self.unavailable: Exception | None = None  # raised by whatever is asked of bluetoothd
+        self.hangs = False  # bluetoothd answers nothing
+        self._answers = asyncio.Event()
+
+    @classmethod
+    def here(cls) -> Air:
+        """Return the air of the running loop: bleak makes its back ends by itself, and they find it so."""
+        return cls._airs[asyncio.get_running_loop()]
+
+    async def ask(self) -> None:
+        """Ask bluetoothd: raises what is wrong with it, and never returns while it hangs."""
+        while self.hangs:
+            self._answers.clear()
+            await self._answers.wait()
+        if self.unavailable is not None:
+            raise self.unavailable
+
+    def answer(self) -> None:
+        """Let bluetoothd answer again."""
+        self.hangs = False
+        self._answers.set()
 
     async def open(self, *peripherals: Peripheral) -> None:
-        Air.now, self.peripherals = self, peripherals
+        Air._airs[asyncio.get_running_loop()], self.peripherals = self, peripherals
         await self.central.power_on()
         for peripheral in peripherals:
             await peripheral.join(self)
@@ -74,6 +95,8 @@ class Peripheral:
         self.kept = False  # bluetoothd has its link already, of a process that was killed
         self.level = 80  # per cent of the battery
         self.mtu = 247  # bytes of a packet
+        self.refusal = ""  # what bluetoothd calls it that these glasses do not pair
+        self.forgot = False  # the bond: what is read or written is not allowed
         self._connection: Connection | None = None
         self._device: Any = None
         self._battery = self._characteristic("2a19", "read notify", read=lambda: bytes([self.level]))
@@ -86,13 +109,11 @@ class Peripheral:
         write: Callable[[bytes], None] | None = None,
     ) -> gatt.Characteristic[bytes]:
         async def give(_: Connection) -> bytes:
-            if self.mute:
-                await asyncio.get_running_loop().create_future()
+            await self._meet()
             return read() if read else b""
 
         async def take(_: Connection, value: bytes) -> None:
-            if self.mute:
-                await asyncio.get_running_loop().create_future()
+            await self._meet()
             if write is not None:
                 write(value)
 
@@ -103,11 +124,18 @@ class Peripheral:
         permissions = gatt.Characteristic.Permissions.READABLE | gatt.Characteristic.Permissions.WRITEABLE
         return gatt.Characteristic(uuid, flags, permissions, value)
 
+    async def _meet(self) -> None:
+        """Do what each read and each write meets first."""
+        if self.mute:
+            await asyncio.get_running_loop().create_future()
+        if self.forgot:
+            raise att.ATT_Error(att.ATT_INSUFFICIENT_AUTHENTICATION_ERROR)
+
     def gatt_services(self) -> list[gatt.Service]:
         return [gatt.Service("180f", [self._battery])]
 
     async def join(self, air: Air) -> None:
-        self._device = make_device(air.link, self.name)
+        self._device = make_device(air.link, self.name, self.address)
         self._device.add_services(self.gatt_services())
         self._device.on("connection", self._connected)
         await self._device.power_on()
@@ -163,9 +191,10 @@ class AirAdapter(BaseBleakAdapter):
         return cls()
 
     async def get_connected_devices(self, service_uuids: frozenset[str]) -> list[BLEDevice]:
+        await Air.here().ask()
         return [
             BLEDevice(peripheral.address, peripheral.name, None)
-            for peripheral in Air.now.peripherals
+            for peripheral in Air.here().peripherals
             if _link_to(peripheral.address) is not None
             and service_uuids & {_uuid(service.uuid) for service in peripheral.gatt_services()}
         ]
@@ -173,7 +202,7 @@ class AirAdapter(BaseBleakAdapter):
 
 def _link_to(address: str) -> Connection | None:
     """Return the link that the central has to the peripheral at an address."""
-    return Air.now.central.find_connection_by_bd_addr(Address(address, Address.RANDOM_DEVICE_ADDRESS))
+    return Air.here().central.find_connection_by_bd_addr(Address(address, Address.RANDOM_DEVICE_ADDRESS))
 
 
 class AirScanner(BaseBleakScanner):
@@ -184,10 +213,9 @@ class AirScanner(BaseBleakScanner):
 
     async def start(self) -> None:
         self.seen_devices = {}
-        if Air.now.unavailable is not None:
-            raise Air.now.unavailable
-        Air.now.central.on("advertisement", self._take)
-        await Air.now.central.start_scanning(legacy=True)
+        await Air.here().ask()
+        Air.here().central.on("advertisement", self._take)
+        await Air.here().central.start_scanning(legacy=True)
 
     def _take(self, advertisement: Any) -> None:
         data = advertisement.data
@@ -214,8 +242,8 @@ class AirScanner(BaseBleakScanner):
 
     async def stop(self) -> None:
         with contextlib.suppress(KeyError, ValueError):
-            Air.now.central.remove_listener("advertisement", self._take)
-        await Air.now.central.stop_scanning()
+            Air.here().central.remove_listener("advertisement", self._take)
+        await Air.here().central.stop_scanning()
 
 
 class AirClient(BaseBleakClient):
@@ -239,13 +267,17 @@ class AirClient(BaseBleakClient):
         return self._connection is not None
 
     async def connect(self, pair: bool, **_: Any) -> None:
+        await Air.here().ask()
+        refusals = [one.refusal for one in Air.here().peripherals if one.address == self.address and one.refusal]
+        if pair and refusals:
+            raise BleakDBusError(refusals[0], ["as the glasses want it"])
         connection = _link_to(self.address)
         if connection is None:
-            connection = await Air.now.central.connect(Address(self.address, Address.RANDOM_DEVICE_ADDRESS))
+            connection = await Air.here().central.connect(Address(self.address, Address.RANDOM_DEVICE_ADDRESS))
         self._connection = connection
         connection.on("disconnection", self._dropped)
         self._peer = Peer(connection)
-        mtu = next((peripheral.mtu for peripheral in Air.now.peripherals if peripheral.address == self.address), 23)
+        mtu = next((peripheral.mtu for peripheral in Air.here().peripherals if peripheral.address == self.address), 23)
         if mtu > 23:
             await self._peer.request_mtu(mtu)
         await self._peer.discover_services()

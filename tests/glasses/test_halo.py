@@ -74,6 +74,25 @@ def test_it_goes_dark_by_itself_when_it_hears_nothing_more(glasses: HaloPeripher
         one.hold(UPSET, lambda: shows(glasses, UPSET))
 
 
+def test_a_cue_that_it_blanked_meanwhile_is_drawn_again(
+    glasses: HaloPeripheral, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cue stands, and our words come later than the glasses wait for them."""
+    monkeypatch.setattr("edge.sinks.glasses.stage.KEEP", 2.0)
+    with worn("halo", glasses) as one:
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+        one.hold(SMILE, lambda: not glasses.seen.any(), "dark by itself")
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+        assert one.report.losses == 0
+
+
+def test_glasses_whose_program_does_not_hear_that_a_cue_stands_are_lost(glasses: HaloPeripheral) -> None:
+    with worn("halo", glasses) as one:
+        one.hold(SMILE, lambda: shows(glasses, SMILE))
+        glasses.deaf = True
+        one.hold(SMILE, lambda: one.report.state == "lost", "they acknowledge, and are dark")
+
+
 def test_a_cue_that_stands_is_held_by_a_word_and_not_drawn_again(glasses: HaloPeripheral) -> None:
     with worn("halo", glasses) as one:
         one.hold(SMILE, lambda: shows(glasses, SMILE))

@@ -13,6 +13,7 @@ from edge.sinks.glasses.stage import (
     FIRST_WAIT,
     KEEP,
     LONGEST_WAIT,
+    LOOK_EVERY,
     STALE,
     STEADY,
     Order,
@@ -92,6 +93,17 @@ def test_glasses_that_blank_by_themselves_hear_a_word_as_long_as_a_cue_stands() 
     new.offer(DARK, 2 * KEEP)
     assert new.take(2 * KEEP) == Order("blank")
     assert new.take(9 * KEEP) is None, "nobody need hold the dark"
+
+
+def test_glasses_that_keep_their_picture_are_looked_at_now_and_then_while_a_cue_stands() -> None:
+    new = stage()
+    new.offer(SMILE, 0.0)
+    assert new.take(0.0) == Order("draw", SMILE)
+    new.offer(SMILE, LOOK_EVERY)
+    assert new.take(LOOK_EVERY - 0.01) is None
+    assert new.take(LOOK_EVERY) == Order("keep")
+    new.offer(SMILE, LOOK_EVERY + 1)
+    assert new.take(LOOK_EVERY + 1) is None
 
 
 def test_after_a_lost_link_all_is_sent_again() -> None:

@@ -17,7 +17,7 @@ from edge.cue.policy import SMALL_VOCABULARY
 from edge.drawing.glyphs import Canvas, Plan, draw_plan, plan_cue
 from edge.errors import SinkFailed
 from edge.settings import LookSettings
-from edge.sinks.glasses.stage import DARK, Order
+from edge.sinks.glasses.stage import DARK, LOOK_EVERY, Order
 from edge.sinks.glasses.wearable import Channel, Make, check_firmware
 from edge.types import Band, Cue, Side
 
@@ -47,7 +47,6 @@ UNFINISHED = 0  # version of our configuration while its pictures are being save
 LEAST_FIRMWARE = (4, 5, 0)  # the first whose imgSave takes a format [4.16]
 REPLY = 2.0  # seconds for an answer
 RESUME = 2.0  # seconds for which the glasses may ask us to wait
-LOOK_EVERY = 10.0  # seconds between looks whether what is shown is really lit
 _ERRORS = {1: "generic", 2: "no configuration is open", 3: "its memory cannot be read or written", 4: "misunderstood"}
 
 
@@ -210,7 +209,10 @@ class ActiveLookGlasses:
         await self._do(CONFIG_WRITE, CONFIG + b"\0" + version.to_bytes(4, "big") + PASSWORD.to_bytes(4, "big"))
 
     async def send(self, order: Order) -> None:
-        """Draw or blank; returns when the glasses have acknowledged every byte. They keep a picture by themselves."""
+        """Draw or blank; returns when the glasses have acknowledged every byte. They keep a picture by themselves.
+
+        Raises SinkFailed where they acknowledge all and light nothing, which is looked at every LOOK_EVERY.
+        """
         if order.kind == "blank":
             await self._blank(FLUSH)
             self._lit = False

@@ -1,7 +1,7 @@
 -- Cuelens on Brilliant Labs' glasses: draws what it is sent, says so, and goes dark by itself when it hears nothing.
 -- Sent, after the firmware's own marker: P seq size(2) begins a picture, D seq ... goes on with it, K keeps it, B is dark.
 -- A picture: red green blue, then bitmaps: palette entry, x(2), y(2), width(2), bytes(2), and a bit for each pixel.
--- Answered: R ready, d seq drawn, b dark, e what went wrong.
+-- Answered: R ready, d seq drawn, b dark, k kept, n nothing is left to keep, e what went wrong.
 local display, bluetooth = frame.display, frame.bluetooth
 local STEP = 0.05 -- seconds; steps are counted, since the glasses' clock may have whole seconds only
 local LAST = 30 -- steps after the last word until it is dark: 1.5 seconds
@@ -66,6 +66,8 @@ local function hear(message)
     add(seq, message:sub(5))
   elseif kind == 'D' then
     add(message:byte(2), message:sub(3))
+  elseif kind == 'K' then
+    bluetooth.send(lit and 'k' or 'n')
   elseif kind == 'B' then
     seq = nil
     clear()

@@ -18,13 +18,14 @@ from edge.drawing.glyphs import COLOURS, WHITE, Canvas, Plan, draw_layers
 from edge.drawing.strokes import Mask
 from edge.errors import SinkFailed
 from edge.settings import LookSettings
-from edge.sinks.glasses.stage import Order
+from edge.sinks.glasses.stage import DARK, Order
 from edge.sinks.glasses.wearable import Channel, Make, check_firmware
 
 SERVICE = "7a230001-5475-a6a4-654c-8431f6ad49c4"
 TO_GLASSES = "7a230002-5475-a6a4-654c-8431f6ad49c4"
 FROM_GLASSES = "7a230003-5475-a6a4-654c-8431f6ad49c4"
 INTERRUPT, DATA = b"\x03", b"\x01"
+KEPT, NOT_KEPT = b"k", b"n"
 SIDE = 256  # pixels of Halo's display, a circle in that square
 WIDTH, HEIGHT = 160, 128  # of the picture in its middle
 LIT = 128  # coverage from which a pixel is lit
@@ -43,6 +44,7 @@ class HaloGlasses:
         self._printed: asyncio.Queue[str] = asyncio.Queue(maxsize=20)
         self._answers: asyncio.Queue[bytes] = asyncio.Queue(maxsize=20)
         self._seq = 0
+        self._drawn = DARK  # what was drawn last
 
     def _hear(self, data: bytes) -> None:
         queue, item = (
@@ -88,24 +90,34 @@ class HaloGlasses:
                 queue.get_nowait()
 
     async def send(self, order: Order) -> None:
-        """Draw, blank or keep; returns when the program on the glasses said that it has, at once for keep."""
+        """Draw, blank or keep; returns when the program on the glasses has answered that it did.
+
+        What it blanked by itself, as our words came too late, is drawn again.
+        """
         if order.kind == "keep":
             await self._channel.write(TO_GLASSES, DATA + b"K")
+            if await self._wait_for(KEPT, NOT_KEPT) == NOT_KEPT:
+                await self._draw(self._drawn)
         elif order.kind == "blank":
             await self._channel.write(TO_GLASSES, DATA + b"B")
             await self._wait_for(b"b")
         else:
-            self._seq = (self._seq + 1) % 256
-            for packet in packets(encode_picture(order.plan), self._seq, self._channel.largest):
-                await self._channel.write(TO_GLASSES, packet)
-            await self._wait_for(b"d" + bytes([self._seq]))
+            await self._draw(order.plan)
 
-    async def _wait_for(self, answer: bytes) -> None:
+    async def _draw(self, plan: Plan) -> None:
+        self._seq, self._drawn = (self._seq + 1) % 256, plan
+        for packet in packets(encode_picture(plan), self._seq, self._channel.largest):
+            await self._channel.write(TO_GLASSES, packet)
+        await self._wait_for(b"d" + bytes([self._seq]))
+
+    async def _wait_for(self, *answers: bytes) -> bytes:
+        """Return the first of these answers that comes; raises SinkFailed where the program failed."""
         async with asyncio.timeout(REPLY):
-            while (heard := await self._answers.get()) != answer:
+            while (heard := await self._answers.get()) not in answers:
                 if heard[:1] == b"e":
                     words = heard[1:].decode("ascii", "replace")
                     raise SinkFailed(f"{self._channel.name}: the program on it failed: {words}; turn it off and on")
+        return heard
 
 
 def firmware_of(version: str, name: str) -> tuple[int, ...] | None:

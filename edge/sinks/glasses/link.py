@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from bleak.exc import BleakError
+
 from edge.runtime.links import LinkReport
 from edge.settings import LookSettings
 from edge.sinks.glasses.known import Wanted
@@ -22,6 +24,11 @@ ANSWER = 3.0  # seconds for one order: glasses that answer nothing are lost befo
 LEAVE = 1.5  # seconds to blank and to disconnect at the end; the loop gives sinks three
 LOW_BATTERY, CHARGED = 15, 25  # per cent: low is said once below the first, and again only after the second
 Say = Callable[[str, str], None]  # a kind of problem, and the problem, empty where it is over
+
+
+def out_of_reach(name: str) -> str:
+    """Return in a line that a link was lost, and what is to be done."""
+    return f"{name} is out of reach, or off; come nearer, or turn it on"
 
 
 class Link:
@@ -109,6 +116,10 @@ class Link:
                 self._came_up(connection)
                 self._serving = True
                 await self._serve(wearable, connection)
+            except (BleakError, TimeoutError) as error:
+                if connection.dropped and not needs_somebody(error):  # while we wrote, or waited for an answer
+                    raise LinkLost(out_of_reach(connection.name)) from error
+                raise
             finally:
                 self._serving = False
                 self._report.bytes += connection.written
@@ -117,7 +128,8 @@ class Link:
         """Carry out what the stage wants, until the link is closed; raises LinkLost, or what the glasses raise."""
         while not self._leave.is_set():
             if connection.dropped:
-                raise LinkLost(f"{connection.name} is out of reach, or off; come nearer, or turn it on")
+                raise LinkLost(out_of_reach(connection.name))
+            connection.check_flood()
             self._wake.clear()
             self._hear_battery(connection)
             order = self._stage.take(time.monotonic())

@@ -75,10 +75,14 @@ class Connection:
 
     async def write(self, uuid: str, data: bytes) -> None:
         """Write, and wait for the acknowledgement; raises SinkFailed where the glasses flood us."""
-        if self._flooded:
-            raise SinkFailed(f"{self.name} sends over {FLOOD} notifications a second; turn it off and on again")
+        self.check_flood()
         await self._client.write_gatt_char(uuid, data, response=True)
         self.written += len(data)
+
+    def check_flood(self) -> None:
+        """Raise SinkFailed where the glasses have flooded us with notifications."""
+        if self._flooded:
+            raise SinkFailed(f"{self.name} sends over {FLOOD} notifications a second; turn it off and on again")
 
     async def read(self, uuid: str) -> bytes:
         """Read a characteristic."""

@@ -11,6 +11,7 @@ from edge.runtime.sink_worker import STALE
 from edge.types import Cue
 
 KEEP = 0.5  # seconds between words to glasses that blank by themselves: three of them may be lost before they do
+LOOK_EVERY = 10.0  # seconds between words to the others, at which it is looked whether a picture is really lit
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0  # seconds until a link is tried again; doubles in between, and never ends
 STEADY = 10.0  # seconds that a link must hold for the next wait to be the first again
 BLANK_STATES = ("no_camera", "paused", "stopped")  # nothing is known of anybody: a lost link could not take it back
@@ -40,9 +41,12 @@ class Stage:
     """
 
     def __init__(self, least_interval: float, *, blanks_itself: bool) -> None:
-        """`least_interval` is in seconds between two pictures; `blanks_itself` glasses want to hear every KEEP."""
+        """`least_interval` is in seconds between two pictures.
+
+        Glasses that `blanks_itself` is true of are to hear that a picture holds every KEEP, others every LOOK_EVERY.
+        """
         self._least_interval = least_interval
-        self._blanks_itself = blanks_itself
+        self._keep = KEEP if blanks_itself else LOOK_EVERY
         self._lock = threading.Lock()
         self._wanted = DARK
         self._offered = float("-inf")  # when it was wanted last
@@ -70,7 +74,7 @@ class Stage:
                 self._untaken = False
             if wanted == self._shown:
                 self._untaken = False
-                keep = self._blanks_itself and wanted != DARK and now - self._taken >= KEEP
+                keep = wanted != DARK and now - self._taken >= self._keep
                 if keep:
                     self._taken = now
                 return Order("keep") if keep else None
