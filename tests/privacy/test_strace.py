@@ -196,6 +196,42 @@ def test_the_service_on_a_real_video_writes_no_file_opens_no_socket_but_its_own_
     assert list(Path(service["RUNTIME_DIRECTORY"]).iterdir()) == []
 
 
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[Path]:
+    """A D-Bus of its own, for the system's, and no bluetoothd on it."""
+    if shutil.which("dbus-daemon") is None:
+        pytest.skip("no dbus-daemon here; .ci/run installs it")
+    path = tmp_path / "bus"
+    words = ["dbus-daemon", "--session", "--nofork", "--print-address", f"--address=unix:path={path}"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        assert daemon.stdout.readline().startswith(f"unix:path={path}")
+        yield path
+        daemon.terminate()
+
+
+@pytest.mark.parametrize("worn", [True, False], ids=["worn", "not worn"])
+def test_bluetooth_is_reached_over_the_d_bus_alone_and_only_where_glasses_are_worn(
+    tmp_path: Path, service: dict[str, str], film: Path, repository: Path, bus: Path, *, worn: bool
+) -> None:
+    """No socket of the kernel's Bluetooth is opened, nor any of the network, and no pixel goes to the D-Bus."""
+    pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks adds it")
+    environment = service | {"PYTHONPATH": str(repository), "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={bus}"}
+    sinks = ["--sink", "log:/dev/null", *(["--sink", "glasses:activelook:Engo"] if worn else [])]
+    code, seen, words = watch(cuelens("run", "--source", f"file:{film}", *sinks), tmp_path, environment)
+    assert code == 0, words
+    assert {text.split(",")[0].split()[1] for text in seen.sockets if text.startswith("socket")} == {"AF_UNIX"}
+    called = [text for text in seen.sockets if text.startswith("connect ")]
+    assert bool(called) == worn, called
+    assert all(str(bus) in text for text in called), called
+    assert any(b"AUTH EXTERNAL" in data for data in seen.written) == worn, "what is sent to the D-Bus is seen here"
+    assert any(b"org.bluez" in data for data in seen.written) == worn
+    assert set(seen.files) <= {"/dev/null"}
+    assert seen.others == []
+    assert seen.pixels(decoded(film)) == 0
+    assert ("no bluetoothd runs" in words) == worn
+
+
 def test_the_demo_writes_no_file_and_opens_no_socket_at_all(tmp_path: Path, repository: Path) -> None:
     code, seen, words = watch(cuelens("demo", "--seconds", "1"), tmp_path, {"PYTHONPATH": str(repository)})
     assert code == 0, words
