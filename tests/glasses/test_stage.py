@@ -95,7 +95,7 @@ def test_glasses_that_blank_by_themselves_hear_a_word_as_long_as_a_cue_stands() 
     assert new.take(9 * KEEP) is None, "nobody need hold the dark"
 
 
-def test_glasses_that_keep_their_picture_are_looked_at_now_and_then_while_a_cue_stands() -> None:
+def test_glasses_that_keep_their_picture_are_asked_now_and_then_while_a_cue_stands() -> None:
     new = stage()
     new.offer(SMILE, 0.0)
     assert new.take(0.0) == Order("draw", SMILE)

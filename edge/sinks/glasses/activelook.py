@@ -211,7 +211,7 @@ class ActiveLookGlasses:
     async def send(self, order: Order) -> None:
         """Draw or blank; returns when the glasses have acknowledged every byte. They keep a picture by themselves.
 
-        Raises SinkFailed where they acknowledge all and light nothing, which is looked at every LOOK_EVERY.
+        Raises SinkFailed where they acknowledge all and light nothing; they are asked every LOOK_EVERY.
         """
         if order.kind == "blank":
             await self._blank(FLUSH)
