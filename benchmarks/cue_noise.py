@@ -20,10 +20,12 @@ from benchmarks.streams import (
     nobody,
     play,
     steady,
+    talk,
 )
 from edge.settings import CueSettings
 
 MINUTES = 2.0  # of a noise
+TALKS = (("happy", "smile", "neutral"), ("neutral", "neutral", "surprise"))  # of a face, its word, of its mouth
 WANDERING = "readings that wander within 0.3 s"
 
 
@@ -83,10 +85,28 @@ def worst_gone(settings: CueSettings) -> dict[int, float]:
     return result
 
 
+def least_bridged(settings: CueSettings, seconds: float = 12.0) -> float:
+    """Return the least share, over TALKS and frame rates, of the time in which a talking face's word is shown.
+
+    The first two seconds are not counted.
+    """
+    shares = []
+    for label, word, mouth in TALKS:
+        for fps in (10, 15, 30):
+            cues = play(talk(label, mouth, seconds, fps), settings)[2 * fps :]
+            shares.append(sum(cue.expression == word for cue in cues) / len(cues))
+    return round(min(shares), 4)
+
+
 def measure_streams(settings: CueSettings) -> dict[str, Any]:
     """Return changes a minute on noise by its kind and frame rate, and onset and end by frame rate."""
     noise: dict[str, dict[int, float]] = {}
     for fps in RATES:
         for name, stream in make_noise(None, fps).items():
             noise.setdefault(name, {})[fps] = round(changes(play(stream, settings)) / MINUTES, 1)
-    return {"noise": noise, "onset_s": worst_onset(settings), "gone_s": worst_gone(settings)}
+    return {
+        "noise": noise,
+        "onset_s": worst_onset(settings),
+        "gone_s": worst_gone(settings),
+        "bridged": least_bridged(settings),
+    }

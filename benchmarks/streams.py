@@ -71,6 +71,15 @@ def spikes(label: str, spike: str, seconds: float, fps: float, every: float = 1.
     return film([clear(spike if n % gap == gap - 1 else label) for n in range(round(seconds * fps))], fps)
 
 
+def talk(label: str, mouth: str, seconds: float, fps: float, syllables: float = 4.0, share: float = 0.35) -> Stream:
+    """Return somebody who shows `label` and talks: for a share of each of so many syllables a second, `mouth`."""
+    values = [
+        clear(mouth, 0.7) if (number / fps * syllables) % 1 > 1 - share else clear(label, 0.85)
+        for number in range(round(seconds * fps))
+    ]
+    return film(values, fps)
+
+
 def drift(first: str, second: str, seconds: float, fps: float) -> Stream:
     """Return a slow change from one clear expression to another."""
     shares = np.linspace(0, 1, round(seconds * fps))

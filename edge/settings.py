@@ -79,7 +79,7 @@ class CueSettings:
     that is set itself stays as set.
     """
 
-    filter: float = field(default=0.1, metadata={"range": (0.0, 10.0)})
+    filter: float = field(default=0.12, metadata={"range": (0.0, 10.0)})
     """Seconds, time constant of the probability filter: long against frames, short against expressions."""
 
     grain: float = field(default=0.15, metadata={"range": (0.0, 1.0)})
@@ -94,7 +94,7 @@ class CueSettings:
     enter: float = field(default=0.7, metadata={"range": (0.0, 1.0)})
     """Filtered probability from which an expression is shown; an even vote of the seven classes gives `upset` 4/7."""
 
-    leave: float = field(default=0.6, metadata={"range": (0.0, 1.0)})
+    leave: float = field(default=0.55, metadata={"range": (0.0, 1.0)})
     """Filtered probability below which a shown expression fades: the gap to `enter` is the hysteresis."""
 
     margin: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
@@ -103,10 +103,10 @@ class CueSettings:
     onset: float = field(default=0.05, metadata={"range": (0.0, 5.0)})
     """Seconds for which an expression must be clear before it is shown: one frame is not enough."""
 
-    decay: float = field(default=0.5, metadata={"range": (0.0, 5.0)})
+    decay: float = field(default=0.8, metadata={"range": (0.0, 5.0)})
     """Seconds for which a shown expression may be unclear before it is dropped: a blink, a spoken word."""
 
-    bridge: float = field(default=2.0, metadata={"range": (0.0, 30.0)})
+    bridge: float = field(default=3.0, metadata={"range": (0.0, 30.0)})
     """Seconds, time constant of the filter that bridges speech: long against syllables, started again at a clear
     change.
     """
@@ -114,7 +114,7 @@ class CueSettings:
     bridge_doubt: float = field(default=2.0, metadata={"range": (0.0, 10.0)})
     """Standard errors of the bridging filter's value that are taken off it."""
 
-    bridge_enter: float = field(default=0.65, metadata={"range": (0.0, 1.0)})
+    bridge_enter: float = field(default=0.6, metadata={"range": (0.0, 1.0)})
     """Probability of the bridging filter from which an expression is also shown, though the mouth speaks.
 
     At least `enter` less a quarter of what that leaves to 1: what `enter` forbids is not bridged in.
@@ -123,11 +123,16 @@ class CueSettings:
     bridge_leave: float = field(default=0.4, metadata={"range": (0.0, 1.0)})
     """Probability of the bridging filter above which a shown expression stays, while it is the likeliest there."""
 
-    bridge_margin: float = field(default=0.2, metadata={"range": (0.0, 1.0)})
+    bridge_margin: float = field(default=0.3, metadata={"range": (0.0, 1.0)})
     """Lead over the next expression that is needed in the bridging filter."""
 
     bridge_reach: float = field(default=1.5, metadata={"range": (0.0, 30.0)})
     """Seconds after which an expression that the quick filter is no longer clear about is no longer bridged."""
+
+    bridge_turn: float = field(default=1.0, metadata={"range": (0.1, 30.0)})
+    """Seconds for which another expression must be the quick filter's likeliest, however faint, before the bridging
+    filter starts again from it: longer than a syllable.
+    """
 
     life: float = field(default=0.25, metadata={"range": (0.0, 1.0)})
     """How far the shares of expressions move from the training data's (0) to a conversation's (1).
@@ -201,7 +206,7 @@ class CueSettings:
 # Points of the curve of `cuelens-bench cue tune`, beside the defaults above, `normal`'s: both
 # filters surer, or less sure, each at a pace of its own.
 SENSITIVITIES: dict[str, dict[str, float]] = {
-    "calm": {"enter": 0.8, "bridge_enter": 0.75, "onset": 0.15, "hold": 1.0},
+    "calm": {"enter": 0.75, "bridge_enter": 0.65, "onset": 0.15, "hold": 1.0},
     "normal": {},
     "quick": {"enter": 0.6, "bridge_enter": 0.55, "onset": 0.0, "hold": 0.4, "decay": 0.3},
 }

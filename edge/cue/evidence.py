@@ -44,6 +44,7 @@ class Evidence:
         self._t = -math.inf
         self._clear: dict[str, float] = {}  # when the quick filter was last clear about each word
         self._newest: deque[str] = deque(maxlen=WITNESSES)  # the likeliest word of each of the newest readings
+        self._lead: tuple[str, float] = ("", -math.inf)  # the quick filter's likeliest word, and since when
         self._grain: list[Mapping[str, float]] = []  # the newest readings
         self._grain_begun = -math.inf
         self._means: dict[str, float] = {}  # of the readings taken together before them
@@ -59,6 +60,10 @@ class Evidence:
         best, _ = _two_best(self.quick)
         self._newest.append(_two_best(values)[0])
         self._t = t
+        if best != self._lead[0]:
+            self._lead = (best, t)
+        elif best != _two_best(self.bridged)[0] and t - self._lead[1] >= settings.bridge_turn - TICK:
+            self.bridged = dict(self.quick)  # a change point as well, found by how long it lasts
         if self.quick[best] >= settings.leave:
             self._clear[best] = t
         self._grain.append(values)

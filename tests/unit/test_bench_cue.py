@@ -126,7 +126,7 @@ def talkers() -> dict[str, streams.Stream]:
 
 def test_tuning_never_gets_worse_and_keeps_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cue_tune, "VARIED", {"bridge": (0.2, 2.0), "decay": (0.1, 0.5)})
-    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps, minutes: {"none": nobody(1, fps)})
+    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps: {"none": nobody(1, fps)})
     bench = cue_tune.Bench(talkers())
     start = replace(SETTINGS, bridge=0.2, decay=0.1, onset=0.2)
     names = list(bench.clips)
@@ -142,7 +142,7 @@ def test_nobody_is_in_two_folds_and_everybody_is_judged_once(monkeypatch: pytest
     people = [{cue_clips.person_of(name) for name in part} for part in parts]
     assert sum(map(len, people)) == len(set.union(*people)) == 4
     monkeypatch.setattr(cue_tune, "VARIED", {"decay": (0.1, 0.5)})
-    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps, minutes: {"none": nobody(1, fps)})
+    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps: {"none": nobody(1, fps)})
     held = cue_tune.cross_validate(cue_tune.Bench(talkers()), SETTINGS, 1)
     assert 0 < held["talk"]["told"] <= 1
 
@@ -151,7 +151,7 @@ def test_the_page_says_what_each_setting_buys_and_draws_the_curve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cue_tune, "VARIED", {"doubt": (0.0, 3.0)})
-    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps, minutes: {"none": nobody(1, fps)})
+    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps: {"none": nobody(1, fps)})
     result = cue_tune.tune(cue_tune.Bench(talkers()), SETTINGS, 1, validate=True)
     write_page(tmp_path / "cue.md", result, "0123456789abcdef")
     page, drawn = (tmp_path / "cue.md").read_text(), (tmp_path / "cue.svg").read_text()

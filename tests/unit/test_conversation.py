@@ -15,7 +15,6 @@ from benchmarks.streams import (
     PARTNER,
     Probabilities,
     Step,
-    Stream,
     clear,
     delay_until,
     film,
@@ -24,6 +23,7 @@ from benchmarks.streams import (
     nobody,
     play,
     steady,
+    talk,
 )
 from edge.cue.policy import CuePolicy
 from edge.cue.rest import Rest
@@ -41,15 +41,6 @@ def words(cues: list[Cue]) -> list[str]:
     """Return what was shown, each once for as long as it stayed."""
     shown = [cue.shown for cue in cues]
     return [shown[0], *(after for before, after in pairwise(shown) if before != after)]
-
-
-def talk(label: str, mouth: str, seconds: float, fps: int, syllables: float = 4.0, share: float = 0.35) -> Stream:
-    """Return somebody who shows `label` and talks: for a share of each syllable it looks like `mouth`."""
-    values = [
-        clear(mouth, 0.7) if (number / fps * syllables) % 1 > 1 - share else clear(label, 0.85)
-        for number in range(round(seconds * fps))
-    ]
-    return film(values, fps)
 
 
 def person(identity: int, values: Probabilities, t: float, *, x: int = 260, side: int = 120) -> Step:
@@ -79,6 +70,16 @@ def test_a_plain_smile_of_three_seconds_between_words_is_shown_and_goes(fps: int
     gone = delay_until(stream, cues, 13 + 1 / fps, lambda cue: cue.expression != "smile")
     assert gone <= SETTINGS.bridge_reach + SETTINGS.decay + 0.2
     assert cues[-1].expression != "smile"
+
+
+@rates
+def test_a_smile_is_not_bridged_into_a_faint_surprise_that_lasts(fps: int) -> None:
+    faint = film([np.array([0.04, 0.02, 0.08, 0.2, 0.04, 0.5, 0.12])] * 4 * fps, fps)
+    stream = follow(talk("happy", "neutral", 8, fps), faint)
+    gone = delay_until(stream, play(stream, SETTINGS), 8 + 1 / fps, lambda cue: cue.expression != "smile")
+    assert gone <= SETTINGS.bridge_turn + SETTINGS.decay + 0.3
+    never = replace(SETTINGS, bridge_turn=30.0)
+    assert delay_until(stream, play(stream, never), 8 + 1 / fps, lambda cue: cue.expression != "smile") > gone
 
 
 @rates

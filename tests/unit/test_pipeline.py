@@ -244,3 +244,31 @@ def test_what_a_guard_passes_over_is_found_failed_or_no_reading(film: list[Frame
     sight = DeviceSight(FACES, model, guard_find=unguarded, guard_read=pass_over)
     (face, *_) = sight.find(film[0].gray, 0.0, Effort()).faces
     assert sight.read(film[0].gray, face) is None
+
+
+def test_each_second_reading_of_a_face_is_of_its_mirror_image(film: list[Frame], model: ExpressionModel) -> None:
+    crops: list[Gray] = []
+
+    class Recording:
+        contract = model.contract
+
+        def read(self, crop: Gray) -> tuple[float, ...]:
+            crops.append(crop.copy())
+            return model.read(crop)
+
+    sight = DeviceSight(replace(FACES, reads=2), Recording())  # type: ignore[arg-type]
+    gray = film[0].gray
+    (face,) = sight.find(gray, 0.0, Effort()).faces
+    other = replace(face, id=face.id + 1)
+    for t in (0.0, 1.0):
+        chosen, _ = sight.schedule([face, other], None, t, Effort())
+        assert len(chosen) == 2
+        for each in (face, other):
+            sight.read(gray, each)
+    first, of_other, second, _ = crops
+    assert not np.array_equal(first, first[:, ::-1])
+    assert np.array_equal(of_other, first)  # each face has its own turns
+    assert np.array_equal(second, first[:, ::-1])
+    sight.schedule([other], None, 2.0, Effort())  # the first is gone: met again, it is read as it is
+    sight.read(gray, face)
+    assert np.array_equal(crops[-1], first)

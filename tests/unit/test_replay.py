@@ -76,12 +76,12 @@ def test_the_same_settings_give_the_same_bytes(log: Path) -> None:
 
 
 def test_other_settings_give_another_cue_from_the_same_readings(log: Path) -> None:
-    tried = CueSettings(enter=0.99, leave=0.99)
+    tried = CueSettings(enter=0.999, leave=0.999)
     decisions = list(replay(log, tried))
     assert "expression" not in {item.record["state"] for item in decisions}
     assert any(item.logged != item.shown for item in decisions)
     first = decisions[0].record["run"]["cue"]
-    assert first["enter"] == 0.99
+    assert first["enter"] == 0.999
     assert [item.record["faces"] for item in decisions] == [
         json.loads(line)["faces"] for line in log.read_text().splitlines()
     ]
