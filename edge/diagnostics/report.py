@@ -14,7 +14,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,6 @@ MOST_LINES = 500  # of the journal
 MOST_LETTERS = 300  # of a line
 TAIL = 1 << 20  # bytes of a log's end
 CUE_LINE = re.compile(r"\s*\d+\.\d s ")  # of the terminal sink, a second each: the cue log has them
-PACKAGES = (
-    *("cuelens", "numpy", "opencv-python-headless", "tflite-runtime", "ai-edge-litert", "picamera2"),
-    *("pygame-ce", "luma.oled", "pillow", "starlette", "uvicorn", "websockets", "paho-mqtt", "bleak"),
-)
 _PLACE = re.compile(r"://|@|/(?:home|media|mnt|root)/")  # in a URL, a mail address, a path of somebody's
 _ADDRESSES = re.compile(
     r"\b[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5,7}\b"  # MAC
@@ -142,10 +138,18 @@ def _name_of(spec: str, table: Mapping[str, str]) -> str:
     return f"{name if name in table else GONE}{colon and ':' + GONE}"
 
 
+def _packages() -> list[str]:
+    """Return Cuelens and what its own metadata requires for all sinks; picamera2 is the system's."""
+    required: list[str] = []
+    with contextlib.suppress(PackageNotFoundError):  # of a checkout that is not installed
+        required = requires("cuelens") or []
+    return ["cuelens", "picamera2", *dict.fromkeys(re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required)]
+
+
 def versions(machine: Machine, cleaner: Cleaner) -> dict[str, Any]:
     """Return what software and which board this is."""
     packages: dict[str, str] = {}
-    for name in PACKAGES:
+    for name in _packages():
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
