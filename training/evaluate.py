@@ -314,7 +314,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help=f"score groups by a column of labels.csv, or by {DARKNESS} of the picture; may be given again",
     )
     add_foreign_options(parser)
-    parser.add_argument("--flip", action="store_true", help="average with the mirrored pictures; .keras only")
+    parser.add_argument(
+        "--flip", action="store_true", help="average with the mirrored pictures, which the device reads in turns"
+    )
     parser.add_argument("--compare", action="store_true", help="insist on a comparison: two models or more")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--out", type=Path, help="folder for report.json, index.html, mistakes.html and pictures")

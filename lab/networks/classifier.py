@@ -43,10 +43,16 @@ class Classifier:
     given: Given = field(default_factory=Given)  # what the user stated of such a one
 
 
-def predict_tflite(model: ExpressionModel, images: Images) -> Floats:
-    """Read uint8 (n, side, side) or (n, side, side, 3) pictures one by one as the device does; returns (n, labels)."""
+def predict_tflite(model: ExpressionModel, images: Images, *, flip: bool = False) -> Floats:
+    """Read uint8 (n, side, side) or (n, side, side, 3) pictures one by one as the device does; returns (n, labels).
+
+    `flip` averages each with its mirror image: what two readings of a steady face come to.
+    """
     pictures = tqdm(images, "evaluate", disable=not sys.stderr.isatty(), leave=False)
-    return np.array([model.read(picture) for picture in pictures])
+    if not flip:
+        return np.array([model.read(picture) for picture in pictures])
+    views = ((picture, np.ascontiguousarray(picture[:, ::-1])) for picture in pictures)
+    return np.array([np.mean([model.read(view) for view in pair], axis=0) for pair in views])
 
 
 def predict_keras(model: Any, images: Images, *, flip: bool = False, scaling: Scaling | None = None) -> Floats:
@@ -69,18 +75,17 @@ def open_model(path: Path, *, flip: bool = False, given: Given | None = None) ->
     """Open a .tflite file with its contract, or a .keras file: its input has the side and colour that it reads.
 
     What was `given` of networks made elsewhere holds for a file that does not say it itself. Raises ModelMissing,
-    ModelUnreadable, ModelShape, RuntimeMissing, and what ExpressionModel raises; SettingsInvalid for `flip` with a
-    .tflite file, and for what was given of another network.
+    ModelUnreadable, ModelShape, RuntimeMissing, and what ExpressionModel raises; SettingsInvalid for what was given of
+    another network.
     """
     refuse_saved_model(path)
     if not path.is_file():
         raise ModelMissing(f"{path}: no such file; give a .tflite or .keras file")
     if path.suffix == ".tflite":
-        if flip:
-            raise SettingsInvalid(f"{path}: --flip is for .keras files; the device reads a picture once, so must this")
         model = ExpressionModel(path)
         labels, preprocessing = model.contract.labels, model.contract.preprocessing
-        return Classifier(path, model.runtime, preprocessing, len(labels), labels, partial(predict_tflite, model))
+        predict = partial(predict_tflite, model, flip=flip)
+        return Classifier(path, model.runtime, preprocessing, len(labels), labels, predict)
     if path.suffix not in (".keras", ".h5"):
         raise ModelUnreadable(f"{path}: {path.suffix or 'no suffix'} is no model's; give a .tflite or .keras file")
     network = load_keras(path)

@@ -271,7 +271,6 @@ def test_a_folder_holds_what_was_printed_and_a_page(
     ("words", "error", "said"),
     [
         (["--compare"], SettingsInvalid, "two or more"),
-        (["--flip"], SettingsInvalid, "--flip is for .keras"),
         (["--labels", "ferplus"], SettingsInvalid, "--ferplus FILE"),
         (["--labels", "majority"], SettingsInvalid, "--ferplus FILE"),
         (["--ferplus", "votes.csv"], DataMissing, "votes.csv"),
@@ -397,6 +396,15 @@ def test_a_network_that_does_not_turn_square_pictures_into_classes_is_refused(
     model.save(tmp_path / "model.keras")
     with pytest.raises(ModelShape, match=said):
         open_model(tmp_path / "model.keras")
+
+
+def test_flipping_averages_two_readings_of_the_device(repository: Path) -> None:
+    model = repository / "models" / "emotion.tflite"
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 48, 48), np.uint8)
+    plain, both = open_model(model), open_model(model, flip=True)
+    wanted = (plain.predict(pictures) + plain.predict(np.ascontiguousarray(pictures[:, :, ::-1]))) / 2
+    assert both.predict(pictures) == pytest.approx(wanted)
+    assert both.predict(pictures) != pytest.approx(plain.predict(pictures))
 
 
 @pytest.mark.host
