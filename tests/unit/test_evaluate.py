@@ -461,6 +461,8 @@ def test_a_missing_model_is_one_line_and_its_own_code(repository: Path) -> None:
     command = [*EVALUATE, "none.tflite", "--data", "none.csv", "--json"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert done.returncode == 20
-    assert done.stdout == ""
+    record = json.loads(done.stdout)
+    assert record["error"] == "model-missing"
+    assert "none.tflite" in record["message"]
     assert done.stderr.count("\n") == 1
     assert "none.tflite" in done.stderr
