@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
@@ -33,9 +34,20 @@ def read_needs(backend: Any, argument: str, settings: Settings) -> Needs:
     return stated
 
 
+def require_linux(what: str) -> None:
+    """Raise RuntimeMissing on another system than Linux; `what` begins the sentence, as "--source v4l2"."""
+    if sys.platform != "linux":
+        raise RuntimeMissing(
+            f"{what} needs Linux, and this system is {sys.platform}; "
+            "valid here are demo, faces, read, and run --source file:PATH"
+        )
+
+
 def import_for(sink: str, module: str, library: str) -> Any:
     """Import a module of a sink's, which needs a library that not every device has; raises RuntimeMissing without."""
     try:
         return import_module(module)
     except ImportError as error:
-        raise RuntimeMissing(f"the {sink} sink's {library} is not installed; ./deploy.sh sinks adds it") from error
+        raise RuntimeMissing(
+            f"the {sink} sink's {library} is not installed; install cuelens[{sink}], or in a checkout ./deploy.sh sinks"
+        ) from error

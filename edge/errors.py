@@ -258,7 +258,7 @@ class SettingsInvalid(CuelensError, ValueError):
 
 
 class RuntimeMissing(CuelensError, ImportError):
-    """A library that this command needs is not installed."""
+    """A library that this command needs is not installed, or it needs Linux."""
 
     exit_code = 60
 

@@ -8,6 +8,7 @@ import itertools
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -30,7 +31,7 @@ def sink_error(path: Path, error: OSError) -> CuelensError:
 
 def read_file(path: Path, most: int) -> bytes:
     """Return a file's bytes; raises OSError, also for what is no file (a pipe may never end) or has over `most`."""
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is no plain file", str(path))
@@ -52,6 +53,9 @@ def native_name(file: BinaryIO) -> str:
 @contextlib.contextmanager
 def native_place(path: Path) -> Iterator[str]:
     """Lend a name for a file to be written by such a library: beside it, by the descriptor of its folder."""
+    if sys.platform != "linux":  # Windows opens no folder, and macOS enters none by its descriptor
+        yield str(path.absolute())
+        return
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         place = Path(f"/dev/fd/{folder}")
@@ -88,7 +92,9 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put what a folder holds, its names and not their contents, on the disk; raises OSError."""
+    """Put what a folder holds, its names and not their contents, on the disk; raises OSError, always on Windows."""
+    if not hasattr(os, "O_DIRECTORY"):
+        raise OSError(errno.ENOTSUP, "this system opens no folder", str(folder))
     opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(opened)

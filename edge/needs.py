@@ -48,3 +48,8 @@ class Needs:
     place: str = ""  # that no other of its kind may show on, whatever the argument
     safe_mode: bool = False  # shows there why the service stopped
     sees_frames: bool = False  # looks into a frame; every other is shown the cue alone
+
+    @property
+    def linux(self) -> bool:
+        """Return whether it is reached through what Linux alone has: V4L2, ALSA, the kernel's buses and lines."""
+        return self.camera or self.sound or self.bus is not None or bool(self.pins)

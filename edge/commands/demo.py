@@ -13,7 +13,10 @@ if TYPE_CHECKING:
     from edge.types import Sink
 
 SECONDS, OPEN_SECONDS = 20.0, 120.0  # that a demo lasts, and one that somebody watches in a browser
-HINT = "to see the person beside what the wearer sees, in a browser: ./deploy.sh demo --open"
+HINT = (
+    "to see the person beside what the wearer sees, in a browser: cuelens demo --open; "
+    "in a checkout: ./deploy.sh demo --open"
+)
 
 
 def with_page(settings: Settings) -> Settings:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.backends import require_linux
 from edge.errors import NotRunning, SettingsInvalid, SinkUnwritable
 from edge.files import sink_error
 from edge.system.secrecy import plain_address
@@ -40,11 +41,13 @@ class StatusServer:
     def __init__(self, path: Path, tell: Callable[[], Mapping[str, Any]]) -> None:
         """Listen at `path`, in the place of a socket that nobody answers at any more.
 
-        Raises SettingsInvalid for a path too long, SinkUnwritable or DiskFull where none can be made.
+        Raises SettingsInvalid for a path too long, SinkUnwritable or DiskFull where none can be made, RuntimeMissing on
+        another system than Linux.
         """
         self.path = path
         self._tell = tell
         self._closing = threading.Event()
+        require_linux("--status")
         check_address(path)
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -204,10 +204,15 @@ def module_parameter(name: str, root: Path = ROOT) -> str | None:
 
 
 def peak_rss_mb(root: Path = ROOT) -> float:
-    """Return the most memory this process has held, in MB of 10^6 bytes."""
+    """Return the most memory this process has held, in MB of 10^6 bytes; 0 on Windows, whose figure is not read."""
     # getrusage's maximum begins with the memory of whoever started this process; this one is our own.
     own = _own_memory_mb("VmHWM", root)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6 if own is None else own
+    if own is not None or sys.platform == "win32":
+        return own or 0.0
+    import resource  # not on Windows
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 1e6 if sys.platform == "darwin" else most * 1024 / 1e6
 
 
 def rss_mb(root: Path = ROOT) -> float | None:

@@ -277,10 +277,11 @@ class Metrics:
         """Return the summary in lines for a person."""
         total = self.percentiles().get("total", {"p95": 0.0})
         cues = ", ".join(f"{name} {times}x" for name, times in self.cues.most_common()) or "none"
+        memory = f"{peak:.0f} MB" if (peak := peak_rss_mb()) else "unknown"
         lines = [
             f"{self.frames} frames, {self.fps:.1f} fps, {self.dropped} dropped, p95 latency {total['p95']:.1f} ms",
             f"cues shown: {cues}",
-            f"{self.cpu_ms_per_frame():.1f} ms CPU a frame, peak memory {peak_rss_mb():.0f} MB, {self.runtime}",
+            f"{self.cpu_ms_per_frame():.1f} ms CPU a frame, peak memory {memory}, {self.runtime}",
         ]
         if self.frames:
             lines.append(

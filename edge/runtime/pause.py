@@ -28,7 +28,7 @@ def pause_file(environment: Mapping[str, str] = os.environ, folder_of_run: Path 
         return service / NAME
     if folder := environment.get("XDG_STATE_HOME", ""):
         return Path(folder, "cuelens", name)
-    home = environment.get("HOME", "")
+    home = environment.get("HOME", "") or environment.get("USERPROFILE", "")  # Windows' name for it
     return Path(home, ".local", "state", "cuelens", name) if home else None
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +18,9 @@ from edge.settings import SENSITIVITIES, Settings
 from edge.settings_file import read_settings
 from edge.sinks.table import table_of
 from edge.system.encodings import decode_text
+
+if sys.platform != "win32":
+    import fcntl
 
 TABLES = ("cue", "look", "audio")  # that may be changed while it runs
 END = "# end"  # the last line of the file: one that lacks it was cut short
@@ -87,7 +90,10 @@ class SavedSettings:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """Keep other processes from writing: the folder is locked, as the file itself is replaced."""
+        """Keep other processes from writing: the folder is locked, as the file itself is replaced; not on Windows."""
+        if sys.platform == "win32":
+            yield
+            return
         try:
             folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:

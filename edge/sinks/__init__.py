@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edge.backends import find_backend
+from edge.backends import find_backend, require_linux
 from edge.errors import SinkFailed, SinkUnknown
 from edge.sinks.table import SINKS, needs_of
 
@@ -17,8 +18,10 @@ __all__ = ["SINKS", "needs_of", "open_sink", "open_sinks"]
 
 
 def open_sink(spec: str, control: Control) -> Sink:
-    """Open `NAME` or `NAME:ARGUMENT`; raises SinkUnknown, or what the sink raises."""
+    """Open `NAME` or `NAME:ARGUMENT`; raises SinkUnknown, RuntimeMissing on a system without it, or what it raises."""
     backend, argument = find_backend("--sink", spec, SINKS, SinkUnknown)
+    if sys.platform != "linux" and needs_of(spec, control.settings).linux:
+        require_linux(f"--sink {spec.partition(':')[0]}")
     sink: Sink = backend(argument, control)
     return sink
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import stat
@@ -17,6 +16,9 @@ from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import CueSettings, Settings
 from edge.types import Capabilities, Cue, Update
+
+if sys.platform != "win32":
+    import fcntl
 
 
 class LogSink:
@@ -44,16 +46,14 @@ class LogSink:
                 self._open(os.O_TRUNC)
             else:
                 self._file = os.fdopen(os.dup(sys.stdout.fileno()), "wb", 0)
-                with contextlib.suppress(OSError):  # where a rotation cuts it, what comes begins it: no hole is left
-                    flags = fcntl.fcntl(self._file, fcntl.F_GETFL)
-                    fcntl.fcntl(self._file, fcntl.F_SETFL, flags | os.O_APPEND)
+                _write_at_end(self._file)
                 self._whole = self._size()
         except OSError as error:
             raise sink_error(self._path, error) from error
 
     def _open(self, how: int) -> None:
         """Open the named file for lines at its end, wherever that is by then."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | how
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | how
         # Unbuffered: a line that was shown is on its way to the disk, and a full disk shows at once.
         file = os.fdopen(os.open(self._path, flags, 0o666), "wb", 0)
         if self._file is not None:
@@ -119,6 +119,13 @@ class LogSink:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _write_at_end(file: BinaryIO) -> None:
+    """Have each write go to the file's end: where a rotation cuts it, what comes begins it, and no hole is left."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
 
 
 def log_line(record: dict[str, Any]) -> bytes:

@@ -74,7 +74,9 @@ class MqttSink:
 
             publisher = make_publisher()
         except ImportError as error:
-            raise RuntimeMissing("mqtt sink: paho-mqtt is not installed; ./deploy.sh sinks adds it") from error
+            raise RuntimeMissing(
+                "mqtt sink: paho-mqtt is not installed; install cuelens[mqtt], or in a checkout ./deploy.sh sinks"
+            ) from error
         settings = control.settings.of(MqttSettings)
         if argument:
             raise SettingsInvalid(f"mqtt:{argument}: this sink takes no argument; set host and topic under [mqtt]")

@@ -98,7 +98,9 @@ class OledSink:
                 raise RuntimeMissing(
                     f"the oled sink on SPI needs {error.name}; sudo apt install python3-spidev python3-rpi-lgpio"
                 ) from error
-            raise RuntimeMissing("the oled sink's luma.oled is not installed; ./deploy.sh sinks adds it") from error
+            raise RuntimeMissing(
+                "the oled sink's luma.oled is not installed; install cuelens[oled], or in a checkout ./deploy.sh sinks"
+            ) from error
         self.capabilities = Capabilities(
             self.device.width, self.device.height, self._colours, goes_dark=True, least_interval=INTERVAL
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+import shutil
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -106,11 +106,9 @@ class VideoSink:
     def _write(self, update: Update) -> None:
         assert update.frame is not None
         assert self._writer is not None
-        if self._written % CHECK_EVERY == 0:
-            disk = os.statvfs(self._staged)
-            if disk.f_bavail * disk.f_frsize < LEAST_FREE:
-                self._discard()
-                raise DiskFull(f"{self._path}: under {LEAST_FREE // 1_000_000} MB left on the disk; free some space")
+        if self._written % CHECK_EVERY == 0 and shutil.disk_usage(self._staged.parent).free < LEAST_FREE:
+            self._discard()
+            raise DiskFull(f"{self._path}: under {LEAST_FREE // 1_000_000} MB left on the disk; free some space")
         picture = annotate(update, self._control.settings.look)
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size).astype(np.uint8, copy=False)

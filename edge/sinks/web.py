@@ -79,7 +79,9 @@ class WebSink:
             from edge.web.broadcast import Broadcast
             from edge.web.server import Server
         except ImportError as error:
-            raise RuntimeMissing(f"web sink: {error.name} is not installed; ./deploy.sh sinks adds it") from error
+            raise RuntimeMissing(
+                f"web sink: {error.name} is not installed; install cuelens[web], or in a checkout ./deploy.sh sinks"
+            ) from error
         names = Names(host, settings.names)
         listening = _listen(host, port)
         port = listening.getsockname()[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edge.backends import find_backend, read_needs
+from edge.backends import find_backend, read_needs, require_linux
 from edge.errors import SourceUnknown
 from edge.needs import Needs
 from edge.settings import CameraSettings, Settings
@@ -36,9 +36,11 @@ def is_camera(spec: str) -> bool:
 def open_source(spec: str, *, live: bool, light: Light | None = None, camera: CameraSettings | None = None) -> Source:
     """Open `NAME` or `NAME:ARGUMENT`; `live` paces a recorded source by its own clock; a camera is open only while lit.
 
-    Pictures are turned as `camera` says, but not the demo's. Raises SourceUnknown, LightUnlit, or what the source
-    raises.
+    Pictures are turned as `camera` says, but not the demo's. Raises SourceUnknown, LightUnlit, RuntimeMissing
+    for a camera on another system than Linux, or what the source raises.
     """
+    if is_camera(spec):
+        require_linux(f"--source {spec.partition(':')[0]}")
     backend, argument = find_backend("--source", spec, SOURCES, SourceUnknown)
     turns = camera is not None and (camera.rotate_deg or camera.mirror) and not spec.startswith("demo")
     options: dict[str, object] = {"live": live}

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import select
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -148,10 +148,13 @@ STREAMOFF = _request(19, ctypes.c_int, reads=False)
 S_PARM = _request(22, _Rate)
 
 # Python's mmap keeps the device open for as long as a view into it is left anywhere, and with it the camera's light.
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mmap.restype = ctypes.c_void_p
-_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
-_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+if sys.platform == "linux":  # elsewhere what a camera needs is stated, and none is opened
+    import fcntl
+
+    _libc = ctypes.CDLL(None, use_errno=True)
+    _libc.mmap.restype = ctypes.c_void_p
+    _libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *(ctypes.c_int,) * 3, ctypes.c_long)
+    _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _PROT_READ, _MAP_SHARED, _MAP_FAILED = 1, 1, ctypes.c_void_p(-1).value
 
 

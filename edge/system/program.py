@@ -49,7 +49,8 @@ def _ended_in_order() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)  # the end is under way
         raise _Ended(number)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))  # Windows has no SIGHUP
+    before = {number: signal.getsignal(number) for number in numbers}
     before = {number: handler for number, handler in before.items() if handler is signal.SIG_DFL}
     for number in before:
         signal.signal(number, end)
@@ -121,7 +122,7 @@ def command(body: Body) -> Script:
             _report(parser.prog, error, words)
             code = error.exit_code
         except BrokenPipeError:  # the reader of our output went away: `cuelens replay | head`
-            code = 128 + signal.SIGPIPE
+            code = 128 + 13  # SIGPIPE, also where it has no name
         except Exception as error:
             if "--debug" in words:
                 sys.excepthook = _print_traceback

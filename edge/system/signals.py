@@ -14,13 +14,13 @@ from edge.system.messages import failed, say
 
 # All that end a process and may be caught. SIGABRT stays the watchdog's, whose process hangs; SIGPIPE and SIGXFSZ are
 # errors of the write, as Python has it.
+_NAMES = "INT TERM QUIT HUP USR1 USR2 ALRM VTALRM PROF XCPU IO PWR BREAK"  # the last is Windows' alone
 SIGNALS = (
-    *(signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2),
-    *(signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGXCPU, signal.SIGIO, signal.SIGPWR),
-    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
+    *(getattr(signal, f"SIG{name}") for name in _NAMES.split() if hasattr(signal, f"SIG{name}")),
+    *range(getattr(signal, "SIGRTMIN", 1), getattr(signal, "SIGRTMAX", 0) + 1),
 )
 # A shell script ignores these for what it starts in the background; the others are ignored on purpose: nohup's SIGHUP.
-NEVER_IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT)
+NEVER_IGNORED = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGQUIT", signal.SIGTERM))
 PATIENCE = 4.5  # seconds from a signal to a forced end: sinks have 3 to finish, and systemd kills after 5
 _OVER = b"\0"  # no signal's number
 
@@ -30,7 +30,8 @@ def ended_by_signals(stop: threading.Event) -> Iterator[None]:
     """Set `stop` on any of SIGNALS; a process that still lives PATIENCE seconds after one is ended by force."""
     # A handler in Python waits until the main thread is back from what it is in; this descriptor is written to at once.
     heard, said = os.pipe()
-    os.set_blocking(said, False)
+    if hasattr(os, "set_blocking"):  # not on Windows before Python 3.12, which asks for no such thing
+        os.set_blocking(said, False)
 
     def obey() -> None:
         number = os.read(heard, 1)

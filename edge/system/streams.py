@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import errno
-import fcntl
 import io
 import os
 import sys
@@ -13,6 +12,9 @@ from pathlib import Path
 from typing import TextIO
 
 from edge.files import sink_error
+
+if sys.platform != "win32":
+    import fcntl
 
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO, errno.ECONNRESET)  # of a reader or terminal that went away
 NARROWEST, STANDARD = 8, 80  # columns: fewer are no terminal's, and what a terminal without a size is taken to have
@@ -76,6 +78,9 @@ def prepare_streams() -> None:
 def _is_usable(number: int) -> bool:
     """Return whether a descriptor is open, and for what it is for: a launcher may give a file to read from as 1."""
     try:
+        if sys.platform == "win32":
+            os.fstat(number)
+            return True
         mode = fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
     except OSError:
         return False

@@ -304,9 +304,13 @@ def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
             return interpreter_class(model_content=content, num_threads=threads), runtime
         except (SystemError, ImportError, AttributeError) as error:  # how a library built for another numpy dies
             raise RuntimeMissing(
-                f"{runtime} does not work with numpy {np.__version__}; set up again by the lock: ./deploy.sh demo"
+                f"{runtime} does not work with numpy {np.__version__}; "
+                "install cuelens again (in a checkout: ./deploy.sh demo)"
             ) from error
-    raise RuntimeMissing("neither tflite-runtime nor ai-edge-litert is installed; run ./deploy.sh demo once")
+    raise RuntimeMissing(
+        "neither tflite-runtime nor ai-edge-litert is installed; "
+        "install cuelens again (in a checkout: ./deploy.sh demo)"
+    )
 
 
 def name_delegate(interpreter: Any) -> str:

@@ -120,7 +120,10 @@ def test_without_the_library_what_adds_it_is_named(
 ) -> None:
     """None is none; the other is libgpiod 1's, which Debian has under the same name."""
     monkeypatch.setitem(sys.modules, "gpiod", module)
-    with pytest.raises(RuntimeMissing, match=r"needs gpiod 2 \(.*gpiod.*\); \./deploy\.sh sinks adds it"):
+    with pytest.raises(
+        RuntimeMissing,
+        match=r"needs gpiod 2 \(.*gpiod.*\); install cuelens\[pins\], or in a checkout \./deploy\.sh sinks",
+    ):
         open_chip("/dev/gpiochip0")
 
 

@@ -244,7 +244,10 @@ def test_without_the_library_it_says_what_adds_it(monkeypatch: pytest.MonkeyPatc
         raise ModuleNotFoundError(name=name)
 
     monkeypatch.setattr("edge.backends.import_module", absent)
-    with pytest.raises(RuntimeMissing, match=r"pygame-ce is not installed; \./deploy\.sh sinks adds it"):
+    with pytest.raises(
+        RuntimeMissing,
+        match=r"pygame-ce is not installed; install cuelens\[display\], or in a checkout \./deploy\.sh sinks",
+    ):
         DisplaySink("", control())
 
 

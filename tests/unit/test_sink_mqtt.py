@@ -436,7 +436,10 @@ def test_an_argument_is_refused() -> None:
 
 def test_without_paho_the_command_that_adds_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", None)
-    with pytest.raises(RuntimeMissing, match=r"paho-mqtt is not installed; \./deploy\.sh sinks adds it"):
+    with pytest.raises(
+        RuntimeMissing,
+        match=r"paho-mqtt is not installed; install cuelens\[mqtt\], or in a checkout \./deploy\.sh sinks",
+    ):
         open_sink("mqtt", control())
 
 

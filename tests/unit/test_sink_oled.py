@@ -252,7 +252,7 @@ def test_what_no_display_is_like_is_refused(argument: str, chip: str, values: di
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
-        ("luma", r"luma\.oled is not installed; \./deploy\.sh sinks adds it"),
+        ("luma", r"luma\.oled is not installed; install cuelens\[oled\], or in a checkout \./deploy\.sh sinks"),
         ("spidev", "apt install python3-spidev python3-rpi-lgpio"),
         ("RPi", "apt install python3-spidev python3-rpi-lgpio"),
     ],

@@ -908,7 +908,9 @@ def test_a_host_that_is_not_ours_is_reported_at_once() -> None:
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     monkeypatch.delitem(sys.modules, "edge.web.server")
-    with pytest.raises(RuntimeMissing, match=r"uvicorn is not installed; \./deploy\.sh sinks adds it"):
+    with pytest.raises(
+        RuntimeMissing, match=r"uvicorn is not installed; install cuelens\[web\], or in a checkout \./deploy\.sh sinks"
+    ):
         WebSink("0", Control())
 
 

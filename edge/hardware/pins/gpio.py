@@ -25,7 +25,9 @@ class GpioChip:
             self._line = import_module("gpiod.line")
             self._settings = self._gpiod.LineSettings
         except (ImportError, AttributeError) as error:  # Bookworm's python3-libgpiod is libgpiod 1's, of the same name
-            raise RuntimeMissing(f"[pins] needs gpiod 2 ({error}); ./deploy.sh sinks adds it") from error
+            raise RuntimeMissing(
+                f"[pins] needs gpiod 2 ({error}); install cuelens[pins], or in a checkout ./deploy.sh sinks"
+            ) from error
         self._path = path or self._find_header()
 
     def _find_header(self) -> str:

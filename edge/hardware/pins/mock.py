@@ -5,12 +5,16 @@ What is written into an input's file is its level: `echo 0 >FOLDER/17` presses a
 
 from __future__ import annotations
 
-import fcntl
 import os
+import sys
 import time
 from pathlib import Path
 
+from edge.backends import require_linux
 from edge.errors import PinBusy, PinMissing
+
+if sys.platform != "win32":
+    import fcntl
 
 POLL = 0.01  # seconds; low twice is a press: a file that somebody writes is empty for a moment
 
@@ -19,6 +23,7 @@ class MockChip:
     """The folder `argument`, which must be there."""
 
     def __init__(self, argument: str) -> None:
+        require_linux("[pins] chip mock")
         self._folder = Path(argument)
         if not argument or not self._folder.is_dir():
             raise PinMissing(f"[pins] chip mock:{argument}: no such folder; make one, as mock:/tmp/pins")
