@@ -30,6 +30,7 @@ Set up this checkout:
   arm64                make .cache/roots/arm64, on which converted models are tried as on a Raspberry Pi
   docs [--out FOLDER]  build the site of the documentation in dist/site
   test [ARGUMENTS]     run every check and test; arguments go to pytest
+  release              make wheel, sdist and checksums in dist/, and name the tag to make
 
 On a Raspberry Pi, over ssh; see ./deploy.sh push --help:
   bundle [ARGUMENTS]   make signed release files for devices, in dist/
@@ -72,11 +73,12 @@ arm64) exec "$root/deploy/arm64.sh" ;;
 bundle) exec "$root/deploy/bundle.sh" "${@:2}" ;;
 docs) exec "$root/deploy/docs.sh" "${@:2}" ;;
 push | remote-status | logs | rollback | bench | uninstall) exec "$root/deploy/push.sh" "$@" ;;
+release) exec "$root/deploy/release.sh" "${@:2}" ;;
 flash) exec "$root/deploy/flash.sh" "${@:2}" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, faces, read, replay, check, status, needs, report, dark, pair, preview, safe, sinks, host, arm64, docs, test, bundle, flash, push, logs, rollback, bench, uninstall and help"
+    say "unknown command '$1'; valid are demo, run, faces, read, replay, check, status, needs, report, dark, pair, preview, safe, sinks, host, arm64, docs, test, release, bundle, flash, push, logs, rollback, bench, uninstall and help"
     exit 2
     ;;
 esac

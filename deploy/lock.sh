@@ -26,7 +26,7 @@ extras() {  # CONDITION on an extra's name
 extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']
 print(*(line for name, extra in extras.items() if name $1 for line in extra), sep='\\n')"
 }
-extras "!= 'glasses'" | lock sinks - "${both[@]}" "$@"
+extras "not in ('glasses', 'all')" | lock sinks - "${both[@]}" "$@"
 extras "== 'glasses'" | lock glasses - "${both[@]}" -c deploy/locks/sinks.txt "$@"
 lock build --group build "${both[@]}" "$@"
 lock pip --group pip "$@"

@@ -13,6 +13,7 @@ from packaging.markers import Marker
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "deploy" / "locks"
 EXTRAS: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+ALL = EXTRAS.pop("all")
 NAMES = ("build", "dev", "device", "emulation", "glasses", "host", "pip", "sinks")
 PINNED = re.compile(
     r"(?P<name>[a-z0-9][a-z0-9.-]*)==(?P<version>[^ ;]+)(?: ; (?P<marker>[^\\]+?))?(?: --hash=sha256:[0-9a-f]{64})+"
@@ -75,6 +76,11 @@ def test_sinks_has_every_extra_and_never_another_numpy_or_opencv() -> None:
     wanted = {normal(line) for name, lines in EXTRAS.items() for line in lines if name != "glasses"}
     assert wanted <= sinks.keys()
     assert not sinks.keys() & {"numpy", "opencv-python", "opencv-python-headless", "tflite-runtime", "ai-edge-litert"}
+
+
+def test_all_is_every_extra() -> None:
+    (line,) = ALL
+    assert re.findall(r"\w+", line) == ["cuelens", *EXTRAS]
 
 
 def test_glasses_have_a_lock_of_their_own_and_their_emulation_another() -> None:

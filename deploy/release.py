@@ -1,0 +1,114 @@
+"""`./deploy.sh release`: the wheel and the sdist of this commit with their checksums, and the tag that is left to make.
+
+It tags, pushes and uploads nothing: .github/workflows/release.yml attests and keeps what a pushed tag names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tarfile
+import tempfile
+import tomllib
+from pathlib import Path
+
+from deploy.packages import ROOT, Failure, last_line, run, say, sha256_of
+
+SUMS = "SHA256SUMS"
+_ENTRY = re.compile(r"^## \[(\d[^\]]*)\](?: - (\S+))?$", re.MULTILINE)  # keepachangelog.com
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def newest_entry(changelog: str) -> tuple[str, str]:
+    """Return version and date of a changelog's newest release; raises Failure without one, or without its date."""
+    found = _ENTRY.search(changelog)
+    if found is None:
+        raise Failure(88, "CHANGELOG.md has no release; valid is a line such as ## [0.1.0] - 2026-11-30")
+    if not _DATE.fullmatch(found[2] or ""):
+        raise Failure(88, f"CHANGELOG.md: {found[1]} has no date; valid is ## [{found[1]}] - 2026-11-30")
+    return found[1], found[2]
+
+
+def check_version(root: Path) -> str:
+    """Return the version that pyproject.toml and the changelog agree on; raises Failure where they do not."""
+    version: str = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    newest, _ = newest_entry((root / "CHANGELOG.md").read_text(encoding="utf-8"))
+    if version != newest:
+        raise Failure(
+            88, f"pyproject.toml has version {version}, CHANGELOG.md's newest release is {newest}; make them the same"
+        )
+    return version
+
+
+def check_commit(root: Path, version: str) -> None:
+    """Raise Failure where the checkout is not one commit, or where the version's tag is on another one."""
+    done = run("git", "-C", root, "status", "--porcelain")
+    if done.returncode:
+        raise Failure(88, f"{root} is no clone ({last_line(done)}); release from a clone")
+    if changed := done.stdout.split("\n")[0]:
+        raise Failure(88, f"the checkout differs from its commit, first in '{changed[3:]}'; commit or remove that")
+    tagged = run("git", "-C", root, "rev-parse", "--quiet", "--verify", f"refs/tags/v{version}^{{commit}}")
+    here = run("git", "-C", root, "rev-parse", "HEAD")
+    if tagged.returncode == 0 and tagged.stdout != here.stdout:
+        raise Failure(88, f"v{version} is the tag of {tagged.stdout[:12]}; raise the version, or check that commit out")
+
+
+def build(root: Path, out: Path) -> list[Path]:
+    """Build the sdist, the wheel from it, and their checksums into `out`; returns the files.
+
+    Raises Failure where a build fails, or where the checkout makes another wheel than the sdist does.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        sdist = _hatch(root, "sdist", Path(scratch) / "sdist")
+        with tarfile.open(sdist) as archive:
+            archive.extractall(scratch, filter="data")
+        wheel = _hatch(Path(scratch) / sdist.name.removesuffix(".tar.gz"), "wheel:standard", Path(scratch) / "wheel")
+        direct = _hatch(root, "wheel:standard", Path(scratch) / "direct")
+        if sha256_of(wheel) != sha256_of(direct):
+            raise Failure(88, "the sdist makes another wheel than the checkout; add what it lacks to pyproject.toml")
+        made = [out / path.name for path in (sdist, wheel)]
+        for path, target in zip((sdist, wheel), made, strict=True):
+            target.write_bytes(path.read_bytes())
+    sums = out / SUMS
+    sums.write_text("".join(f"{sha256_of(path)}  {path.name}\n" for path in made), encoding="utf-8")
+    return [*made, sums]
+
+
+def _hatch(source: Path, target: str, folder: Path) -> Path:
+    done = run(sys.executable, "-m", "hatchling", "build", "-t", target, "-d", folder, cwd=source)
+    files = list(folder.glob("cuelens-*"))
+    if done.returncode or len(files) != 1:
+        raise Failure(88, f"{target} could not be built: {last_line(done)}")
+    return files[0]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Build the artefacts of a release, and print what is left to do."""
+    parser = argparse.ArgumentParser(
+        prog="./deploy.sh release",
+        description="Build wheel, sdist and checksums of this commit. It tags, pushes and uploads nothing.",
+        epilog="example: ./deploy.sh release",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=ROOT / "dist", metavar="FOLDER", help="folder for them; default dist/"
+    )
+    args = parser.parse_args(argv)
+    try:
+        version = check_version(ROOT)
+        check_commit(ROOT, version)
+        for path in build(ROOT, args.out):
+            print(path)
+    except Failure as failure:
+        say(str(failure))
+        return failure.exit_code
+    except OSError as error:
+        say(f"{error.filename or args.out}: {error.strerror}; choose another --out")
+        return 88
+    say(f"to release it: git tag --annotate v{version} --message v{version} && git push origin v{version}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
