@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shlex
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.commands.arguments import add_commands
 from edge.sources.demo import FACES
 from lab.datasets.fer2013 import CLASSES
 
@@ -86,10 +88,16 @@ def test_a_command_for_another_machine_is_one(line: str) -> None:
     names = {word for part in DEPLOY.stdout.splitlines() if part.startswith("  ") for word in re.split(r"[ ,]+", part)}
     if words[0] == "./deploy.sh":
         assert words[1] in names
-    elif words[0].startswith((".venv", "/opt/cuelens/current")):
-        assert words[0].rpartition("/")[2] in SCRIPTS
+    elif words[0].startswith((".venv", "/opt/cuelens/current", "cuelens-venv/bin/")):
+        assert words[0].rpartition("/")[2] in SCRIPTS | {"pip"}
     else:
-        assert words[0] in {"sudo", "ssh", "cd", "pre-commit"}
+        assert words[0] in {"sudo", "ssh", "cd", "pre-commit", "python3", "wsl", "docker"}
+    while words[0].rpartition("/")[2] in {"sudo", "./deploy.sh"}:
+        words.pop(0)
+    if words[0].rpartition("/")[2] == "cuelens":
+        parser = argparse.ArgumentParser()
+        add_commands(parser)
+        parser.parse_args(words[1:])
 
 
 @pytest.mark.host  # once, in the second of the two environments: by then both exist
