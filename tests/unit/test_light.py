@@ -7,10 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edge.cli import main
 from edge.errors import CameraLost, CameraMissing, LightUnlit, SettingsInvalid
 from edge.hardware.light import Light, LitCamera, open_light
 from edge.settings import PinSettings
@@ -266,3 +268,16 @@ def test_a_camera_that_hangs_says_so_and_its_light_stays_on() -> None:
     lit.close()
     assert lit.stuck
     assert wire.level
+
+
+def test_dark_puts_it_out_whatever_else_is_wrong_in_the_settings_and_names_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "5").write_bytes(b"1")
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f'threads = 99\nwhat = 1\n[pins]\nchip = "mock:{tmp_path}"\nlight = 5\n[oled]\nchip = "none"\n')
+    with pytest.raises(SystemExit) as ended:
+        main(["dark", "--config", str(settings)])
+    assert (tmp_path / "5").read_bytes() == b"0"
+    assert ended.value.code == SettingsInvalid.exit_code
+    assert "settings.toml:1: threads is 99" in capsys.readouterr().err
