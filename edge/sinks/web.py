@@ -77,6 +77,7 @@ class WebSink:
         try:
             from edge.web.app import make_app
             from edge.web.broadcast import Broadcast
+            from edge.web.pairing import Pairing
             from edge.web.server import Server
         except ImportError as error:
             raise RuntimeMissing(
@@ -85,8 +86,9 @@ class WebSink:
         names = Names(host, settings.names)
         listening = _listen(host, port)
         port = listening.getsockname()[1]
-        self._broadcast = Broadcast(control, settings.picture)
-        app = make_app(control, self._broadcast, names, settings.token)
+        pairing = Pairing(control)
+        self._broadcast = Broadcast(control, settings.picture, pairing)
+        app = make_app(control, self._broadcast, pairing, names, settings.token)
         self._server = Server(app, self._broadcast.run, listening)
         self._closed = False
         plain = [name for name in settings.names if "/" not in name]  # and no proxy's address

@@ -25,6 +25,7 @@ from edge.system.identity import device_id
 from edge.web.access import Names, Sessions, Tries
 from edge.web.broadcast import Broadcast
 from edge.web.guard import BASE, Guard, Refused
+from edge.web.pairing import Busy, Pairing
 from edge.web.texts import preferred
 
 FOLDER = Path(__file__).parent
@@ -38,7 +39,7 @@ ICON = (
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
-def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -> Guard:
+def make_app(control: Control, broadcast: Broadcast, pairing: Pairing, names: Names, token: str) -> Guard:
     """Return the guarded application; without `token` nobody needs to sign in."""
     sessions = Sessions(token) if token else None
     # A browser gives a cookie to every port of a host: two devices behind one tunnel must not sign each other out.
@@ -65,6 +66,7 @@ def make_app(control: Control, broadcast: Broadcast, names: Names, token: str) -
         Route("/login", _make_sign_in(sessions, cookie), methods=["POST"]),
         Route("/session", signed_in, methods=["GET", "POST"]),
         *_control_routes(control, broadcast),
+        *_pairing_routes(pairing, broadcast),
         WebSocketRoute("/news", broadcast.watch),
         Route("/", show_page, methods=["GET"]),
         *(_file(f"/{name}", (FOLDER / name).read_bytes(), TYPES[Path(name).suffix]) for name in FILES),
@@ -138,6 +140,33 @@ def _control_routes(control: Control, broadcast: Broadcast) -> list[BaseRoute]:
         Route("/pause", pause, methods=["POST"]),
         Route("/settings", change, methods=["POST"]),
         Route("/save", save, methods=["POST"]),
+    ]
+
+
+def _pairing_routes(pairing: Pairing, broadcast: Broadcast) -> list[BaseRoute]:
+    """Return the routes that begin a search for glasses, or pair with some that it found; both answer at once."""
+
+    async def begin(what: Callable[[], None]) -> Response:
+        try:
+            await asyncio.to_thread(what)  # the first imports Bluetooth's library
+        except Busy as error:
+            raise Refused(409, str(error)) from error
+        except CuelensError as error:
+            raise Refused(422, str(error)) from error
+        broadcast.wake()
+        return Response(status_code=204)
+
+    async def search(request: Request) -> Response:
+        await _values(request)
+        return await begin(pairing.search)
+
+    async def pair(request: Request) -> Response:
+        address = _taken(await _values(request), "address", str)
+        return await begin(lambda: pairing.pair(address))
+
+    return [
+        Route("/glasses/search", search, methods=["POST"]),
+        Route("/glasses/pair", pair, methods=["POST"]),
     ]
 
 

@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from edge.runtime.control import Control
 from edge.types import Update
 from edge.web.news import STALE, Arrived, cue_message, cue_of, page_message, picture_message, run_message
+from edge.web.pairing import Pairing
 
 INTERVAL = 0.1  # seconds between messages where nothing changed but numbers and the picture
 LOOK_AGAIN = 0.5  # seconds until it is looked what else changed: settings, outputs, the age
@@ -43,8 +44,9 @@ class _Watcher:
 class Broadcast:
     """Takes updates from any thread and sends them to browsers; all else runs in the server's event loop."""
 
-    def __init__(self, control: Control, pictures: bool) -> None:
+    def __init__(self, control: Control, pictures: bool, pairing: Pairing) -> None:
         self._control = control
+        self._pairing = pairing
         self._pictures = pictures
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
@@ -115,6 +117,7 @@ class Broadcast:
             self._news = cue_message(self._newest, self._control, now) | run_message(
                 self._control, tuple(self._latencies)
             )
+            self._news["pairing"] = self._pairing.message()
             for watcher in self._watchers:
                 watcher.fresh.set()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, get_type_hints
 
@@ -15,7 +15,7 @@ from edge.drawing.glyphs import cue_colour, glyph_name, glyph_svg
 from edge.locale import LANGUAGES, read_locale
 from edge.locale.words import describe, word
 from edge.runtime.control import LIVE, Control
-from edge.runtime.links import sink_state
+from edge.runtime.links import LinkReport, sink_state
 from edge.runtime.metrics import percentile
 from edge.sinks.table import table_of
 from edge.types import Cue, Update
@@ -89,10 +89,17 @@ def run_message(control: Control, total_ms: Sequence[float]) -> dict[str, Any]:
         "dropped": metrics.dropped,
         "sinks": [
             {"name": name.partition(":")[0], "state": state, "says": texts[f"sink.{state}"], "error": error}
+            | ({"worn": _describe_worn(control.links[name], texts)} if name in control.links else {})
             for name, sink in tuple(metrics.sinks.items())
             for state, error in [sink_state(sink, control.links.get(name))]
         ],
     }
+
+
+def _describe_worn(link: LinkReport, texts: Mapping[str, str]) -> str:
+    """Return which thing is worn, and its battery."""
+    battery = "" if link.battery is None else texts["battery"].replace("{n}", str(link.battery))
+    return ", ".join(part for part in (link.name, battery) if part)
 
 
 def page_message(control: Control, pictures: bool) -> dict[str, Any]:

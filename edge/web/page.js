@@ -7,6 +7,7 @@ let texts = JSON.parse(document.body.dataset.texts);
 let news = null;
 let header = null; // of the picture whose bytes come next
 let pictured = null; // when the newest was drawn
+let refusal = ""; // why a search, or a pairing, did not begin
 const ELSEWHERE = 409; // somebody else changed it meanwhile
 const fields = new Map(); // by table and key: what is on the page for a setting
 
@@ -79,6 +80,7 @@ function showCue() {
   say(at("state"), shown ? shown.state : "–");
   say(at("age"), age === null || !Number.isFinite(age) ? "–" : age > STALE ? fill(texts.age_ago, Math.floor(age)) : texts.age_now);
   showRun(silent <= STALE ? news : {}, age !== null && age > STALE && !news.lasts);
+  showPairing(silent <= STALE && news ? news.pairing : null);
   if (pictured && (!shown || since(pictured) > STALE)) hidePicture();
 }
 
@@ -98,16 +100,59 @@ function showSinks(sinks) {
     let item = list.children[index];
     if (!item) {
       item = document.createElement("li");
-      item.append(document.createElement("b"), document.createElement("span"), document.createElement("small"));
+      item.append(document.createElement("b"), document.createElement("span"));
+      item.append(document.createElement("small"), document.createElement("small"));
       list.append(item);
     }
-    const [name, state, error] = item.children;
+    const [name, state, worn, error] = item.children;
     item.dataset.state = sink.state;
     say(name, sink.name);
     say(state, sink.says);
+    say(worn, sink.worn || "");
     say(error, sink.state === "working" ? "" : sink.error);
-    error.hidden = !error.textContent;
+    for (const small of [worn, error]) small.hidden = !small.textContent;
   });
+}
+
+// What was found by a search that is not heard of any more may be gone too.
+function showPairing(pairing) {
+  at("glasses").hidden = !pairing;
+  if (!pairing) return;
+  const busy = pairing.state === "searching" || pairing.state === "pairing";
+  at("search").disabled = busy;
+  const list = at("found");
+  const shown = JSON.stringify(pairing.found);
+  if (list.dataset.shown !== shown) {
+    list.dataset.shown = shown;
+    list.replaceChildren(...pairing.found.map(makeFound));
+  }
+  for (const button of list.querySelectorAll("button")) {
+    button.disabled = busy;
+    say(button, fillName(texts.pair, button.dataset.name));
+  }
+  const none = pairing.state === "found" && !pairing.found.length;
+  say(at("pairing"), pairing.state === "failed" || pairing.state === "idle" ? ""
+    : fillName(texts[none ? "pairing.none" : `pairing.${pairing.state}`], pairing.name));
+  say(at("pairing-error"), refusal || pairing.error);
+}
+
+function fillName(text, name) {
+  return text.replace("{name}", () => name); // a name may have a dollar sign
+}
+
+function makeFound(glasses) {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.dataset.name = glasses.name;
+  button.addEventListener("click", () => askFor("glasses/pair", { address: glasses.address }));
+  item.append(button);
+  return item;
+}
+
+async function askFor(path, values) {
+  refusal = (await send(path, values))[1];
+  say(at("pairing-error"), refusal);
 }
 
 async function drawPicture(bytes, told) {
@@ -295,6 +340,8 @@ async function send(path, values) {
 at("pause").addEventListener("click", async () => {
   say(at("pause-error"), (await send("pause", { paused: !news.paused }))[1]);
 });
+
+at("search").addEventListener("click", () => askFor("glasses/search", {}));
 
 at("save").addEventListener("click", async () => {
   at("save").disabled = true; // a second click would save the same

@@ -307,11 +307,15 @@ class _Asked:
         from edge.web.access import Names
         from edge.web.app import make_app
         from edge.web.broadcast import Broadcast
+        from edge.web.pairing import Pairing
 
         control = Control()
         control.metrics = Metrics("x")
-        self.app = make_app(control, Broadcast(control, False), Names("127.0.0.1"), "correct horse battery")
-        self.open = make_app(control, Broadcast(control, False), Names("127.0.0.1"), "")
+        pairing = Pairing(control)
+        self.app, self.open = (
+            make_app(control, Broadcast(control, False, pairing), pairing, Names("127.0.0.1"), token)
+            for token in ("correct horse battery", "")
+        )
         self.loop = asyncio.new_event_loop()
 
     def ask(self, app: Any, method: str, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> int:

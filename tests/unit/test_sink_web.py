@@ -137,7 +137,9 @@ def test_a_browser_receives_the_cue_the_run_and_the_settings(serve: Callable[...
     health = Metrics("tflite")
     health.sinks["oled:spi"] = SinkMetrics("waiting", error="oled: not there")
     health.sinks["glasses:halo"] = SinkMetrics("working")
-    page.control.links["glasses:halo"] = LinkReport("halo", "Halo 08", "lost", error="Halo 08 is out of reach")
+    page.control.links["glasses:halo"] = LinkReport(
+        "halo", "Halo 08", "lost", battery=61, error="Halo 08 is out of reach"
+    )
     health.dropped = 7
     page.control.metrics = health
     page.sink.show(update())
@@ -154,7 +156,13 @@ def test_a_browser_receives_the_cue_the_run_and_the_settings(serve: Callable[...
     assert 0 <= news["age"] < PATIENCE
     assert news["sinks"] == [
         {"name": "oled", "state": "waiting", "says": "will be tried again", "error": "oled: not there"},
-        {"name": "glasses", "state": "lost", "says": "connection lost", "error": "Halo 08 is out of reach"},
+        {
+            "name": "glasses",
+            "state": "lost",
+            "says": "connection lost",
+            "error": "Halo 08 is out of reach",
+            "worn": "Halo 08, battery 61 %",
+        },
     ]
     assert first["page"]["language"] == "en"
     told = {(field["table"], field["key"]) for group in first["page"]["groups"] for field in group["fields"]}
@@ -754,6 +762,7 @@ def test_without_the_token_there_is_only_a_bare_page(serve: Callable[..., Page])
     assert "glasses.local" not in bare
     for method, path in (
         ("GET", "/page.js"), ("GET", "/session"), ("POST", "/pause"), ("POST", "/settings"), ("POST", "/save"),
+        ("POST", "/glasses/search"), ("POST", "/glasses/pair"),
     ):  # fmt: skip
         assert page.ask(method, path).status == 401
     with pytest.raises(websockets.exceptions.InvalidStatus) as refused, page.watch():

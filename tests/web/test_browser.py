@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from edge.runtime.control import Control
+from edge.runtime.links import LinkReport
 from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import LookSettings, Settings
 from edge.sinks.audio import AudioSettings
+from edge.sinks.glasses.known import glasses_file, load_glasses
 from edge.sinks.web import WebSettings, WebSink
 from edge.sources.demo import DemoSource
 from edge.types import Cue, Face, Update
@@ -522,3 +524,47 @@ def test_signing_in_is_needed_once_and_leads_to_the_page(
         assert TOKEN not in json.dumps(cookie)
         page.goto(fed.sink.url)
         says(page, "#word", "smile")
+
+
+def test_glasses_are_searched_for_and_paired_while_the_cue_goes_on(
+    feed: Callable[..., Feed], visit: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks adds it")
+    pytest.importorskip("bumble", reason="bumble is not installed; ./deploy.sh test adds it")
+    from edge.sinks.glasses import visit as visits
+    from tests.glasses.air import AirRadio
+    from tests.glasses.peripherals import ActiveLookPeripheral
+
+    glasses = ActiveLookPeripheral("Engo $& 2")
+    monkeypatch.setattr(visits, "Radio", lambda: AirRadio(glasses))
+    monkeypatch.setattr("edge.web.pairing.SEARCH", 2.0)
+    fed = feed()
+    page = visit(fed.sink.url)
+    page.locator("#search").click()
+    says(page, "#pairing", "Searching for ten seconds.")
+    assert page.locator("#search").is_disabled()
+    fed.cue = CUES["upset"]
+    says(page, "#sentence", SENTENCES["upset"])
+    assert page.locator("#search").is_disabled(), "the cue came while the search went on"
+    says(page, "#pairing", "Choose yours. The nearest is first.")
+    look_at(page, tmp_path, "glasses-found", full_page=True)
+    page.get_by_role("button", name="Pair with Engo $& 2").click()
+    page.get_by_text("Paired with Engo $& 2. They are remembered.").wait_for(timeout=60_000)
+    assert [known.name for known in load_glasses(glasses_file())] == ["Engo $& 2"]
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+
+def test_the_link_and_the_battery_of_what_is_worn_are_shown(
+    feed: Callable[..., Feed], visit: Callable[..., Any]
+) -> None:
+    fed = feed()
+    assert fed.control.metrics is not None
+    fed.control.metrics.sinks["glasses:halo"] = SinkMetrics()
+    link = fed.control.links["glasses:halo"] = LinkReport("halo", "Halo 08", "connected", battery=61)
+    page = visit(fed.sink.url)
+    worn = page.locator("#sinks li").nth(2)
+    playwright.expect(worn).to_have_text("glassesworksHalo 08, battery 61 %")
+    link.state, link.error = "lost", "Halo 08 is out of reach, or off; come nearer, or turn it on"
+    playwright.expect(worn).to_have_attribute("data-state", "lost")
+    playwright.expect(worn).to_contain_text("connection lost")
+    playwright.expect(worn).to_contain_text("come nearer, or turn it on")

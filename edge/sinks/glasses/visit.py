@@ -22,6 +22,34 @@ class Visit:
     battery: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Glasses that advertise; `rssi` is in dBm, the larger the nearer."""
+
+    glasses: Glasses
+    rssi: int
+
+
+def search(makes: tuple[Make, ...], seconds: float, radio: Radio | None = None) -> list[Found]:
+    """Return the glasses of these makes that advertise within `seconds`, the nearest first; raises SinkFailed."""
+    return asyncio.run(_search(makes, seconds, radio or Radio()))
+
+
+async def _search(makes: tuple[Make, ...], seconds: float, radio: Radio) -> list[Found]:
+    try:
+        await radio.open()
+        return [
+            Found(Glasses(make.name, sighting.device.address.upper(), sighting.name), sighting.rssi)
+            for make, sighting in await radio.look_around(makes, seconds)
+        ]
+    except SinkFailed:
+        raise
+    except Exception as error:
+        raise SinkFailed(explain(error, "glasses")) from error
+    finally:
+        await radio.close()
+
+
 def pair(makes: tuple[Make, ...], name: str, seconds: float, look: LookSettings, radio: Radio | None = None) -> Visit:
     """Look around for `seconds`, bond with the only pair of glasses found, or that of `name`, and make it ready.
 
@@ -35,7 +63,7 @@ async def _pair(makes: tuple[Make, ...], name: str, seconds: float, look: LookSe
     try:
         await radio.open()
         seen = await radio.look_around(makes, seconds)
-        found = [one for one in seen if name in ("", one[1].name, one[1].device.address)]
+        found = [one for one in seen if name in ("", one[1].name, one[1].device.address.upper())]
         if not found:
             near = ", ".join(sighting.name for _, sighting in seen)
             raise SinkFailed(
