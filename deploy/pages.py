@@ -1,6 +1,6 @@
-"""The pages that are made from the code: docs/settings.md of the settings' fields, docs/errors.md of the exit codes.
+"""The pages that are made from the code: docs/settings.md of the settings' fields, docs/errors.md of the failures.
 
-`python -m deploy.pages` writes them, `--check` only names those that are not current (exit code 125).
+`python -m deploy.pages` writes them, `--check` only names those that are not current (exit code 120).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from edge import errors
 from edge.diagnostics.remedies import REMEDIES
+from edge.errors import Kind
 from edge.settings import Settings
 from edge.sinks.table import SINKS, needs_of, settings_types
 from edge.system.program import USAGE
@@ -37,9 +38,9 @@ ERRORS_HEAD = """# Error codes
 
 <!-- Made by deploy/pages.py of edge/errors.py and edge/diagnostics/remedies.py: do not edit it. -->
 
-For makers. Every failure prints one line and ends with an exit code of its own. The name beside the code ends that
-line, in brackets, and is for scripts: `cuelens: ... [camera-missing]`. With `--json` it is `error` in the object, and
-the sentence `message`. [When something is wrong](troubleshooting.md) begins with the symptom instead.
+For makers. Every failure prints one line and ends with the exit code of its kind. The line ends in the identifier of
+its cause, in brackets, which scripts may match: `cuelens: ... [camera-missing]`. With `--json` it is `error` in the
+object, and the sentence `message`. [When something is wrong](troubleshooting.md) begins with the symptom instead.
 
 ## cuelens and the host's programs
 """
@@ -87,15 +88,22 @@ DEPLOY_CODES: dict[int, tuple[str, str]] = {
     108: ("`flash`: the card returns other data than was written.", "Use another card or reader."),
     109: ("`flash`: a tool, key or password is missing.", "Do what the message says."),
 }
-GROUPS = {
-    "Sources": range(10, 20),
-    "Models": range(20, 30),
-    "Data sets": range(30, 40),
-    "Sinks, and what breaks during a run": range(40, 50),
-    "Settings": range(50, 60),
-    "Environment and pins": range(60, 80),
-    "Conversion": range(80, 90),
-    "Benchmarks": range(120, 130),
+KINDS_OF_FAILURE = {
+    Kind.FAULT: ("Fault", "There is a fault in Cuelens itself, or in a driver."),
+    Kind.USAGE: ("Usage", "The command line or the settings are wrong."),
+    Kind.SOURCE: ("Source", "A film, a picture or a folder cannot be read."),
+    Kind.CAMERA: ("Camera", "The camera gives nothing, or its light is not lit."),
+    Kind.MODEL: ("Model", "A network's file or contract cannot be used, or the network fails."),
+    Kind.CONVERSION: ("Conversion", "A network cannot be converted, or the conversion lost too much."),
+    Kind.FIT: ("Fit", "A fit cannot go on."),
+    Kind.DATA: ("Data set", "A data set is missing, damaged or too small."),
+    Kind.SINK: ("Sink", "An output cannot be written, or broke."),
+    Kind.LIBRARY: ("Library", "A library is not installed: the command is left out here."),
+    Kind.STUCK: ("Stuck", "Something did not end in time."),
+    Kind.CHECK: ("Check", "`cuelens check` found something that must be done."),
+    Kind.NOT_RUNNING: ("Not running", "No Cuelens runs here."),
+    Kind.BOARD: ("Board", "The board lacks memory or a pin."),
+    Kind.BENCHMARK: ("Benchmark", "A measurement failed, costs more than before, or its page is not current."),
 }
 
 
@@ -209,44 +217,35 @@ def _valid(item: Field[Any]) -> str:
 
 def errors_page() -> str:
     """Return docs/errors.md."""
-    lines = [
-        ERRORS_HEAD,
-        *HEAD,
-        _code_row(
-            1, "cuelens-error", "There is a fault in Cuelens itself.", "Run it again with `--debug`, and report it."
-        ),
-        _code_row(2, USAGE, "The command line is wrong.", "`--help` lists what is valid."),
-        "",
-    ]
-    kinds = {kind.exit_code: kind for kind in error_kinds() if kind is not errors.CuelensError}
-    for group, codes in GROUPS.items():
-        lines += [f"### {group}", "", *HEAD]
-        for code in codes:
-            if code in kinds:
-                cause, do = _cause_and_remedy(kinds.pop(code))
-                lines.append(_code_row(code, _kind_of(code).identify(), cause, do))
-        lines.append("")
-    if kinds:
-        raise ValueError(f"deploy/pages.py: no group has the exit codes {sorted(kinds)}; add them to GROUPS")
-    lines += ["## deploy.sh", "", "| code | cause | what to do |", "| --- | --- | --- |"]
+    lines = [ERRORS_HEAD, "| code | kind | what failed |", "| --- | --- | --- |"]
+    lines += [f'| <a id="{kind}"></a>{kind} | {name} | {what} |' for kind, (name, what) in KINDS_OF_FAILURE.items()]
+    causes = [cause for cause in error_kinds() if cause is not errors.CuelensError]
+    for kind, (title, _) in KINDS_OF_FAILURE.items():
+        lines += ["", f"### {title}: {kind}", "", *HEAD]
+        if kind is Kind.FAULT:
+            lines.append(_cause_row(errors.CuelensError.identify(), *FAULT))
+        if kind is Kind.USAGE:
+            lines.append(_cause_row(USAGE, "The command line is wrong.", "`--help` lists what is valid."))
+        for cause in causes:
+            if cause.exit_code is kind:
+                lines.append(_cause_row(cause.identify(), *_cause_and_remedy(cause)))
+    lines += ["", "## deploy.sh", "", "| code | cause | what to do |", "| --- | --- | --- |"]
     lines += [f'| <a id="{code}"></a>{code} | {cause} | {do} |' for code, (cause, do) in sorted(DEPLOY_CODES.items())]
     return "\n".join(lines) + "\n"
 
 
-HEAD = ["| code | name | cause | what to do |", "| --- | --- | --- | --- |"]
+FAULT = ("There is a fault in Cuelens itself, or a driver broke.", "Run it again with `--debug`, and report it.")
+HEAD = ["| identifier | cause | what to do |", "| --- | --- | --- |"]
 
 
-def _code_row(code: int, name: str, cause: str, do: str) -> str:
-    return f'| <a id="{code}"></a>{code} | {f"`{name}`" if name else ""} | {cause} | {do} |'
+def _cause_row(name: str, cause: str, do: str) -> str:
+    return f'| <a id="{name}"></a>`{name}` | {cause} | {do} |'
 
 
 def error_kinds() -> list[type[errors.CuelensError]]:
-    """Return every class of edge/errors.py that a user can meet."""
-    return [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.CuelensError)]
-
-
-def _kind_of(code: int) -> type[errors.CuelensError]:
-    return next(kind for kind in error_kinds() if kind.exit_code == code)
+    """Return every class of edge/errors.py that a user can meet, in the order of the file."""
+    kinds = [item for item in vars(errors).values() if inspect.isclass(item)]
+    return [kind for kind in kinds if issubclass(kind, errors.CuelensError)]
 
 
 def _cause_and_remedy(kind: type[errors.CuelensError]) -> tuple[str, str]:

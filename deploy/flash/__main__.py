@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     except (Failure, CuelensError) as error:
         if args.debug:
             raise
-        say(str(error))
+        say(error.line if isinstance(error, CuelensError) else str(error))
         return error.exit_code
     except OSError as error:
         if args.debug:

@@ -48,9 +48,10 @@ MACHINES = """
 @cache
 def names() -> frozenset[str]:
     """Return the names that things have here: sinks, sources, states, errors, boards; each only as it is written."""
-    kinds = {name for module in (errors, builtins) for name, item in vars(module).items() if isinstance(item, type)}
+    found = [*vars(errors).items(), *vars(builtins).items()]
+    kinds = {name for name, item in found if isinstance(item, type) and issubclass(item, BaseException)}
     own = {*SINKS, *SOURCES, *read_locale("en").words, *f"{JOINTS} {UNITS} {MACHINES}".split()}
-    return frozenset(own | {name for name in kinds if name[0].isupper() and name != "Line"})
+    return frozenset(own | kinds)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What every console script shares: one line and an exit code for a failure, a traceback only with --debug."""
+"""What every console script shares: a failure is one line and the exit code of its kind, with --debug a traceback."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _report(program: str, error: CuelensError, words: Iterable[str]) -> None:
 
 
 def command(body: Body) -> Script:
-    """Turn `body(parser, argv)` into a console script that exits with the failure's own code.
+    """Turn `body(parser, argv)` into a console script that exits with the code of the failure's kind.
 
     `body` adds its arguments to the parser (which has --debug already), parses and works; what it
     returns is the exit code, None meaning 0. Its docstring is the help's first line.

@@ -23,6 +23,7 @@ from deploy.bundle import build
 from deploy.flash.disk import find_disk
 from deploy.flash.network import wpa_key
 from deploy.packages import TARGETS, Failure
+from edge.errors import Kind
 from tests.deploy.machines import make_key
 from tests.deploy.pi_image import ALIGN, CLOUD, boot_files, do, flash, make_image, write_digest, write_tree
 
@@ -372,14 +373,14 @@ WISHES: dict[str, tuple[tuple[str, ...], int, str]] = {  # name: arguments, exit
     ),
     "a bundle that is not there": (("--bundle", "/nowhere.tar"), 109, "give --bundle a file that is there"),
     "a bundle that is a folder": (("--bundle", "/"), 109, "give --bundle a file that is there"),
-    "settings that are not there": (("--settings", "/nowhere.toml"), 50, "/nowhere.toml"),
+    "settings that are not there": (("--settings", "/nowhere.toml"), Kind.USAGE, "[settings-invalid]"),
     "another release's bundle": (("--bundle", "BOOKWORM"), 106, "is for bookworm aarch64 3.11, the image is trixie"),
     "a read-only root without overlayroot": (("--read-only",), 106, "no overlayroot"),
     "a private key": (("--ssh-key", "PRIVATE"), 109, "no public key"),
     "a key that is not there": (("--ssh-key", "/nowhere"), 109, "/nowhere: No such file"),
     "a short password": (("--wifi", "x", "--country", "DE", "--wifi-password-file", "SHORT"), 109, "of 5 letters"),
     "no way to ask for a password": (("--wifi", "x", "--country", "DE"), 109, "--wifi-password-file FILE"),
-    "a mistake in the settings": (("--settings", "MISTAKE"), 50, "pace"),
+    "a mistake in the settings": (("--settings", "MISTAKE"), Kind.USAGE, "pace"),
     "a folder that is not there": (("--out", "/nowhere/card.img"), 107, "/nowhere"),
     "a disk that is not there": (("--device", "/dev/nowhere"), 107, "/dev/nowhere: No such file"),
     "a disk that is a file": (("--device", "PRIVATE"), 107, "is no disk"),

@@ -11,6 +11,7 @@ import pytest
 
 from deploy import pages
 from edge import errors
+from edge.system.program import USAGE
 
 
 def test_settings_and_errors_are_what_the_code_gives() -> None:
@@ -18,12 +19,13 @@ def test_settings_and_errors_are_what_the_code_gives() -> None:
     assert not stale, "make them again with .venv/bin/python -m deploy.pages"
 
 
-def test_every_exit_code_stands_there_once_with_what_to_do() -> None:
-    kinds = pages.error_kinds()
-    codes = [kind.exit_code for kind in kinds]
-    assert len(set(codes)) == len(codes)
-    rows = re.findall(r'^\| <a id="(\d+)"></a>\1 \|.*\| ([^|]+) \|$', pages.errors_page(), re.MULTILINE)
-    assert sorted(int(code) for code, _ in rows) == sorted([*codes, 2, *pages.DEPLOY_CODES])
+def test_every_cause_and_every_exit_code_stands_there_once_with_what_to_do() -> None:
+    page = pages.errors_page()
+    rows = re.findall(r'^\| <a id="([a-z-]+)"></a>`\1` \|.*\| ([^|]+) \|$', page, re.MULTILINE)
+    assert sorted(name for name, _ in rows) == sorted([*(kind.identify() for kind in pages.error_kinds()), USAGE])
+    codes = re.findall(r'^\| <a id="(\d+)"></a>\1 \|.*\| ([^|]+) \|$', page, re.MULTILINE)
+    assert sorted(int(code) for code, _ in codes) == sorted([*errors.Kind, *pages.DEPLOY_CODES])
+    assert {kind.exit_code for kind in pages.error_kinds()} == set(errors.Kind), "no code is of nothing"
     assert all(remedy[0] in "`ABCDEFGHIJKLMNOPQRSTUVWXYZ" and remedy.endswith((".", "`")) for _, remedy in rows)
 
 

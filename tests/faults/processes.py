@@ -19,6 +19,7 @@ from typing import Any
 
 import cv2
 
+from edge.errors import CuelensError, DiskFull, LoopStuck, ModelFailed
 from tests.faults.stage import PATIENCE, TRUE, Result, wait_until
 from tests.faults.whole import put
 
@@ -140,7 +141,7 @@ STATES: dict[str, Callable[[Child], None]] = {
     "a sink is stuck": into_stuck_sink,
     "the network is stuck in native code": into_stuck_network,
 }
-ENDS = {"a sink is stuck": 61, "the network is stuck in native code": 61}
+ENDS = dict.fromkeys(("a sink is stuck", "the network is stuck in native code"), LoopStuck.exit_code)
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,7 @@ def play_disk(kind: str, nursery: Nursery, folder: Path) -> Result:
     child.send(signal.SIGTERM)
     code = child.end()
     result.ended = f"exit {code}"
-    if code != 41:
+    if code != DiskFull.exit_code:
         result.wrong.append(f"ended with {code}: {child.read('errors')}")
     result.logged = next((line for line in child.read("errors").splitlines() if "free some space" in line), "")
     if not result.logged:
@@ -330,7 +331,11 @@ def play_memory(nursery: Nursery, folder: Path) -> Result:
     result.shown = child.shown()
     result.ended = f"exit {code} after {time.monotonic() - begun:.1f} s"
     result.logged = next((line for line in child.read("errors").splitlines() if "MemoryError" in line), "")
-    if code not in (1, 45) or not result.logged or "Traceback" in child.read("errors"):
+    if (
+        code not in (CuelensError.exit_code, ModelFailed.exit_code)
+        or not result.logged
+        or "Traceback" in child.read("errors")
+    ):
         result.wrong.append(f"ended with {code}: {child.read('errors')}")
     child.set_mode("")
     again = begin(nursery, folder)

@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.errors import CameraLost, CameraMissing
+from edge.errors import CameraLost, CameraMissing, CuelensError
 from edge.runtime.control import Control
 from edge.runtime.run import Outcome, run
 from edge.sources.demo import DemoSource
@@ -204,13 +204,13 @@ class Stage:
             time.sleep(0.02)
         raise AssertionError(f"{cue} is never shown: {self.story()}")
 
-    def wait_end(self) -> int:
-        """Return the exit code of a run that ends by itself."""
+    def wait_end(self) -> type[CuelensError] | None:
+        """Return why a run ended by itself, None where it did not fail."""
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), self.story()
         assert self.failure is None, self.failure
         assert self.outcome is not None
-        return self.outcome.failures[0].exit_code if self.outcome.failures else 0
+        return type(self.outcome.failures[0]) if self.outcome.failures else None
 
     def end(self) -> float:
         """Ask it to end; returns the seconds that this took."""
@@ -232,7 +232,7 @@ class Row:
     `shows` is seen within `within` seconds of the fault; TRUE means that the cue goes on as if nothing had happened,
     with no longer than `within` between two updates; nothing is awaited where it is empty.
     `back` are the seconds within which the cue is true again after the fault is gone, or after it came where it stays;
-    None where the run ends, with `code`.
+    None where the run ends, by the failure `ends`.
     """
 
     fault: str
@@ -241,7 +241,7 @@ class Row:
     within: float = 3.0
     undo: Callable[[Stage], None] | None = None
     back: float | None = 5.0
-    code: int = 0
+    ends: type[CuelensError] | None = None
     says: str = ""  # a pattern that must have been logged
     causes: tuple[str, ...] = ()  # that the status tells of the camera
 
@@ -277,10 +277,10 @@ def judge(row: Row, stage: Stage) -> Result:
     if result.to_show is not None and result.to_show > row.within:
         result.wrong.append(f"took {result.to_show:.1f} s to show {row.shows}, over {row.within:g}")
     if row.back is None:
-        code = stage.wait_end()
-        result.ended = f"exit {code}"
-        if code != row.code:
-            result.wrong.append(f"ended with {code}: {stage.story()}")
+        ended = stage.wait_end()
+        result.ended = "" if ended is None else f"{ended.identify()}, exit {ended.exit_code}"
+        if ended is not row.ends:
+            result.wrong.append(f"ended by {result.ended or 'nothing'}: {stage.story()}")
         stage.device.release.set()
     else:
         if row.undo is not None:

@@ -14,7 +14,25 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.errors import (
+    CameraMissing,
+    ContractMismatch,
+    CuelensError,
+    DiskFull,
+    ModelMissing,
+    ModelUnreadable,
+    SettingsInvalid,
+    SinkFailed,
+    SinkUnknown,
+    SinkUnwritable,
+    SourceEmpty,
+    SourceMissing,
+    SourceTruncated,
+    SourceUnknown,
+    SourceUnreadable,
+)
 from edge.vision.model import shipped_model
+from tests.support.failures import ended_by
 
 CUELENS = [sys.executable, "-c", "from edge.cli import main; main()"]
 
@@ -54,18 +72,25 @@ def damage(folder: Path, film: Path, kind: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"),
-    [("missing", 10), ("empty", 11), ("empty folder", 11), ("text", 12), ("noise", 12), ("truncated", 12)],
+    ("kind", "cause"),
+    [
+        ("missing", SourceMissing),
+        ("empty", SourceEmpty),
+        ("empty folder", SourceEmpty),
+        ("text", SourceUnreadable),
+        ("noise", SourceUnreadable),
+        ("truncated", SourceUnreadable),
+    ],
 )
 def test_a_bad_source_is_one_line_with_its_own_code_and_no_output(
-    repository: Path, tmp_path: Path, film: Path, kind: str, code: int
+    repository: Path, tmp_path: Path, film: Path, kind: str, cause: type[CuelensError]
 ) -> None:
     source = damage(tmp_path, film, kind)
     out = tmp_path / "out"
     out.mkdir()
     sinks = ["--sink", f"log:{out}/log.jsonl", "--sink", f"video:{out}/video.mp4"]
     done = cuelens(repository, "run", "--source", source, "--pace", "fast", *sinks)
-    assert done.returncode == code, done.stderr
+    ended_by(cause, done.returncode, done.stderr)
     assert done.stderr.count("\n") == 1, done.stderr
     assert source.removeprefix("file:") in done.stderr
     assert list(out.iterdir()) == []
@@ -97,7 +122,7 @@ def test_a_video_cut_short_is_read_as_far_as_it_goes_and_said_to_be_cut(
         "--sink",
         f"video:{video}",
     )
-    assert done.returncode == 13, done.stderr
+    ended_by(SourceTruncated, done.returncode, done.stderr)
     assert done.stderr.count("\n") == 1, done.stderr
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert 10 < len(lines) < 75
@@ -115,36 +140,43 @@ def test_a_video_without_faces_ends_well_and_says_so(repository: Path, film: Pat
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "cause", "said"),
     [
-        (["--sink", "log:none/out.jsonl"], 40, "none/out.jsonl"),
-        (["--sink", "video:none/out.mp4"], 40, "none/out.mp4"),
-        (["--sink", "log:/dev/full"], 41, "No space left"),
-        (["--sink", "vidio:out.mp4"], 42, "did you mean 'video'"),
-        (["--sink", "video:out.txt"], 43, ".mp4"),
-        (["--source", "demos"], 16, "did you mean 'demo'"),
-        (["--source", "v4l2:/dev/video99"], 14, "/dev/video99"),
-        (["--model", "none.tflite"], 20, "none.tflite"),
-        (["--config", "none.toml"], 50, "none.toml"),
-        (["--threads", "0"], 50, "1 to 8"),
-        (["--seconds", "-1"], 50, "more than 0"),
+        (["--sink", "log:none/out.jsonl"], SinkUnwritable, "none/out.jsonl"),
+        (["--sink", "video:none/out.mp4"], SinkUnwritable, "none/out.mp4"),
+        (["--sink", "log:/dev/full"], DiskFull, "No space left"),
+        (["--sink", "vidio:out.mp4"], SinkUnknown, "did you mean 'video'"),
+        (["--sink", "video:out.txt"], SinkFailed, ".mp4"),
+        (["--source", "demos"], SourceUnknown, "did you mean 'demo'"),
+        (["--source", "v4l2:/dev/video99"], CameraMissing, "/dev/video99"),
+        (["--model", "none.tflite"], ModelMissing, "none.tflite"),
+        (["--config", "none.toml"], SettingsInvalid, "none.toml"),
+        (["--threads", "0"], SettingsInvalid, "1 to 8"),
+        (["--seconds", "-1"], SettingsInvalid, "more than 0"),
     ],
 )
 def test_a_bad_argument_is_one_line_with_its_own_code(
-    repository: Path, film: Path, words: list[str], code: int, said: str
+    repository: Path, film: Path, words: list[str], cause: type[CuelensError], said: str
 ) -> None:
     source = [] if "--source" in words else ["--source", f"file:{film}"]
     done = cuelens(repository, "run", *source, "--pace", "fast", *words)
-    assert done.returncode == code, done.stderr
+    ended_by(cause, done.returncode, done.stderr)
     assert done.stderr.count("\n") == 1, done.stderr
     assert said in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"), [("truncated", 21), ("changed", 23), ("relabelled", 23), ("not a model", 21), ("no contract", 20)]
+    ("kind", "cause"),
+    [
+        ("truncated", ModelUnreadable),
+        ("changed", ContractMismatch),
+        ("relabelled", ContractMismatch),
+        ("not a model", ModelUnreadable),
+        ("no contract", ModelMissing),
+    ],
 )
 def test_a_bad_model_is_refused_before_anything_is_written(
-    repository: Path, tmp_path: Path, film: Path, kind: str, code: int
+    repository: Path, tmp_path: Path, film: Path, kind: str, cause: type[CuelensError]
 ) -> None:
     model = tmp_path / "emotion.tflite"
     content = bytearray(shipped_model().read_bytes())
@@ -162,7 +194,7 @@ def test_a_bad_model_is_refused_before_anything_is_written(
         model.with_suffix(".json").write_text(json.dumps(contract))
     log = tmp_path / "log.jsonl"
     done = cuelens(repository, "run", "--source", f"file:{film}", "--model", str(model), "--sink", f"log:{log}")
-    assert done.returncode == code, done.stderr
+    ended_by(cause, done.returncode, done.stderr)
     assert done.stderr.count("\n") == 1
     assert not log.exists()
 
@@ -212,7 +244,7 @@ def test_a_reader_that_goes_away_is_no_traceback(repository: Path) -> None:
         process.stdout.close()
         errors = process.stderr.read()
         process.wait(timeout=30)
-    assert process.returncode == 43, errors
+    ended_by(SinkFailed, process.returncode, errors)
     assert "Traceback" not in errors
 
 
@@ -234,7 +266,7 @@ def test_a_real_full_disk_leaves_no_half_video_and_no_half_line(repository: Path
     try:
         sinks = ["--sink", f"video:{disk}/out.avi", "--sink", f"log:{disk}/out.jsonl"]
         done = cuelens(repository, "run", "--source", "demo", "--pace", "fast", "--seconds", "40", *sinks)
-        assert done.returncode == 41, done.stderr
+        ended_by(DiskFull, done.returncode, done.stderr)
         assert "free some space" in done.stderr
         assert [path.name for path in disk.iterdir()] == ["out.jsonl"]
         text = (disk / "out.jsonl").read_text()
@@ -249,5 +281,5 @@ def test_a_folder_that_may_not_be_written_is_reported(repository: Path, tmp_path
         pytest.skip("root may write everywhere")
     tmp_path.chmod(0o500)
     done = cuelens(repository, "run", "--source", f"file:{film}", "--sink", f"log:{tmp_path}/out.jsonl")
-    assert done.returncode == 40
+    ended_by(SinkUnwritable, done.returncode, done.stderr)
     assert "Permission denied" in done.stderr

@@ -17,7 +17,15 @@ import pytest
 from edge.cli import main
 from edge.diagnostics.status import describe_status, gather_status
 from edge.drawing.glyphs import plan_cue
-from edge.errors import CameraMissing, ContractMismatch, ModelMissing, ModelUnreadable, RuntimeMissing
+from edge.errors import (
+    CameraMissing,
+    ContractMismatch,
+    Kind,
+    ModelMissing,
+    ModelUnreadable,
+    RuntimeMissing,
+    SettingsInvalid,
+)
 from edge.runtime.control import NOTICE, Control
 from edge.runtime.run import run
 from edge.settings import Settings
@@ -26,6 +34,7 @@ from edge.sources.missing import MissingCamera
 from edge.types import Capabilities, Frame, Update
 from edge.vision import model
 from edge.vision.model import ExpressionModel, former_folders, models_folder, open_first, shipped_model
+from tests.support.failures import ended_by
 
 FAST = ("--source", "demo", "--pace", "fast", "--seconds", "0.3")
 
@@ -74,7 +83,7 @@ def test_a_network_of_the_settings_that_is_refused_is_replaced_by_the_shipped_on
     for words in (["--model", str(path)], ["--config", str(tmp_path / "cuelens.toml")]):  # by hand it is refused
         with pytest.raises(SystemExit) as ended:
             main(["run", *FAST, "--sink", f"log:{log}", *words])
-        assert ended.value.code in (20, 21, 22, 23, 24)
+        assert ended.value.code == Kind.MODEL
 
 
 def release(base: Path, version: str, link: str, *, sound: bool = True) -> Path:
@@ -109,7 +118,7 @@ def test_a_network_damaged_after_an_update_is_replaced_by_that_of_the_release_be
     assert log.read_text().splitlines()
     with pytest.raises(SystemExit) as ended:  # by hand: as it is, the installer's trial of a release, too
         main(["run", *FAST, "--sink", f"log:{log}", "--model", str(own / "emotion.tflite")])
-    assert ended.value.code == 21
+    ended_by(ModelUnreadable, ended.value.code, capsys.readouterr().err)
 
 
 def test_the_releases_before_are_the_one_seen_working_then_the_one_before_it(
@@ -224,7 +233,7 @@ def test_a_camera_missing_by_hand_ends_the_run_and_for_a_service_does_not(
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     with pytest.raises(SystemExit) as ended:
         main(words)
-    assert ended.value.code == 14
+    ended_by(CameraMissing, ended.value.code, capsys.readouterr().err)
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere")
     with pytest.raises(SystemExit) as ended:
         main(words)
@@ -245,5 +254,6 @@ def test_a_sink_given_twice_or_with_what_it_does_not_take_ends_at_once_in_one_li
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (50, "", 1), done.stderr
+    ended_by(SettingsInvalid, done.returncode, done.stderr)
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1), done.stderr
     assert list(tmp_path.iterdir()) == []

@@ -16,7 +16,9 @@ from typing import Any
 import cv2
 import pytest
 
+from edge.errors import DiskFull, SinkFailed
 from tests.faults.test_light_run import SETTINGS, Run
+from tests.support.failures import ended_by
 
 FILES = ("log:log.jsonl", "video:out.mp4", "audio:file:out.wav", "png:cue.png")
 ENDING = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "XCPU", "PWR", "RTMIN")
@@ -120,8 +122,8 @@ def test_a_reader_of_the_terminals_lines_that_goes_away_ends_its_sink_alone(tmp_
     started.wait_for(lambda: started.count("frame") > 80)
     started.send(signal.SIGTERM)
     code, errors = started.end()
-    assert code == 43
-    assert errors.splitlines()[0] == "standard output: Broken pipe; what read it has ended"
+    ended_by(SinkFailed, code, errors)
+    assert errors.splitlines()[0] == "standard output: Broken pipe; what read it has ended [sink-failed]"
     assert "Traceback" not in errors
     assert not started.lit()
     see_whole(tmp_path)
@@ -190,7 +192,7 @@ def test_a_command_whose_output_does_not_fit_says_so(repository: Path, written: 
             text=True,
             check=False,
         )
-    assert done.returncode == 41
+    assert done.returncode == DiskFull.exit_code
     assert done.stderr.endswith(
         ": standard output: No space left on device; free some space or choose another disk [disk-full]\n"
     )

@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.errors import LightUnlit
 from edge.runtime.control import Control
 from edge.runtime.run import run
 from edge.settings import Settings
 from edge.types import Capabilities, Frame, Update
 from edge.vision.model import ExpressionModel
 from tests.faults.test_light_run import SETTINGS, Run
+from tests.support.failures import ended_by
 
 pytestmark = pytest.mark.slow  # all of it together
 
@@ -89,7 +91,7 @@ def test_a_light_that_burnt_out_while_paused_opens_no_camera_again(tmp_path: Pat
     finally:
         ended.set()
         wire.join()
-    assert code == 65, errors
+    ended_by(LightUnlit, code, errors)
     assert "light_sense is low; nothing is captured" in errors
     assert started.count("open") == 1
     opened_lit_and_closed_dark(started)

@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from edge.errors import CameraLost, CameraMissing, CuelensError, LightUnlit, PinBusy, PinMissing
+from tests.support.failures import ended_by
+
 # A camera that is none, and notes what is done with it and what the light is then.
 SCRIPT = """
 import os, sys, threading, time
@@ -173,11 +176,14 @@ def test_a_signal_leaves_it_dark_and_after_a_kill_the_next_command_does(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "frames"), [("lost", 15, 21), ("bug", 1, 21), ("loop", 1, 21), ("missing", 14, 0)]
+    ("fault", "cause", "frames"),
+    [("lost", CameraLost, 21), ("bug", CuelensError, 21), ("loop", CuelensError, 21), ("missing", CameraMissing, 0)],
 )
-def test_a_camera_or_a_loop_that_fails_leaves_it_dark(tmp_path: Path, fault: str, code: int, frames: int) -> None:
+def test_a_camera_or_a_loop_that_fails_leaves_it_dark(
+    tmp_path: Path, fault: str, cause: type[CuelensError], frames: int
+) -> None:
     failed = Run(tmp_path, fault=fault)
-    assert failed.end()[0] == code
+    ended_by(cause, *failed.end())
     assert not failed.lit()
     assert failed.count("frame") >= frames
     assert all(lit for _, lit in failed.events())
@@ -202,7 +208,7 @@ def test_a_light_that_goes_dark_ends_the_run(tmp_path: Path) -> None:
     failed.wait_for(lambda: failed.count("frame") > 10)
     failed.light.write_text("0")
     code, errors = failed.end()
-    assert code == 65
+    ended_by(LightUnlit, code, errors)
     assert "its pin is low; nothing is captured" in errors
     assert [lit for name, lit in failed.events() if name == "frame"].count(False) <= 1, "at most the one in the making"
     assert failed.cues()[-1]["state"] == "no_camera"
@@ -211,7 +217,7 @@ def test_a_light_that_goes_dark_ends_the_run(tmp_path: Path) -> None:
 def test_where_it_cannot_be_lit_no_camera_is_opened(tmp_path: Path) -> None:
     unlit = Run(tmp_path, settings=SETTINGS + "light_sense = 27\n")
     code, errors = unlit.end()
-    assert code == 65
+    ended_by(LightUnlit, code, errors)
     assert "it is switched on, light_sense is low; nothing is captured" in errors
     assert unlit.events() == []
     assert not unlit.lit()
@@ -223,7 +229,7 @@ def test_a_light_of_another_program_is_left_alone_and_no_camera_opened(tmp_path:
         fcntl.flock(other, fcntl.LOCK_EX)
         refused = Run(tmp_path)
         code, errors = refused.end()
-    assert code == 67
+    ended_by(PinBusy, code, errors)
     assert "is in use" in errors
     assert refused.events() == []
 
@@ -231,7 +237,7 @@ def test_a_light_of_another_program_is_left_alone_and_no_camera_opened(tmp_path:
 @pytest.mark.parametrize("line", ["light = 17", "pause = 4"])
 def test_without_its_chip_no_camera_is_opened(tmp_path: Path, line: str) -> None:
     without = Run(tmp_path, settings=f'[pins]\nchip = "mock:nowhere"\n{line}\n')
-    assert without.end()[0] == 66
+    ended_by(PinMissing, *without.end())
     assert without.events() == []
 
 

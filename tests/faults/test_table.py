@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.errors import CameraLost
+from edge.errors import CameraLost, CameraStuck, CuelensError, ModelFailed
 from edge.sinks import SINKS
 from edge.types import Frame
 from tests.faults.outlets import FAULTS, play_sinks
@@ -125,7 +125,7 @@ ROWS = [
         "the camera disappears and does not come back",
         lambda stage: stage.device.unplug(),
         back=None,
-        code=15,
+        ends=CameraLost,
         says="unplugged; looking for it again",
         causes=("lost",),
     ),
@@ -133,7 +133,7 @@ ROWS = [
         "opening the camera again never returns",
         hang_when_opened,
         back=None,
-        code=44,
+        ends=CameraStuck,
         says="a call to open has not returned for 12 s; no process can open a camera twice",
     ),
     Row(
@@ -147,7 +147,7 @@ ROWS = [
         "a read never returns and the camera cannot be closed",
         hang("read", "close"),
         back=None,
-        code=44,
+        ends=CameraStuck,
         says="it cannot be closed; no process can open a camera twice",
         causes=("silent", "stuck"),
     ),
@@ -161,7 +161,7 @@ ROWS = [
         "the driver raises what nobody expects",
         throw(ZeroDivisionError("odd")),
         back=None,
-        code=1,
+        ends=CuelensError,
         says="source: ZeroDivisionError: odd",
     ),
     Row(
@@ -241,7 +241,7 @@ ROWS = [
         break_for_good,
         shows="",
         back=None,
-        code=45,
+        ends=ModelFailed,
         says="3 times in a row after it was loaded again; start again",
     ),
     Row("the network stands still for four seconds", stand_still, back=10, says="the loop was blocked for"),
@@ -251,7 +251,7 @@ ROWS = [
         replace_and_break_model,
         shows="",
         back=None,
-        code=45,
+        ends=ModelFailed,
         says="cannot be loaded again: .*ends after 1000 of",
     ),
 ]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.failures import ended_by
+
 pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks adds it")
 pytest.importorskip("bumble", reason="bumble is not installed; ./deploy.sh test adds it")
 pytest.importorskip("halo_emulator", reason="halo-emulator is not installed; ./deploy.sh test adds it")
@@ -64,8 +66,9 @@ def test_the_only_glasses_in_reach_are_paired_and_remembered(
 
 def test_of_several_one_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     near = ActiveLookPeripheral("Engo-1"), ActiveLookPeripheral("Engo-2")
-    assert run(monkeypatch, "pair activelook --seconds 0.5", *near) == SettingsInvalid.exit_code
-    assert "several are in reach: Engo-" in capsys.readouterr().err
+    assert "several are in reach: Engo-" in ended_by(
+        SettingsInvalid, run(monkeypatch, "pair activelook --seconds 0.5", *near), capsys.readouterr().err
+    )
     assert run(monkeypatch, "pair activelook --seconds 0.5 --name Engo-2", *near) == 0
     assert [pair.name for pair in load_glasses(glasses_file())] == ["Engo-2"]
 
@@ -107,8 +110,8 @@ def test_what_is_wrong_with_bluetooth_is_reported_with_what_to_do(
     error: Exception, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Air, "__init__", _with(error))
-    assert run(monkeypatch, "pair --seconds 0.2", ActiveLookPeripheral()) == SinkFailed.exit_code
-    (line,) = capsys.readouterr().err.splitlines()
+    code = run(monkeypatch, "pair --seconds 0.2", ActiveLookPeripheral())
+    (line,) = ended_by(SinkFailed, code, capsys.readouterr().err).splitlines()
     assert says in line
 
 

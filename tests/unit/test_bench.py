@@ -20,7 +20,16 @@ from benchmarks import bench, stages
 from benchmarks.machine import machine, software, state
 from benchmarks.report import read_report
 from benchmarks.schema import VERSION, complaints
-from edge.errors import BenchFailed, SettingsInvalid
+from edge.errors import (
+    BenchFailed,
+    CuelensError,
+    ModelMissing,
+    SettingsInvalid,
+    SourceMissing,
+    SourceUnknown,
+    SourceUnreadable,
+)
+from tests.support.failures import ended_by
 
 SCRIPT = "from benchmarks.bench import main; main()"
 
@@ -99,30 +108,32 @@ def test_table_is_for_people(bench_run: Callable[..., subprocess.CompletedProces
 
 def test_unknown_source_has_its_code_and_one_line(bench_run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     done = bench_run("--source", "dmo")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (16, "", 1)
-    assert "did you mean 'demo'?" in done.stderr
+    assert "did you mean 'demo'?" in ended_by(SourceUnknown, done.returncode, done.stderr)
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
     assert "Traceback" in bench_run("--source", "dmo", "--debug").stderr
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("words", "cause"),
     [
-        (["--source", "file:/not/there.mp4"], 10),
-        (["--model", "/not/there.tflite"], 20),
-        (["--frames", "0"], 50),
-        (["--repeat", "0"], 50),
-        (["--warmup", "-1"], 50),
-        (["--threads", "99"], 50),
-        (["--rounds", "0"], 50),
+        (["--source", "file:/not/there.mp4"], SourceMissing),
+        (["--model", "/not/there.tflite"], ModelMissing),
+        (["--frames", "0"], SettingsInvalid),
+        (["--repeat", "0"], SettingsInvalid),
+        (["--warmup", "-1"], SettingsInvalid),
+        (["--threads", "99"], SettingsInvalid),
+        (["--rounds", "0"], SettingsInvalid),
     ],
 )
-def test_bad_input_has_its_code(capsys: pytest.CaptureFixture[str], words: list[str], code: int) -> None:
-    assert fails(capsys, *words)[0] == code
+def test_bad_input_has_its_code(
+    capsys: pytest.CaptureFixture[str], words: list[str], cause: type[CuelensError]
+) -> None:
+    ended_by(cause, *fails(capsys, *words))
 
 
 def test_damaged_picture_ends_with_the_sources_code(capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
     (pictures / "2.png").write_bytes(b"\x89PNG\r\n\x1a\nno more")
-    assert fails(capsys, "--source", f"file:{pictures}")[0] == 12
+    ended_by(SourceUnreadable, *fails(capsys, "--source", f"file:{pictures}"))
 
 
 def test_file_is_measured_whole_as_often_as_asked(pictures: Path) -> None:
@@ -142,9 +153,7 @@ def test_measuring_process_that_is_killed_is_reported(
     pictures: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(stages, "measure_here", _die)
-    code, line = fails(capsys, "--source", f"file:{pictures}")
-    assert code == BenchFailed.exit_code
-    assert "was killed" in line
+    assert "was killed" in ended_by(BenchFailed, *fails(capsys, "--source", f"file:{pictures}"))
 
 
 class _Killed:

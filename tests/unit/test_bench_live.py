@@ -24,6 +24,7 @@ from benchmarks.report import read_report
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
 from edge.settings import FaceSettings
 from edge.vision.faces import FaceFinder
+from tests.support.failures import ended_by
 
 
 @pytest.mark.parametrize("number", [0, 1, 0b1010, 2**live.BITS - 1])
@@ -135,9 +136,10 @@ def run(*words: str) -> int:
 
 
 def test_what_ends_with_the_warm_up_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("e2e", "--seconds", "5") == SettingsInvalid.exit_code
+    ended_by(SettingsInvalid, run("e2e", "--seconds", "5"), capsys.readouterr().err)
     picture = Path(__file__).parents[1] / "golden" / "demo.png"
-    assert run("e2e", "--seconds", "10", "--source", f"file:{picture}") == SourceEmpty.exit_code
+    code = run("e2e", "--seconds", "10", "--source", f"file:{picture}")
+    ended_by(SourceEmpty, code, capsys.readouterr().err)
 
 
 def test_the_demo_is_shown_at_its_pace_with_every_number_matched(tmp_path: Path) -> None:
@@ -161,6 +163,5 @@ def test_a_soak_that_grows_fails_and_says_in_what(
 ) -> None:
     told = {"source": "demo", "seconds": 1800.0, "dropped": 0, **endurance(samples(descriptors=22))}
     monkeypatch.setattr(live, "_endure", lambda args: (told, {}, frozenset()))
-    assert run("soak", "--out", str(tmp_path)) == BenchFailed.exit_code
-    assert "2 more descriptors" in capsys.readouterr().err
+    assert "2 more descriptors" in ended_by(BenchFailed, run("soak", "--out", str(tmp_path)), capsys.readouterr().err)
     assert (tmp_path / "soak.json").exists(), "what failed is kept"

@@ -17,10 +17,11 @@ from benchmarks.scale import LoopPoint, take_turns
 from benchmarks.scale_networks import build_networks, describe_costs
 from benchmarks.scale_recommend import recommend
 from benchmarks.schema import complaints
-from edge.errors import ModelMissing, ModelUnreadable, SettingsInvalid
+from edge.errors import CuelensError, ModelMissing, ModelUnreadable, SettingsInvalid, SourceMissing
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Gray, Update
 from edge.vision.model import ExpressionModel, models_folder, shipped_model
+from tests.support.failures import ended_by
 
 
 class Counted:
@@ -138,8 +139,9 @@ def test_a_damaged_model_is_refused_before_a_runtime_has_it(tmp_path: Path, caps
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(shipped_model().read_bytes()[:2000])
     broken.with_suffix(".json").write_bytes(shipped_model().with_suffix(".json").read_bytes())
-    assert run("--model", str(broken)) == ModelUnreadable.exit_code
-    assert "broken.tflite: ends after 2000 of" in capsys.readouterr().err
+    assert "broken.tflite: ends after 2000 of" in ended_by(
+        ModelUnreadable, run("--model", str(broken)), capsys.readouterr().err
+    )
 
 
 def test_a_slow_network_ends_its_turn_by_time() -> None:
@@ -206,17 +208,18 @@ def run(*words: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("words", "cause"),
     [
-        (["--rounds", "2"], SettingsInvalid.exit_code),
-        (["--threads", "99"], SettingsInvalid.exit_code),
-        (["--model", "/not/there.tflite"], ModelMissing.exit_code),
-        (["--source", "file:/not/there.mp4"], 10),
+        (["--rounds", "2"], SettingsInvalid),
+        (["--threads", "99"], SettingsInvalid),
+        (["--model", "/not/there.tflite"], ModelMissing),
+        (["--source", "file:/not/there.mp4"], SourceMissing),
     ],
 )
-def test_bad_input_has_its_code(words: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(*words) == code
-    assert capsys.readouterr().err.count("\n") == 1
+def test_bad_input_has_its_code(
+    words: list[str], cause: type[CuelensError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended_by(cause, run(*words), capsys.readouterr().err).count("\n") == 1
 
 
 def test_a_run_sweeps_everything_and_recommends(

@@ -16,6 +16,7 @@ import pytest
 
 from edge.errors import (
     ContractMismatch,
+    DataMissing,
     ModelMissing,
     ModelShape,
     RuntimeMissing,
@@ -25,6 +26,7 @@ from edge.errors import (
 )
 from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
+from tests.support.failures import ended_by
 from training.explain import Section, main, show
 from training.explain_methods import activations, dream, grad_cam, occlusion
 from training.explain_network import Network
@@ -394,7 +396,7 @@ def test_pictures_of_a_data_set_come_with_their_class(tmp_path: Path) -> None:
         (["--class", "angry"], SettingsInvalid, "--class is 'angry'"),
         (["--labels", "a,b"], SettingsInvalid, "names 2 classes"),
         (["none.png"], SourceMissing, "none.png: no such file"),
-        (["--data", "none.csv"], FileNotFoundError, "none.csv"),
+        (["--data", "none.csv"], DataMissing, "none.csv"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(
@@ -404,8 +406,7 @@ def test_what_cannot_be_shown_is_one_line(
     with pytest.raises(SystemExit) as caught:
         main([model, *words, "--out", str(tmp_path / "out")])
     shown = capsys.readouterr().err
-    assert caught.value.code == getattr(error, "exit_code", 30)
-    assert said in shown
+    assert said in ended_by(error, caught.value.code, shown)
     assert shown.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -483,5 +484,6 @@ def test_a_missing_model_is_one_line_and_its_own_code(tmp_path: Path, repository
     environment = {**os.environ, "PYTHONPATH": str(repository)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode in (ModelMissing.exit_code, RuntimeMissing.exit_code)
+    assert done.stderr.endswith((" [model-missing]\n", " [runtime-missing]\n"))
     assert done.stdout == ""
     assert done.stderr.splitlines()[-1].startswith("-c: ")

@@ -12,12 +12,14 @@ import pytest
 
 from edge.cli import main
 from edge.cue.policy import SMALL_VOCABULARY
+from edge.errors import SettingsInvalid, SourceEmpty, SourceUnreadable
 from edge.settings import CueSettings, LookSettings, Settings
 from edge.sources.demo import DemoSource
 from edge.stills.drawing import draw_readings, draw_sheets, shrink_to_tile
 from edge.stills.reader import StillReader, describe_readings, judge_still, reading_record
 from edge.types import Face, Gray, Quality
 from edge.vision.model import ExpressionModel, shipped_model
+from tests.support.failures import ended_by
 
 SHOWN = ("smile", "surprise", "upset")
 
@@ -125,8 +127,8 @@ def test_the_command_reads_a_folder_and_goes_on_after_a_bad_picture(
     (folder / "torn.png").write_bytes((folder / "smile.png").read_bytes()[:900])
     with pytest.raises(SystemExit) as end:
         main(["read", str(folder), "--json", "--out", str(out)])
-    assert end.value.code == 12, "the bad one's"
     printed, complaints = capsys.readouterr()
+    ended_by(SourceUnreadable, end.value.code, complaints)  # the bad one's
     records = [json.loads(line) for line in printed.splitlines()]
     (torn,) = [record for record in records if "error" in record]
     assert (Path(torn["path"]).name, torn["error"]) == ("torn.png", "source-unreadable")
@@ -152,7 +154,7 @@ def test_one_picture_is_drawn_into_a_file_and_never_over_itself(
     for wrong in (picture, tmp_path):
         with pytest.raises(SystemExit) as end:
             main(["read", str(picture), "--out", str(wrong)])
-        assert end.value.code == 50
+        ended_by(SettingsInvalid, end.value.code, capsys.readouterr().err)
     assert picture.read_bytes() == before
     with pytest.raises(SystemExit) as end:
         main(["read", str(picture), "--out", str(out)])
@@ -178,5 +180,4 @@ def test_faces_with_read_prints_what_read_prints(
 def test_an_empty_folder_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["read", str(tmp_path)])
-    assert end.value.code == 11
-    assert "no picture" in capsys.readouterr().err
+    assert "no picture" in ended_by(SourceEmpty, end.value.code, capsys.readouterr().err)

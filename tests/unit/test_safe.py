@@ -209,7 +209,7 @@ def test_a_run_that_fails_leaves_its_line_and_safe_mode_draws_it_without_a_camer
     picture = tmp_path / "cue.png"
     (tmp_path / "cuelens.toml").write_text(f'source = "file:/no/film.mp4"\nsinks = ["png:{picture}"]\nthreads = 99')
     run = service(repository, tmp_path, "run")
-    assert run.returncode == 10
+    assert run.returncode == SourceMissing.exit_code
     last = run.stderr.splitlines()[-1].removeprefix("-c: ")
     assert last.endswith(" [source-missing]")
     assert (tmp_path / FILE).read_text().strip() == last

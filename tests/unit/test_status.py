@@ -30,6 +30,7 @@ from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import Settings
 from edge.types import Cue, Face
 from edge.vision.model import ExpressionModel
+from tests.support.failures import ended_by
 
 LEAST_KEYS = {
     *("version", "state", "expression", "reason", "frames", "inferences", "watchdog", "uptime", "fps", "recent_fps"),
@@ -165,8 +166,7 @@ def test_a_socket_that_was_asked_for_and_cannot_be_made_is_an_error(repository: 
     words = ("--seconds", "0.5", "--status", str(tmp_path / ("x" * 120)))
     with Running(repository, *words) as running:
         _, err = running.process.communicate(timeout=30)
-    assert running.process.returncode == SettingsInvalid.exit_code
-    assert "107" in err
+    assert "107" in ended_by(SettingsInvalid, running.process.returncode, err)
     assert "Traceback" not in err
 
 
@@ -290,8 +290,8 @@ def test_one_that_never_answers_is_not_waited_for(folder: Path, monkeypatch: pyt
 def test_nobody_running_is_an_exit_code_of_its_own(repository: Path, folder: Path) -> None:
     words = [sys.executable, "-c", "from edge.cli import main; main()", "status", "--socket", str(folder / "none")]
     done = subprocess.run(words, cwd=repository, capture_output=True, text=True, timeout=60, check=False)
+    assert "--status PATH" in ended_by(NotRunning, done.returncode, done.stderr)
     assert (done.returncode, done.stdout) == (64, "")
-    assert "--status PATH" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge.cli import main
+from edge.errors import SourceUnreadable
 from edge.settings import FaceSettings
 from edge.sources.demo import DemoSource
 from edge.stills import finder as stills
@@ -64,7 +65,7 @@ def test_the_command_prints_a_line_of_json_a_picture_and_goes_on_after_a_bad_one
     bad.write_bytes(good.read_bytes()[:2000])
     with pytest.raises(SystemExit) as end:
         main(["faces", str(good), str(bad), str(tmp_path / "none.png"), str(wall), "--json"])
-    assert end.value.code == 12, "the first failure's"
+    assert end.value.code == SourceUnreadable.exit_code, "the first failure's"
     out, err = capsys.readouterr()
     first, torn, missing, second = (json.loads(line) for line in out.splitlines())
     assert first["path"] == str(good)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from edge.errors import SettingsInvalid
 from edge.system.systemd import notify
+from tests.support.failures import ended_by
 
 
 @pytest.mark.parametrize("abstract", [False, True])
@@ -74,7 +76,7 @@ def test_the_services_settings_are_read_where_systemd_says_but_need_not_be_there
     assert run("--source", "demo").returncode == 0
     (tmp_path / "cuelens.toml").write_text('source = "demo:x"')
     done = run()
-    assert (done.returncode, "demo:x: no seed" in done.stderr) == (50, True), done.stderr
+    assert "demo:x: no seed" in ended_by(SettingsInvalid, done.returncode, done.stderr)
     (tmp_path / "cuelens.toml").write_text('source = "demo"\nsinks = ["log"]')
     done = run()
     assert done.stdout.count('"seq"') > 10, done.stderr
@@ -99,4 +101,4 @@ def test_a_mistake_in_the_services_settings_is_reported_and_the_rest_counts(tmp_
         text=True,
         check=False,
     )
-    assert by_hand.returncode == 50, "whoever names a file wants to be told"
+    ended_by(SettingsInvalid, by_hand.returncode, by_hand.stderr)  # whoever names a file wants to be told

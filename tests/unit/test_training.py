@@ -16,6 +16,7 @@ import pytest
 
 from edge.errors import (
     CheckpointUnusable,
+    CuelensError,
     DiskFull,
     FitDiverged,
     MemoryShort,
@@ -27,6 +28,7 @@ from edge.vision.model import ExpressionModel
 from edge.vision.preprocessing import Preprocessing
 from lab.datasets.fer2013 import CLASSES
 from lab.datasets.labelled import Labelled
+from tests.support.failures import ended_by
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
 
@@ -109,7 +111,7 @@ def test_a_damaged_keras_file_is_one_line(table: Path, tmp_path: Path, repositor
     (tmp_path / "bad.keras").write_bytes(b"PK\x03\x04 not a model")
     command = [*CONVERT, str(tmp_path / "bad.keras"), "--data", str(table), "--out", str(tmp_path / "out")]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
-    assert done.returncode == ModelUnreadable.exit_code
+    ended_by(ModelUnreadable, done.returncode, done.stderr)
     assert "bad.keras" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()
@@ -125,7 +127,7 @@ def train(*words: str | Path, env: dict[str, str] | None = None) -> subprocess.C
 
 def test_a_loss_that_is_no_number_stops_with_the_step_and_the_last_good_checkpoint(table: Path, tmp_path: Path) -> None:
     done = train("simple", "--data", table, "--out", tmp_path, "--epochs", "4", "--learning-rate", "1e30")
-    assert done.returncode == FitDiverged.exit_code, done.stderr
+    ended_by(FitDiverged, done.returncode, done.stderr)
     said = r"the loss is (nan|inf) at epoch \d, step \d; .*checkpoint\.npz holds epoch \d"
     # Not always the last line: what fed TensorFlow may have its own last words.
     assert re.search(said, done.stderr), done.stderr
@@ -139,7 +141,7 @@ def test_a_full_disk_at_a_checkpoint_leaves_the_older_one(table: Path, tmp_path:
     # A file may have 300 KB: enough for history and plot, not for a checkpoint of 4 MB.
     limited = ["bash", "-c", 'ulimit -f 300; exec "$@"', "bash", *command]
     done = subprocess.run(limited, cwd=repository, capture_output=True, text=True, check=False)
-    assert done.returncode == DiskFull.exit_code, done.stderr
+    ended_by(DiskFull, done.returncode, done.stderr)
     assert "checkpoint.npz" in done.stderr.splitlines()[-1]
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.npz", "history.json", "history.png"]
@@ -149,27 +151,27 @@ def test_a_checkpoint_of_another_fit_is_not_gone_on_from(table: Path, tmp_path: 
     assert train("dummy", "--data", table, "--out", tmp_path, "--epochs", "1").returncode == 0
     before = (tmp_path / "checkpoint.npz").read_bytes()
     done = train("dummy", "--data", table, "--out", tmp_path, "--epochs", "2")
-    assert done.returncode == CheckpointUnusable.exit_code
+    ended_by(CheckpointUnusable, done.returncode, done.stderr)
     assert "of a fit with epochs 1" in done.stderr.splitlines()[-1]
     assert (tmp_path / "checkpoint.npz").read_bytes() == before
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "cause", "said"),
     [
-        (["transfer"], ModelMissing.exit_code, "--weights none"),
-        (["transfer", "--weights", "nowhere.h5"], ModelMissing.exit_code, "nowhere.h5: no such file"),
-        (["simple", "--side", "8"], SettingsInvalid.exit_code, "simple takes 16 to 512 pixels"),
-        (["compact", "--rows", "0"], SettingsInvalid.exit_code, "--rows is 0; it must be more than 0"),
-        (["compact", "--mixup", "2"], SettingsInvalid.exit_code, "--mixup is 2.0; it must be a share"),
-        (["compact", "--cutmix", ".6", "--mixup", ".6"], SettingsInvalid.exit_code, "more than every batch"),
+        (["transfer"], ModelMissing, "--weights none"),
+        (["transfer", "--weights", "nowhere.h5"], ModelMissing, "nowhere.h5: no such file"),
+        (["simple", "--side", "8"], SettingsInvalid, "simple takes 16 to 512 pixels"),
+        (["compact", "--rows", "0"], SettingsInvalid, "--rows is 0; it must be more than 0"),
+        (["compact", "--mixup", "2"], SettingsInvalid, "--mixup is 2.0; it must be a share"),
+        (["compact", "--cutmix", ".6", "--mixup", ".6"], SettingsInvalid, "more than every batch"),
     ],
 )
 def test_what_a_recipe_cannot_do_is_one_line(
-    words: list[str], code: int, said: str, table: Path, tmp_path: Path
+    words: list[str], cause: type[CuelensError], said: str, table: Path, tmp_path: Path
 ) -> None:
     done = train(*words, "--data", table, "--out", tmp_path / "out", env={"KERAS_HOME": str(tmp_path / "cache")})
-    assert done.returncode == code, done.stderr
+    ended_by(cause, done.returncode, done.stderr)
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     if words == ["transfer"]:
@@ -247,7 +249,7 @@ def test_raters_can_label_instead_of_fer2013(labels: str, table: Path, tmp_path:
     assert read_about(tmp_path / "model.keras")["rows"] == 256 - 2
     assert json.loads((tmp_path / "history.json").read_text())[-1]["val_accuracy"] == 1
     done = train("dummy", "--data", table, "--labels", labels, "--out", tmp_path / "other")
-    assert done.returncode == SettingsInvalid.exit_code
+    ended_by(SettingsInvalid, done.returncode, done.stderr)
     assert "--ferplus" in done.stderr.splitlines()[-1]
 
 

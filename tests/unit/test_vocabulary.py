@@ -16,6 +16,7 @@ from lab.datasets.ferplus import COLUMNS, majority, published_majority
 from lab.datasets.labelled import Labelled, join_splits
 from lab.datasets.read import read_data
 from lab.scores import score
+from tests.support.failures import ended_by
 from training.evaluate import main
 from training.groups import describe_groups, name_groups, name_thirds, score_groups, tabulate_groups
 from training.report_parts import find_mistakes, show_mistakes, write_more
@@ -188,7 +189,8 @@ def test_the_classes_in_common_are_scored_and_the_others_named(
     assert code == 0
     assert "left out, as not in both: of the data contempt, 8 rows; of the model angry, disgust, fear" in out
     assert "told on a steady reading" in out
-    assert run(capsys, *words, "--by", "sex")[0] == DataColumnMissing.exit_code
+    code, _, err = run(capsys, *words, "--by", "sex")
+    ended_by(DataColumnMissing, code, err)
 
 
 def test_the_raters_majority_comes_first_and_fer2013s_label_beside_it(
