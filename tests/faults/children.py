@@ -25,6 +25,8 @@ import edge.vision.finders.haar
 from edge import sinks, sources
 from edge.cli import main
 from edge.errors import CameraLost, CameraMissing
+from edge.needs import Needs
+from edge.settings import Settings
 from edge.sources.demo import SCENE_FRAMES, WALK_FRAMES, DemoSource
 from edge.system.quiet import tame_opencv
 from edge.types import Capabilities, Frame, Update
@@ -46,6 +48,10 @@ class Camera:
     """Ten pictures a second of somebody who smiles, or of nobody."""
 
     live, announced, stuck = True, None, False
+
+    @staticmethod
+    def needs(argument: str, settings: Settings) -> Needs:
+        return Needs(camera=True)
 
     def __init__(self, argument: str, *, live: bool) -> None:
         self.closing = threading.Event()

@@ -25,10 +25,15 @@ import numpy as np
 from pathlib import Path
 from edge import sources
 from edge.errors import CameraLost, CameraMissing
+from edge.needs import Needs
 from edge.types import Frame
 
 class Camera:
     live, announced, stuck = True, None, False
+
+    @staticmethod
+    def needs(argument, settings):
+        return Needs(camera=True)
 
     def __init__(self, argument, *, live):
         self.closing, self.fault = threading.Event(), argument
