@@ -1,4 +1,4 @@
-"""The pages that are made from the code: docs/settings.md of the settings' fields, docs/errors.md of the failures.
+"""What is made from the code: docs/settings.md and deploy/cuelens.toml of the settings, docs/errors.md of the failures.
 
 `python -m deploy.pages` writes them, `--check` only names those that are not current (exit code 120).
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import sys
-from collections.abc import Mapping
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 from edge import errors
 from edge.diagnostics.remedies import REMEDIES
 from edge.errors import Kind
-from edge.settings import Settings
+from edge.settings import Settings, is_for_tuning
 from edge.sinks.table import SINKS, needs_of, settings_types
 from edge.system.program import USAGE
 
@@ -31,8 +33,13 @@ SETTINGS_HEAD = """# Settings
 For makers. The settings are one TOML file: `/etc/cuelens/cuelens.toml` on a device ([how to apply a
 change](device.md#settings)), or any file with `cuelens run --config FILE`. A setting that the file does not name has
 its default. [deploy/cuelens.toml](../deploy/cuelens.toml) is a file with all of them. An error names the line, the
-value and what is valid. The settings of `[faces]` and of `[cue]`, other than `sensitivity` and `vocabulary`, are for
-tuning; nobody needs them to use Cuelens. Times are seconds on the capture clock, and shares are 0 to 1.
+value and what is valid. Those for tuning are folded at the end of each table; nobody needs them to use Cuelens. Times
+are seconds on the capture clock, and shares are 0 to 1.
+"""
+SETTINGS_FILE_HEAD = """\
+# Cuelens' settings, each at its default; in the checkout deploy/pages.py makes this file. On the device they are in
+# /etc/cuelens/cuelens.toml: change what you need, then sudo /opt/cuelens/current/install.sh apply. Without the file
+# there are the defaults, and a mistake is named with its line. Seconds run on the capture clock, shares are 0 to 1.
 """
 ERRORS_HEAD = """# Error codes
 
@@ -112,6 +119,7 @@ def make_pages() -> dict[Path, str]:
     docs = ROOT / "docs"
     return {
         docs / "settings.md": settings_page(),
+        ROOT / "deploy" / "cuelens.toml": settings_file(),
         docs / "errors.md": errors_page(),
         docs / "sinks.md": _with_block(docs / "sinks.md", "\n".join(needs_table())),
         docs / "privacy.md": _with_block(docs / "privacy.md", blind_sinks()),
@@ -153,24 +161,65 @@ def blind_sinks() -> str:
 def settings_page() -> str:
     """Return docs/settings.md; raises ValueError for a setting without a sentence."""
     lines = [SETTINGS_HEAD]
-    defaults = {item.name: _default(item) for item in fields(Settings)}
-    top = [item for item in fields(Settings) if item.name != "own" and not is_dataclass(defaults[item.name])]
-    lines += ["## Top of the file", "", *_settings_table(top, _documented(Settings)), ""]
-    tables: dict[str, Any] = {name: type(value) for name, value in defaults.items() if is_dataclass(value)}
-    for name, kind in (tables | settings_types()).items():
-        about = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
-        lines += [f"## [{name}]", "", about, "", *_settings_table(fields(kind), _documented(kind)), ""]
+    for title, about, items in _tables():
+        lines += [f"## {f'[{title}]' if title else 'Top of the file'}", "", *([about, ""] if about else [])]
+        plain = [item for item, _ in items if not is_for_tuning(item)]
+        tuning = [item for item, _ in items if is_for_tuning(item)]
+        sentences = {item.name: sentence for item, sentence in items}
+        lines += [*_settings_table(plain, sentences), ""] if plain else []
+        if tuning:
+            lines += ['<details markdown="1">', "<summary>For tuning</summary>", ""]
+            lines += [*_settings_table(tuning, sentences), "", "</details>", ""]
     return "\n".join(lines)
 
 
-def _settings_table(items: Any, documented: Mapping[str, str]) -> list[str]:
-    rows = ["| setting | default | valid | meaning |", "| --- | --- | --- | --- |"]
+def settings_file() -> str:
+    """Return deploy/cuelens.toml; raises ValueError for a setting without a sentence."""
+    lines = [SETTINGS_FILE_HEAD]
+    for title, about, items in _tables():
+        lines += [*_comment(about), f"[{title}]", ""] if title else []
+        for item, sentence in items:
+            if not is_for_tuning(item):
+                valid = f" Valid: {_valid(item)}." if {"range", "choices"} & item.metadata.keys() else ""
+                lines += [*_comment(sentence + valid), f"{item.name} = {_toml(_default(item))}", ""]
+        if tuning := [item for item, _ in items if is_for_tuning(item)]:
+            lines += ["# For tuning; docs/settings.md says what each does:"]
+            lines += [*(f"# {item.name} = {_toml(_default(item))}" for item in tuning), ""]
+    return "\n".join(lines)
+
+
+def _tables() -> Iterator[tuple[str, str, list[tuple[Field[Any], str]]]]:
+    """Yield each table of the settings: its name, what it is of, and its fields with their sentences."""
+    defaults = {item.name: _default(item) for item in fields(Settings)}
+    top = [item for item in fields(Settings) if item.name != "own" and not is_dataclass(defaults[item.name])]
+    yield "", "", _with_sentences(top, _documented(Settings))
+    tables: dict[str, Any] = {name: type(value) for name, value in defaults.items() if is_dataclass(value)}
+    for name, kind in (tables | settings_types()).items():
+        about = inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].replace("\n", " ")
+        yield name, about, _with_sentences(fields(kind), _documented(kind))
+
+
+def _with_sentences(items: Iterable[Field[Any]], documented: Mapping[str, str]) -> list[tuple[Field[Any], str]]:
+    found = []
     for item in items:
         if item.name not in documented:
             raise ValueError(f"the setting {item.name} has no sentence; write one below it, as the others have")
-        meaning = documented[item.name].replace("\n\n", " ").replace("\n", " ").replace("|", "\\|")
+        found.append((item, documented[item.name].replace("\n\n", " ").replace("\n", " ")))
+    return found
+
+
+def _settings_table(items: Iterable[Field[Any]], sentences: Mapping[str, str]) -> list[str]:
+    rows = ["| setting | default | valid | meaning |", "| --- | --- | --- | --- |"]
+    for item in items:
+        meaning = sentences[item.name].replace("|", "\\|")
         rows.append(f"| `{item.name}` | `{_toml(_default(item))}` | {_valid(item)} | {meaning} |")
     return rows
+
+
+def _comment(text: str) -> list[str]:
+    """Return a sentence as lines of comment, links as the pages that they are to."""
+    plain = re.sub(r"\[[^]]*\]\(([^)]*)\)", r"docs/\1", text).replace("`", "")
+    return [f"# {line}" for line in textwrap.wrap(plain, 110, break_long_words=False, break_on_hyphens=False)]
 
 
 def _documented(kind: type) -> dict[str, str]:
@@ -204,10 +253,11 @@ def _toml(value: Any) -> str:
 
 
 def _valid(item: Field[Any]) -> str:
+    unit = f" {item.metadata['unit']}" if "unit" in item.metadata else ""
     if choices := item.metadata.get("choices"):
-        return ", ".join(f"`{_toml(choice)}`" for choice in choices)
+        return ", ".join(f"`{_toml(choice)}`" for choice in choices) + unit
     if limits := item.metadata.get("range"):
-        return f"{limits[0]} to {limits[1]}"
+        return f"{limits[0]} to {limits[1]}{unit}"
     value = _default(item)
     return "`true` or `false`" if isinstance(value, bool) else KINDS[type(value).__name__]
 

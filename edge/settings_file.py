@@ -16,7 +16,7 @@ from edge.system.secrecy import hide, plain, plain_address
 
 T = TypeVar("T")
 
-LARGEST_FILE = 65_536  # bytes: ten times what deploy/cuelens.toml has, with all its comments
+LARGEST_FILE = 65_536  # bytes: seven times what deploy/cuelens.toml has, with all its comments
 LONGEST_LINE = 1000  # characters: tomllib takes seconds for a key of ten thousand parts
 MOST_MISTAKES = 20  # that are named
 

@@ -54,7 +54,7 @@ class AudioSettings:
     volume: float = field(default=0.3, metadata={"range": (0.0, 1.0)})
     """Volume of tones and words."""
 
-    repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0)})
+    repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0), "unit": "s"})
     """Seconds before the same cue is played again."""
 
 

@@ -30,16 +30,16 @@ _FULL = "full"
 class DisplaySettings:
     """The `display` sink: HDMI glasses, or a window on a desktop."""
 
-    width: int = field(default=0, metadata={"range": (0, 7680)})
+    width: int = field(default=0, metadata={"range": (0, 7680), "unit": "px"})
     """Pixels; 0 is the whole screen, or a window of 640x400 on a desktop."""
 
-    height: int = field(default=0, metadata={"range": (0, 4320)})
+    height: int = field(default=0, metadata={"range": (0, 4320), "unit": "px"})
     """Pixels; 0 is the whole screen, or a window of 640x400 on a desktop."""
 
     mirror: bool = False
     """Exchanges left and right: for displays that are seen in a half mirror."""
 
-    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
+    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270), "unit": "degrees"})
     """Turns the picture clockwise."""
 
     brightness: float = field(default=1.0, metadata={"range": (0.05, 1.0)})

@@ -73,7 +73,7 @@ class HapticSettings:
     tick: bool = True
     """A tick when a face turns up that is not read yet."""
 
-    repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0)})
+    repeat: float = field(default=10.0, metadata={"range": (0.0, 3600.0), "unit": "s"})
     """Seconds before the same cue is felt again."""
 
 

@@ -47,13 +47,13 @@ class OledSettings:
     column: int = field(default=-1, metadata={"range": (-1, 15)})
     """First of the chip's columns that the display shows; -1 is the driver's own choice, 2 that of an SH1106."""
 
-    width: int = field(default=128, metadata={"range": (32, 512)})
+    width: int = field(default=128, metadata={"range": (32, 512), "unit": "px"})
     """Pixels of the display."""
 
-    height: int = field(default=64, metadata={"range": (32, 512)})
+    height: int = field(default=64, metadata={"range": (32, 512), "unit": "px"})
     """Pixels of the display."""
 
-    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270)})
+    rotate_deg: int = field(default=0, metadata={"choices": (0, 90, 180, 270), "unit": "degrees"})
     """Turns the picture clockwise."""
 
     brightness: float = field(default=0.5, metadata={"range": (0.0, 1.0)})

@@ -17,6 +17,7 @@ from edge.locale.words import describe, word
 from edge.runtime.control import LIVE, Control
 from edge.runtime.links import LinkReport, sink_state
 from edge.runtime.metrics import percentile
+from edge.settings import is_for_tuning
 from edge.sinks.table import table_of
 from edge.types import Cue, Update
 
@@ -25,7 +26,6 @@ LASTING = ("paused", "no_camera")
 REPEATED = 5.0  # seconds in which the loop has said these again: it does every second
 LARGEST_WIDTH = 640  # pixels of a picture that is sent
 QUALITY = 70  # of its JPEG
-PLAIN = ("sensitivity", "vocabulary")  # of the table `cue`; all else there is advanced
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def page_message(control: Control, pictures: bool) -> dict[str, Any]:
                 "key": item.name,
                 "label": texts.get(f"setting.{item.name}", item.name.replace("_", " ")),
                 "value": getattr(values, item.name),
-                "advanced": table == "cue" and item.name not in PLAIN,
+                "advanced": is_for_tuning(item),
             }
             if "choices" in item.metadata:
                 choices = item.metadata["choices"]

@@ -43,7 +43,7 @@ def test_a_setting_without_a_sentence_is_refused() -> None:
         silent: int = 3
 
     with pytest.raises(ValueError, match="silent has no sentence"):
-        pages._settings_table(fields(Some), {})
+        pages._with_sentences(fields(Some), {})
 
 
 def test_every_setting_has_its_row(repository: Path) -> None:

@@ -265,7 +265,7 @@ def test_a_setting_is_changed_here_and_sent_everywhere(serve: Callable[..., Page
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({"table": "cue", "values": {"hold": 99}}, "cue.hold is 99; valid are 0.0 to 10.0"),
+        ({"table": "cue", "values": {"hold": 99}}, "cue.hold is 99; valid are 0.0 to 10.0 s"),
         ({"table": "cue", "values": {"hold": None}}, "cue.hold is None; it must be of type float"),
         (
             {"table": "cue", "values": {"hold": 10**400}},

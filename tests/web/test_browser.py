@@ -304,7 +304,7 @@ def test_a_value_that_is_not_valid_is_answered_beside_its_field(
     field = page.locator("#cue-hold")
     field.fill("99")
     field.press("Enter")
-    says(page, "#cue-hold-error", "cue.hold is 99; valid are 0.0 to 10.0")
+    says(page, "#cue-hold-error", "cue.hold is 99; valid are 0.0 to 10.0 s")
     playwright.expect(field).to_have_attribute("aria-invalid", "true")
     assert fed.control.settings.cue.hold == before
     field.scroll_into_view_if_needed()
