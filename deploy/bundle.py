@@ -17,10 +17,11 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from deploy.bill import bill_of_materials
-from deploy.keys import NAMESPACE, SIGNER, default_key, ensure_key, public_key, sign, signers_line
+from deploy.failure import Failure
+from deploy.keys import default_key, ensure_key, public_key, sign, signers_line
 from deploy.packages import (
     ARCHES,
     EPOCH,
@@ -28,23 +29,20 @@ from deploy.packages import (
     ROOT,
     SUITES,
     TARGETS,
-    Failure,
     Pin,
     Target,
     build_project,
     counted,
     fetch,
-    last_line,
     locked,
-    plain,
     progress_bar,
     project_version,
     read_wheel,
     refused,
-    run,
     say,
     sha256_of,
 )
+from deploy.verify import Refused, check_payload, check_signature, open_bundle, open_payload, read_member, refusing
 
 FILES = {  # a bundle's, and where the checkout has them
     "cuelens-safe.service": "deploy/device/cuelens-safe.service",
@@ -53,16 +51,6 @@ FILES = {  # a bundle's, and where the checkout has them
     "cuelens.toml": "deploy/cuelens.toml",
     "install.sh": "deploy/device/install.sh",
 }
-LARGEST_SIGNATURE, LARGEST_MEMBER = 1 << 16, 1 << 28  # bytes; a member is read whole
-
-
-class Contents(NamedTuple):
-    """What a bundle says of itself, who signed it, and its files' sizes in bytes."""
-
-    version: str
-    target: str
-    signer: str
-    sizes: dict[str, int]
 
 
 def add(archive: tarfile.TarFile, name: str, content: bytes | Path, epoch: int, bar: Any = None) -> None:
@@ -131,6 +119,15 @@ def build(
     return bundle
 
 
+class Contents(NamedTuple):
+    """What a bundle says of itself, who signed it, and its files' sizes in bytes."""
+
+    version: str
+    target: str
+    signer: str
+    sizes: dict[str, int]
+
+
 def verify(path: Path, signers: bytes | None = None) -> Contents:
     """Check a bundle as a device does: its signature, then its list of files, then each one's sha256.
 
@@ -138,74 +135,31 @@ def verify(path: Path, signers: bytes | None = None) -> Contents:
     Raises Failure.
     """
     try:
-        with tarfile.open(path, "r:") as outer:
-            members = members_of(outer)
-            names = [member.name for member in members]
-            if names != ["payload.tar.sig", "payload.tar"]:
-                raise Failure(
-                    89, f"{path}: not a bundle (it has {plain(', '.join(names)) or 'nothing'}); build or copy it again"
-                )
-            signature, payload = (outer.extractfile(member) for member in members)
-            if not signature or not payload or members[0].size > LARGEST_SIGNATURE:
-                raise ValueError("its members are no files of theirs")
-            with tarfile.open(fileobj=payload, mode="r:") as inner:
-                members_of(inner)
-                signers = signers or read_member(inner, "allowed_signers")
-                signer = check_signature(path, payload, signature.read(), signers)
-                sizes = check_files(path, inner)
-                version, target = (read_member(inner, name).decode().strip() for name in ("VERSION", "TARGET"))
-    except (tarfile.TarError, KeyError, ValueError, EOFError, OverflowError, RecursionError) as error:
-        raise Failure(89, f"{path}: not a whole bundle ({plain(str(error))}); build or copy it again") from error
+        with open_bundle(path) as (payload, signature):
+            if signers is None:
+                with open_payload(payload) as archive, refusing():
+                    signers = read_member(archive, "allowed_signers")
+                payload.seek(0)
+            signer = check_signature(payload, signature, signers)
+            payload.seek(0)
+            with open_payload(payload) as archive:
+                version, target, sizes = check_payload(archive)
+    except Refused as refusal:
+        raise Failure(89, f"{path}: {_why(refusal)}") from refusal
     return Contents(version, target, signer, sizes)
 
 
-def members_of(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
-    """A tar's members; raises ValueError for one that is no plain file, or that does not lie behind the one before."""
-    members: list[tarfile.TarInfo] = []
-    while member := archive.next():  # a size below 0 makes tarfile loop without an end
-        if member.size < 0 or (members and member.offset <= members[-1].offset):
-            raise ValueError("a member lies before the one before it")
-        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):  # a sparse one of a terabyte takes a block
-            raise ValueError(f"{plain(member.name)} is no plain file")
-        members.append(member)
-    return members
-
-
-def read_member(archive: tarfile.TarFile, name: str) -> bytes:
-    """A file of a tar whose members were looked at; raises KeyError where there is none, ValueError where too large."""
-    member = archive.getmember(name)
-    file = archive.extractfile(member)
-    if file is None:
-        raise KeyError(f"{name} is no file")
-    if member.size > LARGEST_MEMBER:
-        raise ValueError(f"{plain(name)} has {member.size} bytes, more than {LARGEST_MEMBER}")
-    return file.read()
-
-
-def check_signature(path: Path, payload: IO[bytes], signature: bytes, signers: bytes) -> str:
-    """Hold a payload to its signature; returns the key's fingerprint."""
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in {"sig": signature, "signers": signers}.items():
-            (Path(folder) / name).write_bytes(content)
-        words = ["ssh-keygen", "-Y", "verify", "-f", f"{folder}/signers", "-I", SIGNER, "-n", NAMESPACE]
-        done = run(*words, "-s", f"{folder}/sig", given=payload)
-    if done.returncode:
-        raise Failure(89, f"{path}: the signature is not good ({last_line(done)}); take the maker's own bundle and key")
-    return done.stdout.split()[-1]
-
-
-def check_files(path: Path, archive: tarfile.TarFile) -> dict[str, int]:
-    """Hold a payload's files to SHA256SUMS, which must list them all; returns their sizes."""
-    members = archive.getmembers()
-    lines = (line.split("  ", 1) for line in read_member(archive, "SHA256SUMS").decode().splitlines())
-    sums = {name: digest for digest, name in lines}
-    names = [member.name for member in members]
-    if sorted(names) != sorted((*sums, "SHA256SUMS")):
-        raise Failure(89, f"{path}: SHA256SUMS is not the list of its files; build or copy it again")
-    for name, digest in sums.items():
-        if hashlib.sha256(read_member(archive, name)).hexdigest() != digest:
-            raise Failure(89, f"{path}: {plain(name)} has another sha256 than SHA256SUMS says; build or copy it again")
-    return {member.name: member.size for member in members}
+def _why(refusal: Refused) -> str:
+    again = "build or copy it again"
+    match refusal.cause:
+        case "names":
+            return f"not a bundle (it has {str(refusal) or 'nothing'}); {again}"
+        case "signature":
+            return f"the signature is not good ({refusal}); take the maker's own bundle and key"
+        case "sums":
+            return f"{refusal}; {again}"
+        case _:
+            return f"not a whole bundle ({refusal}); {again}"
 
 
 def make(targets: Iterable[Target], out: Path) -> None:

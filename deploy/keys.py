@@ -7,15 +7,10 @@ import stat
 import tempfile
 from pathlib import Path
 
-from deploy.packages import (
-    Failure,
-    full_disk,
-    last_line,
-    run,
-    say,
-)
-
-SIGNER, NAMESPACE = "cuelens", "cuelens-release"
+from deploy.failure import Failure
+from deploy.packages import full_disk, say
+from deploy.tools import last_line, run
+from deploy.verify import NAMESPACE, SIGNER
 
 
 def default_key() -> Path:

@@ -31,24 +31,13 @@ from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
+from deploy.failure import Failure
+from deploy.tools import last_line, run
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("device", "sinks", "glasses", "pip")
 EPOCH = 1580601600  # seconds: 2020-02-02, hatchling's own choice, where no commit says when
-CHUNK = 1 << 20  # bytes
 FULL = "the disk is full; free some space: a bundle takes up to 0.4 GB while it is made"
-
-
-class Failure(Exception):
-    """A failure with one line for the maker and deploy.sh's exit code."""
-
-    def __init__(self, exit_code: int, words: str) -> None:
-        super().__init__(words)
-        self.exit_code = exit_code
-
-
-def plain(name: str) -> str:
-    """A name that somebody else chose, as a terminal may show it."""
-    return f"{name if name.isprintable() else ascii(name):.200}"
 
 
 class Target(NamedTuple):
@@ -136,41 +125,6 @@ def counted(file: IO[bytes], bar: Any) -> Any:
     from tqdm.utils import CallbackIOWrapper
 
     return CallbackIOWrapper(bar.update, file, "read")
-
-
-def run(
-    *words: str | Path, given: IO[bytes] | None = None, cwd: Path | None = None, without: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run a tool to its end, with `given` as its input, and keep what it says, in English.
-
-    Of the environment's variables it does not get those whose names begin with `without`. Raises Failure where it is
-    missing.
-    """
-    pipe = subprocess.PIPE
-    stdin = pipe if given else subprocess.DEVNULL
-    kept = {name: value for name, value in os.environ.items() if not without or not name.startswith(without)}
-    environment = {**kept, "LC_ALL": "C"}
-    try:
-        process = subprocess.Popen(words, stdin=stdin, stdout=pipe, stderr=pipe, cwd=cwd, env=environment)
-    except FileNotFoundError as error:
-        package = {"ssh-keygen": "openssh-client"}.get(str(words[0]), str(words[0]))
-        raise Failure(76, f"no {words[0]} on this machine; install it with: sudo apt install {package}") from error
-    with process:
-        try:
-            if given and process.stdin:
-                given.seek(0)
-                with suppress(BrokenPipeError):  # it has heard enough
-                    shutil.copyfileobj(given, process.stdin, CHUNK)
-            out, errors = (text.decode(errors="replace") for text in process.communicate())
-        except BaseException:
-            process.kill()
-            raise
-    return subprocess.CompletedProcess(words, process.returncode, out, errors)
-
-
-def last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """Say what a tool complained of last."""
-    return (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
 
 
 def sha256_of(path: Path) -> str:

@@ -13,7 +13,9 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from deploy.packages import ROOT, Failure, last_line, run, say, sha256_of
+from deploy.failure import Failure
+from deploy.packages import ROOT, say, sha256_of
+from deploy.tools import last_line, run
 
 SUMS = "SHA256SUMS"
 _ENTRY = re.compile(r"^## \[(\d[^\]]*)\](?: - (\S+))?$", re.MULTILINE)  # keepachangelog.com

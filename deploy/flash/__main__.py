@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from deploy.bundle import make, verify
+from deploy.failure import Failure
 from deploy.flash.disk import Disk, device_number, find_disk
 from deploy.flash.given import read_text
 from deploy.flash.image import Boot, Root, System, identify, read_partitions
@@ -32,7 +33,8 @@ from deploy.flash.network import (
 )
 from deploy.flash.seed import FOLDER, Wishes, seed_files
 from deploy.keys import default_key, ensure_key, signers_line
-from deploy.packages import CHUNK, ROOT, TARGETS, Failure, counted, progress_bar, project_version, refused, say
+from deploy.packages import ROOT, TARGETS, counted, progress_bar, project_version, refused, say
+from deploy.tools import CHUNK
 from edge.errors import CuelensError
 from edge.settings import Settings
 from edge.settings_file import load_settings

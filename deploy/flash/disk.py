@@ -15,7 +15,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.packages import Failure, progress_bar, say
+from deploy.failure import Failure
+from deploy.packages import progress_bar, say
 
 LARGEST = 256_000_000_000  # bytes; the largest card that makers use, and below most built-in disks
 CHUNK = 4 << 20

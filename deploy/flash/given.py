@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from pathlib import Path
 
-from deploy.packages import Failure
+from deploy.failure import Failure
 
 LARGEST = 1 << 20  # bytes
 UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -11,7 +11,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from deploy.packages import Failure, plain
+from deploy.failure import Failure, plain
 
 SECTOR = 512  # bytes
 FAT32, LINUX, GPT = 0x0C, 0x83, 0xEE  # types of partitions

@@ -9,8 +9,9 @@ import shutil
 import struct
 from pathlib import Path
 
+from deploy.failure import Failure, plain
 from deploy.flash.given import read_text
-from deploy.packages import Failure, plain, run
+from deploy.tools import run
 
 ADVICE = "give --ssh-key the file of a public key (.pub)"
 # sshd's types but DSA, which it no longer accepts.

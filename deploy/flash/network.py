@@ -9,7 +9,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from deploy.packages import Failure
+from deploy.failure import Failure
 
 # What --wifi-security takes, and what each means.
 SECURITIES = {

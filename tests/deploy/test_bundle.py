@@ -22,7 +22,8 @@ import pytest
 
 from deploy import bundle as bundles
 from deploy import packages
-from deploy.packages import TARGETS, Failure, Target
+from deploy.failure import Failure
+from deploy.packages import TARGETS, Target
 
 BOOKWORM, TRIXIE = (next(target for target in TARGETS if target.suite == suite) for suite in ("bookworm", "trixie"))
 VERSION = "1.2+g0123456789ab"

@@ -20,8 +20,9 @@ from pathlib import Path
 import pytest
 
 from deploy.bundle import FILES, build
+from deploy.failure import Failure
 from deploy.flash.network import Wifi, netplan
-from deploy.packages import TARGETS, Failure, build_project, fetch, locked, project_version, read_lock, read_wheel
+from deploy.packages import TARGETS, build_project, fetch, locked, project_version, read_lock, read_wheel
 from tests.deploy.machines import REPOSITORY, enter, make_key, pip_wheel, run, small_bundle
 from tests.deploy.pi_image import boot_files, flash, make_image, write_digest, write_tree
 

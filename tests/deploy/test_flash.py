@@ -20,9 +20,10 @@ from pathlib import Path
 import pytest
 
 from deploy.bundle import build
+from deploy.failure import Failure
 from deploy.flash.disk import find_disk
 from deploy.flash.network import wpa_key
-from deploy.packages import TARGETS, Failure
+from deploy.packages import TARGETS
 from edge.errors import Kind
 from tests.deploy.machines import make_key
 from tests.deploy.pi_image import ALIGN, CLOUD, boot_files, do, flash, make_image, write_digest, write_tree

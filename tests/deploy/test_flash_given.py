@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from deploy.failure import Failure
 from deploy.flash import keys
 from deploy.flash.given import read_text
 from deploy.flash.keys import public_keys, read_keys
 from deploy.flash.network import Wifi, check_password, keyfile, netplan, notes, wpa_key
-from deploy.packages import Failure
 from tests.deploy.machines import make_key
 
 ED25519 = f"AAAAC3NzaC1lZDI1NTE5AAAAI{'A' * 43}"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.packages import Failure
+from deploy.failure import Failure
 from deploy.release import build, check_commit, check_version, newest_entry
 from tests.deploy.test_wheel import MODELS, console_scripts
 

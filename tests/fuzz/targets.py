@@ -26,10 +26,10 @@ import cv2
 import numpy as np
 
 from deploy.bundle import verify
+from deploy.failure import Failure
 from deploy.flash.__main__ import published_digest
 from deploy.flash.image import Boot, Partition, identify, read_partitions
 from deploy.flash.seed import Wishes, seed_files
-from deploy.packages import Failure
 from edge.diagnostics.replay import describe_summary, replay, summarise
 from edge.diagnostics.status import ask, describe_status
 from edge.diagnostics.timeline import draw_timeline
@@ -422,14 +422,14 @@ def _tars() -> tuple[bytes, ...]:
 @contextlib.contextmanager
 def _no_programs() -> Any:
     """Answer for the programs that are asked, so that only what is ours runs: ssh-keygen finds everything good."""
-    from deploy import bundle
+    from deploy import verify as check
 
-    kept = bundle.run
-    bundle.run = lambda *_, **__: subprocess.CompletedProcess([], 0, "Good signature SHA256:x", "")
+    kept = check.run
+    check.run = lambda *_, **__: subprocess.CompletedProcess([], 0, "Good signature SHA256:x", "")
     try:
         yield
     finally:
-        bundle.run = kept
+        check.run = kept
 
 
 def _bundle(data: bytes, folder: Path) -> None:

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import pytest
 
+from deploy.failure import Failure
 from deploy.flash.image import Boot, Partition
-from deploy.packages import Failure
 from edge.diagnostics.replay import replay
 from edge.diagnostics.timeline import draw_timeline
 from edge.errors import LONGEST, CuelensError, SourceUnreadable

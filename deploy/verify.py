@@ -1,0 +1,169 @@
+"""A bundle's check, the same where it is made and where it is installed: its signature, its list of files, each file.
+
+Standard library alone: the installer takes it along. Nothing of a payload is used before `check_signature` has passed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Literal, NamedTuple
+
+from deploy.failure import plain
+from deploy.tools import CHUNK, last_line, run
+
+SIGNER, NAMESPACE = "cuelens", "cuelens-release"
+SIGNATURE, PAYLOAD = "payload.tar.sig", "payload.tar"
+SUMS = "SHA256SUMS"
+LARGEST_SIGNATURE, LARGEST_MEMBER = 1 << 16, 1 << 28  # bytes; a member is read whole
+NOT_WHOLE = (tarfile.TarError, zipfile.BadZipFile, KeyError, ValueError, EOFError, OverflowError, RecursionError)
+
+
+class Refused(Exception):
+    """Why a bundle is refused: the kind of cause, and what was seen."""
+
+    def __init__(self, cause: Literal["form", "members", "names", "signature", "sums"], seen: str) -> None:
+        super().__init__(seen)
+        self.cause = cause
+
+
+class Contents(NamedTuple):
+    """What a payload says of itself, and its files' sizes in bytes."""
+
+    version: str
+    target: str
+    sizes: dict[str, int]
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Turn what tarfile and zipfile raise of what is not whole into Refused."""
+    try:
+        yield
+    except NOT_WHOLE as error:
+        raise Refused("form", plain(str(error))) from error
+
+
+@contextmanager
+def open_bundle(path: Path) -> Iterator[tuple[IO[bytes], bytes]]:
+    """Open a bundle: its payload as a file, and its signature. Raises Refused, and OSError where it cannot be read."""
+    with refusing():
+        outer = tarfile.open(path, "r:")  # noqa: SIM115
+    with outer:
+        with refusing():
+            members = members_of(outer)
+            if [member.name for member in members] != [SIGNATURE, PAYLOAD]:
+                raise Refused("names", plain(", ".join(member.name for member in members)))
+            signature, payload = (outer.extractfile(member) for member in members)
+            if not signature or not payload or members[0].size > LARGEST_SIGNATURE:
+                raise Refused("members", "its members are no files of theirs")
+            signed = signature.read()
+        yield payload, signed
+
+
+def members_of(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """A tar's members; raises Refused for what is no plain file, ValueError for what lies before the former."""
+    members: list[tarfile.TarInfo] = []
+    while member := archive.next():  # a size below 0 makes tarfile loop without an end
+        if member.size < 0 or (members and member.offset <= members[-1].offset):
+            raise ValueError("a member lies before the one before it")
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):  # a sparse one of a terabyte takes a block
+            raise Refused("members", f"{plain(member.name)} is no plain file")
+        members.append(member)
+    return members
+
+
+def read_member(archive: tarfile.TarFile, name: str) -> bytes:
+    """A file of a tar whose members were looked at; raises KeyError where there is none, ValueError where too large."""
+    member = archive.getmember(name)
+    if member.size > LARGEST_MEMBER:
+        raise ValueError(f"{plain(name)} has {member.size} bytes, more than {LARGEST_MEMBER}")
+    return member_file(archive, name).read()
+
+
+def member_file(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    """A file of a tar, open; raises KeyError where there is none."""
+    file = archive.extractfile(name)
+    if file is None:
+        raise KeyError(f"{name} is no file")
+    return file
+
+
+def check_signature(payload: IO[bytes], signature: bytes, signers: bytes) -> str:
+    """Hold a payload to its signature and to the keys of an allowed_signers file; returns the key's fingerprint.
+
+    Raises Refused, and Failure (76) where ssh-keygen is missing.
+    """
+    with _files(sig=signature, signers=signers) as folder:
+        words = ["ssh-keygen", "-Y", "verify", "-f", f"{folder}/signers", "-I", SIGNER, "-n", NAMESPACE]
+        done = run(*words, "-s", f"{folder}/sig", given=payload)
+    if done.returncode:
+        raise Refused("signature", last_line(done))
+    return done.stdout.split()[-1]
+
+
+def is_signed(payload: IO[bytes], signature: bytes) -> bool:
+    """Say whether a signature is a payload's, whoever made it."""
+    with _files(sig=signature) as folder:
+        words = ["ssh-keygen", "-Y", "check-novalidate", "-n", NAMESPACE, "-s", f"{folder}/sig"]
+        return run(*words, given=payload).returncode == 0
+
+
+@contextmanager
+def _files(**contents: bytes) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in contents.items():
+            (Path(folder) / name).write_bytes(content)
+        yield folder
+
+
+@contextmanager
+def open_payload(payload: IO[bytes]) -> Iterator[tarfile.TarFile]:
+    """Open a payload as a tar of plain files; raises Refused."""
+    with refusing():
+        archive = tarfile.open(fileobj=payload, mode="r:")  # noqa: SIM115
+        members_of(archive)
+    with archive:
+        yield archive
+
+
+def check_payload(archive: tarfile.TarFile) -> Contents:
+    """Hold a payload's files to its SHA256SUMS; returns what it says of itself. Raises Refused."""
+    with refusing():
+        sums = read_member(archive, SUMS)
+        check_sums(sums, archive.getnames(), lambda name: digest_of(member_file(archive, name)))
+        return contents_of(archive)
+
+
+def contents_of(archive: tarfile.TarFile) -> Contents:
+    """What a payload says of itself; raises Refused."""
+    with refusing():
+        version, target = (read_member(archive, name).decode().strip() for name in ("VERSION", "TARGET"))
+        return Contents(version, target, {member.name: member.size for member in archive.getmembers()})
+
+
+def check_sums(sums: bytes, names: Iterable[str], digest: Callable[[str], str]) -> None:
+    """Hold files to what SHA256SUMS says, which must list them all but itself; `digest` gives one's sha256 in hex.
+
+    Raises Refused, ValueError where the list is none, and what `digest` raises.
+    """
+    lines = (line.split("  ", 1) for line in sums.decode().splitlines())
+    listed = {name: wanted for wanted, name in lines}
+    if sorted(names) != sorted((*listed, SUMS)):
+        raise Refused("sums", f"{SUMS} is not the list of its files")
+    for name, wanted in listed.items():
+        if digest(name) != wanted:
+            raise Refused("sums", f"{plain(name)} has another sha256 than {SUMS} says")
+
+
+def digest_of(file: IO[bytes]) -> str:
+    """The sha256 in hex of what a file still has."""
+    digest = hashlib.sha256()
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+    return digest.hexdigest()
