@@ -42,6 +42,7 @@ from deploy.packages import (
     say,
     sha256_of,
 )
+from deploy.tools import last_line, run
 from deploy.verify import Refused, check_payload, check_signature, open_bundle, open_payload, read_member, refusing
 
 FILES = {  # a bundle's, and where the checkout has them
@@ -49,8 +50,8 @@ FILES = {  # a bundle's, and where the checkout has them
     "cuelens-settle.service": "deploy/device/cuelens-settle.service",
     "cuelens.service": "deploy/cuelens.service",
     "cuelens.toml": "deploy/cuelens.toml",
-    "install.sh": "deploy/device/install.sh",
 }
+INSTALLER = ("deploy/device/install.sh", "deploy/device/pack.sh")
 
 
 def add(archive: tarfile.TarFile, name: str, content: bytes | Path, epoch: int, bar: Any = None) -> None:
@@ -162,14 +163,22 @@ def _why(refusal: Refused) -> str:
             return f"not a whole bundle ({refusal}); {again}"
 
 
+def packed_installer(root: Path = ROOT) -> bytes:
+    """The installer as one file, of which a device gets this; raises Failure."""
+    done = run("bash", root / "deploy" / "device" / "pack.sh")
+    if done.returncode:
+        raise Failure(88, f"{root}: the installer cannot be packed ({last_line(done)}); take a whole clone")
+    return done.stdout.encode()
+
+
 def make(targets: Iterable[Target], out: Path) -> None:
     """Build the checkout's bundles into a folder; prints each one's sha256 and path."""
     version, epoch = project_version()
     key = ensure_key(default_key())
     public_key(key)
-    if missing := [name for name in FILES.values() if not (ROOT / name).is_file()]:
+    if missing := [name for name in (*FILES.values(), *INSTALLER) if not (ROOT / name).is_file()]:
         raise Failure(88, f"{ROOT} lacks {', '.join(missing)}; take a whole clone")
-    files = {name: (ROOT / source).read_bytes() for name, source in FILES.items()}
+    files = {name: (ROOT / source).read_bytes() for name, source in FILES.items()} | {"install.sh": packed_installer()}
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".project-") as folder:
         project = build_project(version, epoch, Path(folder))

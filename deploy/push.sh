@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `deploy.sh push` and what else is done to a device over ssh; the work there is done by device/install.sh, sent along.
+# `deploy.sh push` and what else is done to a device over ssh; the work there is done by the installer, sent along.
 # Exit codes: 90 the device is not reached, 91 no root there, 92 to 96 a device that no release is made for or fits on, and
 # install.sh's own.
 set -euo pipefail
@@ -26,7 +26,6 @@ has it. CUELENS_SSH has options for ssh: CUELENS_SSH="-p 2222 -i KEY". HOST is a
 END
 }
 
-installer=$root/deploy/device/install.sh
 program=/opt/cuelens/current/venv/bin/cuelens
 read -ra options <<<"${CUELENS_SSH:-}"
 exec </dev/null  # ssh would take what is meant for others
@@ -81,10 +80,12 @@ as_root() {  # COMMAND: by the shell there, in which $sudo makes root of what fo
     fi
 }
 
-device() {  # COMMAND [ARGUMENTS...]: install.sh there, as root
+installer() { bash "$root/deploy/device/pack.sh"; }
+
+device() {  # COMMAND [ARGUMENTS...]: the installer there, as root
     local words
     printf -v words ' %q' "$@"
-    as_root "${sudo}bash -s$words" <"$installer"
+    as_root "${sudo}bash -s$words" < <(installer)
 }
 
 find_root() {  # sets $sudo, and $password where sudo asks for one
@@ -114,7 +115,7 @@ read_facts() {  # sets $facts
     # A .bashrc may print something, too.
     while read -r line; do
         [[ ! $line =~ ^[a-z_0-9]+= ]] || facts[${line%%=*}]=${line#*=}
-    done < <(remote "bash -s facts" <"$installer")
+    done < <(remote "bash -s facts" < <(installer))
     [ -n "${facts[arch]:-}" ] || exit 90
     say "$host: ${facts[board]:-${facts[arch]}}, ${facts[system]}, Python ${facts[python]:-none}, $((facts[free_kib] / 1024)) MiB free, cameras: ${facts[cameras]:-none}, groups: ${facts[groups]:-none}"
 }

@@ -16,7 +16,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from deploy.bundle import make, verify
+from deploy.bundle import make, packed_installer, verify
 from deploy.failure import Failure
 from deploy.flash.disk import Disk, device_number, find_disk
 from deploy.flash.given import read_text
@@ -334,9 +334,9 @@ def customise(boot: Boot, system: System, wishes: Wishes, settings: Path | None,
         f"{FOLDER}/allowed_signers": signers,
         **({f"{FOLDER}/cuelens.toml": settings.read_bytes()} if settings else {}),
         **{
-            f"{FOLDER}/{name}": (DEVICE / name).read_bytes()
-            for name in ("install.sh", "first-boot.sh", "cuelens-first-boot.service")
+            f"{FOLDER}/{name}": (DEVICE / name).read_bytes() for name in ("first-boot.sh", "cuelens-first-boot.service")
         },
+        f"{FOLDER}/install.sh": packed_installer(),
     }
     boot.write(files | seed_files(system.suite, wishes, cmdline.decode()))
 

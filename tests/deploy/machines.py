@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.bundle import build
+from deploy.bundle import build, packed_installer
 from deploy.packages import TARGETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -130,11 +130,20 @@ def small_bundle(
         for name, text in WHEEL.items():
             archive.writestr(f"cuelens-{version}.dist-info/{name}", text.format(version=version))
     device = REPOSITORY / "deploy" / "device"
-    files = {path.name: path.read_bytes() for path in device.iterdir()}
+    files = {path.name: path.read_bytes() for path in device.glob("*.service")}
     for name in ("cuelens.service", "cuelens.toml"):
         files[name] = (REPOSITORY / "deploy" / name).read_bytes()
+    files["install.sh"] = packed_installer()
     target = next(target for target in TARGETS if str(target) == f"{suite} {arch}")
     return build(version, target, [wheel, pip], files, key, folder)
+
+
+def plant_killer(root: Path) -> None:
+    """Have every Python of a root load killer.py."""
+    packages = root / "usr" / "lib" / "python3" / "dist-packages"
+    packages.mkdir(parents=True, exist_ok=True)
+    shutil.copy(REPOSITORY / "tests" / "deploy" / "killer.py", packages / "cuelens_killer.py")
+    (packages / "cuelens-killer.pth").write_text("import cuelens_killer\n")
 
 
 def enter(root: Path, *words: str, given: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -486,13 +486,11 @@ class Checkout:
             "GIT_COMMITTER_DATE": "2026-01-02T03:04:05Z",
         }
         self.root.mkdir()
-        skip = shutil.ignore_patterns("__pycache__", "locks", "device")
+        skip = shutil.ignore_patterns("__pycache__", "locks")
         for name in ("edge", "models", "deploy"):
             shutil.copytree(repository / name, self.root / name, ignore=skip)
         for name in ("pyproject.toml", "LICENSE", ".gitignore"):
             shutil.copy(repository / name, self.root)
-        for name in ("install.sh", "cuelens-safe.service", "cuelens-settle.service"):
-            self.write(f"deploy/device/{name}", "# of the device\n")
         for lock, name in {"device": "some", "sinks": "other", "glasses": "worn", "pip": "pip"}.items():
             wheel = write_wheel(self.index, name)
             self.write(f"deploy/locks/{lock}.txt", f"{name}==1.0 \\\n    --hash=sha256:{packages.sha256_of(wheel)}\n")

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deploy.bundle import packed_installer
 from edge.sources.demo import FACES
 from edge.vision.model import ExpressionModel, shipped_model
 from tests.deploy.machines import REPOSITORY, copy_root, enter, run
@@ -80,7 +81,8 @@ def devices(real_bundle: Callable[[str, str], Path], signers: Path, memory: Path
         tried = device.run("true")
         if tried.returncode:
             pytest.skip(f"no arm64 root can be entered here: {tried.stderr.strip().splitlines()[-1:]}")
-        for path in (REPOSITORY / "deploy" / "device" / "install.sh", RAW_OUTPUTS, signers):
+        (device.files / "install.sh").write_bytes(packed_installer())
+        for path in (RAW_OUTPUTS, signers):
             shutil.copy(path, device.files)
         shutil.copy(real_bundle(device.suite, "aarch64"), device.files / "bundle.tar")
         (device.files / "demo.toml").write_text('source = "demo"\n')

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.bundle import FILES, build
+from deploy.bundle import FILES, build, packed_installer
 from deploy.failure import Failure
 from deploy.flash.network import Wifi, netplan
 from deploy.packages import TARGETS, build_project, fetch, locked, project_version, read_lock, read_wheel
@@ -335,6 +335,7 @@ def device_bundle(folder: Path, key: Path) -> Path:
     version, epoch = project_version()
     project = build_project(version, epoch, folder)
     files = {name: (REPOSITORY / source).read_bytes() for name, source in FILES.items()}
+    files["install.sh"] = packed_installer()
     needed = [wheel for wheel in wheels if read_wheel(wheel, target).name in names]
     return build(version, target, [*needed, project], files, key, folder)
 

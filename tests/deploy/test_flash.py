@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.bundle import build
+from deploy.bundle import build, packed_installer
 from deploy.failure import Failure
 from deploy.flash.disk import find_disk
 from deploy.flash.network import wpa_key
@@ -104,7 +104,8 @@ def test_the_boot_partition_holds_what_this_release_reads(suite: str, desk: Desk
     public = desk.release_key.with_suffix(".pub").read_text().split()[:2]
     assert files.pop("cuelens/allowed_signers").decode().split()[-2:] == public
     assert files.pop("cuelens/cuelens.toml") == settings.read_bytes()
-    for name in ("install.sh", "first-boot.sh", "cuelens-first-boot.service"):
+    assert files.pop("cuelens/install.sh") == packed_installer()
+    for name in ("first-boot.sh", "cuelens-first-boot.service"):
         assert files.pop(f"cuelens/{name}") == (repository / "deploy" / "device" / name).read_bytes()
     disk = f"{struct.unpack_from('<I', before, 440)[0]:08x}"
     files["cmdline.txt"] = files["cmdline.txt"].replace(disk.encode(), b"DISK")

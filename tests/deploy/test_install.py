@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import itertools
-import re
 import shlex
 import shutil
 import tarfile
@@ -13,25 +12,29 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from deploy.bundle import packed_installer
 from edge.settings import Settings
 from edge.settings_file import load_settings
-from tests.deploy.machines import copy_root, enter, make_key, pip_wheel, run, small_bundle
+from tests.deploy.machines import copy_root, enter, make_key, pip_wheel, plant_killer, run, small_bundle
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
-INSTALLER = Path(__file__).resolve().parents[2] / "deploy" / "device" / "install.sh"
-STEPS = re.findall(r'^ +(step ".*")$', INSTALLER.read_text(), re.MULTILINE)
-BUILT = STEPS[: STEPS.index('step "starting it"')]  # where no systemd runs; test_machine.py goes on
-
-# Sourced by bash before the installer: kills it, and all that it started, at the KILL_AFTER-th command from KILL_AT on.
-KILLER = r"""
-set -o functrace
-begun="" commands=0
-trap '
-[[ $BASH_COMMAND != "$KILL_AT" ]] || begun=yes
-[ -z "$begun" ] || [ "$((commands++))" -lt "$KILL_AFTER" ] || kill -KILL $$ $BASHPID
-' DEBUG
-"""
+BUILT = (  # where no systemd runs; test_machine.py goes on
+    "checking the signature",
+    "reading the bundle",
+    "removing what an earlier one left",
+    "unpacking {version}",
+    "checking its files",
+    "making its venv",
+    "installing its packages",
+    "compiling",
+    "trying it out",
+    "writing it all to the disk",
+    "declaring it whole",
+    "putting the settings in place",
+    "putting the units in place",
+    "making it the release that starts",
+)
 # What systemd does at boot with the units that are there.
 BOOT = r"""
 start() {
@@ -48,9 +51,10 @@ class Device:
     def __init__(self, root: Path, bundles: dict[str, Path], signers: Path) -> None:
         self.root = root
         (root / "files").mkdir()
-        for path in (*bundles.values(), signers, INSTALLER):
+        for path in (*bundles.values(), signers):
             shutil.copy(path, root / "files")
-        (root / "files" / "killer").write_text(KILLER)
+        (root / "files" / "install.sh").write_bytes(packed_installer())
+        plant_killer(root)
         (root / "files" / "boot").write_text(BOOT)
         self.bundles = {version: path.name for version, path in bundles.items()}
 
@@ -61,10 +65,9 @@ class Device:
         words = (f"/files/{name}", "--signers", "/files/signers", *words)
         return enter(self.root, "bash", "-c", script, "install", *words, **environment)
 
-    def kill(self, bundle: str, at: str, *words: str, commands: int = 0) -> CompletedProcess[str]:
-        """Install a bundle and be killed before a step, or some commands later."""
-        killer = {"KILL_AT": at, "KILL_AFTER": str(commands)}
-        return self.install(bundle, *words, before="export BASH_ENV=/files/killer", **killer)
+    def kill(self, bundle: str, at: str, *words: str, after: int = 0) -> CompletedProcess[str]:
+        """Install a bundle and be killed before a step, or some lines and changes later."""
+        return self.install(bundle, *words, KILL_AT=at, KILL_AFTER=str(after))
 
     def boot(self) -> str:
         """Start as after a power cut; returns the version that runs, "none" where none does."""
@@ -129,7 +132,7 @@ def test_every_step_of_an_installation_is_one_of_the_table(device: Device) -> No
     device.load("first install")
     done = device.install("old")
     said = [line.removeprefix("cuelens: ") for line in done.stderr.splitlines()][:-1]
-    assert said == [step.removeprefix('step "').removesuffix('"').replace("$version", "1.0") for step in BUILT]
+    assert said == [step.format(version="1.0") for step in BUILT]
 
 
 def test_killed_after_every_step_the_next_boot_runs_old_or_new(
@@ -140,17 +143,16 @@ def test_killed_after_every_step_the_next_boot_runs_old_or_new(
     table = []
     for (number, step), kind in itertools.product(enumerate([*BUILT, "the end"]), ("first install", "update")):
         device.load(kind)
-        killed = device.kill("new", step)
+        killed = device.kill("new", step.format(version="2.0"))
         assert killed.returncode == (0 if step == "the end" else 137), killed.stderr
         boots = [known[device.boot()] for _ in range(2)]
         assert device.install("new").returncode == 0
         assert device.boot() == "2.0"
-        after = BUILT[number - 1].removeprefix("step ").strip('"') if number else "the start"
-        table.append((kind, after, *boots))
+        table.append((kind, BUILT[number - 1].format(version="it") if number else "the start", *boots))
     with capsys.disabled():
         print(f"\n{'killed after':38}{'':15}next boot  the one after, unproven")
         for kind, step, *boots in table:
-            print(f"{step.replace('$version', 'it'):38}{kind:15}{boots[0]:11}{boots[1]}")
+            print(f"{step:38}{kind:15}{boots[0]:11}{boots[1]}")
     flips = [step for kind, step, first, _ in table if kind == "update" and first == "new"]
     assert flips == ["making it the release that starts"]
     assert all(second == "old" for kind, _, _, second in table if kind == "update")
@@ -161,24 +163,23 @@ def test_killed_after_every_step_the_next_boot_runs_old_or_new(
 @pytest.mark.parametrize(
     ("kind", "first"), [("first install", "putting the units in place"), ("update", "putting the settings in place")]
 )
-def test_killed_in_every_command_of_the_last_steps_the_next_boot_runs_old_or_new_with_its_settings(
+def test_killed_at_every_line_and_change_of_the_last_steps_the_next_boot_runs_old_or_new_with_its_settings(
     device: Device, kind: str, first: str
 ) -> None:
-    step = f'step "{first}"'
     device.load(kind)
     (device.root / "files" / "new.toml").write_text('source = "demo"\n')
     settings = device.root / "etc/cuelens/cuelens.toml"
     before = settings.read_text() if settings.exists() else ""
-    device.kill("new", step)
+    device.kill("new", first)
     shutil.rmtree(f"{device.root}.whole", ignore_errors=True)
     device.save("whole")
     seen = []
-    for commands in itertools.count():
+    for after in itertools.count():
         device.load("whole")
-        killed = device.kill("new", step, "--settings", "/files/new.toml", commands=commands)
+        killed = device.kill("new", first, "--settings", "/files/new.toml", after=after)
         seen.append(device.boot())
         if kind == "update":
-            assert settings.read_text() == ('source = "demo"\n' if seen[-1] == "2.0" else before), (commands, seen[-1])
+            assert settings.read_text() == ('source = "demo"\n' if seen[-1] == "2.0" else before), (after, seen[-1])
         if killed.returncode == 0:
             break
         assert killed.returncode == 137, killed.stderr
@@ -487,14 +488,12 @@ def test_where_nothing_is_installed_that_is_reported(device: Device) -> None:
     ],
 )
 def test_a_wrong_command_line_is_named(words: list[str], said: str) -> None:
-    done = run("bash", INSTALLER, *words)
+    done = run("bash", "-s", *words, given=packed_installer().decode())
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
 
 
 def test_not_root_is_reported() -> None:
-    done = run(
-        "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", given=INSTALLER.read_text() + "\n"
-    )
+    done = run("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "bash", given=packed_installer().decode())
     assert done.returncode == 0, done.stderr  # the help
     done = run(
         "setpriv",
@@ -504,6 +503,6 @@ def test_not_root_is_reported() -> None:
         "bash",
         "-s",
         "rollback",
-        given=INSTALLER.read_text(),
+        given=packed_installer().decode(),
     )
     assert (done.returncode, "rollback needs root; start it with sudo" in done.stderr) == (91, True), done.stderr

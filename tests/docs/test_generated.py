@@ -33,7 +33,7 @@ def test_the_codes_of_deploy_are_those_that_it_ends_with(repository: Path) -> No
     written = [path for path in (repository / "deploy").rglob("*") if path.suffix in (".sh", ".py")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in [*written, repository / "deploy.sh"])
     ends = {int(code) for code in re.findall(r"(?:\bdie|\bFailure\(|\bexit) (?=\d)?(\d{2,3})\b", text)}
-    ends |= {int(code) for code in re.findall(r"\bFailure\((\d{2,3})\b", text)}
+    ends |= {int(code) for code in re.findall(r"\bFailure\(\s*(\d{2,3})\b", text)}
     assert ends == pages.DEPLOY_CODES.keys()
 
 

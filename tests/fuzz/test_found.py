@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from deploy.bundle import packed_installer
 from deploy.failure import Failure
 from deploy.flash.image import Boot, Partition
 from edge.diagnostics.replay import replay
@@ -83,10 +84,11 @@ def test_an_error_is_one_plain_line_whatever_it_quotes() -> None:
     assert long.endswith("; copy it again")
 
 
-def test_a_device_does_not_unpack_a_signature_of_a_terabyte(tmp_path: Path, repository: Path) -> None:
+def test_a_device_does_not_unpack_a_signature_of_a_terabyte(tmp_path: Path) -> None:
     (tmp_path / "bundle.tar").write_bytes(_tars()[1])
     (tmp_path / "signers").write_text("cuelens ssh-ed25519 AAAA\n")
-    words = ["bash", repository / "deploy/device/install.sh", "install", "--signers", tmp_path / "signers"]
+    (tmp_path / "install.sh").write_bytes(packed_installer())
+    words = ["bash", tmp_path / "install.sh", "install", "--signers", tmp_path / "signers"]
     done = subprocess.run(
         [*words, tmp_path / "bundle.tar"],
         env={**os.environ, "CUELENS_ROOT": str(tmp_path / "root")},

@@ -1,0 +1,54 @@
+"""What a command of the installer is given."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from deploy.failure import Failure
+
+# Seconds from the start to the first frame, inference and watchdog's feed: a Zero 2 W with a cold card may take 30 (an
+# estimate).
+DEADLINE = 90
+
+
+class Options(NamedTuple):
+    """What a command is given."""
+
+    bundle: str = ""
+    signers: str = ""
+    settings: Path | None = None
+    deadline: int = DEADLINE
+    start: bool = True
+
+
+def read_options(words: list[str]) -> Options:
+    """What a command is given; raises Failure (2)."""
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        if word in ("--signers", "--settings", "--deadline"):
+            value = next(rest, None)
+            if value is None:
+                raise Failure(2, f"{word} needs a value")
+            found[word] = value
+        elif word == "--no-start":
+            found[word] = word
+        elif word.startswith("-"):
+            valid = "--signers, --settings, --deadline and --no-start"
+            raise Failure(2, f"unknown option '{word}'; valid are {valid}")
+        elif "bundle" in found:
+            raise Failure(2, f"two bundles, '{found['bundle']}' and '{word}'; give one")
+        else:
+            found["bundle"] = word
+    options = Options(found.get("bundle", ""), found.get("--signers", ""), start="--no-start" not in found)
+    if deadline := found.get("--deadline"):
+        if not (deadline.isascii() and deadline.isdecimal()) or deadline.startswith("0"):
+            raise Failure(2, f"--deadline is '{deadline}'; valid are whole seconds from 1 on")
+        options = options._replace(deadline=int(deadline))
+    if settings := found.get("--settings"):
+        if not os.access(settings, os.R_OK):
+            raise Failure(2, f"--settings {settings}: no file that can be read")
+        options = options._replace(settings=Path(settings))
+    return options

@@ -1,0 +1,77 @@
+"""What the installer says, and the programs that it starts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+from deploy.failure import Failure
+
+FULL = ("No space left on device", "Disk quota exceeded")
+
+
+def say(words: str) -> None:
+    """Print a line for the maker; whoever listened may be gone: the work goes on."""
+    with suppress(OSError):
+        print(f"cuelens: {words}", file=sys.stderr, flush=True)
+
+
+def step(words: str) -> None:
+    """Announce a step of an installation: a power cut may come before any, and anywhere in between."""
+    say(words)
+
+
+def show(text: str) -> None:
+    """Print a program's own words, indented."""
+    with suppress(OSError):
+        print("".join(f"  {line}\n" for line in text.splitlines()), end="", file=sys.stderr, flush=True)
+
+
+def ask(*words: str | Path) -> tuple[int, str]:
+    """Run a program; returns its exit code, and what it printed, both streams together."""
+    # The lock's file stays open in what is started: killed, this leaves it locked until that has ended, too.
+    try:
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            close_fds=False,
+            restore_signals=False,
+            check=False,
+        )
+    except OSError as error:
+        return 127, f"{words[0]}: {error.strerror}"
+    return done.returncode, done.stdout
+
+
+def run_step(failed: str, *words: str | Path) -> None:
+    """Run a program of a step; raises Failure with `failed` where it fails."""
+    code, output = ask(*words)
+    if code:
+        fail_step(failed, output)
+
+
+def fail_step(failed: str, output: str) -> NoReturn:
+    """End a step that went wrong, after its own words."""
+    show(output)
+    if any(words in output for words in FULL):
+        words = f"{failed}: the disk is full; free some space on {base()}, then start again; nothing was changed"
+        raise Failure(95, words)
+    raise Failure(73, f"{failed} (its words are above); nothing was changed")
+
+
+def place(path: str) -> Path:
+    """A path on the device; CUELENS_ROOT names an image that is mounted elsewhere, and the folders of tests."""
+    return Path(os.environ.get("CUELENS_ROOT", "") + path)
+
+
+def base() -> Path:
+    """Where releases are."""
+    return place("/opt/cuelens")

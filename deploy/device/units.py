@@ -1,0 +1,78 @@
+"""What systemd reads: the units, the drop-ins that give the service what its settings need, and the journal's place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deploy.device.needs import needs
+from deploy.device.programs import ask, place, run_step
+from deploy.device.releases import is_usable, point, replace
+from deploy.device.system import GROUPS, existing_groups, is_booted, read, system_value
+
+SETTINGS = "/etc/cuelens/cuelens.toml"
+SYSTEM = "/etc/systemd/system"
+UNITS = "/usr/local/lib/systemd/system"  # not /etc: `systemctl disable` would take a link there away for good
+WANTS = f"{SYSTEM}/multi-user.target.wants"
+DROP_IN = f"{SYSTEM}/cuelens.service.d/device.conf"
+SAFE_DROP_IN = f"{SYSTEM}/cuelens-safe.service.d/device.conf"
+JOURNAL = "/etc/systemd/journald.conf.d/cuelens.conf"
+JOURNAL_TEXT = b"""\
+# Of Cuelens: the journal is kept in memory, so that the log wears no card out and ends with the power.
+# To keep it on the disk, empty this file; it is then left as it is.
+[Journal]
+Storage=volatile
+RuntimeMaxUse=16M
+"""
+
+
+def drop_ins(needed: set[str]) -> tuple[str, str]:
+    """The lines for the service and for the safe mode, with which they reach what is needed and no more."""
+    lines = [
+        f"# Written by install.sh, from this system's groups and {place(SETTINGS)}; after a change: install.sh apply",
+        "[Service]",
+        f"SupplementaryGroups={' '.join(existing_groups(*GROUPS))}",
+    ]
+    if "audio" in needed:
+        lines += [f"SupplementaryGroups={' '.join(existing_groups('audio'))}", "DeviceAllow=char-alsa rw"]
+    if "bluetooth" in needed and existing_groups("bluetooth"):
+        lines += ["SupplementaryGroups=bluetooth"]
+    safe = list(lines)
+    # From systemd 254 on OnFailure= acts at each restart unless RestartMode is direct; before, only after the last.
+    if system_value("VERSION_CODENAME") != "bookworm":
+        lines += ["RestartMode=direct"]
+    if "network" in needed:
+        lines += ["RestrictAddressFamilies=AF_INET AF_INET6"]
+    return "\n".join(lines), "\n".join(safe)
+
+
+def write_drop_ins() -> bool:
+    """Give the service what the settings need; says whether that changed anything."""
+    main, safe = drop_ins(needs(place(SETTINGS)))
+    changed = [_put(place(path), text) for path, text in ((SAFE_DROP_IN, safe), (DROP_IN, main))]
+    return any(changed)
+
+
+def _put(path: Path, text: str) -> bool:
+    if read(path) == text.strip():
+        return False
+    replace(path, f"{text}\n".encode())
+    return True
+
+
+def put_units() -> bool:
+    """Put all that systemd reads in place; says whether a drop-in changed."""
+    for folder in (UNITS, WANTS):
+        place(folder).mkdir(parents=True, exist_ok=True)
+    changed = write_drop_ins()
+    point(place(f"{UNITS}/cuelens.service"), "/opt/cuelens/current/cuelens.service")
+    for unit in ("cuelens-settle", "cuelens-safe"):
+        point(place(f"{UNITS}/{unit}.service"), f"/opt/cuelens/good/{unit}.service")
+    if not is_usable("good"):  # later it is the maker's choice
+        for unit in ("cuelens", "cuelens-settle"):
+            point(place(f"{WANTS}/{unit}.service"), f"/usr/local/lib/systemd/system/{unit}.service")
+    if not place(JOURNAL).exists():
+        replace(place(JOURNAL), JOURNAL_TEXT)
+        if is_booted():
+            ask("systemctl", "restart", "systemd-journald.service")
+    run_step("the disk did not take it all", "sync", "--file-system", "--", place(WANTS))
+    return changed
