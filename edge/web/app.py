@@ -25,13 +25,14 @@ from edge.system.identity import device_id
 from edge.web.access import Names, Sessions, Tries
 from edge.web.broadcast import Broadcast
 from edge.web.guard import BASE, Guard, Refused
+from edge.web.news import draw_g2
 from edge.web.pairing import Busy, Pairing
 from edge.web.texts import preferred
 
 FOLDER = Path(__file__).parent
 LARGEST_BODY = 16_384  # bytes
 BODY_TIME = 5.0  # seconds for a request's body to come
-FILES = ("link.js", "page.js", "page.css", "login.js")
+FILES = ("link.js", "page.js", "page.css", "login.js", "g2.js")
 ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-14 -14 128 128" color="#e69f00">'
     f'<rect x="-14" y="-14" width="128" height="128" rx="28" fill="#101418"/>{glyph_svg("smile")}</svg>'
@@ -45,12 +46,15 @@ def make_app(control: Control, broadcast: Broadcast, pairing: Pairing, names: Na
     # A browser gives a cookie to every port of a host: two devices behind one tunnel must not sign each other out.
     cookie = f"cuelens-{device_id('web')[:8]}"
     login_page = string.Template((FOLDER / "login.html").read_text(encoding="utf-8"))
-    page = string.Template((FOLDER / "page.html").read_text(encoding="utf-8"))
+    page, g2_page = (string.Template((FOLDER / name).read_text(encoding="utf-8")) for name in ("page.html", "g2.html"))
 
-    async def show_page(request: Request) -> Response:
-        language = control.settings.look.language
-        words = _own_words(language)
-        return _filled(page, request, language, guard.key, texts=json.dumps(words), **words)
+    def shows(page: string.Template) -> Callable[[Request], Awaitable[Response]]:
+        async def show(request: Request) -> Response:
+            language = control.settings.look.language
+            words = _own_words(language)
+            return _filled(page, request, language, guard.key, texts=json.dumps(words), **words)
+
+        return show
 
     async def login(request: Request) -> Response:
         if sessions is None:
@@ -68,7 +72,9 @@ def make_app(control: Control, broadcast: Broadcast, pairing: Pairing, names: Na
         *_control_routes(control, broadcast),
         *_pairing_routes(pairing, broadcast),
         WebSocketRoute("/news", broadcast.watch),
-        Route("/", show_page, methods=["GET"]),
+        Route("/", shows(page), methods=["GET"]),
+        Route("/g2", shows(g2_page), methods=["GET"]),
+        *_g2_routes(control, broadcast),
         *(_file(f"/{name}", (FOLDER / name).read_bytes(), TYPES[Path(name).suffix]) for name in FILES),
         _file("/icon.svg", ICON.encode(), "image/svg+xml"),
     ]
@@ -168,6 +174,18 @@ def _pairing_routes(pairing: Pairing, broadcast: Broadcast) -> list[BaseRoute]:
         Route("/glasses/search", search, methods=["POST"]),
         Route("/glasses/pair", pair, methods=["POST"]),
     ]
+
+
+def _g2_routes(control: Control, broadcast: Broadcast) -> list[BaseRoute]:
+    """Return the routes of the pictures that Even G2 shows: of the cue that holds now, and of nothing."""
+
+    async def picture(_: Request) -> Response:
+        return Response(draw_g2(broadcast.present_cue(), control), media_type="image/png")
+
+    async def dark(_: Request) -> Response:
+        return Response(draw_g2(None, control), media_type="image/png")
+
+    return [Route("/g2/picture.png", picture, methods=["GET"]), Route("/g2/dark.png", dark, methods=["GET"])]
 
 
 def _own_words(language: str) -> dict[str, str]:

@@ -13,8 +13,8 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edge.runtime.control import Control
-from edge.types import Update
-from edge.web.news import STALE, Arrived, cue_message, cue_of, page_message, picture_message, run_message
+from edge.types import Cue, Update
+from edge.web.news import LASTING, STALE, Arrived, cue_message, cue_of, page_message, picture_message, run_message
 from edge.web.pairing import Pairing
 
 INTERVAL = 0.1  # seconds between messages where nothing changed but numbers and the picture
@@ -120,6 +120,13 @@ class Broadcast:
             self._news["pairing"] = self._pairing.message()
             for watcher in self._watchers:
                 watcher.fresh.set()
+
+    def present_cue(self) -> Cue | None:
+        """Return the cue that holds now, None where what is known is older than STALE."""
+        cue = cue_of(self._newest, self._control)
+        if cue is None or self._newest is None or cue.state in LASTING:
+            return cue
+        return cue if time.monotonic() - self._newest.t <= STALE else None
 
     def _showing(self) -> object:
         cue = cue_of(self._newest, self._control)

@@ -140,7 +140,7 @@ class Guard:
         path = connection.scope["path"]
         if self._sessions is None or path in BARE or self._sessions.known(connection.cookies.get(self._cookie, "")):
             return
-        if path == "/" and connection.scope["type"] == "http":
+        if path in ("/", "/g2") and connection.scope["type"] == "http":
             raise Refused(303, "sign in first", {"Location": f"{connection.scope[BASE]}login"})
         raise Refused(401, "sign in first")
 

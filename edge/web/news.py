@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 import cv2
 import numpy as np
 
-from edge.drawing.glyphs import cue_colour, glyph_name, glyph_svg
+from edge.drawing.glyphs import Plan, cue_colour, draw_plan, glyph_name, glyph_svg, plan_cue
 from edge.locale import LANGUAGES, read_locale
 from edge.locale.words import describe, word
 from edge.runtime.control import LIVE, Control
@@ -26,6 +26,7 @@ LASTING = ("paused", "no_camera")
 REPEATED = 5.0  # seconds in which the loop has said these again: it does every second
 LARGEST_WIDTH = 640  # pixels of a picture that is sent
 QUALITY = 70  # of its JPEG
+G2_WIDTH, G2_HEIGHT = 288, 144  # pixels of the largest picture that Even's app takes; the display has 576 x 288
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,13 @@ def page_message(control: Control, pictures: bool) -> dict[str, Any]:
             described.append(field)
         groups.append({"title": texts[f"group.{table}"], "fields": described})
     return {"language": language, "texts": texts, "groups": groups, "pictures": pictures}
+
+
+def draw_g2(cue: Cue | None, control: Control) -> bytes:
+    """Draw a cue as Even G2 takes it: a gray PNG of G2_WIDTH x G2_HEIGHT, black where there is nothing to show."""
+    plan = Plan(None) if cue is None else plan_cue(cue, control.settings.look)
+    _, png = cv2.imencode(".png", draw_plan(plan, G2_WIDTH, G2_HEIGHT, "gray"))
+    return png.tobytes()
 
 
 def picture_message(arrived: Arrived) -> tuple[dict[str, Any], bytes]:

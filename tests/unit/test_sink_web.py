@@ -757,12 +757,13 @@ def test_without_the_token_there_is_only_a_bare_page(serve: Callable[..., Page])
     page = serve(token=TOKEN, names=("glasses.local",))
     answer = page.ask("GET", "/")
     assert (answer.status, answer.headers["Location"]) == (303, "login")
+    assert page.ask("GET", "/g2").status == 303
     bare = "".join(page.ask("GET", path).text for path in guard.BARE)
     assert TOKEN not in bare
     assert "glasses.local" not in bare
     for method, path in (
         ("GET", "/page.js"), ("GET", "/session"), ("POST", "/pause"), ("POST", "/settings"), ("POST", "/save"),
-        ("POST", "/glasses/search"), ("POST", "/glasses/pair"),
+        ("POST", "/glasses/search"), ("POST", "/glasses/pair"), ("GET", "/g2/picture.png"), ("GET", "/g2/dark.png"),
     ):  # fmt: skip
         assert page.ask(method, path).status == 401
     with pytest.raises(websockets.exceptions.InvalidStatus) as refused, page.watch():
