@@ -117,7 +117,7 @@ class CueSettings:
     bridge_doubt: float = field(default=2.0, metadata=TUNING | {"range": (0.0, 10.0)})
     """Standard errors of the bridging filter's value that are taken off it."""
 
-    bridge_enter: float = field(default=0.6, metadata=TUNING | {"range": (0.0, 1.0)})
+    bridge_enter: float = field(default=0.7, metadata=TUNING | {"range": (0.0, 1.0)})
     """Probability of the bridging filter from which an expression is also shown, though the mouth speaks.
 
     At least `enter` less a quarter of what that leaves to 1: what `enter` forbids is not bridged in.
@@ -132,7 +132,7 @@ class CueSettings:
     bridge_reach: float = field(default=1.5, metadata=TUNING | {"range": (0.0, 30.0), "unit": "s"})
     """Seconds after which an expression that the quick filter is no longer clear about is no longer bridged."""
 
-    bridge_turn: float = field(default=1.0, metadata=TUNING | {"range": (0.1, 30.0), "unit": "s"})
+    bridge_turn: float = field(default=1.2, metadata=TUNING | {"range": (0.1, 30.0), "unit": "s"})
     """Seconds for which another expression must be the quick filter's likeliest, however faint, before the bridging
     filter starts again from it: longer than a syllable.
     """
@@ -143,7 +143,7 @@ class CueSettings:
     A conversation is assumed to be neutral in 60 % of its seconds, a smile in 25, upset in 10 and surprise in 5.
     """
 
-    rest: float = field(default=15.0, metadata=TUNING | {"range": (0.1, 600.0), "unit": "s"})
+    rest: float = field(default=10.0, metadata=TUNING | {"range": (0.1, 600.0), "unit": "s"})
     """Seconds, time constant with which a person's own neutral face is learnt."""
 
     rest_most: float = field(default=1.5, metadata=TUNING | {"range": (0.0, 5.0), "unit": "log odds"})
@@ -209,9 +209,9 @@ class CueSettings:
 # Points of the curve of `cuelens-bench cue tune`, beside the defaults above, `normal`'s: both
 # filters surer, or less sure, each at a pace of its own.
 SENSITIVITIES: dict[str, dict[str, float]] = {
-    "calm": {"enter": 0.75, "bridge_enter": 0.65, "onset": 0.15, "hold": 1.0},
+    "calm": {"enter": 0.75, "bridge_enter": 0.75, "onset": 0.15, "hold": 1.0},
     "normal": {},
-    "quick": {"enter": 0.6, "bridge_enter": 0.55, "onset": 0.0, "hold": 0.4, "decay": 0.3},
+    "quick": {"enter": 0.6, "bridge_enter": 0.6, "onset": 0.0, "hold": 0.4, "decay": 0.3},
 }
 
 

@@ -81,7 +81,7 @@ def test_clips_are_judged_by_word_and_a_face_that_waits_for_its_turn_keeps_its_r
 
 
 def test_a_word_that_comes_back_after_unsure_is_no_change_of_word() -> None:
-    stream = follow(steady("happy", 3, 30), film([np.full(7, 1 / 7)] * 60, 30), steady("happy", 3, 30))
+    stream = follow(steady("happy", 3, 30), film([np.full(7, 1 / 7)] * 120, 30), steady("happy", 3, 30))
     cues = play(stream, SETTINGS)
     assert cue_clips.word_changes(cues) == 0
     assert streams.changes(cues) >= 2
@@ -127,6 +127,7 @@ def talkers() -> dict[str, streams.Stream]:
 def test_tuning_never_gets_worse_and_keeps_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cue_tune, "VARIED", {"bridge": (0.2, 2.0), "decay": (0.1, 0.5)})
     monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps: {"none": nobody(1, fps)})
+    monkeypatch.setattr(cue_tune, "least_bridged", lambda settings: 1.0)
     bench = cue_tune.Bench(talkers())
     start = replace(SETTINGS, bridge=0.2, decay=0.1, onset=0.2)
     names = list(bench.clips)
