@@ -488,7 +488,7 @@ def test_the_page_names_in_words_which_name_is_not_known(serve: Callable[..., Pa
     answer = page.ask("GET", "/", headers=sees)
     assert (answer.status, answer.headers["Content-Type"]) == (421, "text/html; charset=utf-8")
     assert "Diese Seite hat nicht den Namen glasses.example." in answer.text
-    assert "names &quot;glasses.example&quot; ergänzen" in answer.text
+    assert "names „glasses.example“ ergänzen" in answer.text
     for odd in ('<script>alert("x")</script>', "a b", "\xe4", "x" * 9000):
         assert "alert" not in page.ask("GET", "/", headers=sees | {"Host": odd}).text
 

@@ -260,7 +260,7 @@ def test_the_pause_is_clicked_here_and_seen_there(
     one.locator("#pause:enabled").click()
     for page in (one, other):
         says(page, "#sentence", "Cuelens is paused.")
-        says(page, "#pause", "Go on")
+        says(page, "#pause", "Resume")
     assert fed.control.paused is True
     look_at(one, tmp_path, "phone-paused")
     other.locator("#pause").click()
@@ -329,7 +329,7 @@ def test_what_stops_coming_is_taken_away(feed: Callable[..., Feed], visit: Calla
     page.locator("#canvas").wait_for(state="visible")
     says(page, "#word", "smile")
     fed.fed.clear()  # the loop stalls, the server does not
-    says(page, "#sentence", "No news")
+    says(page, "#sentence", "No data")
     says(page, "#word", "")
     says(page, "#stale-for", "for 3 s")
     assert page.locator("#glyph").inner_html() == ""
@@ -351,7 +351,7 @@ def test_a_device_that_is_gone_is_reported_and_found_again(
         says(page, "#word", "smile")
         fed.close()
         says(page, "#link", "Not connected")
-        says(page, "#sentence", "No news")
+        says(page, "#sentence", "No data")
         assert page.locator("#pause").is_disabled()
         look_at(page, tmp_path, "phone-lost")
         again = Feed(None)

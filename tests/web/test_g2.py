@@ -61,7 +61,7 @@ def test_the_app_is_given_each_cues_picture_and_nothing_when_nothing_is_known(
     assert sum('"createStartUp' in message for _, message in page.evaluate("window.asked")) == 1
     fed.fed.clear()
     wait_for(page, lambda given: not given[-1].any())
-    says(page, "#sentence", "No news")
+    says(page, "#sentence", "No data")
     fed.fed.set()
     wait_for(page, lambda given: np.array_equal(given[-1], expected(CUES["upset"])))
     fed.sink.close()

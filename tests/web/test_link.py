@@ -103,7 +103,7 @@ def test_what_was_long_under_way_is_not_shown_as_new(
         line.delay = 3.0
         says(page, "#link", "Not connected")
         says(page, "#link", "Slow connection")
-        says(page, "#sentence", "No news")
+        says(page, "#sentence", "No data")
         look_at(page, tmp_path, "phone-slow")
         assert page.evaluate("shown.filter((word) => word !== '')") == []
         line.delay = 0.0
@@ -154,7 +154,7 @@ def test_back_from_another_page_nothing_old_is_shown(feed: Callable[..., Feed], 
     page.goto("about:blank")
     fed.fed.clear()
     page.go_back()
-    says(page, "#sentence", "No news")
+    says(page, "#sentence", "No data")
     fed.fed.set()
     says(page, "#word", "smile")
     says(page, "#link", "Connected")
@@ -170,7 +170,7 @@ def test_the_newest_page_is_served_and_the_oldest_says_why_it_is_not(
         pages.append(visit(fed.sink.url))
         says(pages[number], "#link", "Connected")
     says(pages[0], "#link", "Too many pages open")
-    says(pages[0], "#why", "Close another page of Cuelens. This one goes on by itself, or when you tap it.")
+    says(pages[0], "#why", "Close another page of Cuelens. This one continues by itself, or when you tap it.")
     says(pages[0], "#word", "")
     look_at(pages[0], tmp_path, "phone-full")
     pages[0].locator("h1").click()
@@ -256,7 +256,7 @@ def test_of_two_who_change_the_same_setting_one_is_warned(
     field.fill("2")
     fed.control.change("cue", {"hold": 3.0})  # somebody else, while this one still types
     field.press("Enter")
-    says(page, "#cue-hold-error", "Somebody else changed this meanwhile. Look, then change it again.")
+    says(page, "#cue-hold-error", "Somebody else has changed this in the meantime. Check it, then change it again.")
     playwright.expect(field).to_have_value("3")
     field.scroll_into_view_if_needed()
     look_at(page, tmp_path, "phone-elsewhere")
@@ -284,7 +284,7 @@ def test_a_page_whose_scripts_did_not_come_says_so(feed: Callable[..., Feed], ch
         page.route("**/page.js", lambda route: route.fulfill(status=503))
         page.goto(fed.sink.url)
         page.locator("#unscripted").wait_for(state="visible")
-        says(page, "#unscripted", "This page did not come whole. Load it again.")
+        says(page, "#unscripted", "This page did not load completely. Load it again.")
         says(page, "#link", "")
         look_at(page, tmp_path, "phone-unscripted")
         page.unroute("**/page.js")
