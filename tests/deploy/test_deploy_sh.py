@@ -85,7 +85,9 @@ def checkout(tmp_path: Path, repository: Path) -> Checkout:
 def test_unknown_command_names_the_valid_ones(checkout: Checkout) -> None:
     done = checkout.run("fly")
     assert done.returncode == 2
-    valid = "demo, run, faces, read, replay, check, status, needs, report, dark, pair, preview, safe, sinks, host, arm64"
+    valid = (
+        "demo, run, faces, read, replay, check, status, needs, report, dark, pair, preview, safe, sinks, host, arm64"
+    )
     assert f"'fly'; valid are {valid}" in done.stderr
 
 

@@ -195,7 +195,7 @@ def test_a_folder_of_clips_is_read_or_refused(tmp_path: Path) -> None:
     ("words", "code", "said"),
     [
         (["turned", "--clips", "nowhere"], 30, "nowhere/labels.csv: No such file"),
-        (["turned", "--clips", "nowhere", "--every", "0"], 50, "--every is 0"),
+        (["turned", "--clips", "nowhere", "--every", "0"], SettingsInvalid.exit_code, "--every is 0"),
         (["stills", "--images", "nowhere"], 30, "nowhere: No such file"),
         (["cost", "--clip", "nowhere.mp4"], 10, "nowhere.mp4: no such file"),
         ([], 2, "the following arguments are required: TASK"),
