@@ -19,29 +19,35 @@ from edge.errors import CuelensError
 from edge.system.program import command
 
 TASKS = {
-    "stages": ("benchmarks.stages", "what a frame costs, stage by stage"),
-    "e2e": ("benchmarks.live", "from capture to shown: latency, jitter, frames a second, drops"),
-    "start": ("benchmarks.start", "from the process's start to the first cue"),
-    "scale": ("benchmarks.scale", "by frame size, faces, threads, runtime and delegate; which threads are best here"),
-    "memory": ("benchmarks.live", "memory over ten minutes, and its slope"),
-    "idle": ("benchmarks.live", "CPU with nobody there, beside somebody"),
-    "soak": ("benchmarks.live", "half an hour; fails where memory, threads or descriptors grow"),
-    "peers": ("benchmarks.peers.turns", "us beside what others use, on the same clips in turns"),
-    "arm": ("benchmarks.arm.counts", "instructions on an emulated Arm, and a forecast by board"),
+    "stages": ("benchmarks.stages", "Measure what a frame costs, stage by stage."),
+    "e2e": ("benchmarks.live", "Measure latency from capture to shown, jitter, frames per second and drops."),
+    "start": ("benchmarks.start", "Measure the time from the process's start to the first cue."),
+    "scale": (
+        "benchmarks.scale",
+        "Measure by frame size, faces, threads, runtime and delegate, and recommend threads.",
+    ),
+    "memory": ("benchmarks.live", "Measure memory over ten minutes, and its slope."),
+    "idle": ("benchmarks.live", "Measure the CPU with nobody there, beside somebody."),
+    "soak": ("benchmarks.live", "Run for half an hour, and fail where memory, threads or descriptors grow."),
+    "peers": ("benchmarks.peers.turns", "Measure Cuelens beside what others use, on the same clips in turns."),
+    "arm": ("benchmarks.arm.counts", "Count instructions on an emulated Arm, and forecast frames per second by board."),
 }
 COMMANDS = {
-    "faces": ("benchmarks.faces", "how well and how dearly faces are found, beside plain Haar"),
-    "compare": ("benchmarks.compare", "two reports: ratios with intervals; fails where a figure got worse"),
+    "faces": ("benchmarks.faces", "Measure how well faces are found and at what cost, beside plain Haar."),
+    "compare": (
+        "benchmarks.compare",
+        "Compare two reports by ratios with intervals, and fail where a figure got worse.",
+    ),
 }
 HOST_COMMANDS = {  # which need lab/; a device is sent the benchmarks alone
     "cue": (
         "benchmarks.cue",
-        "how steady and how right the cue is, beside the raw label; and the tuning of its settings",
+        "Measure how steady and how right the cue is, beside the raw label, and tune its settings.",
     ),
-    "all": ("benchmarks.everything", "every task but soak, one after the other, then the page"),
+    "all": ("benchmarks.everything", "Run each task but soak, one after the other, then page."),
     "page": (
         "benchmarks.page",
-        "the table of docs/benchmarks.md, the plots and one page of HTML, of the reports in the repository",
+        "Make the table of docs/benchmarks.md, the plots and the page of the repository's reports.",
     ),
 }
 
@@ -49,12 +55,13 @@ HOST_COMMANDS = {  # which need lab/; a device is sent the benchmarks alone
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Measure what the device's loop costs on this machine."""
+    parser.epilog = "example: cuelens-bench stages --source demo --frames 60 --rounds 2"
     tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
     for name, (module, about) in TASKS.items():
         sub = tasks.add_parser(name, help=about, description=about)
         cast(Task, import_module(module)).add_arguments(sub, name)
-        sub.add_argument("--json", action="store_true", help="one JSON object on standard output")
-        sub.add_argument("--out", type=Path, help=f"folder for {name}.json")
+        sub.add_argument("--json", action="store_true", help="Print one JSON object.")
+        sub.add_argument("--out", type=Path, help=f"Folder for {name}.json.")
         sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     commands = COMMANDS | HOST_COMMANDS if find_spec("lab") else COMMANDS
     for name, (module, about) in commands.items():

@@ -267,19 +267,31 @@ def describe_judgement(judgement: Judgement) -> str:
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Convert a Keras classifier of pictures to full int8 TFLite, prove it equal, and only then write it."""
-    parser.add_argument("model", type=Path, help="a .keras file by cuelens-train, or any .keras or .h5 classifier")
-    parser.add_argument("--data", type=Path, required=True, help="fer2013.csv (.gz, .xz, .zip) or a folder of pictures")
-    parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: judge by the majority of FER+'s raters")
-    wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--out", type=Path, help="folder for NAME.tflite, NAME.json and the report")
-    wanted.add_argument("--check", type=Path, metavar="FILE", help="judge this .tflite file instead of making one")
-    parser.add_argument("--recipe", type=Path, help="TOML; what it leaves out is as for the model that ships")
+    parser.epilog = "example: cuelens-convert runs/compact/model.keras --data fer2013.csv --out runs/int8"
+    parser.add_argument("model", type=Path, help="A .keras file of cuelens-train, or any .keras or .h5 classifier.")
     parser.add_argument(
-        "--report", type=Path, help="folder for report.json and report.html instead; a refusal leaves them there too"
+        "--data",
+        type=Path,
+        required=True,
+        help="FER2013's fer2013.csv, plain or .gz, .xz or .zip, or a folder of pictures.",
     )
-    parser.add_argument("--device-python", type=Path, help="of the device's environment (.venv/bin/python)")
+    parser.add_argument(
+        "--ferplus", type=Path, help="FER+'s fer2013new.csv. The majority of its raters is then the truth."
+    )
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--out", type=Path, help="Folder for NAME.tflite, NAME.json and the report.")
+    wanted.add_argument("--check", type=Path, metavar="FILE", help="Judge this .tflite file instead of making one.")
+    parser.add_argument(
+        "--recipe", type=Path, help="Recipe (TOML). What it leaves out is as in the recipe of the shipped model."
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        help="Folder for report.json and report.html. A refused conversion leaves them there too.",
+    )
+    parser.add_argument("--device-python", type=Path, help="Python of the device's environment (.venv/bin/python).")
     add_foreign_options(parser)
-    parser.add_argument("--native", action="store_true", help="leave the emulated runtimes out: quicker")
+    parser.add_argument("--native", action="store_true", help="Leave the emulated runtimes out, which is quicker.")
     args = parser.parse_args(argv)
     recipe = read_recipe(args.recipe)
     given = read_foreign_options(args)

@@ -76,7 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, metavar="MODEL.tflite INPUTS.npy OUTPUTS.npy")
     parser.add_argument("--kernels", choices=KERNELS, default="default")
-    parser.add_argument("--probe", type=Path, metavar="FILES.npz", help="models as uint8 (bytes,) arrays, by name")
+    parser.add_argument("--probe", type=Path, metavar="FILES.npz", help="Models as uint8 (bytes,) arrays, by name.")
     args = parser.parse_args()
     if (args.probe is None) == (len(args.files) != 3):
         parser.error("give either MODEL.tflite INPUTS.npy OUTPUTS.npy or --probe FILES.npz")

@@ -126,9 +126,14 @@ def _relabelled(data: DataSet) -> str:
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Show what a data set holds: classes by splits, what cannot be read, patients where labels.csv names them."""
-    parser.add_argument("path", type=Path, help="fer2013.csv, plain or .gz, .xz, .zip, or a folder of pictures")
-    parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: show the labels of FER+'s raters too")
-    parser.add_argument("--out", type=Path, help="folder for distribution.png and sheet.png, a contact sheet")
+    parser.epilog = "example: cuelens-data fer2013.csv --out runs/data"
+    parser.add_argument(
+        "path", type=Path, help="FER2013's fer2013.csv, plain or .gz, .xz or .zip, or a folder of pictures."
+    )
+    parser.add_argument(
+        "--ferplus", type=Path, help="FER+'s fer2013new.csv. The labels of its raters are then shown too."
+    )
+    parser.add_argument("--out", type=Path, help="Folder for distribution.png and for sheet.png, a contact sheet.")
     args = parser.parse_args(argv)
     preprocessing = Preprocessing(64, "rgb") if args.path.is_dir() else Preprocessing(48)
     data = read_data(args.path, preprocessing, ferplus=args.ferplus, lenient=True)

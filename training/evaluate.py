@@ -287,39 +287,51 @@ def _read(
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "example: cuelens-evaluate models/emotion.tflite --data fer2013.csv --ferplus fer2013new.csv --words"
+    )
     parser.add_argument(
         "models",
         metavar="MODEL",
         type=Path,
         nargs="+",
-        help="a .tflite file with its contract beside it, a .keras or an .h5 file; several are compared with the first",
+        help="A .tflite file with its contract beside it, a .keras or an .h5 file. Several are compared.",
     )
-    parser.add_argument("--data", type=Path, required=True, help="fer2013.csv (.gz, .xz, .zip) or a folder of pictures")
     parser.add_argument(
-        "--split", default="choose", help="by its name, or fit, choose (the default), report or all of them"
+        "--data",
+        type=Path,
+        required=True,
+        help="FER2013's fer2013.csv, plain or .gz, .xz or .zip, or a folder of pictures.",
     )
-    parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: the majority of FER+'s raters is the truth")
+    parser.add_argument(
+        "--split", default="choose", help="Part of the data: its name, or fit, choose (the default), report or all."
+    )
+    parser.add_argument(
+        "--ferplus", type=Path, help="FER+'s fer2013new.csv. The majority of its raters is then the truth."
+    )
     parser.add_argument(
         "--labels",
         choices=(MAJORITY, "ferplus", "own", "fer2013"),
-        help="majority of FER+'s raters, rows without one dropped (default with --ferplus), or the data's own labels",
+        help="Truth: the majority of FER+'s raters (the default with --ferplus), or the data's own labels.",
     )
     parser.add_argument(
-        "--words", action="store_true", help="score the wearer's four words too, and what would be told"
+        "--words", action="store_true", help="Score the wearer's four words too, and what the cue would show."
     )
     parser.add_argument(
         "--by",
         action="append",
         metavar="COLUMN",
-        help=f"score groups by a column of labels.csv, or by {DARKNESS} of the picture; may be given again",
+        help=f"Score groups by a column of labels.csv, or by {DARKNESS} of the picture. It may be given again.",
     )
     add_foreign_options(parser)
     parser.add_argument(
-        "--flip", action="store_true", help="average with the mirrored pictures, which the device reads in turns"
+        "--flip",
+        action="store_true",
+        help="Average each picture with its mirror image. The device reads both in turns.",
     )
-    parser.add_argument("--compare", action="store_true", help="insist on a comparison: two models or more")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--out", type=Path, help="folder for report.json, index.html, mistakes.html and pictures")
+    parser.add_argument("--compare", action="store_true", help="Fail unless there are two models or more to compare.")
+    parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+    parser.add_argument("--out", type=Path, help="Folder for report.json, index.html, mistakes.html and pictures.")
 
 
 def _kind_of_labels(args: argparse.Namespace) -> str:

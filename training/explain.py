@@ -266,15 +266,22 @@ def _what(words: str | None, pictured: bool) -> list[str]:
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Show what a Keras classifier looks at and looks for."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras file")
-    parser.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="pictures, each cut to one face")
-    parser.add_argument("--data", type=Path, help=f"take {PER_CLASS} pictures of each class: fer2013.csv, or a folder")
-    parser.add_argument("--split", default="choose", help="of --data: fit, choose, report or its own name")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures and index.html")
-    parser.add_argument("--what", help=f"of {','.join(WHAT)}; default all, without a picture dream")
-    parser.add_argument("--class", dest="name", metavar="NAME", help="explain this class alone")
+    parser.epilog = "example: cuelens-explain models/emotion.keras face.png --out runs/explain"
+    parser.add_argument("model", type=Path, metavar="MODEL", help="A .keras file.")
+    parser.add_argument("images", type=Path, nargs="*", metavar="IMAGE", help="A picture that is cut to one face.")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help=f"FER2013's fer2013.csv, or a folder, of which {PER_CLASS} pictures of each class are taken.",
+    )
+    parser.add_argument("--split", default="choose", help="Part of --data: fit, choose, report or its own name.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder for the pictures and index.html.")
+    parser.add_argument(
+        "--what", help=f"What to show, of {','.join(WHAT)}. The default is all; without a picture it is dream."
+    )
+    parser.add_argument("--class", dest="name", metavar="NAME", help="Explain this class alone.")
     add_foreign_options(parser, "--labels")
-    parser.add_argument("--seed", type=int, default=0, help="of the dreams and of the pictures drawn from --data")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the dreams and of the pictures drawn from --data.")
     args = parser.parse_args(argv)
     what = _what(args.what, bool(args.images or args.data))
     given = read_foreign_options(args)

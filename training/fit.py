@@ -51,37 +51,56 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", choices=NAMES)
-    parser.add_argument("--data", type=Path, required=True, help="fer2013.csv (.gz, .xz, .zip) or a folder of pictures")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model, history and checkpoint")
-    parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: FER+'s votes, which the second head learns")
+    parser.epilog = "example: cuelens-train compact --data fer2013.csv --out runs/compact"
+    parser.add_argument("recipe", choices=NAMES, help="Network, and how it is fitted.")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="FER2013's fer2013.csv, plain or .gz, .xz or .zip, or a folder of pictures.",
+    )
+    parser.add_argument("--out", type=Path, required=True, help="Folder for the model, its history and the checkpoint.")
+    parser.add_argument("--ferplus", type=Path, help="FER+'s fer2013new.csv. A second head learns its votes.")
     parser.add_argument(
         "--labels",
         choices=("own", "majority", "votes"),
         default="own",
-        help="majority: of FER+'s raters; votes: their shares; both drop rows marked as no face",
+        help="Truth: the data's own labels, or the majority of FER+'s raters or their votes, without rows of no face.",
     )
     parser.add_argument(
-        "--soft-labels", type=Path, action="append", default=[], help="a teacher's; several are averaged"
+        "--soft-labels",
+        type=Path,
+        action="append",
+        default=[],
+        help="A teacher's soft-labels.npz. Several are averaged.",
     )
     parser.add_argument(
         "--weights",
         action="append",
         default=[],
-        help="to start from: a file (of several the mean), none, or (transfer's default) imagenet, from Keras' cache",
+        help="Weights to start from: a file (the mean of several), none, or imagenet (transfer's default).",
     )
-    parser.add_argument("--teach", action="store_true", help="leave soft-labels.npz, as the teacher does, for others")
-    parser.add_argument("--side", type=int, default=48, help="of the network's square input, in pixels (48)")
-    parser.add_argument("--colour", choices=tuple(COLOURS), help="what the network takes; by default the data's own")
-    parser.add_argument("--rows", type=int, help="fit on this many pictures only, the same share of every class")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's")
-    parser.add_argument("--batch", type=int, help="instead of the recipe's")
-    parser.add_argument("--learning-rate", type=float, help="instead of the recipe's")
-    parser.add_argument("--cutmix", type=float, help="share of the batches, instead of the recipe's")
-    parser.add_argument("--mixup", type=float, help="share of the batches, instead of the recipe's")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--precision", choices=("float32", "mixed_bfloat16", "mixed_float16"), default="float32", help="of the fit"
+        "--teach", action="store_true", help="Write soft-labels.npz for others, as the recipe teacher does."
+    )
+    parser.add_argument(
+        "--side", type=int, default=48, help="Side of the network's square input in pixels. The default is 48."
+    )
+    parser.add_argument(
+        "--colour", choices=tuple(COLOURS), help="Colour that the network takes. The default is the data's own."
+    )
+    parser.add_argument("--rows", type=int, help="Fit on this many pictures, the same share of each class.")
+    parser.add_argument("--epochs", type=int, help="Epochs, instead of the recipe's.")
+    parser.add_argument("--batch", type=int, help="Pictures a batch, instead of the recipe's.")
+    parser.add_argument("--learning-rate", type=float, help="Learning rate, instead of the recipe's.")
+    parser.add_argument("--cutmix", type=float, help="Share of the batches, instead of the recipe's.")
+    parser.add_argument("--mixup", type=float, help="Share of the batches, instead of the recipe's.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn by chance.")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        default="float32",
+        help="Number format of the fit.",
     )
 
 

@@ -216,10 +216,10 @@ def _check_enough(counts: dict[str, int]) -> None:
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Average clear Training faces of each class into the demo person's faces."""
-    parser.add_argument("--data", type=Path, required=True, help="fer2013.csv, plain or .gz, .xz, .zip")
-    parser.add_argument("--out", type=Path, required=True, help="the .npz to write")
-    parser.add_argument("--members", type=int, default=30, help="faces averaged for each class")
-    parser.add_argument("--model", type=Path, help="that chooses clear faces; default the shipped one")
+    parser.add_argument("--data", type=Path, required=True, help="FER2013's fer2013.csv, plain or .gz, .xz or .zip.")
+    parser.add_argument("--out", type=Path, required=True, help="The .npz to write.")
+    parser.add_argument("--members", type=int, default=30, help="Faces averaged for each class.")
+    parser.add_argument("--model", type=Path, help="Model that chooses clear faces. The default is the shipped one.")
     args = parser.parse_args(argv)
     if args.members < LEAST_MEMBERS:
         raise SettingsInvalid(f"--members is {args.members}; {LEAST_MEMBERS} or more make a face that is nobody's")

@@ -284,13 +284,20 @@ def read_mined(folder: Path, name: str) -> Images:
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Fit, quantise and measure the network that proposes faces, checkpointed every epoch; run it again to go on."""
-    parser.add_argument("--data", type=Path, required=True, help="fer2013.csv, plain or .gz, .xz, .zip: the faces")
-    parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: leaves out what its raters call no face")
-    parser.add_argument("--scenes", type=Path, required=True, help="folder of pictures without faces")
-    parser.add_argument("--verifier", type=Path, required=True, help="cuelens-verifier's --out: what it mined")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model and the checkpoint")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"default {EPOCHS}")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.epilog = "example: cuelens-scanner --data fer2013.csv --scenes scenes --verifier runs/face --out runs/scan"
+    parser.add_argument(
+        "--data", type=Path, required=True, help="FER2013's fer2013.csv, plain or .gz, .xz or .zip. It gives the faces."
+    )
+    parser.add_argument(
+        "--ferplus", type=Path, help="FER+'s fer2013new.csv. Rows that its raters call no face are left out."
+    )
+    parser.add_argument("--scenes", type=Path, required=True, help="Folder of pictures without faces.")
+    parser.add_argument(
+        "--verifier", type=Path, required=True, help="The folder of cuelens-verifier's --out, with what it mined."
+    )
+    parser.add_argument("--out", type=Path, required=True, help="Folder for the model and the checkpoint.")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"Epochs of the fit. The default is {EPOCHS}.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn by chance.")
     args = parser.parse_args(argv)
     for option, least in (("epochs", 2), ("seed", 0)):
         if getattr(args, option) < least:

@@ -307,15 +307,18 @@ def _page(out: Path, name: str) -> str:
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Make everything that ships, from the data; run it again to go on."""
-    parser.add_argument("--data", type=Path, required=True, help="fer2013.csv, plain or .gz, .xz, .zip")
-    parser.add_argument("--ferplus", type=Path, required=True, help="fer2013new.csv: FER+'s votes")
-    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints and networks on the way")
-    parser.add_argument("--out", type=Path, required=True, help="folder for what ships: models")
-    parser.add_argument("--precision", default="mixed_bfloat16", help="of the fits; float32 without AMX or a GPU")
-    parser.add_argument("--epochs", type=int, help="of every fit, instead of its recipe's")
-    parser.add_argument("--device-python", type=Path, help="of the device's environment, to evaluate there too")
-    parser.add_argument("--wild", type=Path, help="folder of everyday faces, to evaluate on: never to fit")
-    parser.add_argument("--compare", action="store_true", help="fit the study's other networks too, and compare")
+    parser.epilog = "example: cuelens-ship --data fer2013.csv --ferplus fer2013new.csv --work runs/ship --out models"
+    parser.add_argument("--data", type=Path, required=True, help="FER2013's fer2013.csv, plain or .gz, .xz or .zip.")
+    parser.add_argument("--ferplus", type=Path, required=True, help="FER+'s fer2013new.csv.")
+    parser.add_argument("--work", type=Path, required=True, help="Folder for checkpoints and networks on the way.")
+    parser.add_argument("--out", type=Path, required=True, help="Folder for what ships: models/.")
+    parser.add_argument(
+        "--precision", default="mixed_bfloat16", help="Number format of the fits. Use float32 without AMX or a GPU."
+    )
+    parser.add_argument("--epochs", type=int, help="Epochs of each fit, instead of its recipe's.")
+    parser.add_argument("--device-python", type=Path, help="Python of the device's environment, to evaluate there too.")
+    parser.add_argument("--wild", type=Path, help="Folder of everyday faces to evaluate on. Nothing is fitted to them.")
+    parser.add_argument("--compare", action="store_true", help="Fit the study's other networks too, and compare.")
     args = parser.parse_args(argv)
     for path in (args.data, args.ferplus):
         if not path.exists():

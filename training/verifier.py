@@ -144,16 +144,23 @@ def _keep(path: Path, about: Mapping[str, Any], make: Callable[[], Images]) -> I
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Fit, quantise and measure the face verifier, checkpointed every epoch; run it again to go on."""
-    parser.add_argument("--data", type=Path, required=True, help="fer2013.csv, plain or .gz, .xz, .zip: the faces")
-    parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: leaves out what its raters call no face")
+    parser.epilog = "example: cuelens-verifier --data fer2013.csv --scenes scenes --out runs/face"
     parser.add_argument(
-        "--scenes", type=Path, required=True, help="folder of pictures without faces: training/scenes.sh"
+        "--data", type=Path, required=True, help="FER2013's fer2013.csv, plain or .gz, .xz or .zip. It gives the faces."
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for the model, history and checkpoints")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"of the long fit ({EPOCHS})")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--start", type=Path, help="face.keras whose weights the fit begins with; it needs fewer epochs"
+        "--ferplus", type=Path, help="FER+'s fer2013new.csv. Rows that its raters call no face are left out."
+    )
+    parser.add_argument(
+        "--scenes", type=Path, required=True, help="Folder of pictures without faces, which training/scenes.sh fetches."
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="Folder for the model, its history and the checkpoints."
+    )
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"Epochs of the long fit. The default is {EPOCHS}.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn by chance.")
+    parser.add_argument(
+        "--start", type=Path, help="A face.keras whose weights the fit begins with. It then needs fewer epochs."
     )
     args = parser.parse_args(argv)
     for option, least in (("epochs", 1), ("seed", 0)):

@@ -327,14 +327,14 @@ def add_foreign_options(parser: argparse.ArgumentParser, *also: str) -> None:
     parser.add_argument(
         "--input",
         metavar="WORDS",
-        help="what a network made elsewhere expects for its pixels, as in a recipe: 'scale = 0.00392157, offset = 0.0'",
+        help="Pixels that a network made elsewhere expects, as in a recipe: 'scale = 0.00392157, offset = 0.0'.",
     )
     parser.add_argument(
         "--classes",
         *also,
         dest="classes",
         metavar="A,B,C",
-        help="the classes of a network made elsewhere in its order; default the file's own, else the data's",
+        help="Classes of a network made elsewhere, in its order. The default is the file's own, else the data's.",
     )
 
 
