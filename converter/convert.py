@@ -264,9 +264,7 @@ def describe_judgement(judgement: Judgement) -> str:
     )
 
 
-@command
-def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Convert a Keras classifier of pictures to full int8 TFLite, prove it equal, and only then write it."""
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cuelens-convert runs/compact/model.keras --data fer2013.csv --out runs/int8"
     parser.add_argument("model", type=Path, help="A .keras file of cuelens-train, or any .keras or .h5 classifier.")
     parser.add_argument(
@@ -292,6 +290,12 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument("--device-python", type=Path, help="Python of the device's environment (.venv/bin/python).")
     add_foreign_options(parser)
     parser.add_argument("--native", action="store_true", help="Leave the emulated runtimes out, which is quicker.")
+
+
+@command
+def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
+    """Convert a Keras classifier of pictures to full int8 TFLite, prove it equal, and only then write it."""
+    _add_options(parser)
     args = parser.parse_args(argv)
     recipe = read_recipe(args.recipe)
     given = read_foreign_options(args)

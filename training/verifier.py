@@ -141,9 +141,7 @@ def _keep(path: Path, about: Mapping[str, Any], make: Callable[[], Images]) -> I
     return pictures
 
 
-@command
-def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
-    """Fit, quantise and measure the face verifier, checkpointed every epoch; run it again to go on."""
+def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "example: cuelens-verifier --data fer2013.csv --scenes scenes --out runs/face"
     parser.add_argument(
         "--data", type=Path, required=True, help="FER2013's fer2013.csv, plain or .gz, .xz or .zip. It gives the faces."
@@ -162,6 +160,12 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     parser.add_argument(
         "--start", type=Path, help="A face.keras whose weights the fit begins with. It then needs fewer epochs."
     )
+
+
+@command
+def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
+    """Fit, quantise and measure the face verifier, checkpointed every epoch; run it again to go on."""
+    _add_options(parser)
     args = parser.parse_args(argv)
     for option, least in (("epochs", 1), ("seed", 0)):
         if getattr(args, option) < least:
