@@ -6,7 +6,6 @@ hundredth of a cascade's pass. Its contract lies beside it, as with the expressi
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.errors import ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable
-from edge.files import read_file
-from edge.system.quiet import quiet
+from edge.errors import ContractUnreadable, ModelShape
 from edge.types import Gray
 from edge.vision.model import (
-    LARGEST_CONTRACT,
     Tensor,
-    check_content,
     check_tensor,
-    load_interpreter,
     models_folder,
     read_model,
     read_promise,
     read_tensor,
 )
+from edge.vision.tflite import contract_table, open_network
 from edge.vision.views import Pyramid, Spot
 
 CONTRACT_FORMAT = 2  # 2: the view's light is evened out; of 1, a release before, it is not
@@ -102,10 +97,7 @@ class Look:
 
 def read_contract(path: Path) -> Contract:
     """Read a verifier's contract; raises ModelMissing or ContractUnreadable."""
-    try:
-        table = json.loads(read_file(path, LARGEST_CONTRACT))
-        if table["format"] not in (1, CONTRACT_FORMAT):
-            raise ContractUnreadable(f"{path}: format {table['format']!r}; this version reads 1 and {CONTRACT_FORMAT}")
+    with contract_table(path, (1, CONTRACT_FORMAT), "verifier") as table:
         turn_deg, right, down, log_size = (float(unit) for unit in table["units"])
         contract = Contract(
             sha256=str(table["sha256"]),
@@ -116,14 +108,6 @@ def read_contract(path: Path) -> Contract:
             units=(turn_deg, right, down, log_size),
             evening=Evening(**table["evening"]) if table["format"] > 1 else None,
         )
-    except FileNotFoundError as error:
-        raise ModelMissing(f"{path}: no such file; install the verifier and its contract together") from error
-    except ContractUnreadable:
-        raise
-    except KeyError as error:
-        raise ContractUnreadable(f"{path}: no key {error}; write the contract with cuelens-verifier") from error
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ContractUnreadable(f"{path}: {error}; a contract is JSON written by cuelens-verifier") from error
     if not 0 < contract.share <= 1:
         raise ContractUnreadable(f"{path}: share {contract.share}; valid is above 0, up to 1")
     return contract
@@ -140,15 +124,7 @@ class FaceVerifier:
         path = models_folder() / "face.tflite" if path is None else path
         content = read_model(path)
         self.contract = contract = read_contract(path.with_suffix(".json"))
-        check_content(path, content, contract.size, contract.sha256)
-        try:
-            with quiet():
-                self._interpreter, _ = load_interpreter(content)
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelUnreadable(f"{path}: {error}; this runtime cannot load it") from error
-        (given,) = self._interpreter.get_input_details()
-        check_tensor(path, "input", read_tensor(given), contract.input)
+        self._interpreter = open_network(path, content, contract)
         self._outputs: dict[str, tuple[int, Tensor]] = {}
         for name, length in OUTPUTS.items():
             promised = contract.outputs[name]
@@ -161,7 +137,7 @@ class FaceVerifier:
         if len(shape) != 4 or shape != (1, shape[1], shape[1], 1) or contract.input.dtype != "int8":
             raise ModelShape(f"{path}: input {contract.input.dtype} {shape}; a verifier takes int8 (1, side, side, 1)")
         self._side = shape[1]
-        self._input = given["index"]
+        self._input = self._interpreter.get_input_details()[0]["index"]
         levels = np.round(np.arange(256) / contract.input.scale) + contract.input.zero_point
         self._levels = np.clip(levels, -128, 127).astype(np.int8)
 

@@ -5,7 +5,6 @@ One call reads a whole tile, and returns for every place whether a face is there
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,21 +12,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable
-from edge.files import read_file
-from edge.system.quiet import quiet
+from edge.errors import ModelShape
 from edge.vision.finders import Slice
 from edge.vision.model import (
-    LARGEST_CONTRACT,
     Tensor,
-    check_content,
     check_tensor,
-    load_interpreter,
     models_folder,
     read_model,
     read_promise,
     read_tensor,
 )
+from edge.vision.tflite import contract_table, open_network
 from edge.vision.verifier import Evening
 from edge.vision.views import Pyramid, Spot, shared
 
@@ -61,10 +56,7 @@ class Contract:
 
 def read_contract(path: Path) -> Contract:
     """Read a scanner's contract; raises ModelMissing or ContractUnreadable."""
-    try:
-        table = json.loads(read_file(path, LARGEST_CONTRACT))
-        if table["format"] != CONTRACT_FORMAT:
-            raise ContractUnreadable(f"{path}: format {table['format']!r}; this version reads {CONTRACT_FORMAT}")
+    with contract_table(path, (CONTRACT_FORMAT,), "scanner") as table:
         right, down, log_size = (float(unit) for unit in table["units"])
         return Contract(
             sha256=str(table["sha256"]),
@@ -76,14 +68,6 @@ def read_contract(path: Path) -> Contract:
             least=float(table["least"]),
             evening=Evening(**table["evening"]),
         )
-    except FileNotFoundError as error:
-        raise ModelMissing(f"{path}: no such file; install the scanner and its contract together") from error
-    except ContractUnreadable:
-        raise
-    except KeyError as error:
-        raise ContractUnreadable(f"{path}: no key {error}; write the contract with cuelens-scanner") from error
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ContractUnreadable(f"{path}: {error}; a contract is JSON written by cuelens-scanner") from error
 
 
 class NetFinder:
@@ -97,15 +81,7 @@ class NetFinder:
         path = models_folder() / "scan.tflite" if path is None else path
         content = read_model(path)
         self.contract = contract = read_contract(path.with_suffix(".json"))
-        check_content(path, content, contract.size, contract.sha256)
-        try:
-            with quiet():
-                self._interpreter, _ = load_interpreter(content)
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelUnreadable(f"{path}: {error}; this runtime cannot load it") from error
-        (given,) = self._interpreter.get_input_details()
-        check_tensor(path, "input", read_tensor(given), contract.input)
+        self._interpreter = open_network(path, content, contract)
         if contract.input.shape != (1, TILE, TILE, 1) or contract.input.dtype != "int8":
             raise ModelShape(
                 f"{path}: input {contract.input.dtype} {contract.input.shape}; int8 (1, {TILE}, {TILE}, 1)"
@@ -119,7 +95,7 @@ class NetFinder:
                 raise ModelShape(f"{path}: no output {name} of {length}; convert it again with cuelens-scanner")
             check_tensor(path, name, read_tensor(taken), promised)
             self._ends[name] = taken["index"], promised
-        self._input = given["index"]
+        self._input = self._interpreter.get_input_details()[0]["index"]
         levels = np.round(np.arange(256) / contract.input.scale) + contract.input.zero_point
         self._levels = np.clip(levels, -128, 127).astype(np.int8)
 
