@@ -39,7 +39,7 @@ def require_linux(what: str) -> None:
     if sys.platform != "linux":
         raise RuntimeMissing(
             f"{what} needs Linux, and this system is {sys.platform}; "
-            "valid here are demo, faces, read, and run --source file:PATH"
+            "what works here: cuelens demo, faces, read, and run --source file:PATH"
         )
 
 

@@ -53,8 +53,8 @@ class FaceSettings:
     """Faces that are read in a frame, at most: the partner when it is due, the others in turns between."""
 
     read_interval: float = field(default=0.05, metadata=TUNING | {"range": (0.0, 1.0), "unit": "s"})
-    """Seconds between two readings of a face. The default is half of the cue filter's time constant; reading is half of
-    a frame's cost.
+    """Seconds between two readings of a face. The default is less than half of the cue filter's time
+    constant; reading is half of a frame's cost.
     """
 
     admit: float = field(default=0.5, metadata=TUNING | {"range": (-10.0, 10.0), "unit": "log odds"})
@@ -206,8 +206,8 @@ class CueSettings:
         return max(self.hold, self.vanish, self.decay) + 3 * self.filter + self.onset
 
 
-# Points of the curve of `cuelens-bench cue tune`, beside the defaults above, `normal`'s: both
-# filters surer, or less sure, each at a pace of its own.
+# Points of the curve of `cuelens-bench cue tune`, beside the defaults above, `normal`'s: both filters surer, or less
+# sure, each at a pace of its own.
 SENSITIVITIES: dict[str, dict[str, float]] = {
     "calm": {"enter": 0.75, "bridge_enter": 0.75, "onset": 0.15, "hold": 1.0},
     "normal": {},
@@ -319,7 +319,6 @@ def with_sensitivity(settings: CueSettings, sensitivity: str) -> CueSettings:
 
 def with_settings(settings: T, values: Mapping[str, Any]) -> T:
     """Return settings with some fields at other values, which must be of their types."""
-
     changed: T = replace(settings, **values)  # type: ignore[type-var]
     return changed
 

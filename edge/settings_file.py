@@ -16,7 +16,7 @@ from edge.system.secrecy import hide, plain, plain_address
 
 T = TypeVar("T")
 
-LARGEST_FILE = 65_536  # bytes: seven times what deploy/cuelens.toml has, with all its comments
+LARGEST_FILE = 65_536  # bytes: eight times what deploy/cuelens.toml has, with all its comments
 LONGEST_LINE = 1000  # characters: tomllib takes seconds for a key of ten thousand parts
 MOST_MISTAKES = 20  # that are named
 
@@ -31,7 +31,6 @@ def load_settings_safely(path: Path) -> tuple[Settings, list[str]]:
 
     Nobody reads the messages of a device that starts by itself: a typing error must not leave its wearer without a cue.
     """
-
     mistakes: list[str] = []
     try:
         return read_settings(path, Settings, mistakes), mistakes
@@ -186,7 +185,6 @@ def _seen(value: object) -> str:
 
 def _lines(text: str) -> dict[tuple[str, str], int]:
     """Return the line of each section, under (section, ""), and of each key, under (section, key)."""
-
     found: dict[tuple[str, str], int] = {}
     section = ""
     for number, line in enumerate(text.split("\n"), 1):

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 
 from edge.backends import import_for
-from edge.errors import CuelensError
+from edge.errors import CuelensError, SettingsInvalid
 from edge.settings import PinSettings, Settings
-from edge.settings_file import load_settings, read_settings
+from edge.settings_file import load_settings, load_settings_safely, read_settings
 from edge.sinks.table import needs_of
 from edge.system.messages import failed, say
 from edge.system.systemd import service_settings_file
@@ -57,15 +57,24 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _steps(config: Path | None, end: float) -> Iterator[Callable[[], None]]:
+def _steps(config: Path | None, end: float) -> Iterator[Callable[[], object]]:
     """Yield the steps, the camera's light before what sinks have set is read: that imports them, which takes time."""
-    yield partial(_close_light, read_settings(config, _Light, []).pins if config else PinSettings())
-    settings = load_settings(config) if config else Settings()
+    yield partial(_close_light, _read_pins(config))
+    settings, mistakes = load_settings_safely(config) if config else (Settings(), [])
     yield partial(_lower_pins, settings)
     if os.environ.get("SERVICE_RESULT") != "success":  # else the run made them dark itself
         glasses = [spec.partition(":")[2] for spec in settings.sinks if spec.startswith("glasses:")]
         for number, spec in enumerate(glasses):
             yield partial(_blank, spec, end, len(glasses) - number)
+    if config and mistakes:
+        yield partial(load_settings, config)  # names the first, as every other command does
+
+
+def _read_pins(config: Path | None) -> PinSettings:
+    try:
+        return read_settings(config, _Light, []).pins if config else PinSettings()
+    except SettingsInvalid:  # not even TOML, which the last step names
+        return PinSettings()
 
 
 def _close_light(pins: PinSettings) -> None:

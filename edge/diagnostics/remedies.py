@@ -39,7 +39,7 @@ REMEDIES = {
     "camera-stuck": "Unplug the camera and plug it in again, or restart the device; a service starts again by itself.",
     "model-failed": "Run `cuelens check`, and send a report (`cuelens report`).",
     "settings-invalid": "Correct the line that the message names; it lists what is valid.",
-    "runtime-missing": "Run the command that the message names, usually `./deploy.sh sinks` or `./deploy.sh host`.",
+    "runtime-missing": "Install what the message names (`./deploy.sh sinks`, `./deploy.sh host`), or use Linux.",
     "loop-stuck": "Send a report (`cuelens report`); a service starts again by itself.",
     "memory-short": "Use a smaller `--batch`.",
     "check-failed": "Do what the lines that begin with `do` say.",

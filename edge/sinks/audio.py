@@ -177,11 +177,12 @@ class AudioSink:
         t = self._output.advance(update)
         settings = self._control.settings
         name = audible(update.cue, settings.look)
-        if not self._onsets.due(name, t, settings.of(AudioSettings).repeat) or name is None:
+        audio = settings.of(AudioSettings)
+        if not self._onsets.due(name, t, audio.repeat) or name is None:
             return
-        sound = self._sound(name, update.cue, settings.of(AudioSettings), settings.look)
-        if sound.size and settings.of(AudioSettings).volume > 0:
-            scale = 32767 * PEAK * settings.of(AudioSettings).volume
+        sound = self._sound(name, update.cue, audio, settings.look)
+        if sound.size and audio.volume > 0:
+            scale = 32767 * PEAK * audio.volume
             self._output.play(np.round(scale * sound).astype("<i2").tobytes())
             self._onsets.hear(name, t)
 

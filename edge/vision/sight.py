@@ -78,6 +78,7 @@ class DeviceSight:
     def rebuild_finder(self) -> None:
         """Load all that finds again; the faces are numbered from one again too."""
         self._finder, watch = self._open_finder()
+        self._mirrored.clear()
         if self._overturned is not None:
             self._overturned = watch
 
@@ -118,7 +119,8 @@ class DeviceSight:
         """Return who of the faces is read in the frame of `t`, and how many more were due."""
         if self._model is None:
             return [], 0
-        self._mirrored = {face.id: self._mirrored.get(face.id, True) for face in faces}
+        present = {face.id for face in faces}
+        self._mirrored = {number: was for number, was in self._mirrored.items() if number in present}
         readable = [face for face in faces if face.readable]
         return self._schedule.choose(readable, partner, t, effort.read_interval), self._schedule.left
 

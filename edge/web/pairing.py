@@ -47,11 +47,6 @@ class Pairing:
         # Without Bluetooth's library, or a place to remember glasses in, the page offers nothing.
         self._possible = find_spec("bleak") is not None and glasses_file() is not None
 
-    @property
-    def possible(self) -> bool:
-        """Whether this device can pair at all."""
-        return self._possible
-
     def message(self) -> dict[str, Any] | None:
         """Return how far it is as JSON-ready values, None where nothing can be paired here."""
         if not self._possible:
@@ -75,7 +70,7 @@ class Pairing:
         visit = import_for("glasses", "edge.sinks.glasses.visit", "bleak")
         with self._lock:
             if self._progress.state in ("searching", "pairing"):
-                raise Busy("a search is under way; wait until it ends")
+                raise Busy(f"glasses: {self._progress.state} is under way; wait until it ends")
             self._progress = progress
         threading.Thread(target=self._work, args=(progress, work, visit), name="pairing", daemon=True).start()
 
@@ -85,7 +80,9 @@ class Pairing:
         except CuelensError as error:
             end = replace(begun, state="failed", error=str(error))
         except Exception as error:  # whatever it was, the page must not stay busy
-            end = replace(begun, state="failed", error=f"{type(error).__name__}: {error}; a fault of ours")
+            end = replace(
+                begun, state="failed", error=f"{type(error).__name__}: {error}; a fault of ours, see cuelens report"
+            )
         self._progress = end
 
     def _search(self, visit: Any) -> Progress:

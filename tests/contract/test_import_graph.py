@@ -48,7 +48,7 @@ def test_the_runner_stands_on_the_pipeline_and_neither_pipeline_nor_sources_on_a
     below = {"edge.vision.pipeline", "edge.vision.sight", "edge.hardware.board"}
     while (more := below.union(*(graph[name] for name in below))) != below:
         below = more
-    assert [name for name in below if name.startswith(("edge.runtime", "edge.runtime.control", "edge.sources"))] == []
+    assert [name for name in below if name.startswith(("edge.runtime", "edge.sources"))] == []
     sources = {name for name in graph if name.startswith("edge.sources")}
     assert len(sources) > 5
     assert {

@@ -62,10 +62,10 @@ def test_it_shows_whatever_a_run_shows_and_closes_twice(sink: Sink, spec: str) -
     for update in updates():
         try:
             sink.show(update)
-        except SinkFailed as error:  # `mqtt` without a broker; a sink of a file or of a dummy has no excuse
+        except SinkFailed:  # `mqtt` without a broker; a sink of a file or of a dummy has no excuse
             if not needs_of(spec, Settings()).network or spec == "web:0":
                 raise
-            pytest.skip(str(error))
+            break  # what it cannot reach it still closes
     sink.close()
     sink.close()
 

@@ -1,4 +1,4 @@
-"""Bad input on the command line: one line, its own exit code, nothing half-written left behind."""
+"""Bad input on the command line: one line, its kind's exit code, its identifier, nothing half-written left behind."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_what_needs_linux_is_named_in_a_sentence(repository: Path, system: str, 
     done = start(repository, system, *words)
     assert (done.returncode, done.stdout) == (RuntimeMissing.exit_code, ""), done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.startswith(f"cuelens: {what} needs Linux, and this system is {system}; valid here are demo")
+    assert line.startswith(f"cuelens: {what} needs Linux, and this system is {system}; what works here: cuelens demo")
 
 
 @systems

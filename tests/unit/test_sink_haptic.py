@@ -15,6 +15,7 @@ from edge.settings import PinSettings, Settings
 from edge.sinks import haptic, open_sink
 from edge.sinks.haptic import EFFECTS, RHYTHMS, SLOTS, HapticSettings, HapticSink, PinMotor, felt
 from edge.types import Cue, Reason, State, Update
+from tests.support.failures import ended_by
 
 
 class Bus:
@@ -205,3 +206,18 @@ def test_a_killed_runs_motor_is_stopped_by_dark(tmp_path: Path) -> None:
         main(["dark", "--config", str(settings)])
     assert not ended.value.code
     assert (tmp_path / "18").read_bytes() == b"0"
+
+
+def test_dark_stops_it_whatever_else_is_wrong_in_the_settings_and_names_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edge.cli import main
+
+    (tmp_path / "18").write_bytes(b"1")
+    settings = tmp_path / "settings.toml"
+    pins = f'[haptic]\ndriver = "pin"\npin = 18\n[pins]\nchip = "mock:{tmp_path}"\n'
+    settings.write_text(f'sinks = ["haptic"]\nthreads = 99\n{pins}[cue]\nhodl = 1\n')
+    with pytest.raises(SystemExit) as ended:
+        main(["dark", "--config", str(settings)])
+    assert (tmp_path / "18").read_bytes() == b"0"
+    assert "settings.toml:2: threads is 99" in ended_by(SettingsInvalid, ended.value.code, capsys.readouterr().err)

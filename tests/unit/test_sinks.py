@@ -262,6 +262,13 @@ def test_a_device_that_is_not_there_is_left_to_be_opened_again_where_another_sin
         open_sinks(["oled", "log:", "nothing"], Control())
 
 
+def test_a_video_of_no_frames_is_no_file(tmp_path: Path) -> None:
+    sink = open_sink(f"video:{tmp_path}/video.avi", Control())
+    sink.close()
+    sink.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_picture_marks_the_face_and_the_cue() -> None:
     shown = update(0)
     assert shown.frame is not None

@@ -133,7 +133,7 @@ def test_a_fault_of_ours_leaves_the_page_usable(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(visit, "search", fail)
     pairing = Pairing(Control())
     pairing.search()
-    assert finished(pairing)["error"] == "ZeroDivisionError: odd; a fault of ours"
+    assert finished(pairing)["error"] == "ZeroDivisionError: odd; a fault of ours, see cuelens report"
 
 
 def test_without_bluetooths_library_or_a_place_to_remember_nothing_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
