@@ -1,6 +1,7 @@
 """A bundle's check, the same where it is made and where it is installed: its signature, its list of files, each file.
 
-Standard library alone: the installer takes it along. Nothing of a payload is used before `check_signature` has passed.
+Standard library alone: the installer takes it along. On a device nothing of a payload is used before `check_signature`
+has passed; where a bundle is made, the keys that it names are read first.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from deploy.tools import CHUNK, last_line, run
 SIGNER, NAMESPACE = "cuelens", "cuelens-release"
 SIGNATURE, PAYLOAD = "payload.tar.sig", "payload.tar"
 SUMS = "SHA256SUMS"
-LARGEST_SIGNATURE, LARGEST_MEMBER = 1 << 16, 1 << 28  # bytes; a member is read whole
+LARGEST_SIGNATURE, LARGEST_HEADER, LARGEST_MEMBER = 1 << 16, 1 << 16, 1 << 28  # bytes; each is read whole
+EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
 NOT_WHOLE = (tarfile.TarError, zipfile.BadZipFile, KeyError, ValueError, EOFError, OverflowError, RecursionError)
 
 
@@ -52,6 +60,7 @@ def refusing() -> Iterator[None]:
 @contextmanager
 def open_bundle(path: Path) -> Iterator[tuple[IO[bytes], bytes]]:
     """Open a bundle: its payload as a file, and its signature. Raises Refused, and OSError where it cannot be read."""
+    _refuse_large_headers(path)
     with refusing():
         outer = tarfile.open(path, "r:")  # noqa: SIM115
     with outer:
@@ -61,9 +70,29 @@ def open_bundle(path: Path) -> Iterator[tuple[IO[bytes], bytes]]:
                 raise Refused("names", plain(", ".join(member.name for member in members)))
             signature, payload = (outer.extractfile(member) for member in members)
             if not signature or not payload or members[0].size > LARGEST_SIGNATURE:
-                raise Refused("members", "its members are no files of theirs")
+                raise Refused("members", f"its signature has more than {LARGEST_SIGNATURE} bytes")
             signed = signature.read()
         yield payload, signed
+
+
+def _refuse_large_headers(path: Path) -> None:
+    """Raise Refused for a large header that describes another: tarfile would read it whole, before any signature.
+
+    What is damaged otherwise is left to tarfile.
+    """
+    with path.open("rb") as file:
+        at, end = 0, path.stat().st_size
+        while 0 <= at < end:
+            file.seek(at)
+            try:
+                header = tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), tarfile.ENCODING, "surrogateescape")
+            except tarfile.HeaderError:
+                return
+            if header.type in EXTENDED and header.size > LARGEST_HEADER:
+                raise Refused("members", f"a header of {header.size} bytes")
+            if header.size < 0:
+                return
+            at += tarfile.BLOCKSIZE * (1 + -(-header.size // tarfile.BLOCKSIZE))
 
 
 def members_of(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:

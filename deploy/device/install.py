@@ -103,7 +103,7 @@ def _why(refusal: Refused) -> str:
         case "names":
             return f"no signed bundle (in it: {refusal}); give one that ./deploy.sh bundle made"
         case "members":
-            return "its files are larger than it is, or none; copy it again"
+            return f"no bundle as it was made ({refusal}); copy it again"
         case "signature":
             return f"not as it was signed ({refusal}); build or copy it again"
         case _:
@@ -123,7 +123,9 @@ def put_release(archive: tarfile.TarFile, options: Options) -> str:
         if not holds(releases.release(version) / SUMS, sums):
             if releases.is_named(version):
                 raise Failure(
-                    73, f"{version} is installed here with other contents; remove it first, with: install.sh remove"
+                    73,
+                    f"{version} is installed here with other contents; remove all releases first, with: "
+                    "sudo /opt/cuelens/current/install.sh remove",
                 )
             releases.drop(version)
     step("removing what an earlier one left")

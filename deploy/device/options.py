@@ -43,11 +43,11 @@ def read_options(words: list[str]) -> Options:
         else:
             found["bundle"] = word
     options = Options(found.get("bundle", ""), found.get("--signers", ""), start="--no-start" not in found)
-    if deadline := found.get("--deadline"):
+    if (deadline := found.get("--deadline")) is not None:
         if not (deadline.isascii() and deadline.isdecimal()) or deadline.startswith("0"):
             raise Failure(2, f"--deadline is '{deadline}'; valid are whole seconds from 1 on")
         options = options._replace(deadline=int(deadline))
-    if settings := found.get("--settings"):
+    if (settings := found.get("--settings")) is not None:
         if not os.access(settings, os.R_OK):
             raise Failure(2, f"--settings {settings}: no file that can be read")
         options = options._replace(settings=Path(settings))

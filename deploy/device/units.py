@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy.device.needs import needs
-from deploy.device.programs import ask, place, run_step
+from deploy.device.programs import ask, place, show
 from deploy.device.releases import is_usable, point, replace
 from deploy.device.system import GROUPS, existing_groups, is_booted, read, system_value
+from deploy.failure import Failure
 
 SETTINGS = "/etc/cuelens/cuelens.toml"
 SYSTEM = "/etc/systemd/system"
@@ -74,5 +75,8 @@ def put_units() -> bool:
         replace(place(JOURNAL), JOURNAL_TEXT)
         if is_booted():
             ask("systemctl", "restart", "systemd-journald.service")
-    run_step("the disk did not take it all", "sync", "--file-system", "--", place(WANTS))
+    code, output = ask("sync", "--file-system", "--", place(WANTS))
+    if code:  # settings and units are there already, the release does not start yet
+        show(output)
+        raise Failure(73, "the disk did not take all of the units (its words are above); install again")
     return changed

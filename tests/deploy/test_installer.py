@@ -498,6 +498,7 @@ def test_with_the_systems_picamera_the_bundles_numpy_is_left_out() -> None:
         (["install", "a", "--signers"], "--signers needs a value"),
         (["install", "a", "--deadline", "0"], "--deadline is '0'"),
         (["install", "a", "--deadline", "soon"], "--deadline is 'soon'"),
+        (["install", "a", "--deadline", ""], "--deadline is ''"),
         (["install", "a", "--settings", "/nowhere"], "--settings /nowhere: no file"),
         (["remove", "--some"], "unknown option '--some'"),
     ],

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from deploy.bundle import packed_installer
 from deploy.failure import Failure
 from deploy.flash.image import Boot, Partition
+from deploy.verify import Refused, open_bundle
 from edge.diagnostics.replay import replay
 from edge.diagnostics.timeline import draw_timeline
 from edge.errors import LONGEST, CuelensError, SourceUnreadable
@@ -98,7 +100,7 @@ def test_a_device_does_not_unpack_a_signature_of_a_terabyte(tmp_path: Path) -> N
         check=False,
     )
     assert done.returncode == 97, done.stderr
-    assert "its files are larger than it is" in done.stderr
+    assert "no bundle as it was made (payload.tar.sig is no plain file)" in done.stderr
 
 
 def png(width: int, height: int) -> bytes:
@@ -161,3 +163,16 @@ def test_a_video_of_frames_too_large_is_refused_before_one_is_decoded(
     monkeypatch.setattr(file, "MOST_PIXELS", 64 * 48 - 1)
     with pytest.raises(SourceUnreadable, match="frames of 64x48; valid are 16 pixels on each side up to"):
         FileSource(str(film), live=False)
+
+
+@pytest.mark.parametrize("size", [1 << 20, 1 << 45, 1 << 60])
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_of_headers_is_refused_before_anything_of_its_size_is_read(
+    kind: bytes, size: int, tmp_path: Path
+) -> None:
+    header = tarfile.TarInfo("payload.tar.sig")
+    header.type, header.size = kind, size
+    path = tmp_path / "bundle.tar"
+    path.write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
+    with pytest.raises(Refused, match=f"a header of {size} bytes"), open_bundle(path):
+        pass
