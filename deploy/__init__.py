@@ -1,1 +1,1 @@
-"""Onto the device: environments, bundles, installer. Runs on the maker's machine; only device/ leaves it."""
+"""Onto the device: environments, bundles, installer. It runs on the maker's machine; pack.sh names what leaves it."""

@@ -43,7 +43,18 @@ from deploy.packages import (
     sha256_of,
 )
 from deploy.tools import last_line, run
-from deploy.verify import Refused, check_payload, check_signature, open_bundle, open_payload, read_member, refusing
+from deploy.verify import (
+    PAYLOAD,
+    SIGNATURE,
+    SUMS,
+    Refused,
+    check_payload,
+    check_signature,
+    open_bundle,
+    open_payload,
+    read_member,
+    refusing,
+)
 
 FILES = {  # a bundle's, and where the checkout has them
     "cuelens-safe.service": "deploy/device/cuelens-safe.service",
@@ -100,7 +111,7 @@ def build(
     for name, content in contents.items():
         if isinstance(content, bytes):
             digests[name] = hashlib.sha256(content).hexdigest()
-    contents["SHA256SUMS"] = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()
+    contents[SUMS] = "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode()
     bundle = out / f"cuelens-{version}-{target.suite}-{target.arch}.tar"
     out.mkdir(parents=True, exist_ok=True)
     total = sum(wheel.path.stat().st_size for wheel in found)
@@ -108,13 +119,13 @@ def build(
         tempfile.TemporaryDirectory(dir=out, prefix=f".{bundle.name}-") as folder,
         progress_bar(f"packing {target}", 2 * total) as bar,
     ):
-        payload, whole = Path(folder) / "payload.tar", Path(folder) / bundle.name
+        payload, whole = Path(folder) / PAYLOAD, Path(folder) / bundle.name
         with tarfile.open(payload, "w") as archive:
             for name in sorted(contents):
                 add(archive, name, contents[name], epoch, bar)
         with tarfile.open(whole, "w") as archive:
-            add(archive, "payload.tar.sig", sign(key, payload), epoch)
-            add(archive, "payload.tar", payload, epoch, bar)
+            add(archive, SIGNATURE, sign(key, payload), epoch)
+            add(archive, PAYLOAD, payload, epoch, bar)
         verify(whole)
         whole.replace(bundle)
     return bundle

@@ -22,20 +22,20 @@ _ENTRY = re.compile(r"^## \[(\d[^\]]*)\](?: - (\S+))?$", re.MULTILINE)  # keepac
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-def newest_entry(changelog: str) -> tuple[str, str]:
-    """Return version and date of a changelog's newest release; raises Failure without one, or without its date."""
+def newest_entry(changelog: str) -> str:
+    """Return the version of a changelog's newest release; raises Failure without one, or without its date."""
     found = _ENTRY.search(changelog)
     if found is None:
         raise Failure(88, "CHANGELOG.md has no release; valid is a line such as ## [0.1.0] - 2026-11-30")
     if not _DATE.fullmatch(found[2] or ""):
         raise Failure(88, f"CHANGELOG.md: {found[1]} has no date; valid is ## [{found[1]}] - 2026-11-30")
-    return found[1], found[2]
+    return found[1]
 
 
 def check_version(root: Path) -> str:
     """Return the version that pyproject.toml and the changelog agree on; raises Failure where they do not."""
     version: str = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    newest, _ = newest_entry((root / "CHANGELOG.md").read_text(encoding="utf-8"))
+    newest = newest_entry((root / "CHANGELOG.md").read_text(encoding="utf-8"))
     if version != newest:
         raise Failure(
             88, f"pyproject.toml has version {version}, CHANGELOG.md's newest release is {newest}; make them the same"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from deploy.device.programs import ask, base, place, say
 from deploy.device.releases import (
+    LINKS,
     is_usable,
     is_whole,
     lock,
@@ -137,7 +138,7 @@ def roll_back(deadline: int, clock: Clock) -> None:
 def show_status() -> None:
     """Print the releases, the newest first, and what became of the last one."""
     for _, version in whole_releases():
-        links = [link for link in ("current", "good", "previous") if version_of(link) == version]
+        links = [link for link in LINKS if version_of(link) == version]
         print(version, ", ".join(links))
     if version_of("current") != version_of("good"):
         print(f"on trial: {version_of('current')}")
