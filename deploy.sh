@@ -29,7 +29,7 @@ Set up this checkout:
   host                 set up .venv-host, for training, conversion and benchmarks
   arm64                make .cache/roots/arm64, on which converted models are tried as on a Raspberry Pi
   docs [--out FOLDER]  build the site of the documentation in dist/site
-  test [ARGUMENTS]     run every check and test; arguments go to pytest
+  test [--all]         run the checks and tests, with --all the slow ones too; arguments go to pytest
   release              make wheel, sdist and checksums in dist/, and name the tag to make
 
 On a Raspberry Pi, over ssh; see ./deploy.sh push --help:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import ONCE
@@ -12,20 +13,39 @@ from tests.conftest import ONCE
 DIFFERENT = {"cv2", "numpy", "tflite_runtime", "ai_edge_litert"}
 
 
-def test_every_test_runs_in_some_lane_and_what_both_environments_may_change_in_both(repository: Path) -> None:
-    script = (repository / "deploy" / "test.sh").read_text()
-    lanes = re.findall(r'(\S+)/pytest\b.*? -m "([^"]+)"', script)
+def lanes_of(script: str, quick: str) -> tuple[list[str], list[str]]:
+    """Return the marks of the lanes of the device's and the host's environment."""
+    lanes = re.findall(r'(\S+)/pytest\b.*? -m "([^"]+)"', script.replace("$quick", quick))
     device = [expression for where, expression in lanes if where == "$bin"]
     host = [expression for where, expression in lanes if where == ".venv-host/bin"]
     assert (len(device), len(host)) == (2, 2)
+    return device, host
+
+
+def every_marks() -> Iterator[dict[str, bool]]:
     for present in itertools.product((False, True), repeat=4):
         marks = dict(zip(("host", "root", "slow", "once"), present, strict=True))
-        if marks["host"] and (marks["root"] or marks["once"]):
-            continue  # there are none
-        in_device, in_host = (sum(eval(lane, {}, marks) for lane in lanes) for lanes in (device, host))
+        if not (marks["host"] and (marks["root"] or marks["once"])):  # there are none
+            yield marks
+
+
+def test_every_test_runs_in_some_lane_and_what_both_environments_may_change_in_both(repository: Path) -> None:
+    lanes = lanes_of((repository / "deploy" / "test.sh").read_text(), quick="")
+    for marks in every_marks():
+        in_device, in_host = (sum(eval(lane, {}, marks) for lane in some) for some in lanes)
         assert in_device + in_host == 1 or (in_device == in_host == 1), marks
-        if not any(present):
+        if not any(marks.values()):
             assert in_device == in_host == 1
+
+
+def test_without_all_nothing_is_left_out_that_is_quick_and_needs_neither_root_nor_keras(repository: Path) -> None:
+    script = (repository / "deploy" / "test.sh").read_text()
+    (quick,) = re.findall(r'^quick="( and .*)"$', script, flags=re.MULTILINE)
+    (device, _), (host, _) = lanes_of(script, quick)  # the first of each runs without --all
+    for marks in every_marks():
+        expected = not (marks["host"] or marks["root"] or marks["slow"])
+        assert bool(eval(device, {}, marks)) == expected
+        assert bool(eval(host, {}, marks)) == (expected and not marks["once"])
 
 
 def test_what_runs_once_imports_nothing_that_the_environments_have_in_different_versions() -> None:
