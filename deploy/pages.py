@@ -1,4 +1,5 @@
-"""What is made from the code: docs/settings.md and deploy/cuelens.toml of the settings, docs/errors.md of the failures.
+"""What is made from the code: of the settings docs/settings.md and deploy/cuelens.toml, of the failures docs/errors.md,
+of what sources and sinks need the tables in docs/ and of the installer.
 
 `python -m deploy.pages` writes them, `--check` only names those that are not current (exit code 120).
 """
@@ -15,6 +16,7 @@ from dataclasses import Field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from deploy.stated import stated_module
 from edge import errors
 from edge.diagnostics.remedies import REMEDIES
 from edge.errors import Kind
@@ -120,6 +122,7 @@ def make_pages() -> dict[Path, str]:
     return {
         docs / "settings.md": settings_page(),
         ROOT / "deploy" / "cuelens.toml": settings_file(),
+        ROOT / "deploy" / "device" / "stated.py": stated_module(),
         docs / "errors.md": errors_page(),
         docs / "sinks.md": _with_block(docs / "sinks.md", "\n".join(needs_table())),
         docs / "privacy.md": _with_block(docs / "privacy.md", blind_sinks()),

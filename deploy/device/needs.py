@@ -1,30 +1,55 @@
-"""What the settings need of the service beyond what its unit allows."""
+"""What the settings' source and sinks need of the service beyond what its unit allows, by what their classes state."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
+
+from edge.system.encodings import decode_text
 
 
-def needs(settings: Path) -> set[str]:
-    """Those of "network", "audio" and "bluetooth" that a settings file needs; none where it cannot be read.
+class Reach(NamedTuple):
+    """What a source or a sink may need: groups, devices as DeviceAllow= takes them, the network; and in safe mode."""
 
-    The service itself names what is wrong with such a file.
+    groups: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    network: bool = False
+    safe_mode: bool = False
+
+
+class Stated(NamedTuple):
+    """What the classes of the device state, and the defaults of the settings; stated.py has it.
+
+    Each is under its name, and under NAME:URL where an argument with "://" needs other things.
+    """
+
+    source: str
+    sinks: tuple[str, ...]
+    of_sources: Mapping[str, Reach]
+    of_sinks: Mapping[str, Reach]
+
+
+def needs(settings: Path, stated: Stated) -> list[Reach]:
+    """What the source and the sinks of a settings file need, which is read as the service reads it.
+
+    Where the file, or its value, cannot be read, the defaults' are needed: the service starts with these.
     """
     try:
-        content = settings.read_bytes()
-        wide = (
-            content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in content[:2]
-        )  # as the service reads it: edge/system/encodings.py
-        text = content.decode("utf-16" if wide else "utf-8-sig", "replace")
-        values = tomllib.loads(text.replace("\0", ""))
-    except (OSError, ValueError):
-        return set()
-    named = values.get("sinks")
-    sinks = {str(sink).partition(":")[0] for sink in named} if isinstance(named, list) else set()
-    found = {
-        "network": bool(sinks & {"mqtt", "web"}) or "://" in str(values.get("source", "")),
-        "audio": "audio" in sinks,
-        "bluetooth": "glasses" in sinks,  # which are reached through bluetoothd, over the D-Bus
-    }
-    return {name for name, needed in found.items() if needed}
+        values = tomllib.loads(decode_text(settings.read_bytes())[0])
+    except (OSError, ValueError, RecursionError):
+        values = {}
+    source, sinks = values.get("source"), values.get("sinks")
+    if not isinstance(source, str):
+        source = stated.source
+    if not isinstance(sinks, list) or not all(isinstance(sink, str) for sink in sinks):
+        sinks = stated.sinks
+    found = [_find(stated.of_sources, source), *(_find(stated.of_sinks, sink) for sink in sinks)]
+    return [reach for reach in found if reach != Reach()]
+
+
+def _find(stated: Mapping[str, Reach], spec: str) -> Reach:
+    name, _, argument = spec.partition(":")
+    own = stated.get(name, Reach())
+    return stated.get(f"{name}:URL", own) if "://" in argument else own

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from deploy.device.needs import needs
+from deploy.device.needs import Reach, needs
 from deploy.device.programs import ask, place, show
 from deploy.device.releases import is_usable, point, replace
+from deploy.device.stated import STATED
 from deploy.device.system import GROUPS, existing_groups, is_booted, read, system_value
 from deploy.failure import Failure
 
@@ -26,29 +28,33 @@ RuntimeMaxUse=16M
 """
 
 
-def drop_ins(needed: set[str]) -> tuple[str, str]:
+def drop_ins(needed: Iterable[Reach]) -> tuple[str, str]:
     """The lines for the service and for the safe mode, with which they reach what is needed and no more."""
-    lines = [
+    needed = list(needed)
+    head = [
         f"# Written by install.sh, from this system's groups and {place(SETTINGS)}; after a change: install.sh apply",
         "[Service]",
         f"SupplementaryGroups={' '.join(existing_groups(*GROUPS))}",
     ]
-    if "audio" in needed:
-        lines += [f"SupplementaryGroups={' '.join(existing_groups('audio'))}", "DeviceAllow=char-alsa rw"]
-    if "bluetooth" in needed and existing_groups("bluetooth"):
-        lines += ["SupplementaryGroups=bluetooth"]
-    safe = list(lines)
+    main = [*head, *dict.fromkeys(line for reach in needed for line in _lines(reach))]
+    safe = [*head, *dict.fromkeys(line for reach in needed if reach.safe_mode for line in _lines(reach))]
     # From systemd 254 on OnFailure= acts at each restart unless RestartMode is direct; before, only after the last.
     if system_value("VERSION_CODENAME") != "bookworm":
-        lines += ["RestartMode=direct"]
-    if "network" in needed:
-        lines += ["RestrictAddressFamilies=AF_INET AF_INET6"]
-    return "\n".join(lines), "\n".join(safe)
+        main += ["RestartMode=direct"]
+    if any(reach.network for reach in needed):  # safe mode has none, whatever is set
+        main += ["RestrictAddressFamilies=AF_INET AF_INET6"]
+    return "\n".join(main), "\n".join(safe)
+
+
+def _lines(reach: Reach) -> Iterator[str]:
+    """The lines of what is needed beyond the groups that each has: a group that a system lacks would stop the start."""
+    yield from (f"SupplementaryGroups={group}" for group in existing_groups(*reach.groups) if group not in GROUPS)
+    yield from (f"DeviceAllow={device}" for device in reach.devices)
 
 
 def write_drop_ins() -> bool:
     """Give the service what the settings need; says whether that changed anything."""
-    main, safe = drop_ins(needs(place(SETTINGS)))
+    main, safe = drop_ins(needs(place(SETTINGS), STATED))
     changed = [_put(place(path), text) for path, text in ((SAFE_DROP_IN, safe), (DROP_IN, main))]
     return any(changed)
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from deploy.device.needs import needs
+from deploy.device.units import drop_ins
 from deploy.pages import make_pages
 from edge.commands.needs import sum_up
 from edge.diagnostics.checks.machine import Machine
@@ -123,6 +126,20 @@ def test_what_it_needs_is_checked_and_given_to_the_service(tmp_path: Path, setti
     (line,) = check_groups(Machine(tmp_path, lambda *_: online), settings)
     assert (line.state, line.says) == ("do", "the service's user cuelens is not in gongs for the gong")
     assert sum_up(settings) == {"network": True, "groups": ["video", "gongs"], "devices": ["/dev/gong rw"]}
+
+
+def test_the_installer_has_it_reach_what_it_needs_in_safe_mode_without_the_network(
+    tmp_path: Path, gong: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUELENS_ROOT", str(tmp_path))
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "group").write_text("gongs:x:99:\nvideo:x:44:\n")
+    made: dict[str, Any] = {}
+    exec(next(text for path, text in make_pages().items() if path.name == "stated.py"), made)
+    found = drop_ins(needs(gong.with_name("set.toml"), made["STATED"]))
+    main, safe = (set(text.splitlines()) for text in found)
+    assert safe > {"SupplementaryGroups=gongs", "DeviceAllow=/dev/gong rw"}
+    assert main - safe == {"RestartMode=direct", "RestrictAddressFamilies=AF_INET AF_INET6"}
 
 
 def test_it_shows_in_safe_mode_with_its_settings(gong: Path, settings: Settings) -> None:

@@ -17,8 +17,9 @@ from deploy import device, verify
 from deploy.bundle import packed_installer
 from deploy.device import build, install, releases, service, system, trial, units
 from deploy.device.__main__ import main
-from deploy.device.needs import needs
+from deploy.device.needs import Reach, needs
 from deploy.device.options import Options, read_options
+from deploy.device.stated import STATED
 from deploy.failure import Failure
 from tests.deploy.machines import make_key, run
 
@@ -136,11 +137,10 @@ def test_what_a_boot_waits_for_imports_nothing_that_reads_bundles(tmp_path: Path
 def test_it_needs_the_standard_library_alone() -> None:
     text = packed_installer().decode()
     roots = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
-    assert roots - {"deploy", "__future__"} <= set(os.sys.stdlib_module_names)
-    ours = set(re.findall(r"^from (deploy[\w.]*) import", text, re.MULTILINE))
-    assert ours <= {"deploy.failure", "deploy.tools", "deploy.verify", "deploy.device"} | {
-        f"deploy.device.{name}" for name in MODULES
-    }
+    assert roots - {"deploy", "edge", "__future__"} <= set(os.sys.stdlib_module_names)
+    ours = set(re.findall(r"^from ((?:deploy|edge)[\w.]*) import", text, re.MULTILINE))
+    shared = {"deploy.failure", "deploy.tools", "deploy.verify", "deploy.device", "edge.system.encodings"}
+    assert ours <= shared | {f"deploy.device.{name}" for name in MODULES}
 
 
 # The releases
@@ -361,34 +361,53 @@ def test_rolled_back_by_hand_it_goes_to_the_good_one_then_to_the_one_before(plac
 # What the service reaches
 
 
+NETWORK = Reach(network=True)
+AUDIO = Reach(("audio",), ("char-alsa rw",), safe_mode=True)
+GLASSES = Reach(("bluetooth",), safe_mode=True)
+CAMERA = Reach(("video",))
+
+
 @pytest.mark.parametrize(
     ("content", "needed"),
     [
-        (b'sinks = ["terminal"]', set()),
-        (b'sinks = ["web:8000", "log"]', {"network"}),
-        (b'sinks = ["mqtt"]', {"network"}),
-        (b'source = "file:rtsp://camera/1"', {"network"}),
-        (b'sinks = ["audio:hw:0", "glasses:halo"]', {"audio", "bluetooth"}),
-        (b'\xef\xbb\xbfsinks = ["audio"]', {"audio"}),
-        ('sinks = ["audio"]'.encode("utf-16"), {"audio"}),
-        (b"sinks = 3", set()),
-        (b"sinks", set()),
-        (None, set()),
+        (b'sinks = ["terminal"]', [CAMERA]),
+        (b'source = "demo"\nsinks = ["web:8000", "log"]', [NETWORK]),
+        (b'source = "demo"\nsinks = ["mqtt", "web", "nobody"]', [NETWORK, NETWORK]),
+        (b'source = "file:rtsp://camera/1"', [NETWORK]),
+        (b'source = "file:film.mp4"', []),
+        (b'source = "demo"\nsinks = ["audio:hw:0", "glasses:halo"]', [AUDIO, GLASSES]),
+        (b'\xef\xbb\xbfsinks = ["audio"]', [CAMERA, AUDIO]),
+        ('sinks = ["audio"]'.encode("utf-16"), [CAMERA, AUDIO]),
+        ('sinks = ["audio"]'.encode("utf-16-le"), [CAMERA, AUDIO]),
+        (b'source = "demo"\nsinks = 3', []),
+        (b'source = 3\nsinks = ["web", 3]', [CAMERA]),
+        (b'sinks = ["web"]\nsinks', [CAMERA]),
+        (None, [CAMERA]),
     ],
 )
-def test_a_settings_file_says_what_the_service_needs(content: bytes | None, needed: set[str], tmp_path: Path) -> None:
+def test_a_settings_file_says_what_the_service_needs(
+    content: bytes | None, needed: list[Reach], tmp_path: Path
+) -> None:
     if content is not None:
         (tmp_path / "cuelens.toml").write_bytes(content)
-    assert needs(tmp_path / "cuelens.toml") == needed
+    assert needs(tmp_path / "cuelens.toml", STATED) == needed
 
 
-def test_the_service_gets_what_is_needed_and_safe_mode_no_network(place: Place) -> None:
-    main, safe = (text.splitlines()[1:] for text in units.drop_ins({"network", "audio", "bluetooth"}))
+def test_the_service_gets_what_is_needed_and_safe_mode_no_network_and_what_shows_there_alone(place: Place) -> None:
+    unseen = Reach(("video", "bluetooth"), ("/dev/unseen rw",))
+    main, safe = (text.splitlines()[1:] for text in units.drop_ins([CAMERA, NETWORK, AUDIO, GLASSES, AUDIO, unseen]))
     common = ["[Service]", "SupplementaryGroups=video", "SupplementaryGroups=audio", "DeviceAllow=char-alsa rw"]
     assert safe == [*common, "SupplementaryGroups=bluetooth"]
-    assert main == [*safe, "RestartMode=direct", "RestrictAddressFamilies=AF_INET AF_INET6"]
+    online = ["RestartMode=direct", "RestrictAddressFamilies=AF_INET AF_INET6"]
+    assert main == [*safe, "DeviceAllow=/dev/unseen rw", *online]
     assert units.write_drop_ins()
     assert not units.write_drop_ins(), "a second time nothing changes"
+
+
+def test_a_group_that_the_system_lacks_is_not_named(place: Place) -> None:
+    (place.root / "etc/group").write_text("video:x:44:\n")
+    for text in units.drop_ins([AUDIO, GLASSES]):
+        assert [line for line in text.splitlines() if line.startswith("Supp")] == ["SupplementaryGroups=video"]
 
 
 # The bundle

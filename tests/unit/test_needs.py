@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 
+from deploy.device.needs import needs
+from deploy.device.stated import STATED
 from edge.cli import main
 from edge.commands.needs import sum_up
 from edge.settings import Settings
+from edge.settings_file import load_settings
+from edge.sinks import SINKS
+from edge.sources import SOURCES
 
 NOTHING: dict[str, Any] = {"network": False, "groups": [], "devices": []}
 
@@ -35,6 +40,18 @@ def test_what_is_needed_is_what_source_and_sinks_state(
     source: str, sinks: tuple[str, ...], more: dict[str, Any]
 ) -> None:
     assert sum_up(Settings(source=source, sinks=sinks)) == NOTHING | more
+
+
+@pytest.mark.parametrize("source", [*SOURCES, "file:rtsp://camera/1"])
+@pytest.mark.parametrize("sink", SINKS)
+def test_the_installer_reads_the_same_in_the_table_that_it_takes_along(source: str, sink: str, tmp_path: Path) -> None:
+    """At the settings' defaults; groups that a sink needs under others are there as well."""
+    path = tmp_path / "cuelens.toml"
+    path.write_text(f'source = "{source}"\nsinks = ["{sink}"]\n')
+    found, said = needs(path, STATED), sum_up(load_settings(path))
+    assert any(reach.network for reach in found) == said["network"]
+    assert {group for reach in found for group in reach.groups} >= {*said["groups"]}
+    assert [*dict.fromkeys(device for reach in found for device in reach.devices)] == said["devices"]
 
 
 def test_it_is_printed_of_a_file_as_far_as_that_is_valid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
