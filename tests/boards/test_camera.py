@@ -13,7 +13,7 @@ import pytest
 
 from edge.sources.pixels import FORMATS
 from tests.boards.board import NEEDS, VIRT, Board, board_files
-from tests.unit.test_pixels import tolerance
+from tests.support.pixels import tolerance
 
 MACHINE = (*VIRT, "-m", "1024", "-smp", "2")
 HUNG = 60.0  # seconds; only to end what would never

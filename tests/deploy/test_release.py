@@ -13,7 +13,7 @@ import pytest
 
 from deploy.failure import Failure
 from deploy.release import build, check_commit, check_version, newest_entry
-from tests.deploy.test_wheel import MODELS, console_scripts
+from tests.support.wheel import MODELS, console_scripts
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 

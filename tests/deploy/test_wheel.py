@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import subprocess
 import sys
@@ -10,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.support.wheel import MODELS, console_scripts
 
 HOST = {
     f"cuelens-{name}"
@@ -25,7 +26,6 @@ HOST = {
         "bench",
     )
 }
-MODELS = ("emotion.tflite", "emotion.json", "face.tflite", "face.json", "scan.tflite", "scan.json")
 SCRIPTS = {"cuelens", *HOST}
 
 
@@ -41,13 +41,6 @@ def build(repository: Path, folder: Path, target: str) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     (wheel,) = folder.glob("*.whl")
     return wheel
-
-
-def console_scripts(wheel: zipfile.ZipFile) -> set[str]:
-    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
-    parser = configparser.ConfigParser(delimiters=("=",))
-    parser.read_string(wheel.read(name).decode())
-    return set(parser["console_scripts"])
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ import cv2
 import pytest
 
 from edge.errors import DiskFull, SinkFailed
-from tests.faults.test_light_run import SETTINGS, Run
 from tests.support.failures import ended_by
+from tests.support.light import SETTINGS, Run
 
 FILES = ("log:log.jsonl", "video:out.mp4", "audio:file:out.wav", "png:cue.png")
 ENDING = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "XCPU", "PWR", "RTMIN")

@@ -17,8 +17,8 @@ from edge.runtime.run import run
 from edge.settings import Settings
 from edge.types import Capabilities, Frame, Update
 from edge.vision.model import ExpressionModel
-from tests.faults.test_light_run import SETTINGS, Run
 from tests.support.failures import ended_by
+from tests.support.light import SETTINGS, Run
 
 pytestmark = pytest.mark.slow  # all of it together
 

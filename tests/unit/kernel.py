@@ -17,7 +17,7 @@ import pytest
 from edge.sources import v4l2_device
 from edge.sources.pixels import FORMATS, fourcc_of, name_of
 from edge.sources.v4l2_device import MULTI
-from tests.unit.test_pixels import lay_out
+from tests.support.pixels import lay_out
 
 GRAY = np.random.default_rng(0).integers(0, 256, (48, 64), np.uint8)
 WEBCAM, METADATA_NODE = 0x84A00001, 0x04200001

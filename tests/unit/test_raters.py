@@ -53,7 +53,7 @@ def test_the_head_of_least_entropy_is_found() -> None:
 
 def write_tables(folder: Path) -> tuple[Path, Path]:
     """FER2013's table of the demo's faces, and raters who call every second angry face neutral, one rater contempt."""
-    from tests.docs.test_commands import write_table
+    from tests.support.tables import write_table
 
     data, votes = folder / "fer2013.csv", folder / "votes.csv"
     write_table(data)

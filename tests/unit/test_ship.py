@@ -122,7 +122,7 @@ def test_the_comparison_names_each_recipe_and_its_difference() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_one_command_makes_all_that_ships_and_again_only_what_is_missing(tmp_path: Path, repository: Path) -> None:
-    from tests.docs.test_commands import write_table
+    from tests.support.tables import write_table
 
     data, votes, out, work = (tmp_path / name for name in ("fer2013.csv", "votes.csv", "out", "work"))
     write_table(data, PrivateTest=70)
@@ -171,7 +171,7 @@ def test_a_temperature_in_the_last_layer_changes_confidence_and_no_decision(tmp_
     from keras import layers
 
     from lab.networks.keras_file import as_batch, read_about, save_keras
-    from tests.docs.test_commands import write_table
+    from tests.support.tables import write_table
     from training.raters import temper
 
     keras.utils.set_random_seed(0)

@@ -17,8 +17,8 @@ from edge.hardware import board
 from edge.sources import open_source, v4l2, v4l2_device
 from edge.sources.pixels import FORMATS
 from edge.sources.v4l2 import FAILED_READS, V4l2Source, cameras, in_order
+from tests.support.pixels import MOSAICS, lay_out, tolerance
 from tests.unit.kernel import GRAY, METADATA_NODE, WEBCAM, Camera, Kernel
-from tests.unit.test_pixels import MOSAICS, lay_out, tolerance
 
 YUYV = lay_out("YUYV", np.dstack([GRAY] * 3)).tobytes()
 METADATA = METADATA_NODE & ~1 | 0x800000

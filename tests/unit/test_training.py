@@ -314,7 +314,7 @@ def test_a_recipe_spread_over_four_devices_learns_what_it_learns_on_one(table: P
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's faces, with happy ones twice as often: even the dummy can be right."""
-    from tests.docs.test_commands import write_table
+    from tests.support.tables import write_table
 
     path = tmp_path_factory.mktemp("faces") / "fer2013.csv"
     write_table(path)
