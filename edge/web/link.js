@@ -106,14 +106,19 @@ function quiet() {
   return since(spoke ? heard : begun);
 }
 
+// Seconds without a word that one that works may take: over a slow line each answer is as long under way as the first.
+function patience() {
+  return linked === "slow" ? OPENING : STALE;
+}
+
 // A connection without a word is dead, whatever the browser thinks: the glasses speak twice a second.
 function watch() {
-  if (link && quiet() > (spoke ? STALE : OPENING)) leave(0);
+  if (link && quiet() > (spoke ? patience() : OPENING)) leave(0);
 }
 
 // Somebody looks at the page again, or the network is back.
 function wake() {
-  if (document.hidden || (link && quiet() <= STALE)) return;
+  if (document.hidden || (link && quiet() <= patience())) return;
   drop();
   tries = 0;
   if (linked === "connected" || linked === "slow") setLink("lost");

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import re
 import socket
 import threading
@@ -40,11 +41,24 @@ class Relay:
                     ).start()
 
     def _pass(self, one: socket.socket, other: socket.socket, request: bool, number: int) -> None:
+        """Take what comes and note when it is due; another thread passes it on, so that no piece delays the next."""
+        line: queue.Queue[tuple[float, bytes]] = queue.Queue()
+        threading.Thread(target=self._deliver, args=(line, other, request, number), daemon=True).start()
+        try:
+            with contextlib.suppress(OSError):
+                while data := one.recv(65_536):
+                    line.put((time.monotonic() + (0.0 if request else self.delay), data))
+        finally:
+            line.put((0.0, b""))
+
+    def _deliver(
+        self, line: queue.Queue[tuple[float, bytes]], other: socket.socket, request: bool, number: int
+    ) -> None:
         first = request and (bool(self._path) or not self.upgrades)
         with contextlib.suppress(OSError):
-            while data := one.recv(65_536):
-                if not request and self.delay:
-                    self._closed.wait(self.delay)
+            while (piece := line.get())[1]:
+                due, data = piece
+                self._closed.wait(max(0.0, due - time.monotonic()))
                 while number <= self.silent and not self._closed.wait(0.02):
                     pass
                 other.sendall(self._rewrite(data) if first else data)
@@ -70,4 +84,3 @@ class Relay:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
-        time.sleep(0)

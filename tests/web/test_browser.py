@@ -29,6 +29,8 @@ pytestmark = pytest.mark.slow
 for library in ("uvicorn", "websockets"):
     pytest.importorskip(library, reason=f"{library} is not installed; ./deploy.sh sinks adds it")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; ./deploy.sh test adds it")
+PATIENCE = 60.0  # seconds until a test stops waiting for what must come
+playwright.expect.set_options(timeout=1000 * PATIENCE)
 CHROMIUM = os.environ.get("CUELENS_CHROMIUM") or shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("no chromium; apt-get install chromium, or name one in CUELENS_CHROMIUM", allow_module_level=True)
@@ -143,7 +145,7 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
 
     def visited(url: str, viewport: dict[str, int] = PHONE, refused: int = 0, **more: Any) -> Any:
         context = chromium.new_context(viewport=viewport, **more)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(1000 * PATIENCE)
         page = context.new_page()
         seen = Seen([], [], refused)
         page.on("console", lambda message: seen.errors.append(message.text))
@@ -167,12 +169,12 @@ def visit(chromium: Any) -> Iterator[Callable[..., Any]]:
 
 
 def says(page: Any, selector: str, text: str) -> None:
-    playwright.expect(page.locator(selector)).to_have_text(text, timeout=10_000)
+    playwright.expect(page.locator(selector)).to_have_text(text)
 
 
 def until(page: Any, expression: str) -> None:
     """Wait for a JavaScript expression to be true; by the browser's own door, as the page allows no eval."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while not page.evaluate(expression):
         assert time.monotonic() < end, f"never: {expression}"
         page.wait_for_timeout(20)
