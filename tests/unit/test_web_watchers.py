@@ -42,7 +42,10 @@ def closed_with(browser: Any) -> int:
     return int(closed.value.rcvd.code)
 
 
-def test_of_thirty_pages_the_newest_are_served_and_the_others_hear_why(serve: Callable[..., Page]) -> None:
+def test_of_thirty_pages_the_newest_are_served_and_the_others_hear_why(
+    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcast, "STALLED", 10 * PATIENCE)  # none of them answers
     page = serve()
     with contextlib.ExitStack() as stack:
         browsers = []
@@ -61,6 +64,8 @@ def test_many_pages_of_one_visitor_take_nothing_from_another(
     serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcast, "WATCHERS", 3)
+    for name in ("LATE", "STALLED"):
+        monkeypatch.setattr(broadcast, name, 10 * PATIENCE)
     page = serve()
     with contextlib.ExitStack() as stack:
         phone = stack.enter_context(watch_from(page, "127.0.0.2"))
@@ -74,17 +79,28 @@ def test_many_pages_of_one_visitor_take_nothing_from_another(
         next_news(phone)
 
 
+class Clock:
+    """The monotonic clock, which can be put ahead."""
+
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+
 def test_a_page_that_does_not_answer_makes_room_first(
     serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcast, "WATCHERS", 2)
-    monkeypatch.setattr(broadcast, "LATE", 0.3)
-    monkeypatch.setattr(broadcast, "STALLED", PATIENCE)
+    clock = Clock()
+    monkeypatch.setattr(broadcast, "time", clock)
+    monkeypatch.setattr(broadcast, "LATE", PATIENCE)
+    monkeypatch.setattr(broadcast, "STALLED", 10 * PATIENCE)
     page = serve()
     with page.watch() as lively, page.watch() as dead:
-        next_news(lively)
-        end = time.monotonic() + 0.5
-        while time.monotonic() < end:
+        json.loads(dead.recv(PATIENCE))
+        clock.ahead = 2 * PATIENCE
+        for _ in range(3):  # with the third it is known that the answer to the second has come
             next_news(lively)
         with page.watch() as newer:
             next_news(newer)
@@ -96,6 +112,7 @@ def test_who_made_room_comes_back_by_itself_only_where_there_is_some(
     serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcast, "WATCHERS", 1)
+    monkeypatch.setattr(broadcast, "STALLED", 10 * PATIENCE)
     page = serve()
     with page.watch() as looked_at:
         next_news(looked_at)
@@ -109,6 +126,7 @@ def test_who_made_room_comes_back_by_itself_only_where_there_is_some(
 
 def test_what_cannot_be_answered_says_so_in_words(serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "ADDRESS_CONNECTIONS", 0)
+    monkeypatch.setattr(server, "LINGER", PATIENCE)
     page = serve()
     heard = page.say(f"GET / HTTP/1.1\r\nHost: {page.host}\r\n\r\n".encode()).decode()
     head, _, body = heard.partition("\r\n\r\n")
@@ -138,9 +156,15 @@ def test_a_loop_that_hangs_is_no_pause_that_lasts(
 ) -> None:
     monkeypatch.setattr("edge.web.news.REPEATED", 0.3)
     page = serve()
-    page.sink.show(Update(None, (), (), (), Cue(state, None, 0.0, 0.0), {}, 0))
+    shown = Update(None, (), (), (), Cue(state, None, 0.0, 0.0), {}, 0)
+
+    def lasts(message: dict[str, Any]) -> bool:
+        page.sink.show(shown)
+        return bool(message["news"]["lasts"])
+
+    page.sink.show(shown)
     with page.watch() as browser:
-        assert next_news(browser)["news"]["lasts"] is True
+        news_when(browser, lasts)
         news_when(browser, lambda message: not message["news"]["lasts"])
 
 
@@ -157,6 +181,7 @@ def test_a_server_that_hangs_is_reported_and_another_one_takes_its_place(
     serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("edge.sinks.web.HUNG", 0.2)
+    monkeypatch.setattr(server, "END", 1.0)
     page = serve()
     loop = page.sink._server._loop
     assert loop is not None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from edge.sinks.glasses.known import glasses_file, load_glasses
 from edge.sinks.web import WebSettings, WebSink
 from edge.sources.demo import DemoSource
 from edge.types import Cue, Face, Update
+from edge.web import server
 
 pytestmark = pytest.mark.slow
 for library in ("uvicorn", "websockets"):
@@ -126,7 +129,8 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture
-def feed(tmp_path: Path) -> Iterator[Callable[..., Feed]]:
+def feed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Feed]]:
+    monkeypatch.setattr(server, "END", PATIENCE)
     feeds: list[Feed] = []
 
     def opened(saved: Path | None = None, **web: Any) -> Feed:
@@ -333,7 +337,7 @@ def test_what_stops_coming_is_taken_away(feed: Callable[..., Feed], visit: Calla
     fed.fed.clear()  # the loop stalls, the server does not
     says(page, "#sentence", "No data")
     says(page, "#word", "")
-    says(page, "#stale-for", "for 3 s")
+    playwright.expect(page.locator("#stale-for")).to_have_text(re.compile(r"^for \d+ s$"))
     assert page.locator("#glyph").inner_html() == ""
     assert page.locator("#canvas").is_hidden()
     look_at(page, tmp_path, "phone-stale")
@@ -378,11 +382,14 @@ def test_a_screen_reader_hears_the_sentence_only_when_it_changes(
     )
     before = page.evaluate("document.getElementById('sentence').getAttribute('aria-live')")
     assert before == "polite"
-    page.wait_for_timeout(1000)  # ten pieces of news that change nothing
-    assert page.evaluate("spoken") == []
+    page.evaluate("window.came = 0; const heed = hear; hear = (held) => { came += 1; heed(held); }; 0")
+    until(page, "came >= 10")  # pieces of news that change nothing
     fed.cue = CUES["upset"]
-    until(page, "spoken.length > 0")
-    assert page.evaluate("spoken") == ["The face looks upset, on the right."]
+    says(page, "#sentence", SENTENCES["upset"])
+    spoken = [SENTENCES["smile"], *page.evaluate("spoken")]
+    assert all(before != after for before, after in pairwise(spoken))
+    known = [sentence for sentence, _ in groupby(one for one in spoken if one != "No data")]  # as on a busy machine
+    assert known == [SENTENCES["smile"], SENTENCES["upset"]]
 
 
 def test_everything_has_a_name_and_a_place_for_a_screen_reader(
@@ -539,7 +546,15 @@ def test_glasses_are_searched_for_and_paired_while_the_cue_goes_on(
 
     glasses = ActiveLookPeripheral("Engo $& 2")
     monkeypatch.setattr(visits, "Radio", lambda: AirRadio(glasses))
-    monkeypatch.setattr("edge.web.pairing.SEARCH", 2.0)
+    released, search = threading.Event(), visits.search
+
+    def search_long(makes: Any, seconds: float) -> Any:
+        released.wait(PATIENCE)
+        while not (found := search(makes, 2.0)):  # a busy machine may take longer to advertise
+            pass
+        return found
+
+    monkeypatch.setattr(visits, "search", search_long)
     fed = feed()
     page = visit(fed.sink.url)
     page.locator("#search").click()
@@ -548,6 +563,7 @@ def test_glasses_are_searched_for_and_paired_while_the_cue_goes_on(
     fed.cue = CUES["upset"]
     says(page, "#sentence", SENTENCES["upset"])
     assert page.locator("#search").is_disabled(), "the cue came while the search went on"
+    released.set()
     says(page, "#pairing", "Choose yours. The nearest is first.")
     look_at(page, tmp_path, "glasses-found", full_page=True)
     page.get_by_role("button", name="Pair with Engo $& 2").click()

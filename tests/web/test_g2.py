@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ from edge.drawing.glyphs import draw_plan, plan_cue
 from edge.settings import LookSettings
 from edge.types import Cue
 from edge.web.news import G2_HEIGHT, G2_WIDTH
-from tests.web.test_browser import CUES, Feed, chromium, feed, says, visit
+from tests.web.test_browser import CUES, PATIENCE, Feed, chromium, feed, says, visit
 
 __all__ = ["chromium", "feed", "visit"]
 pytestmark = pytest.mark.slow
@@ -38,11 +39,10 @@ def expected(cue: Cue) -> np.ndarray[Any, Any]:
 
 
 def wait_for(page: Any, holds: Callable[[list[np.ndarray[Any, Any]]], bool]) -> None:
-    for _ in range(600):
-        if holds(pictures(page)):
-            return
+    end = time.monotonic() + PATIENCE
+    while not holds(pictures(page)):
+        assert time.monotonic() < end, f"never; {len(pictures(page))} pictures"
         page.wait_for_timeout(50)
-    raise AssertionError(f"never; {len(pictures(page))} pictures")
 
 
 def test_the_app_is_given_each_cues_picture_and_nothing_when_nothing_is_known(
@@ -75,8 +75,7 @@ def test_without_the_app_it_is_a_page_like_another(feed: Callable[..., Feed], vi
     page.goto(f"{fed.sink.url}g2")
     says(page, "#sentence", "The face shows a smile, on the left.")
     lit = "c => c.getContext('2d').getImageData(0, 0, 576, 288).data.some((v, i) => i % 4 === 1 && v > 200)"
-    for _ in range(200):
-        if page.locator("#canvas").evaluate(lit):
-            return
+    end = time.monotonic() + PATIENCE
+    while not page.locator("#canvas").evaluate(lit):
+        assert time.monotonic() < end, "the canvas stays dark"
         page.wait_for_timeout(50)
-    raise AssertionError("the canvas stays dark")

@@ -15,7 +15,7 @@ pytest.importorskip("bumble", reason="bumble is not installed; ./deploy.sh test 
 
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason
 
-from edge.errors import SettingsInvalid
+from edge.errors import SettingsInvalid, SinkFailed
 from edge.runtime.control import Control
 from edge.sinks.glasses import visit
 from edge.sinks.glasses.known import Glasses, glasses_file, load_glasses
@@ -32,11 +32,27 @@ ADDRESS = "F0:F1:00:00:00:08"
 
 @pytest.fixture
 def near(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Put glasses in reach, and make a search short."""
-    monkeypatch.setattr(pairing_module, "SEARCH", 0.5)
-    monkeypatch.setattr(pairing_module, "AGAIN", 0.5)
+    """Put glasses in reach, and make a search as short as it can be to see them all."""
+    search, pair, near = visit.search, visit.pair, list[Peripheral]()
+
+    def search_briefly(makes: Any, seconds: float) -> Any:
+        while len(found := search(makes, 0.5)) < len(near):
+            pass
+        return found
+
+    def pair_again(makes: Any, name: str, seconds: float, look: Any) -> Any:
+        while True:
+            try:
+                return pair(makes, name, 0.5, look)
+            except SinkFailed as error:
+                if not near or "in reach" not in str(error):
+                    raise
+
+    monkeypatch.setattr(visit, "search", search_briefly)
+    monkeypatch.setattr(visit, "pair", pair_again)
 
     def put(*peripherals: Peripheral) -> None:
+        near[:] = peripherals
         monkeypatch.setattr(visit, "Radio", lambda: AirRadio(*peripherals))
 
     return put
