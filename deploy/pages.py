@@ -13,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -140,14 +141,23 @@ def _with_block(path: Path, text: str) -> str:
 
 # sinks
 
+FORMS = re.compile(r"(`\w+[^`]*`(?:, `[^`]+`)*): (.+?)\.?(?:\n\n|$)", re.DOTALL)  # of a sink, and what it is
+
 
 def needs_table() -> list[str]:
-    """Return the table of what each sink needs at the default settings, as its class states."""
-    lines = ["| sink | libraries | groups | network | safe mode |", "| --- | --- | --- | --- | --- |"]
-    for name in SINKS:
+    """Return the table of what each sink is, as its file says, and needs at the default settings, as its class states.
+
+    Raises ValueError for a file whose first words are not the sink's forms and what it is.
+    """
+    lines = ["| sink | what it is | libraries | groups | network | safe mode |", f"|{' --- |' * 6}"]
+    for name, place in SINKS.items():
+        about = FORMS.match(import_module(place.partition(":")[0]).__doc__ or "")
+        if about is None or not about[1].startswith(f"`{name}"):
+            raise ValueError(f"the file of the sink {name} does not say what it is; begin it with `{name}`: what it is")
+        what = about[2].replace("\n", " ")
         needs = needs_of(name, Settings())
         cells = ", ".join(needs.modules), ", ".join(needs.groups), "yes" if needs.network else ""
-        lines.append(f"| `{name}` | {' | '.join(cells)} | {'shows it' if needs.safe_mode else ''} |")
+        lines.append(f"| {about[1]} | {what} | {' | '.join(cells)} | {'shows it' if needs.safe_mode else ''} |")
     return lines
 
 

@@ -11,17 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import SettingsInvalid
 from edge.runtime.pause import KeptPause
-from edge.runtime.saved import MOVED, TABLES, SavedSettings, Values
+from edge.runtime.saved import MOVED, SavedSettings, Values
 from edge.settings import Settings, with_sensitivity, with_settings
 from edge.settings_file import check_setting
-from edge.sinks.table import table_of, with_table
+from edge.sinks.table import is_live, live_tables, table_of, with_table
 from edge.system.messages import Warned, say
 
 if TYPE_CHECKING:
     from edge.runtime.links import LinkReport
     from edge.runtime.metrics import Metrics
 
-LIVE = TABLES  # that may be changed while it runs
 NOTICE = 5.0  # seconds for which each problem is shown at the start
 
 
@@ -87,13 +86,13 @@ class Control:
         return self._pause.problem
 
     def change(self, table: str, values: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> None:
-        """Change settings of one of the LIVE tables; raises SettingsInvalid, and then nothing is changed.
+        """Change settings of a table that is live; raises SettingsInvalid, and then nothing is changed.
 
         `seen` are the values that they had for whoever changes them: where one is another by now, ChangedMeanwhile is
         raised, so that of two people who change the same setting one is answered.
         """
-        if table not in LIVE:
-            raise SettingsInvalid(f"{table!r} cannot be changed while it runs; valid are {', '.join(LIVE)}")
+        if not is_live(table):
+            raise SettingsInvalid(f"{table!r} cannot be changed while it runs; valid are {', '.join(live_tables())}")
         with self._lock:
             before = table_of(self._settings, table)
             for key in values.keys() & (seen or {}).keys():
@@ -150,9 +149,8 @@ class Control:
             self._take(self._saved.load())
 
     def _take(self, saved: Mapping[tuple[str, str], Any]) -> None:
-        for name in LIVE:
-            if values := {key: value for (table, key), value in saved.items() if table == name}:
-                self.change(name, values)
+        for name in dict.fromkeys(table for table, _ in saved):
+            self.change(name, {key: value for (table, key), value in saved.items() if table == name})
 
     def save(self) -> Path:
         """Write what was changed, now and before, to the file for that, and return its path.

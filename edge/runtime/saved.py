@@ -16,13 +16,12 @@ from edge.errors import SettingsInvalid
 from edge.files import replace_file, sink_error
 from edge.settings import SENSITIVITIES, Settings
 from edge.settings_file import read_settings
-from edge.sinks.table import table_of
+from edge.sinks.table import COMMON, is_live, table_of
 from edge.system.encodings import decode_text
 
 if sys.platform != "win32":
     import fcntl
 
-TABLES = ("cue", "look", "audio")  # that may be changed while it runs
 END = "# end"  # the last line of the file: one that lacks it was cut short
 LOCK_TIME = 5.0  # seconds for another one to finish writing: a card's sync may take one
 LOCK_PAUSE = 0.02  # seconds between looks
@@ -56,7 +55,9 @@ class SavedSettings:
         if text.rstrip().rpartition("\n")[2] != END:
             raise SettingsInvalid(f"{self.path}: cut short, its last line is not {END!r}; save again, or delete it")
         table = tomllib.loads(text)
-        return {(name, key): getattr(table_of(saved, name), key) for name in TABLES for key in table.get(name, {})}
+        return {
+            (name, key): getattr(table_of(saved, name), key) for name in table if is_live(name) for key in table[name]
+        }
 
     def save(self, changes: Callable[[], Values]) -> Values:
         """Write what was changed here, beside what others wrote meanwhile, and return what others changed.
@@ -121,7 +122,7 @@ class SavedSettings:
 def written(values: Mapping[tuple[str, str], Any]) -> bytes:
     """Return the file's content."""
     lines = ["# Changed and saved while Cuelens ran; overrules the settings file. Delete it to undo."]
-    for name in TABLES:
+    for name in dict.fromkeys((*COMMON, *(table for table, _ in values))):
         keys = {key: value for (table, key), value in values.items() if table == name}
         if keys:  # of these tables' values, JSON is TOML
             lines += ["", f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]

@@ -1,4 +1,4 @@
-"""`audio`: a short tone for each new cue, and its word if wanted, through the system's player or into a WAV file."""
+"""`audio[:DEVICE]`, `audio:file:PATH.wav`: a short tone for each new cue, and its word by espeak-ng if wanted."""
 
 from __future__ import annotations
 
@@ -134,6 +134,7 @@ class AudioSink:
     """Say each new cue by a tone, by its word, or by both."""
 
     settings_type = AudioSettings
+    settings_live = True  # are read for each cue
 
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:

@@ -1,4 +1,4 @@
-"""`display`: the cue on HDMI glasses without a desktop, through KMS/DRM, or in a window on one; by pygame's SDL."""
+"""`display[:WIDTHxHEIGHT]`: the cue on HDMI glasses without a desktop, by KMS/DRM, or in a window, through pygame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`haptic`: the cue as a rhythm of a vibration motor, through TI's DRV2605L on I2C, or on a line of the GPIO header.
+"""`haptic`, `haptic:dummy`: the cue as a rhythm of a vibration motor, through TI's DRV2605L or a GPIO line.
 
 Rhythms, not places, tell cues apart: one motor is enough (Buimer et al., PLoS ONE 13, 2018, used places on a belt).
 """

@@ -1,4 +1,4 @@
-"""`log`: one JSON line for every processed frame, on standard output or in a file."""
+"""`log[:PATH]`: one JSON line for every processed frame, on standard output or in a file."""
 
 from __future__ import annotations
 

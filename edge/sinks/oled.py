@@ -1,4 +1,4 @@
-"""`oled`: the cue on a small display on I2C or SPI, through luma.oled's drivers."""
+"""`oled`, `oled:dummy`: the cue on a small display on I2C or SPI (SSD1306, SH1106, SSD1351), through luma.oled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`png`: the cue's picture as a file, as a display would show it; for looking at without one."""
+"""`png:PATH`: the cue's pictures as a display would show them, a file each, or the newest in one file."""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ SINKS = {
     "glasses": "edge.sinks.glasses.sink:GlassesSink",
 }
 
+COMMON = ("cue", "look")  # tables of the settings, not of a sink alone, that may be changed while it runs
+
 
 def needs_of(spec: str, settings: Settings) -> Needs:
     """Return what a sink needs under the settings; raises SinkUnknown."""
@@ -40,6 +42,18 @@ def settings_type_of(name: str) -> type | None:
 def settings_types() -> dict[str, type]:
     """Return the dataclass of each sink that has settings of its own, by name; imports every sink."""
     return {name: kind for name in SINKS if (kind := settings_type_of(name)) is not None}
+
+
+def is_live(table: str) -> bool:
+    """Return whether the settings of a table may be changed while it runs: a sink's where its class says so."""
+    return table in COMMON or (
+        table in SINKS and getattr(find_backend("--sink", table, SINKS, SinkUnknown)[0], "settings_live", False)
+    )
+
+
+def live_tables() -> tuple[str, ...]:
+    """Return the tables whose settings may be changed while it runs; imports every sink."""
+    return (*COMMON, *filter(is_live, SINKS))
 
 
 def table_of(settings: Settings, name: str) -> Any:

@@ -1,4 +1,4 @@
-"""`video`: the frames with boxes and cue drawn in, as a file that is whole or not there."""
+"""`video:PATH`: the frames with boxes and cue drawn in, as a file that is whole or not there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`web`: a page for a phone or a carer beside the wearer: the cue, the run, and settings that may be changed."""
+"""`web[:PORT]`: a page for a phone or a carer: the cue, the run, settings to change, and the picture if allowed."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import Field, dataclass, fields
 from typing import Any, get_type_hints
 
 import cv2
@@ -14,11 +14,11 @@ import numpy as np
 from edge.drawing.glyphs import Plan, cue_colour, draw_plan, glyph_name, glyph_svg, plan_cue
 from edge.locale import LANGUAGES, read_locale
 from edge.locale.words import describe, word
-from edge.runtime.control import LIVE, Control
+from edge.runtime.control import Control
 from edge.runtime.links import LinkReport, sink_state
 from edge.runtime.metrics import percentile
 from edge.settings import is_for_tuning
-from edge.sinks.table import table_of
+from edge.sinks.table import live_tables, table_of
 from edge.types import Cue, Update
 
 STALE = 2.0  # seconds after which what was seen is not shown any more
@@ -108,7 +108,7 @@ def page_message(control: Control, pictures: bool) -> dict[str, Any]:
     language = control.settings.look.language
     texts = read_locale(language).page
     groups = []
-    for table in LIVE:
+    for table in live_tables():
         values = table_of(control.settings, table)
         hints = get_type_hints(type(values))
         described = []
@@ -116,7 +116,7 @@ def page_message(control: Control, pictures: bool) -> dict[str, Any]:
             field: dict[str, Any] = {
                 "table": table,
                 "key": item.name,
-                "label": texts.get(f"setting.{item.name}", item.name.replace("_", " ")),
+                "label": texts.get(f"setting.{item.name}") or _label(item),
                 "value": getattr(values, item.name),
                 "advanced": is_for_tuning(item),
             }
@@ -129,9 +129,17 @@ def page_message(control: Control, pictures: bool) -> dict[str, Any]:
             elif "range" in item.metadata:
                 field["range"] = list(item.metadata["range"])
                 field["whole"] = hints[item.name] is int
+            elif hints[item.name] is not bool:
+                continue  # of a text there is nothing to choose, and it may be a secret
             described.append(field)
-        groups.append({"title": texts[f"group.{table}"], "fields": described})
+        groups.append({"title": texts.get(f"group.{table}", table.capitalize()), "fields": described})
     return {"language": language, "texts": texts, "groups": groups, "pictures": pictures}
+
+
+def _label(item: Field[Any]) -> str:
+    """Return what a setting is called that no language has words for: its name and unit."""
+    unit = f" ({item.metadata['unit']})" if "unit" in item.metadata else ""
+    return f"{item.name.replace('_', ' ').capitalize()}{unit}"
 
 
 def draw_g2(cue: Cue | None, control: Control) -> bytes:

@@ -24,6 +24,7 @@ from edge.settings_file import load_settings
 from edge.sinks import SINKS, needs_of
 from edge.sinks.places import check_places
 from edge.system import secrecy
+from edge.web.news import page_message
 
 FILE = '''"""`gong`: a gong in the network, struck once for each new cue."""
 
@@ -54,6 +55,7 @@ class GongSink:
 
     capabilities = Capabilities()
     settings_type = GongSettings
+    settings_live = True
 
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:
@@ -147,6 +149,27 @@ def test_it_shows_in_safe_mode_with_its_settings(gong: Path, settings: Settings)
     assert gong.read_text() == "stopped x 3"
 
 
+def test_its_settings_are_changed_on_the_page_and_saved_but_for_what_is_secret(gong: Path, settings: Settings) -> None:
+    control = Control(settings, saved=gong.with_name("saved.toml"))
+    (group,) = (group for group in page_message(control, pictures=False)["groups"] if group["title"] == "Gong")
+    assert group["fields"] == [
+        {
+            "table": "gong",
+            "key": "strikes",
+            "label": "Strikes",
+            "value": 3,
+            "advanced": False,
+            "range": [1, 9],
+            "whole": True,
+        }
+    ]
+    control.change("gong", {"strikes": 7})
+    control.save()
+    again = Control(settings, saved=gong.with_name("saved.toml"))
+    again.load()
+    assert (again.settings.own["gong"].strikes, again.settings.own["gong"].key) == (7, "sesame open")
+
+
 def test_two_of_it_are_refused_and_it_looks_into_no_frame(gong: Path, settings: Settings) -> None:
     with pytest.raises(SettingsInvalid, match="sink gong:b shows or writes where gong:a does"):
         check_places(Settings(sinks=("gong:a", "gong:b")))
@@ -155,7 +178,10 @@ def test_two_of_it_are_refused_and_it_looks_into_no_frame(gong: Path, settings: 
 
 def test_the_pages_have_it_and_a_report_has_no_word_of_its_owner(settings: Settings) -> None:
     pages = {path.name: text for path, text in make_pages().items()}
-    assert "| `gong` | gonglib | gongs | yes | shows it |" in pages["sinks.md"]
+    assert (
+        "| `gong` | a gong in the network, struck once for each new cue | gonglib | gongs | yes | shows it |"
+        in pages["sinks.md"]
+    )
     assert "`gong`" in pages["privacy.md"].split("never looks into the frame: ")[1].split(".")[0]
     page = pages["settings.md"]
     assert "## [gong]\n\nThe `gong` sink: a gong in the network.\n" in page

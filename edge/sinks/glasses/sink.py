@@ -1,4 +1,7 @@
-"""`glasses`: the cue on glasses over Bluetooth; the link has a thread of its own, so that no update waits for it."""
+"""`glasses:activelook`, `glasses:halo`: the cue on glasses over Bluetooth: Engo and Julbo, Halo and Frame.
+
+The link has a thread of its own, so that no update waits for it.
+"""
 
 from __future__ import annotations
 
