@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import time
 from collections.abc import Iterator
@@ -24,14 +23,6 @@ pytestmark = NEEDS
 
 class CameraBoard(Board):
     """A board with vivid, where camera.py is at hand."""
-
-    def value(self, line: str) -> Any:
-        """Run a line that gives a literal; what it raises fails the test."""
-        said = self.do(line)
-        try:
-            return ast.literal_eval(said)
-        except (SyntaxError, ValueError):
-            raise AssertionError(f"{line}: {said}") from None
 
     def wait(self, line: str) -> None:
         """Wait until a line is true."""

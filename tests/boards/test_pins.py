@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.sinks.haptic import RHYTHMS
 from tests.boards.board import NEEDS, RASPBERRY_PI, VIRT, Board, board_files
 
 PL061 = (*VIRT, "-m", "512")
@@ -75,6 +76,32 @@ def test_the_light_on_a_raspberry_pis_header(keeps: bool, files: Path, repositor
         assert board.pin(17) == (OUTPUT if keeps else INPUT, True)
         board.do("open_light(settings).close()")  # cuelens dark
         assert not board.pin(17)[1], "out"
+
+
+def test_a_motor_on_a_raspberry_pis_header_turns_in_its_rhythm(files: Path, repository: Path, tmp_path: Path) -> None:
+    with contextlib.closing(Header(files, tmp_path, repository, RASPBERRY_PI)) as board:
+        board.value("import threading; from edge.hardware.pins import open_chip")
+        board.value("from edge.sinks.haptic import PinMotor, HapticSettings, open_motor")
+        # Each wait of the rhythm is the test's, which looks at the pin meanwhile.
+        board.value("waited, go_on = [], threading.Semaphore(0)")
+        board.value("wait = lambda seconds: (waited.append(seconds), go_on.acquire())")
+        board.value("motor = open_motor(HapticSettings(driver='pin', pin=18, strength=0.5), '')")
+        assert board.pin(18) == (OUTPUT, False)
+        board.value("motor._sleep = wait")
+        for name, beats in RHYTHMS.items():
+            board.value(
+                f"player = threading.Thread(target=motor.play, args=({name!r},)); waited.clear(); player.start()"
+            )
+            for number, (pulse, pause) in enumerate(beats):
+                for step, (seconds, turns) in enumerate(((0.5 * pulse, True), (pause, False))):
+                    board.wait(f"len(waited) > {2 * number + step}")
+                    assert board.value("waited[-1]") == seconds
+                    assert board.pin(18) == (OUTPUT, turns)
+                    board.value("go_on.release()")
+            board.value("player.join()")
+            assert board.pin(18) == (OUTPUT, False)
+        board.value("motor.close()")
+        assert not board.pin(18)[1]
 
 
 def test_a_press_on_a_chip_with_interrupts_pauses_and_another_goes_on(
