@@ -11,16 +11,19 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import describe_provenance, read_report
 from benchmarks.sections.kinds import SECTIONS
 from benchmarks.sections.section import NONE, Plot, Report, Table, share
 from edge.errors import ResultsStale, RuntimeMissing, SettingsInvalid
 from edge.files import replace_file, sink_error
-from lab.reporting.pages import page, tabulate
+from lab.reporting.pages import fill, join, page, paragraph, tabulate
+from lab.reporting.pages import plots as large
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "benchmarks" / "reference"
@@ -197,9 +200,9 @@ def board_table(boards: Boards, folder: str | None = None) -> Table:
         row = {"": what}
         for name, reports in shown.items():
             report = reports.get(kind)
-            told = None if report is None else VOID if report["void"] and what != ACCURACY else tell(report)
+            cell = None if report is None else VOID if report["void"] and what != ACCURACY else tell(report)
             source = evaluation if what == ACCURACY else f"{folder}/{name}/{kind}.json"
-            row[head(name, reports)] = NONE if told is None else f"[{told}]({source})" if folder else told
+            row[head(name, reports)] = NONE if cell is None else f"[{cell}]({source})" if folder else cell
         if set(row.values()) - {what, NONE}:
             rows.append(row)
     return rows
@@ -282,13 +285,9 @@ def as_svg(figure: Any) -> str:
 
 def make_page(boards: Boards, plots: Mapping[str, str]) -> str:
     """Return the page: what boards reach, then each report with its plots, tables, figures and provenance."""
-    intro = (
-        "<p>Made by <code>cuelens-bench page</code> of the reports beside this file. Void is what was measured on a "
-        "machine that was throttled or had other work; it is shown, and not to be relied on. What is called a "
-        "forecast was measured on no board. In brackets are the least and the most of the rounds.</p>"
-    )
     table = board_table(boards)
-    parts = [("", intro + (_table(table) if table else "<p>No board was measured yet.</p>"))]
+    reached = _table(table) if table else paragraph("No board was measured yet.")
+    parts = [("", join(fill("benchmark.html", "introduction"), reached))]
     for name, kind, report in each(boards):
         section = SECTIONS[kind]
         shown = {
@@ -300,42 +299,42 @@ def make_page(boards: Boards, plots: Mapping[str, str]) -> str:
     return page("Cuelens: what it costs", parts, STYLE)
 
 
-def _report(name: str, kind: str, report: Report, plots: Mapping[str, str]) -> str:
+def _report(name: str, kind: str, report: Report, plots: Mapping[str, str]) -> Markup:
     section = SECTIONS[kind]
-    html = [f"<p><strong>Void</strong>: {escape(reason)}.</p>" for reason in report["void"]]
-    told = [{"": what, "value": value} for what, tell in section.rows.items() if (value := tell(report)) is not None]
-    html += [_table(told)] if told else []
+    lines = [{"": what, "value": value} for what, row in section.rows.items() if (value := row(report)) is not None]
     pictures = [_picture(svg, section.plots[key], report) for key, svg in plots.items()]
-    html += [f'<div class="plots">{"".join(pictures)}</div>'] if pictures else []
-    for heading, tell_rows in section.tables.items():
-        html += [f"<h3>{escape(heading)}</h3>{_table(rows)}"] if (rows := tell_rows(report)) else []
+    tables = [(heading, _table(rows)) for heading, table in section.tables.items() if (rows := table(report))]
     figures = [
         {
             "figure": figure,
-            "better": told["better"],
-            "median": f"{told['median']:g}",
-            "rounds": ", ".join(f"{value:g}" for value in told["rounds"]),
+            "better": found["better"],
+            "median": f"{found['median']:g}",
+            "rounds": ", ".join(f"{value:g}" for value in found["rounds"]),
         }
-        for figure, told in report["figures"].items()
+        for figure, found in report["figures"].items()
     ]
-    terms = "".join(
-        f"<dt><code>{escape(term)}</code></dt><dd>{escape(text)}</dd>" for term, text in report["definitions"].items()
+    return fill(
+        "benchmark.html",
+        "report",
+        f"{name}/{kind}.json",
+        report["date"],
+        report["void"],
+        _table(lines) if lines else "",
+        large(pictures) if pictures else "",
+        tables,
+        _table(figures) if figures else "",
+        report["definitions"],
+        describe_provenance(report).splitlines(),
     )
-    html += [
-        f"<details><summary>All figures, by round</summary>{_table(figures)}</details>" if figures else "",
-        f"<details><summary>What the names mean</summary><dl>{terms}</dl></details>",
-        f'<p>Measured {escape(report["date"])}; <a href="{name}/{kind}.json">{name}/{kind}.json</a></p>',
-        f"<pre>{escape(describe_provenance(report))}</pre>",
-    ]
-    return f'<div class="void">{"".join(html)}</div>' if report["void"] else "".join(html)
 
 
-def _picture(svg: str, plot: Plot, report: Report) -> str:
-    drawn = svg[svg.index("<svg") :].strip()
-    drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{escape(plot.answer(report))}"', 1)
-    words = f"{escape(plot.question)}<br><small>{escape(plot.answer(report))}</small>"
-    return f"<figure>{drawn}<figcaption>{words}</figcaption></figure>"
+def _picture(svg: str, plot: Plot, report: Report) -> Markup:
+    from markupsafe import Markup
+
+    label = Markup('<svg role="img" aria-label="{}"').format(plot.answer(report))
+    drawn = Markup(svg[svg.index("<svg") :].strip().replace("<svg", label, 1))
+    return fill("benchmark.html", "plot", drawn, plot.question, plot.answer(report))
 
 
-def _table(rows: Table) -> str:
+def _table(rows: Table) -> Markup:
     return tabulate(list(rows[0]), [list(row.values()) for row in rows])

@@ -9,7 +9,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,11 @@ from converter.report_plots import (
 )
 from edge.files import replace_file
 from lab.calibration import Floats, Labels
-from lab.reporting.pages import as_html, encode, page, show_picture, tabulate
+from lab.reporting.pages import bullets, encode, fold, gallery, join, page, paragraph, picture, plots, tabulate
 from lab.reporting.plots import GALLERY, open_folder
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _NONE = "\N{EN DASH}"  # in a table: not measured, or nothing to measure
 
@@ -50,7 +53,7 @@ def write_report(
     content = json.dumps(report, indent=1, allow_nan=False).encode() + b"\n"
     judged = find_judged(report)
     open_folder(out)
-    plots = [
+    drawn = [
         ("layers", plot_layers(report), "Which layers add the noise?", _noise(report)) if report["layers"] else None,
         ("classes", plot_classes(report), "Which classes pay?", _hurt(judged["classes"])),
         ("confidence", plot_confidence(real, quantised), "Is it as sure as before?", _drift(judged)),
@@ -58,12 +61,12 @@ def write_report(
         ("runtimes", plot_runtimes(report), "Is it the same everywhere?", _spread(report["runtimes"])),
     ]
     figures = []
-    for name, png, question, answer in filter(None, plots):
-        figures.append(show_picture(_embed(png), f"{name}: {answer}", question, answer))
+    for name, png, question, answer in filter(None, drawn):
+        figures.append(picture(_embed(png), f"{name}: {answer}", question, answer))
     sections = [
-        ("", f"<p><strong>{as_html(_verdict(report))}</strong></p><p>{as_html(_gate(report))}</p>"),
-        ("On every runtime", tabulate(_RUNTIME_HEAD, _by_runtime(report)) + _AGAINST),
-        ("Where does it hurt?", f'<div class="plots">{"".join(figures)}</div>{_in_numbers(report, judged)}'),
+        ("", join(paragraph(_verdict(report), strong=True), paragraph(_gate(report)))),
+        ("On every runtime", join(tabulate(_RUNTIME_HEAD, _by_runtime(report)), paragraph(_AGAINST))),
+        ("Where does it hurt?", join(plots(figures), _in_numbers(report, judged))),
         ("Decisions that differ", _gallery(report, images, labels, real, quantised)),
         ("Operators", tabulate(_OPERATOR_HEAD, _by_operator(report["operators"]))),
         ("Recipe", tabulate(("setting", "value"), _recipe(report))),
@@ -134,7 +137,7 @@ _RUNTIME_HEAD = (
 )
 
 
-_AGAINST = "<p>Same bytes, largest step (of int8's 256) and other decisions are against the runtime judged by.</p>"
+_AGAINST = "Same bytes, largest step (of int8's 256) and other decisions are against the runtime judged by."
 
 
 def _by_runtime(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -209,7 +212,7 @@ def _spread(runtimes: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _in_numbers(report: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
+def _in_numbers(report: Mapping[str, Any], judged: Mapping[str, Any]) -> Markup:
     layers = [
         (
             row["layer"],
@@ -234,16 +237,13 @@ def _in_numbers(report: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
         for name, row in judged["classes"].items()
     ]
     by_class = tabulate(("class", "float, %", "int8, %", "difference, points", "agreement, %", "pictures"), classes)
-    by_layer = "<p>No layer was measured.</p>"
+    by_layer = paragraph("No layer was measured.")
     if layers:
         by_layer = tabulate(
             ("layer", "operator", "signal to noise, dB", "noise added, %", "clipped, %", "levels used", "kept in"),
             layers,
         )
-    return (
-        f"<details><summary>By layer, in numbers</summary>{by_layer}</details>"
-        f"<details><summary>By class, in numbers</summary>{by_class}</details>"
-    )
+    return join(fold("By layer, in numbers", by_layer), fold("By class, in numbers", by_class))
 
 
 def _embed(png: bytes) -> str:
@@ -256,26 +256,24 @@ def _gallery(
     labels: Labels,
     real: Floats,
     quantised: Floats,
-) -> str:
+) -> Markup:
     before, after, classes = real.argmax(axis=1), quantised.argmax(axis=1), report["classes"]
     flips = np.flatnonzero(before != after)
     if not flips.size:
-        return "<p>None.</p>"
+        return paragraph("None.")
     change = np.abs(quantised - real)[flips].max(axis=1)
     figures = []
     for row in flips[np.argsort(-change, kind="stable")][:GALLERY]:
         was = f"float {classes[before[row]]} {real[row, before[row]]:.2f}"
         now = f"int8 {classes[after[row]]} {quantised[row, after[row]]:.2f}"
         small = f"labelled {classes[labels[row]]}, row {row}"
-        figures.append(
-            show_picture(_embed(encode(images[row])), f"Picture: {was}, {now}, {small}", f"{was}, {now}", small)
-        )
+        figures.append(picture(_embed(encode(images[row])), f"Picture: {was}, {now}, {small}", f"{was}, {now}", small))
     right_before, right_after = (before == labels)[flips].sum(), (after == labels)[flips].sum()
     words = (
         f"Of {flips.size} decisions that differ, float has {right_before} right and int8 {right_after}. The largest "
         f"changes of a probability come first, {len(figures)} are shown; rows of {report['split']} count from 0."
     )
-    return f'<p>{as_html(words)}</p><div class="gallery">{"".join(figures)}</div>'
+    return join(paragraph(words), gallery(figures))
 
 
 _OPERATOR_HEAD = ("operator", "version", "oldest runtime knows up to", "times")
@@ -292,5 +290,5 @@ def _recipe(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [*settings, *((name, f"sha256 {report[f'{name}_sha256'][:12]}…") for name in ("keras", "tflite"))]
 
 
-def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{as_html(line)}</li>' for line in lines)}</ul>" if lines else "<p>Nothing is left.</p>"
+def _list(lines: Sequence[str]) -> Markup:
+    return bullets(lines) if lines else paragraph("Nothing is left.")

@@ -28,7 +28,7 @@ from lab.datasets.labelled import DataSet
 from lab.datasets.read import read_data
 from lab.networks.foreign import Given, Pixels, add_foreign_options, examine, read_foreign_options
 from lab.networks.keras_file import read_about
-from lab.reporting.pages import as_html, page
+from lab.reporting.pages import join, page, paragraph, sheet
 from training.explain_methods import activations, dream, grad_cam, occlusion
 from training.explain_network import Images, Network
 from training.explain_pictures import PER_CLASS, Pictures, draw_pictures, read_labels, read_pictures
@@ -73,11 +73,8 @@ def show(title: str, sections: Sequence[Section]) -> str:
     """Write a page of pictures that needs nothing but the files beside it."""
     parts = []
     for section in sections:
-        pictures = "\n".join(
-            f'<p><img src="{quote(file)}" alt="{as_html(words)}" title="{as_html(words)}" loading="lazy"></p>'
-            for file, words in section.files
-        )
-        parts.append((section.heading, f"<p>{as_html(section.text)}</p>\n{pictures}"))
+        pictures = [sheet(quote(file), words) for file, words in section.files]
+        parts.append((section.heading, join(paragraph(section.text), *pictures)))
     return page(title, parts)
 
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge.files import replace_file
 from lab.calibration import Floats, Labels
 from lab.datasets.labelled import Labelled
-from lab.reporting.pages import as_html, encode, page, show_picture, tabulate
+from lab.reporting.pages import bullets, encode, gallery, link, page, picture, plots, tabulate
 from lab.reporting.plots import BLUE, GALLERY, GRAY, ORANGE, WIDTH_INCHES, as_png, draw, plot_reliability, shorten
 from training.report_parts import show_mistakes, write_more
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _NAMED_CELLS = 20  # classes up to which a confusion matrix has room for its counts
 
@@ -42,20 +45,19 @@ def write_report(
         ("distribution", plot_distribution(result["classes"]), "What is in the split?", _held(result)),
     ):
         replace_file(out / f"{name}.png", png)
-        figures.append(show_picture(f"{name}.png", f"{name}: {answer}", question, answer))
+        figures.append(picture(f"{name}.png", f"{name}: {answer}", question, answer))
     worst, unsure = choose_pictures(probabilities, data.labels)
     sections = [
         ("", tabulate(("measure", "value"), _measures(result))),
         *write_more(result),
-        ("Figures", f'<div class="plots">{"".join(figures)}</div>'),
+        ("Figures", plots(figures)),
         ("The most confident mistakes", _gallery(out, "worst", worst, data, probabilities, classes)),
         ("The least sure, right or wrong", _gallery(out, "unsure", unsure, data, probabilities, classes)),
         ("By class", tabulate(("class", "precision", "recall", "F1", "rows"), _by_class(result["classes"]))),
     ]
     replace_file(out / "report.json", json.dumps(result, indent=1).encode() + b"\n")
     title = f"{result['model']} on {about}"
-    mistakes = '<p><a href="mistakes.html">All kinds of mistakes, the most confident of each</a></p>'
-    sections.insert(-1, ("", mistakes))
+    sections.insert(-1, ("", link("mistakes.html", "All kinds of mistakes, the most confident of each")))
     replace_file(out / "mistakes.html", show_mistakes(title, probabilities, data, classes).encode())
     replace_file(out / "index.html", page(title, sections).encode())
 
@@ -81,7 +83,6 @@ def write_comparison(
         )
         for row in rows
     ]
-    words = "".join(f"<li>{as_html(verdict)}</li>" for verdict in verdicts)
     alt = "; ".join(
         f"{row['model']}: " + ", ".join(f"{text} {row[name]:.4f}" for name, text in measures.items()) for row in rows
     )
@@ -89,9 +90,9 @@ def write_comparison(
     paired = "The first panel alone is paired: a line there that does not touch 0 is a difference."
     sections = [
         ("", tabulate(("model", "MB", *measures.values()), cells)),
-        ("Against the first", f"<ul>{words}</ul>"),
+        ("Against the first", bullets(verdicts)),
         *((f"{row['model']}: {heading}", content) for row in rows for heading, content in write_more(row)),
-        ("Intervals", f'<div class="plots">{show_picture("intervals.png", alt, caption, paired)}</div>'),
+        ("Intervals", plots([picture("intervals.png", alt, caption, paired)])),
     ]
     replace_file(out / "report.json", json.dumps(comparison, indent=1).encode() + b"\n")
     replace_file(out / "index.html", page(f"{len(rows)} models on {about}", sections).encode())
@@ -105,7 +106,9 @@ def choose_pictures(probabilities: Floats, labels: Labels) -> tuple[Labels, Labe
     return wrong[:GALLERY], order[::-1][:GALLERY]
 
 
-def _gallery(out: Path, name: str, rows: Labels, data: Labelled, probabilities: Floats, classes: Sequence[str]) -> str:
+def _gallery(
+    out: Path, name: str, rows: Labels, data: Labelled, probabilities: Floats, classes: Sequence[str]
+) -> Markup:
     figures = []
     for number, row in enumerate(rows, 1):
         file = f"{name}-{number:02}.png"
@@ -113,8 +116,8 @@ def _gallery(out: Path, name: str, rows: Labels, data: Labelled, probabilities: 
         said = int(probabilities[row].argmax())
         words = f"said {classes[said]} {probabilities[row, said]:.2f}, labelled {classes[data.labels[row]]}"
         source = data.names[row] if data.names else f"row {row + 1} of the split"
-        figures.append(show_picture(file, f"Picture {words}", words, source))
-    return f'<div class="gallery">{"".join(figures)}</div>' if figures else "<p>None.</p>"
+        figures.append(picture(file, f"Picture {words}", words, source))
+    return gallery(figures)
 
 
 def _by_class(classes: Mapping[str, Mapping[str, float]]) -> list[tuple[str, ...]]:

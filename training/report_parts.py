@@ -4,29 +4,32 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lab.calibration import Floats, Labels
 from lab.datasets.labelled import Labelled
-from lab.reporting.pages import as_html, encode, page, show_picture, tabulate
+from lab.reporting.pages import bullets, encode, gallery, join, page, paragraph, picture, tabulate
 from training.groups import tabulate_groups
 from training.vocabulary import RECALL
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 PAIRS = 16  # kinds of mistakes, the commonest first
 EACH = 12  # pictures of one
 
 
-def write_more(result: dict[str, Any]) -> list[tuple[str, str]]:
+def write_more(result: dict[str, Any]) -> list[tuple[str, Markup]]:
     """Return headings and HTML of what a result says of left-out classes, words, other labels and groups."""
     sections = []
     left = result["left_out"]
     if left["of_model"] or left["of_data"]:
         only = [("the data's", left["of_data"]), ("the model's", left["of_model"])]
-        lines = "".join(f"<li>{as_html(whose + ' ' + ', '.join(names))}</li>" for whose, names in only if names)
+        lines = [f"{whose} {', '.join(names)}" for whose, names in only if names]
         share = f"{left['answered']:.1%} of the rows had such a first answer, {left['rows']} more such a label"
-        sections.append(("Left out, as not in both", f"<ul>{lines}</ul><p>{as_html(share)}</p>"))
+        sections.append(("Left out, as not in both", join(bullets(lines), paragraph(share))))
     if "words" in result:
         sections.append(("The wearer's words", _words(result["words"])))
     if "own_labels" in result:
@@ -37,7 +40,7 @@ def write_more(result: dict[str, Any]) -> list[tuple[str, str]]:
             )
         sections.append(("By other labels", tabulate(("labels", "accuracy (95 % interval)", "rows"), rows)))
     sections += [
-        (f"By {found['by']}", tabulate(*tabulate_groups(found)) + _by_group(found))
+        (f"By {found['by']}", join(tabulate(*tabulate_groups(found)), _by_group(found)))
         for found in result.get("groups", ())
     ]
     return sections
@@ -53,7 +56,7 @@ def _between(share: dict[str, Any]) -> str:
     return f"{share['share']:.3f} ({low:.3f} to {high:.3f})"
 
 
-def _words(figures: dict[str, Any]) -> str:
+def _words(figures: dict[str, Any]) -> Markup:
     told = figures["told"]
     scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}"
     steady = f"from {told['enter']:g}, leading by {told['margin']:g}"
@@ -78,18 +81,18 @@ def _words(figures: dict[str, Any]) -> str:
         )
         for word, row in figures["words"].items()
     ]
-    return "".join(f"<p>{as_html(line)}</p>" for line in lines) + tabulate(head, rows)
+    return join(*map(paragraph, lines), tabulate(head, rows))
 
 
-def _by_group(found: dict[str, Any]) -> str:
+def _by_group(found: dict[str, Any]) -> Markup:
     if "accuracy_interval_by_group" not in found:
-        return ""
+        return join()
     low, high = found["accuracy_interval_by_group"]
     words = (
         f"{found['groups']} groups, mean of their accuracies {found['mean_of_groups']:.4f}; accuracy with whole groups "
         f"drawn again {low:.4f} to {high:.4f} (95 %)."
     )
-    return f"<p>{as_html(words)}</p>"
+    return paragraph(words)
 
 
 def find_mistakes(probabilities: Floats, labels: Labels) -> list[tuple[int, int, Labels]]:
@@ -112,16 +115,14 @@ def show_mistakes(title: str, probabilities: Floats, data: Labelled, classes: Se
         if kinds
         else "No mistake."
     )
-    sections = [("", f"<p>{as_html(note)}</p>")]
+    sections = [("", paragraph(note))]
     for true, called, rows in kinds[:PAIRS]:
         figures = []
         for row in rows[:EACH]:
             url = f"data:image/png;base64,{base64.b64encode(encode(data.images[row])).decode()}"
             words = f"{probabilities[row, called]:.2f}, {classes[true]} {probabilities[row, true]:.2f}"
             source = data.names[row] if data.names else f"row {row + 1} of the split"
-            figures.append(
-                show_picture(url, f"Picture labelled {classes[true]}, said {classes[called]}", words, source)
-            )
+            figures.append(picture(url, f"Picture labelled {classes[true]}, said {classes[called]}", words, source))
         heading = f"{classes[true]} called {classes[called]}: {len(rows)}"
-        sections.append((heading, f'<div class="gallery">{"".join(figures)}</div>'))
+        sections.append((heading, gallery(figures)))
     return page(f"Mistakes: {title}", sections)

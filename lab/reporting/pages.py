@@ -1,53 +1,73 @@
-"""Pages of HTML that need no network, with pictures and tables: what every report is written on."""
+"""Pages of HTML that need no network, with pictures and tables: what every report is written on.
+
+All markup is in the templates beside this file; what goes into them is text that Jinja escapes, or Markup made here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import printable
+from edge.errors import RuntimeMissing, printable
 
-_STYLE = """
-:root { color-scheme: light dark }
-body { font: 1rem/1.45 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 0 1rem 3rem }
-h1 { font-size: 1.4rem; overflow-wrap: anywhere } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
-.plots, .gallery { display: flex; flex-wrap: wrap; gap: 1rem }
-.plots figure { flex: 1 1 20rem; max-width: 32rem } .gallery figure { width: 7.5rem }
-.scroll { overflow-x: auto }
-figure { margin: 0 } figcaption { font-size: .85rem; overflow-wrap: anywhere }
-img { width: 100%; border-radius: .4rem; display: block }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #8886; vertical-align: top }
-th:first-child, td:first-child { text-align: left; min-width: 8rem }
-details { margin: .5rem 0 }
-"""
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+TEMPLATES = Path(__file__).parent / "templates"
 
 
-def as_html(text: str) -> str:
-    """Return text as HTML that shows it and does nothing: markup escaped, control characters spelt out."""
-    # Our own figures keep their units beside them by no-break spaces.
-    return escape("\N{NO-BREAK SPACE}".join(map(printable, text.split("\N{NO-BREAK SPACE}"))))
+@cache
+def _environment() -> Environment:
+    """Return what fills templates; raises RuntimeMissing where Jinja is not installed, as on a device."""
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ImportError as error:
+        raise RuntimeMissing("Jinja is not installed here; run ./deploy.sh host and use .venv-host/bin") from error
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=True,
+        finalize=_show,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
-def page(title: str, sections: Sequence[tuple[str, str]], style: str = "") -> str:
+def _show(value: Any) -> Any:
+    """Spell out the control characters of text; our own figures keep their units beside them by no-break spaces."""
+    if hasattr(value, "__html__") or not isinstance(value, str):
+        return value
+    return "\N{NO-BREAK SPACE}".join(map(printable, value.split("\N{NO-BREAK SPACE}")))
+
+
+def fill(template: str, macro: str, *values: object) -> Markup:
+    """Return the HTML that a macro of a template makes of `values`; raises RuntimeMissing without Jinja."""
+    made: Markup = getattr(_environment().get_template(template).module, macro)(*values)
+    return made
+
+
+def join(*parts: Markup) -> Markup:
+    """Return pieces of HTML as one."""
+    from markupsafe import Markup
+
+    return Markup("").join(parts)
+
+
+def page(title: str, sections: Sequence[tuple[str, Markup]], style: str = "") -> str:
     """Return a page of HTML that needs no network; `sections` are headings (none where empty) with their HTML.
 
     `style` is CSS beyond that of all pages.
     """
-    body = "".join(
-        f"<section>{f'<h2>{as_html(heading)}</h2>' if heading else ''}{content}</section>\n"
-        for heading, content in sections
-    )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{as_html(title)}</title>\n<style>{_STYLE}{style}</style>\n</head>\n"
-        f"<body>\n<h1>{as_html(title)}</h1>\n{body}</body>\n</html>\n"
-    )
+    from markupsafe import Markup
+
+    return _environment().get_template("page.html").render(title=title, sections=sections, style=Markup(style))
 
 
 def encode(picture: npt.NDArray[np.uint8]) -> bytes:
@@ -59,14 +79,46 @@ def encode(picture: npt.NDArray[np.uint8]) -> bytes:
     return cv2.imencode(".png", enlarged)[1].tobytes()
 
 
-def show_picture(file: str, alt: str, caption: str, small: str) -> str:
-    """Return the HTML of a picture, a file of the folder or a data URL, with alt text, caption and smaller line."""
-    image = f'<img src="{as_html(file)}" alt="{as_html(alt)}" loading="lazy">'
-    return f"<figure>{image}<figcaption>{as_html(caption)}<br><small>{as_html(small)}</small></figcaption></figure>"
+def paragraph(text: str, *, strong: bool = False) -> Markup:
+    """Return a paragraph of text."""
+    return fill("blocks.html", "paragraph", text, strong)
 
 
-def tabulate(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table of text as HTML, in a box of its own that scrolls where the page is too narrow."""
-    cells = "".join(f"<tr>{''.join(f'<td>{as_html(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    names = "".join(f"<th>{as_html(name)}</th>" for name in head)
-    return f'<div class="scroll"><table><thead><tr>{names}</tr></thead><tbody>{cells}</tbody></table></div>'
+def bullets(lines: Sequence[str]) -> Markup:
+    """Return lines of text as a list."""
+    return fill("blocks.html", "bullets", lines)
+
+
+def link(file: str, text: str) -> Markup:
+    """Return a paragraph that leads to a file of the folder."""
+    return fill("blocks.html", "link", file, text)
+
+
+def picture(file: str, alt: str, caption: str, small: str) -> Markup:
+    """Return a picture, a file of the folder or a data URL, with alt text, caption and smaller line."""
+    return fill("blocks.html", "picture", file, alt, caption, small)
+
+
+def sheet(file: str, words: str) -> Markup:
+    """Return a picture as wide as the page, with its words for who cannot see it."""
+    return fill("blocks.html", "sheet", file, words)
+
+
+def gallery(pictures: Sequence[Markup]) -> Markup:
+    """Return small pictures side by side; "None." where there are none."""
+    return fill("blocks.html", "figures", "gallery", pictures) if pictures else paragraph("None.")
+
+
+def plots(pictures: Sequence[Markup]) -> Markup:
+    """Return large pictures side by side."""
+    return fill("blocks.html", "figures", "plots", pictures)
+
+
+def fold(summary: str, content: Markup) -> Markup:
+    """Return what is shown only when its summary is clicked."""
+    return fill("blocks.html", "fold", summary, content)
+
+
+def tabulate(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """Return a table of text, in a box of its own that scrolls where the page is too narrow."""
+    return fill("blocks.html", "table", head, rows)

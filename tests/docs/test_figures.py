@@ -99,6 +99,7 @@ def test_the_finders_figures_are_those_of_the_reports() -> None:
 
 
 def test_table_and_page_of_results_are_what_the_reports_give() -> None:
+    pytest.importorskip("jinja2", reason="jinja2 is the host's")
     boards = page.read_boards(page.REFERENCE)
     plots = {path.stem: path.read_text() for path in (page.REFERENCE / "plots").glob("*.svg")}
     changed = page.changes(page.wanted(page.REFERENCE, page.RESULTS_PAGE, boards, plots), page.REFERENCE)

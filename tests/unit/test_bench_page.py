@@ -336,6 +336,7 @@ def test_a_readme_keeps_all_but_its_block(readme: Path) -> None:
 
 
 def test_a_changed_report_changes_readme_and_page(reference: Path, readme: Path) -> None:
+    pytest.importorskip("jinja2", reason="jinja2 is the host's")
     def changed() -> dict[Path, bytes | None]:
         return page.changes(page.wanted(reference, readme, page.read_boards(reference), {}), reference)
 
@@ -379,6 +380,7 @@ def test_a_report_that_is_none_is_refused(reference: Path, spoil: Callable[[Path
 
 
 def test_the_page_loads_nothing_and_runs_nothing() -> None:
+    pytest.importorskip("jinja2", reason="jinja2 is the host's")
     text = page.make_page(boards(), {"pi-x-stages": '<?xml version="1.0"?>\n<svg width="9"></svg>\n'})
     assert not re.search(r"<script|<link|<iframe|\son\w+=|@import|url\(", text)
     assert re.findall(r'\b(?:src|href)="([^"]*)"', text) == [
@@ -389,6 +391,7 @@ def test_the_page_loads_nothing_and_runs_nothing() -> None:
 
 
 def test_the_page_names_where_each_number_comes_from_and_what_is_void() -> None:
+    pytest.importorskip("jinja2", reason="jinja2 is the host's")
     text = page.make_page(boards(e2e=make("e2e", void=("other programs took 1.70 of a core",))), {})
     parts = {heading: part for part in text.split("<section>") for heading in re.findall(r"<h2>(.*?)</h2>", part)}
     assert len(parts) == len(SECTIONS)

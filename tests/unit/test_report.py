@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 
 from edge.errors import RuntimeMissing, SinkUnwritable
 from lab.datasets.labelled import Labelled
-from lab.reporting.pages import encode, page
+from lab.reporting import pages
+from lab.reporting.pages import encode, page, paragraph
 from lab.reporting.plots import GALLERY, open_folder
 from lab.scores import MEASURES, compare, cover, score
 from training.report import choose_pictures, write_comparison, write_report
@@ -156,10 +158,19 @@ def test_colours_are_written_as_they_are_and_large_pictures_are_not_enlarged() -
     assert picture[0, 0].tolist() == [0, 0, 255]
 
 
-def test_a_page_escapes_its_title() -> None:
-    text = page("<script>", [("one & two", "<p>three</p>")])
+def test_a_page_escapes_all_but_the_markup_of_its_templates() -> None:
+    pytest.importorskip("jinja2", reason="jinja2 is the host's")
+    text = page("<script>", [("one & two", paragraph("<b>three\x1b"))])
     assert "<script>" not in text
-    assert "<h2>one &amp; two</h2><p>three</p>" in text
+    assert "<h2>one &amp; two</h2><p>&lt;b&gt;three\\x1b</p>" in text
+    assert "&lt;p&gt;four" in page("", [("", "<p>four</p>")])  # type: ignore[list-item]
+
+
+def test_without_jinja_a_page_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    pages._environment.cache_clear()
+    with pytest.raises(RuntimeMissing, match=r"deploy\.sh host"):
+        paragraph("one")
 
 
 def test_a_report_in_the_place_of_a_file_is_one_line(tmp_path: Path) -> None:

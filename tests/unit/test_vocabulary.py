@@ -121,6 +121,7 @@ def test_of_many_groups_the_largest_are_listed_and_the_rest_together() -> None:
 
 
 def test_every_kind_of_mistake_is_on_a_page_of_its_own_data() -> None:
+    pytest.importorskip("jinja2", reason="jinja2 is the host's")
     probabilities = np.array([[0.9, 0.1, 0], [0.8, 0.2, 0], [0, 0.3, 0.7], [1, 0, 0]])
     labels = np.array([1, 1, 1, 0])
     kinds = find_mistakes(probabilities, labels)
@@ -229,6 +230,7 @@ def test_all_splits_are_one_with_all_that_belongs_to_them(people: Path) -> None:
 
 
 def test_the_page_has_what_was_asked_for() -> None:
+    pytest.importorskip("jinja2", reason="jinja2 is the host's")
     result = score(SAID, TRUE, CLASSES) | {"words": score_words(SAID, TRUE, CLASSES)}
     result["left_out"] = {"of_model": ["contempt"], "of_data": [], "rows": 0, "answered": 0.25}
     result["groups"] = [score_groups(np.array(list("aabbb")), SAID, TRUE, CLASSES, "who", words=True)]
