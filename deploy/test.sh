@@ -8,8 +8,9 @@ cd -- "$root"
 environment .venv device sinks tools
 environment .venv-host host sinks tools
 quick=" and not slow"
+covered=()
 if [ "${1:-}" = --all ]; then quick="" && shift; fi
-[ $# = 0 ] || quick=""
+if [ $# != 0 ]; then quick=""; elif [ ! "$quick" ]; then covered=(.venv-host/bin/coverage run --parallel-mode); fi
 bin=.venv/bin chosen=("$@") order=() few=5
 declare -A results=() codes=() processes=()
 scratch=$(mktemp -d)
@@ -31,8 +32,8 @@ check() {  # NAME COMMAND...
 # shellcheck disable=SC2329  # lane calls them
 {
     device() { $bin/pytest -m "not host and not root$quick" "$@"; }
-    host() { .venv-host/bin/pytest -m "not host and not slow and not once and not root" "$@"; }
-    fits() { nice -n 5 .venv-host/bin/pytest --timeout 1200 -m "host and not root" "$@"; }
+    host() { "${covered[@]}" .venv-host/bin/pytest -m "not host and not slow and not once and not root" "$@"; }
+    fits() { nice -n 5 "${covered[@]}" .venv-host/bin/pytest --timeout 1200 -m "host and not root" "$@"; }
     machines() { $bin/pytest -m "root and not host" "$@"; }
 }
 
@@ -55,6 +56,11 @@ ended() {  # LANE: wait for it and print what it printed
     wait "${processes[$1]}" || code=$?
     cat -- "$scratch/$1.log"
     return "$code"
+}
+
+# shellcheck disable=SC2329  # check calls it
+coverage() {  # of branches, by the lanes of the host's environment; pyproject.toml has what it may not fall below
+    .venv-host/bin/coverage combine --quiet && .venv-host/bin/coverage report
 }
 
 again() {  # NAME LANE: a shared machine can be late for a test that waits; a few that failed run once more, with nothing beside
@@ -83,6 +89,7 @@ if [ "$quick" ]; then
     check "pytest, device packages" lane device
     check "pytest, host packages" ended host
 else
+    mkdir -p .cache/coverage && .venv-host/bin/coverage erase
     # Machines that boot mostly wait; fits and conversions take what the others leave, however long that is.
     start_beside machines
     start_beside fits
@@ -90,6 +97,7 @@ else
     check "pytest, host packages" lane host
     check "pytest, fits and conversions" ended fits
     check "pytest, booted machines" ended machines
+    if [ ${#covered[@]} != 0 ]; then check "branch coverage" coverage && covered=(); fi
     again "pytest, booted machines" machines
     again "pytest, fits and conversions" fits
 fi

@@ -51,7 +51,9 @@ def runs(tmp_path: Path, repository: Path) -> Runs:
             (programs / name).symlink_to("/bin/true")
         (programs / "python").symlink_to(sys.executable)
         (programs / "pytest").write_text(PYTEST.format(python=sys.executable))
-        (programs / "pytest").chmod(0o755)
+        (programs / "coverage").write_text('#!/bin/sh\n[ "$1" != run ] || { shift 2; exec "$@"; }\n')
+        for name in ("pytest", "coverage"):
+            (programs / name).chmod(0o755)
 
     def run(
         *arguments: str, failing: dict[str, list[str]], lasting: dict[str, list[str]] | None = None
@@ -79,7 +81,7 @@ def of(summary: list[str], name: str) -> str:
 def test_all_that_passes_is_ok_and_nothing_runs_twice(runs: Runs) -> None:
     code, summary, calls = runs("--all", failing={})
     assert code == 0
-    assert [line.split()[1] for line in summary] == ["ok"] * 8
+    assert [line.split()[1] for line in summary] == ["ok"] * 9
     assert len(calls) == 4
     assert not any("not slow" in call and call.startswith(".venv ") for call in calls)
 

@@ -337,6 +337,7 @@ def test_a_readme_keeps_all_but_its_block(readme: Path) -> None:
 
 def test_a_changed_report_changes_readme_and_page(reference: Path, readme: Path) -> None:
     pytest.importorskip("jinja2", reason="jinja2 is the host's")
+
     def changed() -> dict[Path, bytes | None]:
         return page.changes(page.wanted(reference, readme, page.read_boards(reference), {}), reference)
 
