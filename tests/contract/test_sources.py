@@ -63,7 +63,7 @@ def test_it_ends_when_another_thread_closes_it_and_closes_twice(source: Source) 
     closer.start()
     for _ in frames:
         pass
-    closer.join(10)
+    closer.join(60)
     assert not closer.is_alive()
     source.close()
 

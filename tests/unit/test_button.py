@@ -53,7 +53,7 @@ def test_each_press_pauses_or_goes_on() -> None:
     button = PauseButton(line, control, say=print)
     for count, expected in ((1, [True]), (1, [False]), (2, [True, False])):
         line.presses.put(count)
-        assert [control.changes.get(timeout=5) for _ in range(count)] == expected
+        assert [control.changes.get(timeout=60) for _ in range(count)] == expected
     button.close()
     assert line.closed
     assert "pause button" not in {thread.name for thread in threading.enumerate()}
@@ -63,7 +63,7 @@ def test_a_button_that_breaks_pauses_and_is_reported() -> None:
     line, control, lines = Pressed(), Watched(), queue.Queue[str]()
     button = PauseButton(line, control, say=lines.put)
     line.presses.put(OSError(19, "No such device"))
-    assert "the button cannot be read ([Errno 19] No such device); paused" in lines.get(timeout=5)
+    assert "the button cannot be read ([Errno 19] No such device); paused" in lines.get(timeout=60)
     assert control.paused
     button.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +21,8 @@ from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Cue, Frame, Gray, Update
 from edge.vision.model import ExpressionModel
 from tests.support.sinks import Kept
+
+MOST = 3000  # frames: a minute of them
 
 
 def frame(seq: int, t: float | None = None) -> Frame:
@@ -45,7 +47,7 @@ class Scripted:
         if isinstance(self._end, Exception):
             raise self._end
         if self._end == "block":
-            self.closed.wait(20)
+            self.closed.wait(60)
 
     def close(self) -> None:
         self.closed.set()
@@ -87,7 +89,7 @@ def test_a_lossless_slot_makes_the_giver_wait() -> None:
     slot: Mailbox[int] = Mailbox(lossless=True)
     giver = threading.Thread(target=lambda: [slot.put(number) for number in range(100)])
     giver.start()
-    taken = [slot.get(5.0) for _ in range(100)]
+    taken = [slot.get(60.0) for _ in range(100)]
     giver.join()
     assert taken == list(range(100))
     assert slot.dropped == 0
@@ -97,8 +99,16 @@ def test_a_camera_that_gives_nothing_is_no_camera_and_the_end_is_prompt(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capture, "STALL", 0.2)
-    sink, source = Kept(), Scripted(3, live=True, end="block")
-    outcome = start(source, sink, model=model, seconds=1.0)
+    stop = threading.Event()
+
+    class Stopper(Kept):
+        def show(self, update: Update) -> None:
+            super().show(update)
+            if update.cue.state == "no_camera":
+                stop.set()
+
+    sink, source = Stopper(), Scripted(3, live=True, end="block")
+    outcome = run(Control(), source, model, [("stopper", sink)], stop, 60.0, say=lambda line: None)
     assert sink.updates[-1].cue.state == "no_camera"
     assert sink.updates[-1].frame is None
     assert source.closed.is_set()
@@ -135,8 +145,16 @@ def test_the_run_ends_with_its_last_sink(model: ExpressionModel) -> None:
 
 
 def test_a_slow_sink_costs_a_live_loop_no_frame(model: ExpressionModel) -> None:
-    slow, quick = Kept(block=0.3), Kept()
-    outcome = start(Ticking(30), slow, quick, model=model)
+    quick = Kept()
+    slow = Behind(quick)
+
+    class Waiting(Ticking):
+        def frames(self) -> Iterator[Frame]:
+            for each in super().frames():
+                yield each
+                slow.begun.wait(60)
+
+    outcome = start(Waiting(30), slow, quick, model=model)
     assert outcome.metrics.frames + outcome.metrics.dropped == 30
     assert len(slow.updates) < len(quick.updates) <= 30
     assert outcome.metrics.sinks["kept0"].missed >= len(quick.updates) - len(slow.updates) > 0
@@ -144,16 +162,34 @@ def test_a_slow_sink_costs_a_live_loop_no_frame(model: ExpressionModel) -> None:
 
 
 class Ticking(Scripted):
-    """A live source of a frame every 20 ms."""
+    """A live source of a frame every 20 ms: so many, and more until something holds."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, until: Callable[[], bool] = lambda: True) -> None:
         super().__init__(count, live=True)
+        self.given = 0
+        self._until = until
 
     def frames(self) -> Iterator[Frame]:
-        for seq in range(self._count):
+        while self.given < self._count or not (self._until() or self.given == MOST):
             if self.closed.wait(0.02):
                 return
-            yield frame(seq)
+            self.given += 1
+            yield frame(self.given - 1)
+
+
+class Behind(Kept):
+    """A sink that has shown nothing before another one is closed."""
+
+    def __init__(self, other: Kept) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+        self._other = other
+
+    def show(self, update: Update) -> None:
+        self.begun.set()
+        while not self._other.closed:
+            time.sleep(0.005)
+        super().show(update)
 
 
 class Display(Kept):
@@ -177,12 +213,12 @@ def test_a_display_that_vanishes_is_opened_again_and_shows_the_newest_cue(
             raise answer
         return answer
 
-    source, broken = Ticking(60), Display(3, SinkFailed("unplugged"))
+    source, broken = Ticking(60, lambda: len(again.updates) > 10), Display(3, SinkFailed("unplugged"))
     outcome = run(Control(), source, model, [("display", broken)], threading.Event(), say=lines.append, reopen=reopen)
     assert broken.closed == again.closed == 1
     assert len(again.updates) > 10
     assert outcome.failures == ()
-    assert outcome.metrics.frames + outcome.metrics.dropped == 60
+    assert outcome.metrics.frames + outcome.metrics.dropped == source.given
     health = outcome.metrics.sinks["display"]
     assert (health.state, health.failures, health.error) == ("ended", 2, "still unplugged")
     assert lines == ["unplugged; trying again in 0 s [sink-failed]"]
@@ -204,15 +240,16 @@ def test_a_display_that_never_comes_back_is_a_failure_at_the_end(
 
 
 def test_a_sink_that_is_stuck_is_reported_while_the_others_continue(model: ExpressionModel) -> None:
-    class Slow(Kept):
+    class Slow(Behind):
         capabilities = Capabilities(deadline=0.05)
 
     lines: list[str] = []
-    stuck, quick = Slow(block=0.5), Kept()
+    quick = Kept()
+    stuck, source = Slow(quick), Ticking(40, lambda: bool(lines))
     sinks = [("stuck", stuck), ("quick", quick)]
-    outcome = run(Control(), Ticking(40), model, sinks, threading.Event(), say=lines.append)
+    outcome = run(Control(), source, model, sinks, threading.Event(), say=lines.append)
     assert "sink stuck: an update takes it over 0.1 s; continuing without it [sink-failed]" in lines
-    assert outcome.metrics.frames + outcome.metrics.dropped == 40
+    assert outcome.metrics.frames + outcome.metrics.dropped == source.given
     assert len(quick.updates) > len(stuck.updates)
 
 
@@ -220,15 +257,12 @@ def test_a_sink_is_not_shown_more_than_it_can_show(model: ExpressionModel) -> No
     class Paper(Kept):
         capabilities = Capabilities(least_interval=0.2)
 
-        def show(self, update: Update) -> None:
-            super().show(update)
-            instants.append(time.monotonic())
-
-    instants: list[float] = []
-    start(Ticking(40), Paper(), model=model)
-    whole = instants[:-1]  # at the end of a run the last one need not wait
-    assert 2 <= len(whole) < 10
-    assert all(later - earlier > 0.19 for earlier, later in pairwise(whole))
+    paper = Paper()
+    begun = time.monotonic()
+    start(Ticking(40, lambda: len(paper.updates) > 3), paper, model=model)
+    took = time.monotonic() - begun
+    whole = paper.updates[:-1]  # at the end of a run the last one need not wait
+    assert 2 <= len(whole) <= took / 0.2 + 1
 
 
 def test_while_paused_no_frame_is_taken_and_the_cue_says_so(model: ExpressionModel) -> None:
@@ -264,11 +298,15 @@ def test_while_paused_no_frame_is_taken_and_the_cue_says_so(model: ExpressionMod
 
 
 class Camera(Ticking):
-    """A camera of ten frames that was opened `number` times before."""
+    """A camera of ten frames, or more until something holds, that was opened `number` times before."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(10)
+    def __init__(self, number: int, until: Callable[[], bool] = lambda: True) -> None:
+        super().__init__(10, until)
         self.number = number
+
+
+def endless() -> bool:
+    return False
 
 
 class Pauser(Kept):
@@ -288,12 +326,12 @@ class Pauser(Kept):
 
 
 def test_a_pause_closes_a_camera_that_can_be_opened_again_and_its_frames_are_counted_on(model: ExpressionModel) -> None:
-    control, cameras = Control(), [Camera(0)]
+    control, cameras = Control(), [Camera(0, endless)]
     sink = Pauser(control)
 
     def resume() -> Camera:
         assert cameras[-1].closed.is_set(), "one is closed before the next is opened"
-        cameras.append(Camera(len(cameras)))
+        cameras.append(Camera(len(cameras), lambda: len(sink.updates) > 20))
         return cameras[-1]
 
     run(control, cameras[0], model, [("pauser", sink)], threading.Event(), say=lambda line: None, resume=resume)
@@ -308,7 +346,7 @@ def test_a_camera_that_is_gone_after_a_pause_ends_the_run_after_a_search(
 ) -> None:
     monkeypatch.setattr(capture, "FIRST_LOOK", 0.02)
     monkeypatch.setattr(capture, "REOPENING", 0.2)
-    monkeypatch.setattr(capture, "CAMERA_TIMEOUT", 1.0)
+    monkeypatch.setattr(capture, "CAMERA_TIMEOUT", 3.0)
     looks = []
 
     def resume() -> Camera:
@@ -317,7 +355,7 @@ def test_a_camera_that_is_gone_after_a_pause_ends_the_run_after_a_search(
 
     control = Control()
     sinks = [("pauser", Pauser(control))]
-    outcome = run(control, Camera(0), model, sinks, threading.Event(), say=lambda line: None, resume=resume)
+    outcome = run(control, Camera(0, endless), model, sinks, threading.Event(), say=lambda line: None, resume=resume)
     assert [type(failure) for failure in outcome.failures] == [CameraMissing]
     assert outcome.metrics.camera_losses == 1
     waits = [after - before for before, after in pairwise(looks)]
@@ -376,10 +414,8 @@ def test_a_camera_that_was_lost_is_not_opened_by_a_run_that_ends(model: Expressi
                 stop.set()
 
     sinks = [("stopper", Stopper())]
-    begun = time.monotonic()
     outcome = run(Control(), Unplugged(0), model, sinks, stop, say=lambda line: None, resume=resume)
-    assert outcome.failures == ()
-    assert time.monotonic() - begun < runner.END
+    assert outcome.failures == (), "no thread took longer than END"
 
 
 def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_abandoned(
@@ -394,19 +430,19 @@ def test_a_camera_that_hangs_while_it_opens_after_a_pause_is_abandoned(
 
     def resume() -> Camera:
         opening.set()
-        opened.wait(20)
+        opened.wait(60)
         return late
 
     control = Control()
     sink = Pauser(control)
     outcome = run(
-        control, Camera(0), model, [("pauser", sink)], threading.Event(), say=lambda line: None, resume=resume
+        control, Camera(0, endless), model, [("pauser", sink)], threading.Event(), say=lambda line: None, resume=resume
     )
     assert [type(failure) for failure in outcome.failures] == [CameraLost]
     assert opening.is_set()
     assert sink.updates[-1].cue.state == "no_camera"
     opened.set()
-    assert late.closed.wait(5), "one that opens after all is closed"
+    assert late.closed.wait(60), "one that opens after all is closed"
 
 
 class Once:
@@ -460,10 +496,10 @@ def test_a_sink_that_never_returns_is_named_and_left_behind(
     model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "END", 1.0)
-    begun = time.monotonic()
-    outcome = start(Scripted(3), Kept(block=30.0), model=model)
+    stuck = Kept(block=60.0)
+    outcome = start(Scripted(3), stuck, model=model)
     assert [str(failure).partition(":")[0] for failure in outcome.failures] == ["sink kept0"]
-    assert time.monotonic() - begun < 20
+    assert stuck.updates == [], "it is still at its first"
 
 
 def test_stop_ends_a_live_run(model: ExpressionModel) -> None:
@@ -484,16 +520,17 @@ class Hanging(Camera):
 
     def frames(self) -> Iterator[Frame]:
         yield from super().frames()
-        self.go.wait(20)
+        self.go.wait(60)
         self.left.set()
         yield frame(99)
 
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module, name in ((capture, "STALL"), (capture, "REOPENING"), (capture, "FIRST_LOOK"), (runner, "REPEAT")):
+    for module, name in ((capture, "REOPENING"), (capture, "FIRST_LOOK"), (runner, "REPEAT")):
         monkeypatch.setattr(module, name, 0.05)
-    monkeypatch.setattr(capture, "CALL_DEADLINES", dict.fromkeys(("open", "read", "close"), 0.3))
+    monkeypatch.setattr(capture, "STALL", 0.5)  # a busy machine's camera is not silent
+    monkeypatch.setattr(capture, "CALL_DEADLINES", dict.fromkeys(("open", "read", "close"), 1.0))
 
 
 @pytest.mark.usefixtures("hasty")
@@ -510,7 +547,7 @@ def test_a_thread_whose_read_never_returns_is_abandoned_and_what_it_brings_later
     stuck, sink = Hanging(0, go), Kept()
     outcome = run(Control(), stuck, model, [("kept", sink)], threading.Event(), say=lambda line: None, resume=resume)
     assert outcome.failures == ()
-    assert stuck.left.wait(5)
+    assert stuck.left.wait(60)
     assert stuck.closed.is_set()
     numbers = [update.frame.seq for update in sink.updates if update.frame]
     assert numbers == sorted(set(numbers))
@@ -545,7 +582,7 @@ def test_a_camera_that_cannot_be_closed_for_a_pause_stays_unread_and_ends_the_ru
             self.control.paused = len(self.updates) >= self.paused_at and paused < 5
 
     control = Control()
-    camera, sink = Camera(0), Late(control)
+    camera, sink = Camera(0, endless), Late(control)
     camera.stuck = True  # type: ignore[attr-defined]
     outcome = run(
         control, camera, model, [("late", sink)], threading.Event(), say=lambda line: None, resume=lambda: Camera(1)
@@ -567,14 +604,15 @@ def test_a_sink_that_hangs_while_it_is_opened_again_is_named(
     opened = threading.Event()
 
     def reopen(spec: str) -> Display:
-        opened.wait(20)
+        opened.wait(60)
         return Display()
 
     sinks = [("display", Display(3, SinkFailed("unplugged"))), ("kept", Kept())]
-    outcome = run(Control(), Ticking(60), model, sinks, threading.Event(), say=lines.append, reopen=reopen)
+    source = Ticking(60, lambda: any("opening it again" in line for line in lines))
+    outcome = run(Control(), source, model, sinks, threading.Event(), say=lines.append, reopen=reopen)
     opened.set()
     assert "sink display: opening it again takes over 0.1 s; continuing without it [sink-failed]" in lines
-    assert outcome.metrics.frames + outcome.metrics.dropped == 60
+    assert outcome.metrics.frames + outcome.metrics.dropped == source.given
     assert [type(failure) for failure in outcome.failures] == [LoopStuck]
 
 

@@ -205,7 +205,7 @@ def test_close_from_another_thread_ends_a_live_run() -> None:
     reader.start()
     source.close()
     source.close()
-    reader.join(2)
+    reader.join(60)
     assert not reader.is_alive()
     assert list(source.frames()) == []
 

@@ -78,7 +78,7 @@ def test_closing_from_another_thread_ends_a_live_play(tmp_path: Path) -> None:
     time.sleep(0.05)
     source.close()
     source.close()
-    reader.join(2)
+    reader.join(60)
     assert not reader.is_alive()
 
 

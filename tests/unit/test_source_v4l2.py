@@ -371,13 +371,14 @@ def test_an_argument_that_is_no_camera_is_refused_with_examples(argument: str, m
         V4l2Source(argument)
 
 
-def test_close_from_another_thread_ends_the_frames(webcam: Camera) -> None:
+def test_close_from_another_thread_ends_the_frames(webcam: Camera, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(v4l2_device, "CLOSE_DEADLINE", 60.0)
     source = V4l2Source("")
     reader = threading.Thread(target=lambda: sum(1 for _ in source.frames()))
     reader.start()
     source.close()
     source.close()
-    reader.join(2)
+    reader.join(60)
     assert not reader.is_alive()
     assert not source.stuck
     assert not webcam.streams
@@ -392,17 +393,17 @@ def test_a_driver_that_hangs_in_a_read_does_not_hold_up_the_exit(
 
     def hang(_: object) -> None:
         hangs.set()
-        ends.wait(10)
+        ends.wait(60)
         raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
 
     monkeypatch.setattr(webcam, "dqbuf", hang)
     reader = threading.Thread(target=lambda: next(source.frames(), None))
     reader.start()
-    assert hangs.wait(5)
+    assert hangs.wait(60)
     source.close()
     assert source.stuck
     ends.set()
-    reader.join(5)
+    reader.join(60)
     source.close()
     assert not source.stuck
     assert not webcam.streams

@@ -263,13 +263,13 @@ def test_a_thread_follows_the_board_and_a_file_that_hangs_stops_nobody() -> None
 
     def look() -> Load:
         if looked.is_set():
-            hang.wait(20)
+            hang.wait(60)
         looked.set()
         return HOT
 
     pace = Throttle(PaceSettings(), lambda line: said.set(), look)
     pace.start()
-    assert said.wait(10)
+    assert said.wait(60)
     assert pace.step == 1
     pace.close()
     pace.close()
