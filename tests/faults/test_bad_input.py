@@ -221,9 +221,12 @@ def test_a_signal_ends_a_run_cleanly_with_its_summary_and_a_whole_video(
     with subprocess.Popen(command, cwd=repository, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
-        time.sleep(1)
+        written = time.monotonic() + 60
+        while not any(tmp_path.iterdir()):  # it is begun when a dozen frames are there
+            assert time.monotonic() < written
+            time.sleep(0.05)
         process.send_signal(number)
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert " s " in first
     assert "frames," in rest
@@ -243,7 +246,7 @@ def test_a_reader_that_goes_away_is_no_traceback(repository: Path) -> None:
         process.stdout.readline()
         process.stdout.close()
         errors = process.stderr.read()
-        process.wait(timeout=30)
+        process.wait(timeout=60)
     ended_by(SinkFailed, process.returncode, errors)
     assert "Traceback" not in errors
 

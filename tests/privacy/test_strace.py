@@ -180,7 +180,9 @@ def test_the_service_on_a_real_video_writes_no_file_opens_no_socket_but_its_own_
     environment = service | {"PYTHONPATH": str(repository)}
     code, seen, words = watch(cuelens("run"), tmp_path, environment)
     assert code == 0, words
-    assert "30 frames" in words
+    counts = re.search(r"(\d+) frames, .*, (\d+) dropped", words)
+    assert counts, words
+    assert sum(map(int, counts.groups())) == 30
     assert set(seen.files) <= {"/dev/null"}
     status = f"{service['RUNTIME_DIRECTORY']}/status.sock"
     kinds = {text.split(",")[0] for text in seen.sockets if text.startswith("socket ")}

@@ -589,12 +589,12 @@ def test_a_check_that_hangs_or_breaks_is_a_line_and_the_others_go_on(
         raise ZeroDivisionError("odd")
         yield
 
-    monkeypatch.setattr(checks, "DEADLINE", 0.3)
+    monkeypatch.setattr(checks, "DEADLINE", 3.0)
     monkeypatch.setitem(checks.CHECKS, "disk", hang)
     monkeypatch.setitem(checks.CHECKS, "clock", break_down)
     lines = {line.name: line for line in examine(pi_4(tmp_path).machine())}
     assert (lines["disk"].state, lines["clock"].state, lines["release"].state) == ("do", "do", "ok")
-    assert "no answer within 0 s" in lines["disk"].says
+    assert "no answer within 3 s" in lines["disk"].says
     assert "ZeroDivisionError: odd" in lines["clock"].says
 
 

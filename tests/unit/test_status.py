@@ -77,7 +77,7 @@ class Running:
 
     def end(self) -> str:
         self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=30)
+        out, err = self.process.communicate(timeout=60)
         assert self.process.returncode == 0, err
         assert "frames," in out
         return err
@@ -85,12 +85,14 @@ class Running:
 
 def ask_until(path: Path, frames: int) -> dict[str, Any]:
     """Ask until the status counts so many frames."""
-    while True:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
         with contextlib.suppress(NotRunning):
             told = ask(path)
             if told["frames"] >= frames:
                 return told
         time.sleep(0.05)
+    raise AssertionError(f"never {frames} frames")
 
 
 def test_a_run_answers_how_it_is_doing_and_takes_its_socket_away_at_the_end(repository: Path, folder: Path) -> None:
@@ -143,18 +145,29 @@ def test_the_services_socket_is_in_its_runtime_directory_and_its_watchdog_is_cou
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(folder / "notify"))
-        threading.Thread(target=lambda: [manager.recv(200) for _ in range(20)], daemon=True).start()
+        manager.settimeout(0.2)
+        ended = threading.Event()
+
+        def listen() -> None:
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    manager.recv(200)
+
+        listener = threading.Thread(target=listen)
+        listener.start()
         places = {"RUNTIME_DIRECTORY": f"{folder}:/elsewhere", "NOTIFY_SOCKET": str(folder / "notify")}
         with Running(repository, **places) as running:
             told = ask_until(folder / "status.sock", 10)
             assert told["watchdog"] >= 1
             running.end()
+        ended.set()
+        listener.join()
 
 
 def test_what_is_in_the_way_of_the_services_socket_does_not_stop_the_cue(repository: Path, folder: Path) -> None:
     (folder / "status.sock").write_text("not a socket")
     with Running(repository, "--seconds", "0.5", RUNTIME_DIRECTORY=str(folder)) as running:
-        out, err = running.process.communicate(timeout=30)
+        out, err = running.process.communicate(timeout=60)
     assert running.process.returncode == 0
     assert "no socket" in err
     assert "continuing without a status" in err
@@ -165,7 +178,7 @@ def test_what_is_in_the_way_of_the_services_socket_does_not_stop_the_cue(reposit
 def test_a_socket_that_was_asked_for_and_cannot_be_made_is_an_error(repository: Path, tmp_path: Path) -> None:
     words = ("--seconds", "0.5", "--status", str(tmp_path / ("x" * 120)))
     with Running(repository, *words) as running:
-        _, err = running.process.communicate(timeout=30)
+        _, err = running.process.communicate(timeout=60)
     assert "107" in ended_by(SettingsInvalid, running.process.returncode, err)
     assert "Traceback" not in err
 
