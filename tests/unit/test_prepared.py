@@ -31,7 +31,7 @@ class Slow:
 
     def prepare(self) -> None:
         self.threads.add(threading.get_ident())
-        self.release.wait(10)
+        self.release.wait(60)
         self.events.append("prepared")
         if self.fails:
             raise SinkFailed("no screen")
@@ -55,7 +55,7 @@ def test_the_first_frame_waits_for_a_display_that_opens(monkeypatch: pytest.Monk
     find = FaceFinder.find
     monkeypatch.setattr(FaceFinder, "find", lambda *args: (taken.append(list(sink.events)), find(*args))[1])
     threading.Timer(0.3, sink.release.set).start()
-    outcome = run(Control(), DemoSource("1", live=False), ExpressionModel(), [("slow", sink)], stop, 0.5)
+    outcome = run(Control(), DemoSource("1", live=False), ExpressionModel(), [("slow", sink)], stop, 3.0)
     assert outcome.failures == ()
     assert taken
     assert all(events[0] == "prepared" for events in taken)
@@ -67,7 +67,7 @@ def test_one_that_does_not_come_is_not_waited_for_longer_than_that(monkeypatch: 
     monkeypatch.setattr("edge.runtime.run.PREPARING", 0.1)
     monkeypatch.setattr("edge.runtime.runner.END", 0.1)
     sink = Slow()
-    outcome = run(Control(), DemoSource("1", live=True), ExpressionModel(), [("slow", sink)], threading.Event(), 0.5)
+    outcome = run(Control(), DemoSource("1", live=True), ExpressionModel(), [("slow", sink)], threading.Event(), 3.0)
     assert outcome.metrics.frames > 0
     sink.release.set()
 
@@ -76,8 +76,8 @@ def test_one_that_fails_to_open_is_a_failure_and_closed() -> None:
     sink = Slow(fails=True)
     sink.release.set()
     failing = outlet(sink)
-    failing.wait_prepared(threading.Event(), time.monotonic() + 10)
-    assert failing.join(time.monotonic() + 10)
+    failing.wait_prepared(threading.Event(), time.monotonic() + 60)
+    assert failing.join(time.monotonic() + 60)
     assert str(failing.failure) == "no screen"
     assert sink.events == ["prepared", "closed"]
 
@@ -90,4 +90,4 @@ def test_a_run_that_is_to_end_waits_for_none() -> None:
     assert sink.events == []
     sink.release.set()
     waiting.mailbox.close()
-    assert waiting.join(time.monotonic() + 10)
+    assert waiting.join(time.monotonic() + 60)
