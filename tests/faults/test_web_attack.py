@@ -21,7 +21,7 @@ from edge.sinks.web import WebSettings, WebSink
 from edge.sources.demo import DemoSource
 from edge.vision.model import ExpressionModel
 from edge.web import server
-from tests.unit.test_sink_web import NOBODY, TOKEN, Page, next_news, serve, update
+from tests.unit.test_sink_web import NOBODY, PATIENCE, TOKEN, Page, next_news, serve, update
 
 __all__ = ["serve"]  # a fixture
 
@@ -152,7 +152,8 @@ MALFORMED = {
 def page() -> Iterator[Page]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(server, "LINGER", 0.2)
-        patch.setattr("edge.web.broadcast.STALLED", 0.5)
+        patch.setattr(server, "END", PATIENCE)
+        patch.setattr("edge.web.broadcast.STALLED", 3.0)  # in which the browser beside has answered
         one = Page(WebSettings(port=0))
         yield one
         one.sink.close()
@@ -160,7 +161,7 @@ def page() -> Iterator[Page]:
 
 def open_line(page: Page) -> socket.socket:
     """Open the page's WebSocket, and return the line after the server's answer."""
-    line = socket.create_connection(("127.0.0.1", page.port), timeout=10.0)
+    line = socket.create_connection(("127.0.0.1", page.port), timeout=PATIENCE)
     key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
     head = f"GET /news HTTP/1.1\r\nHost: {page.host}\r\nOrigin: http://{page.host}\r\n{key}"
     line.sendall(f"{head}Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n".encode())
