@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,10 @@ import numpy as np
 
 from benchmarks.faces_measures import ANGLES_DEG, METHODS, spot_of
 from benchmarks.films import MOST_FACES, SIZES
-from edge.errors import RuntimeMissing
 from edge.sources.file import load_picture
 from edge.types import Face
 from edge.vision.views import Pyramid
+from lab.reporting.plots import as_png, make_figure
 
 TILE, TILES = 160, 8  # pixels; a row of the contact sheet
 COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # distinct for the colour-blind, and in gray
@@ -26,13 +25,7 @@ def plot(parts: Sequence[Mapping[str, Any]]) -> bytes:
 
     Raises RuntimeMissing without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RuntimeMissing(
-            "matplotlib is not installed here: all but the plot is done; use .venv-host/bin"
-        ) from error
-    figure = Figure((3 + 4.5 * len(parts), 4.2), dpi=140, layout="constrained")
+    figure = make_figure(3 + 4.5 * len(parts), 4.2, dpi=140)
     for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
         for (name, values), colour, marker in zip(part["lines"].items(), COLOURS, "so^", strict=False):
             axes.plot(part["x"], values, color=colour, marker=marker, label=name)
@@ -40,9 +33,7 @@ def plot(parts: Sequence[Mapping[str, Any]]) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    content = io.BytesIO()
-    figure.savefig(content, format="png")
-    return content.getvalue()
+    return as_png(figure)
 
 
 def plot_turned(result: Mapping[str, Any]) -> bytes:

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.report import describe_provenance, read_report
 from benchmarks.sections.kinds import SECTIONS
 from benchmarks.sections.section import NONE, Plot, Report, Table, share
-from edge.errors import ResultsStale, RuntimeMissing, SettingsInvalid
+from edge.errors import ResultsStale, SettingsInvalid
 from edge.files import replace_file, sink_error
 from lab.reporting.pages import fill, join, page, paragraph, tabulate
 from lab.reporting.pages import plots as large
+from lab.reporting.plots import load_matplotlib
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -242,10 +243,7 @@ def markdown(rows: Table) -> str:
 
 def draw_plots(boards: Boards) -> dict[str, str]:
     """Draw every report's plots, SVG by name; the same reports give the same bytes. Raises RuntimeMissing for none."""
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        raise RuntimeMissing("matplotlib is not installed here; run ./deploy.sh host and use .venv-host/bin") from error
+    mpl = load_matplotlib()
     plots = {}
     with mpl.rc_context():
         mpl.rcdefaults()

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import RuntimeMissing, printable, printable_lines
+from edge.errors import printable, printable_lines
 from edge.files import replace_file, sink_error
 from edge.system.program import command
 from edge.vision.preprocessing import Preprocessing
@@ -18,10 +17,10 @@ from lab.datasets.ferplus import drop_no_face, relabel
 from lab.datasets.folder import list_patients
 from lab.datasets.labelled import DataSet, split_names
 from lab.datasets.read import read_data
-from lab.reporting.plots import as_drawn
+from lab.reporting.plots import as_drawn, as_png, make_figure
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 SHEET_COLUMNS = 12  # pictures of each class
 SHEET_SIDE = 96  # pixels of each, with the gap to the next
@@ -54,7 +53,7 @@ def plot_distribution(data: DataSet, path: Path) -> None:
     """
     counts = count_classes(data)
     height = 1.5 + len(data.classes) * (0.2 * len(counts) + 0.15)
-    figure = _figure(8, height)
+    figure = make_figure(8, height)
     axes = figure.subplots()
     thick = 0.8 / len(counts)
     for i, (name, column) in enumerate(counts.items()):
@@ -83,7 +82,7 @@ def plot_sheet(data: DataSet, path: Path) -> None:
         rows = rng.permutation(np.flatnonzero(first.labels == label))[:SHEET_COLUMNS]
         for column, row in enumerate(rows):
             sheet[label, 2:-2, column, 2:-2] = show.apply(first.images[row])
-    figure = _figure(13, 1 + len(data.classes))
+    figure = make_figure(13, 1 + len(data.classes))
     axes = figure.subplots()
     axes.imshow(sheet.reshape(len(data.classes) * SHEET_SIDE, -1, 3))
     axes.set_yticks((np.arange(len(data.classes)) + 0.5) * SHEET_SIDE, list(map(as_drawn, data.classes)), fontsize=12)
@@ -94,20 +93,8 @@ def plot_sheet(data: DataSet, path: Path) -> None:
     _save(figure, path)
 
 
-def _figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RuntimeMissing(
-            "matplotlib is not installed here; run ./deploy.sh host and use .venv-host/bin, or leave out --out"
-        ) from error
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def _save(figure: Any, path: Path) -> None:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=100, bbox_inches="tight")
-    replace_file(path, content.getvalue())
+    replace_file(path, as_png(figure, bbox_inches="tight"))
 
 
 def _relabelled(data: DataSet) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lab.reporting.plots import as_drawn, as_png
+from lab.reporting.plots import as_drawn, as_png, make_figure
 
 BLIND = "this network does not look at the picture"
 _CELL = 1.75  # inches, of a sheet's picture
@@ -40,11 +40,10 @@ def draw_sheet(
 ) -> bytes:
     """Draw rows of pictures with their titles under one, as PNG; over them maps of 0 (or -1) to 1, clear where 0."""
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
 
     columns = max(map(len, rows))
     size = (max(columns * cell, 6) + 0.6, len(rows) * (cell + 0.5) + 0.6)
-    figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
+    figure = make_figure(*size, _DPI)
     every = figure.subplots(len(rows), columns, squeeze=False)
     scale, drawn = Normalize(-1 if colours == "RdBu_r" else 0, 1), None
     for row, line in zip(rows, every, strict=True):
@@ -64,9 +63,7 @@ def draw_sheet(
 
 
 def _beside(image: npt.NDArray[np.uint8], title: str, top: str) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 7), dpi=_DPI, layout="constrained")
+    figure = make_figure(10, 7, _DPI)
     left, right = figure.subplots(1, 2, width_ratios=(1, 4))
     left.axis("off")
     _show(left, image)

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge.errors import CheckpointUnusable, FitDiverged
 from edge.files import replace_file
-from lab.reporting.plots import as_png
+from lab.reporting.plots import as_png, make_figure
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.recipes import Recipe
 
@@ -86,9 +86,7 @@ class Run:
 
 def plot_history(history: list[dict[str, float]], path: Path, fitted: str, chosen: str) -> None:
     """Draw accuracy and loss by epoch into a PNG."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
+    figure = make_figure(10, 4)
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     for axes, name in ((left, "accuracy"), (right, "loss")):

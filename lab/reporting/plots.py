@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,18 +12,34 @@ from edge.errors import RuntimeMissing, printable_lines
 from edge.files import sink_error
 from lab.calibration import Floats, Labels, reliability
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Everybody can distinguish these (Okabe and Ito, 2008).
 BLUE, LIGHT, ORANGE, GRAY = "#0072b2", "#9dc9e6", "#d55e00", "#7f7f7f"
 GALLERY = 24  # pictures
 WIDTH_INCHES = 5.2  # at this width the text is still read on a phone
 
 
-def open_folder(out: Path) -> None:
-    """Make the folder for a report; raises SinkUnwritable, DiskFull, or RuntimeMissing without matplotlib."""
+def load_matplotlib() -> Any:
+    """Import matplotlib; raises RuntimeMissing where it is not installed, as on a device."""
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib as mpl
+        import matplotlib.figure
     except ImportError as error:
         raise RuntimeMissing("matplotlib is not installed here; run ./deploy.sh host and use .venv-host/bin") from error
+    return mpl
+
+
+def make_figure(width: float, height: float, dpi: int = 100) -> Figure:
+    """Make an empty figure, `width` and `height` in inches; raises RuntimeMissing without matplotlib."""
+    figure: Figure = load_matplotlib().figure.Figure((width, height), dpi=dpi, layout="constrained")
+    return figure
+
+
+def open_folder(out: Path) -> None:
+    """Make the folder for a report; raises SinkUnwritable, DiskFull, or RuntimeMissing without matplotlib."""
+    load_matplotlib()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -32,19 +48,17 @@ def open_folder(out: Path) -> None:
 
 def draw(height: float, rows: int = 1, **grid: Any) -> tuple[Any, Any]:
     """Make a figure of the reports' width, `height` in inches, with its axes; `grid` goes to matplotlib's subplots."""
-    from matplotlib.figure import Figure
-
-    figure = Figure((WIDTH_INCHES, height), dpi=160, layout="constrained")
+    figure = make_figure(WIDTH_INCHES, height, dpi=160)
     axes = figure.subplots(rows, **grid)
     for each in np.atleast_1d(axes):
         each.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def as_png(figure: Any) -> bytes:
-    """Return a figure as PNG."""
+def as_png(figure: Any, **options: Any) -> bytes:
+    """Return a figure as PNG; `options` go to matplotlib's savefig."""
     content = io.BytesIO()
-    figure.savefig(content, format="png")
+    figure.savefig(content, format="png", **options)
     return content.getvalue()
 
 

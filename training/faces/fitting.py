@@ -19,7 +19,7 @@ from edge.errors import CheckpointUnusable, FitDiverged
 from edge.files import replace_file
 from edge.vision.verifier import OUTPUTS
 from lab.networks.keras_file import import_keras
-from lab.reporting.plots import as_png
+from lab.reporting.plots import as_png, make_figure
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.faces.exam import CHOSEN_RATE, RATES, Exam, answer_keras, judge
 from training.faces.material import Material, draw_batch, order_epoch
@@ -266,10 +266,8 @@ def read_history(out: Path) -> list[dict[str, Any]]:
 
 def write_history(history: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Write OUT/history.json, a row an epoch, and draw OUT/history.png; raises SinkUnwritable or DiskFull."""
-    from matplotlib.figure import Figure
-
     replace_file(out / "history.json", json.dumps(history, indent=1).encode() + b"\n")
-    figure = Figure(figsize=(13, 4), dpi=100, layout="constrained")
+    figure = make_figure(13, 4)
     left, middle, right = figure.subplots(1, 3)
     epochs = np.arange(1, len(history) + 1)
     left.plot(epochs, [row["loss"] for row in history], label="loss (random views, raw weights)")
