@@ -251,7 +251,7 @@ def main(argv: list[str] | None = None) -> int:
         failure = error if isinstance(error, Failure) else os_failure(error, args.out)
         if isinstance(error, OSError) and args.verify:
             failure = Failure(86, f"{refused(error, args.verify)}; give --verify and --signers files that are there")
-        say(str(failure))
+        say(failure.line)
         return failure.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from deploy.failure import CAUSES
 from deploy.stated import stated_module
 from edge import errors
 from edge.diagnostics.remedies import REMEDIES
@@ -292,8 +293,9 @@ def errors_page() -> str:
         for cause in causes:
             if cause.exit_code is kind:
                 lines.append(_cause_row(cause.identify(), *_cause_and_remedy(cause)))
-    lines += ["", "## deploy.sh", "", "| code | cause | what to do |", "| --- | --- | --- |"]
-    lines += [f'| <a id="{code}"></a>{code} | {cause} | {do} |' for code, (cause, do) in sorted(DEPLOY_CODES.items())]
+    lines += ["", "## deploy.sh", "", "| code | identifier | cause | what to do |", "| --- | --- | --- | --- |"]
+    for code, (what, do) in sorted(DEPLOY_CODES.items()):
+        lines.append(f'| <a id="{code}"></a>{code} | `{CAUSES[code]}` | {what} | {do} |')
     return "\n".join(lines) + "\n"
 
 

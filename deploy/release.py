@@ -103,11 +103,12 @@ def main(argv: list[str] | None = None) -> int:
         for path in build(ROOT, args.out):
             print(path)
     except Failure as failure:
-        say(str(failure))
+        say(failure.line)
         return failure.exit_code
     except OSError as error:
-        say(f"{error.filename or args.out}: {error.strerror}; choose another --out")
-        return 88
+        refusal = Failure(86, f"{error.filename or args.out}: {error.strerror}; choose another --out")
+        say(refusal.line)
+        return refusal.exit_code
     say(f"to release it: git tag --annotate v{version} --message v{version} && git push origin v{version}")
     return 0
 

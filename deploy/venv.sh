@@ -13,10 +13,11 @@ for name in "${!PIP_@}"; do [[ $pip_names =~ [[:space:]]${name#PIP_}[[:space:]] 
 
 say() { printf 'deploy.sh: %s\n' "$*" >&2; }
 
-die() {  # CODE WORDS...
-    local code=$1
+die() {  # CODE WORDS...: the line ends in the identifier of the cause
+    local code=$1 cause
     shift
-    say "$@"
+    cause=$(sed -n "s/^    $code: \"\(.*\)\",\$/ [\1]/p" "$root/deploy/failure.py" 2>/dev/null) || true
+    say "$*$cause"
     exit "$code"
 }
 

@@ -22,9 +22,9 @@ refuse() {  # [COMMAND]: there is no such Python; for ./deploy.sh push, which th
             "free_kib=$(df --output=avail / | tail -n 1)"
         exit
     elif [ -n "$version" ]; then
-        echo "cuelens: python3 here is $version, valid are 3.11 and later; use the system's own Python" >&2
+        echo "cuelens: python3 here is $version, valid are 3.11 and later; use the system's own Python [device-tools]" >&2
     else
-        echo "cuelens: no python3 on this system; install it with: apt install python3" >&2
+        echo "cuelens: no python3 on this system; install it with: apt install python3 [device-tools]" >&2
     fi
     exit 94
 }

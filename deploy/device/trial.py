@@ -77,9 +77,9 @@ def try_current(deadline: int, clock: Clock) -> None:
             "then see cuelens check",
         )
     go_back(missing)
-    if missing := wait_for(good, deadline, clock):
-        say(f"{good} does not work either: {missing}")
-    raise Failure(99)
+    if why := wait_for(good, deadline, clock):
+        say(f"{good} does not work either: {why}")
+    raise Failure(99, f"{version} does not work: {missing}")
 
 
 def settle() -> None:

@@ -146,13 +146,13 @@ def main(argv: list[str] | None = None) -> int:
     except (Failure, CuelensError) as error:
         if args.debug:
             raise
-        say(error.line if isinstance(error, CuelensError) else str(error))
+        say(error.line)
         return error.exit_code
     except OSError as error:
         if args.debug:
             raise
         failure = os_failure(error, args)
-        say(str(failure))
+        say(failure.line)
         return failure.exit_code
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

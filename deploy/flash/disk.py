@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         write_disk(args.device, args.image, args.large)
     except Failure as failure:
-        say(str(failure))
+        say(failure.line)
         return failure.exit_code
     except KeyboardInterrupt:
         say(f"{args.device} is half written")

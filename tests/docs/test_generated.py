@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import re
+import subprocess
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
 
 from deploy import pages
+from deploy.failure import CAUSES, Failure
 from edge import errors
 from edge.system.program import USAGE
 
@@ -35,6 +37,19 @@ def test_the_codes_of_deploy_are_those_that_it_ends_with(repository: Path) -> No
     ends = {int(code) for code in re.findall(r"(?:\bdie|\bFailure\(|\bexit) (?=\d)?(\d{2,3})\b", text)}
     ends |= {int(code) for code in re.findall(r"\bFailure\(\s*(\d{2,3})\b", text)}
     assert ends == pages.DEPLOY_CODES.keys()
+    assert CAUSES.keys() == {2, *ends}
+    assert len(set(CAUSES.values())) == len(CAUSES)
+    assert set(CAUSES.values()) & {kind.identify() for kind in pages.error_kinds()} == set()
+
+
+def test_deploys_failures_end_in_the_identifier_of_their_code_from_shell_and_python_alike(repository: Path) -> None:
+    for code, cause in CAUSES.items():
+        words = f"source {repository}/deploy/venv.sh; die {code} 'it went wrong'"
+        done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (code, f"deploy.sh: {Failure(code, 'it went wrong').line}\n")
+        assert done.stderr.endswith(f" [{cause}]\n")
+    said = (repository / "deploy" / "device" / "install.sh").read_text(encoding="utf-8")
+    assert {*re.findall(r"\[([a-z-]+)\]\" >&2", said)} == {CAUSES[94]}
 
 
 def test_a_setting_without_a_sentence_is_refused() -> None:
