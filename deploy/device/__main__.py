@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import NoReturn
 
-from deploy.device.options import read_options
+from deploy.device.options import Options, read_options
 from deploy.device.programs import base, place, say
 from deploy.device.releases import LINKS, lock, need_release, version_of
 from deploy.device.service import Clock
@@ -26,6 +26,7 @@ usage: install.sh COMMAND, as root
     --no-start       leave the start, and the proof that it works, to the next boot
   apply            take changed settings: see that they are valid, what they need, and start again with them
     --settings FILE  the same with these
+    --deadline N     as for install; rollback and prove take it, too
   rollback         go back to the release before
   mark-good        say that the release on trial works
   status           list the releases
@@ -37,7 +38,7 @@ usage: install.sh COMMAND, as root
 ROOTS = ("install", "settle", "prove", "apply", "rollback", "mark-good", "remove")
 
 
-def change(command: str, words: list[str], clock: Clock) -> None:
+def change(command: str, options: Options, clock: Clock) -> None:
     """Do what changes the device; raises Failure."""
     need_root(command)
     if command == "settle":
@@ -47,12 +48,8 @@ def change(command: str, words: list[str], clock: Clock) -> None:
     from deploy.device import install
 
     if command == "remove":
-        if words not in ([], ["--all"]):
-            raise Failure(2, f"unknown option '{words[0]}'; valid is --all")
-        install.remove(bool(words))
-        return
-    options = read_options(words)
-    if command == "install":
+        install.remove(options.everything)
+    elif command == "install":
         if not options.bundle:
             raise Failure(2, "install needs a BUNDLE")
         install.install(options, clock)
@@ -70,17 +67,19 @@ def do(command: str, words: list[str]) -> None:
     """Do one command; raises Failure."""
     if command in ("", "help", "-h", "--help"):
         print(USAGE, end="")
-    elif command == "facts":
+        return
+    if command not in (*ROOTS, "facts", "status"):
+        valid = "install, apply, rollback, mark-good, status, facts, settle, prove and remove"
+        raise Failure(2, f"unknown command '{command}'; valid are {valid}")
+    options = read_options(command, words)
+    if command == "facts":
         signers = "yes" if place("/etc/cuelens/allowed_signers").exists() else "no"
         found = {**facts(), "signers": signers, **{link: version_of(link) for link in LINKS}}
         print("".join(f"{name}={value}\n" for name, value in found.items()), end="")
     elif command == "status":
         show_status()
-    elif command in ROOTS:
-        change(command, words, Clock())
     else:
-        valid = "install, apply, rollback, mark-good, status, facts, settle, prove and remove"
-        raise Failure(2, f"unknown command '{command}'; valid are {valid}")
+        change(command, options, Clock())
 
 
 def main(words: list[str]) -> int:
@@ -95,14 +94,15 @@ def main(words: list[str]) -> int:
     try:
         do(command, rest)
     except Failure as failure:
-        if str(failure):
-            say(str(failure))
+        say(failure.line)
         return failure.exit_code
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = f"free some space on {base()}" if full else "see what dmesg says of the disk"
-        say(f"{error.filename or base()}: {error.strerror}; {advice}, then start again")
-        return 95 if full else 73
+        said = f"{error.filename or base()}: {error.strerror}; {advice}, then start again"
+        refusal = Failure(95 if full else 73, said)
+        say(refusal.line)
+        return refusal.exit_code
     return 0
 
 

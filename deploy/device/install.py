@@ -202,8 +202,9 @@ def apply(options: Options, clock: service.Clock) -> None:
     """Take changed settings: try them, give the service what they need, start again; go back where it does not work."""
     releases.need_release()
     releases.lock()
-    version = releases.version_of("current")
+    version, settings = releases.version_of("current"), place(units.SETTINGS)
     build.try_out(base() / "current", options.settings)
+    before = settings.read_bytes() if settings.exists() else None
     changed = put_settings(version, options.settings)
     units.write_drop_ins()
     if not is_booted():
@@ -214,11 +215,12 @@ def apply(options: Options, clock: service.Clock) -> None:
         return
     service.show_log()
     words = f"it does not work with these settings: {missing}"
-    settings = place(units.SETTINGS)
-    old = settings.with_name(f"{settings.name}.old")
-    if not changed or not old.exists():
+    if not changed:
         raise Failure(99, words)
-    releases.replace(settings, old.read_bytes())
+    if before is None:  # a cuelens.toml.old is of another time
+        settings.unlink()
+    else:
+        releases.replace(settings, before)
     units.write_drop_ins()
     service.restart()
     raise Failure(99, f"{words}; those before are back")

@@ -21,28 +21,43 @@ class Options(NamedTuple):
     settings: Path | None = None
     deadline: int = DEADLINE
     start: bool = True
+    everything: bool = False
 
 
-def read_options(words: list[str]) -> Options:
-    """What a command is given; raises Failure (2)."""
+TAKEN = {  # by each command, beside its name; "" is a bundle
+    "install": ("", "--signers", "--settings", "--deadline", "--no-start"),
+    "apply": ("--settings", "--deadline"),
+    "rollback": ("--deadline",),
+    "prove": ("--deadline",),
+    "remove": ("--all",),
+}
+
+
+def read_options(command: str, words: list[str]) -> Options:
+    """What a command is given; raises Failure (2), also for what the command would ignore."""
+    taken = TAKEN.get(command, ())
+    valid = ", ".join(name or "a bundle" for name in taken) or "none"
     found: dict[str, str] = {}
     rest = iter(words)
     for word in rest:
+        name = word if word.startswith("-") else ""
+        if name not in taken:
+            raise Failure(
+                2, f"{command} takes no {f'option {word!r}' if name else f'bundle or word {word!r}'}; valid: {valid}"
+            )
         if word in ("--signers", "--settings", "--deadline"):
             value = next(rest, None)
             if value is None:
                 raise Failure(2, f"{word} needs a value")
             found[word] = value
-        elif word == "--no-start":
+        elif name:
             found[word] = word
-        elif word.startswith("-"):
-            valid = "--signers, --settings, --deadline and --no-start"
-            raise Failure(2, f"unknown option '{word}'; valid are {valid}")
         elif "bundle" in found:
             raise Failure(2, f"two bundles, '{found['bundle']}' and '{word}'; give one")
         else:
             found["bundle"] = word
-    options = Options(found.get("bundle", ""), found.get("--signers", ""), start="--no-start" not in found)
+    options = Options(found.get("bundle", ""), found.get("--signers", ""))
+    options = options._replace(start="--no-start" not in found, everything="--all" in found)
     if (deadline := found.get("--deadline")) is not None:
         if not (deadline.isascii() and deadline.isdecimal()) or deadline.startswith("0"):
             raise Failure(2, f"--deadline is '{deadline}'; valid are whole seconds from 1 on")

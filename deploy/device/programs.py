@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -33,13 +34,23 @@ def show(text: str) -> None:
 
 def ask(*words: str | Path) -> tuple[int, str]:
     """Run a program; returns its exit code, and what it printed, both streams together."""
+    code, output, _ = _run(words, subprocess.STDOUT)
+    return code, output
+
+
+def ask_apart(*words: str | Path) -> tuple[int, str, str]:
+    """Run a program; returns its exit code, its output, and what it complained of."""
+    return _run(words, subprocess.PIPE)
+
+
+def _run(words: Sequence[str | Path], stderr: int) -> tuple[int, str, str]:
     # The lock's file stays open in what is started: killed, this leaves it locked until that has ended, too.
     try:
         done = subprocess.run(
             words,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=stderr,
             text=True,
             errors="replace",
             close_fds=False,
@@ -47,8 +58,9 @@ def ask(*words: str | Path) -> tuple[int, str]:
             check=False,
         )
     except OSError as error:
-        return 127, f"{words[0]}: {error.strerror}"
-    return done.returncode, done.stdout
+        words_of_error = f"{words[0]}: {error.strerror}"
+        return (127, "", words_of_error) if stderr == subprocess.PIPE else (127, words_of_error, "")
+    return done.returncode, done.stdout, done.stderr or ""
 
 
 def run_step(failed: str, *words: str | Path) -> None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from deploy.device.programs import ask, base, say, show
+from deploy.device.programs import ask, ask_apart, base, say, show
 
 UNIT = "cuelens.service"
 CRASHES = 3  # restarts by then after which nobody need wait any longer
@@ -38,8 +38,9 @@ def complaint(version: str) -> str:
     """What is missing for a release to work, empty where it works."""
     if (seen := state()) != "active":
         return f"it is {seen}"
-    code, output = ask(base() / "current" / "venv" / "bin" / "cuelens", "status", "--json")
-    last = output.strip().rpartition("\n")[2]
+    # A warning on stderr is no part of the JSON.
+    code, output, errors = ask_apart(base() / "current" / "venv" / "bin" / "cuelens", "status", "--json")
+    last = errors.strip().rpartition("\n")[2]
     return f"it does not answer ({last})" if code else judge(version, output)
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from deploy import device, verify
 from deploy.bundle import packed_installer
-from deploy.device import build, install, releases, service, system, trial, units
+from deploy.device import build, install, programs, releases, service, system, trial, units
 from deploy.device.__main__ import main
 from deploy.device.needs import Reach, needs
 from deploy.device.options import Options, read_options
@@ -284,13 +284,15 @@ class Systemd:
                 return 0, f"{self.state}\n"
             case ["systemctl", "show", *_]:
                 return 0, f"{self.restarts}\n"
-            case [program, "status", "--json"]:
-                version = Path(program).parents[2].resolve().name
-                frames = int(self.now >= self.works_at.get(version, float("inf")))
-                return 0, json.dumps(GOOD | {"version": version, "frames": frames})
             case [*line]:
                 self.asked.append(" ".join(line))
         return 0, "the last words\n"
+
+    def ask_apart(self, program: Path, *words: str) -> tuple[int, str, str]:
+        assert words == ("status", "--json")
+        version = program.parents[2].resolve().name
+        frames = int(self.now >= self.works_at.get(version, float("inf")))
+        return 0, json.dumps(GOOD | {"version": version, "frames": frames}), "cuelens: a warning\n"
 
 
 @pytest.fixture
@@ -298,6 +300,7 @@ def systemd(place: Place, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     """... on a device with release 2.0 on trial, and 1.0 good."""
     systemd = Systemd()
     monkeypatch.setattr(service, "ask", systemd.ask)
+    monkeypatch.setattr(service, "ask_apart", systemd.ask_apart)
     monkeypatch.setattr(trial, "lock", lambda: None)  # which a process holds to its end
     (place.root / "run/systemd/system").mkdir(parents=True)
     for number in (1, 2):
@@ -330,7 +333,7 @@ def test_a_release_that_does_not_goes_back_after_the_deadline_or_once_it_keeps_d
     systemd.state, systemd.restarts, systemd.works_at = state, restarts, {"1.0": 0}
     with pytest.raises(Failure) as caught:
         trial.try_current(90, systemd.clock)
-    assert (caught.value.exit_code, str(caught.value)) == (99, "")
+    assert (caught.value.exit_code, str(caught.value)) == (99, f"2.0 does not work: {why}")
     assert place.links() == {"current": "1.0", "good": "1.0"}
     assert systemd.now == waited
     said = capsys.readouterr().err
@@ -513,13 +516,20 @@ def test_with_the_systems_picamera_the_bundles_numpy_is_left_out() -> None:
         (["fly"], "unknown command 'fly'"),
         (["install"], "install needs a BUNDLE"),
         (["install", "a", "b"], "two bundles, 'a' and 'b'"),
-        (["install", "a", "--now"], "unknown option '--now'"),
+        (["install", "a", "--now"], "install takes no option '--now'; valid: a bundle, --signers, --settings, "),
+        (["apply", "--no-start"], "apply takes no option '--no-start'; valid: --settings, --deadline"),
+        (["apply", "a.tar"], "apply takes no bundle or word 'a.tar'; valid: --settings, --deadline"),
+        (["rollback", "--settings", "a"], "rollback takes no option '--settings'; valid: --deadline"),
+        (["mark-good", "2.0"], "mark-good takes no bundle or word '2.0'; valid: none"),
+        (["settle", "--all"], "settle takes no option '--all'; valid: none"),
+        (["status", "--json"], "status takes no option '--json'; valid: none"),
+        (["facts", "all"], "facts takes no bundle or word 'all'; valid: none"),
         (["install", "a", "--signers"], "--signers needs a value"),
         (["install", "a", "--deadline", "0"], "--deadline is '0'"),
         (["install", "a", "--deadline", "soon"], "--deadline is 'soon'"),
         (["install", "a", "--deadline", ""], "--deadline is ''"),
         (["install", "a", "--settings", "/nowhere"], "--settings /nowhere: no file"),
-        (["remove", "--some"], "unknown option '--some'"),
+        (["remove", "--some"], "remove takes no option '--some'; valid: --all"),
     ],
 )
 def test_a_wrong_command_line_is_code_2(
@@ -528,10 +538,38 @@ def test_a_wrong_command_line_is_code_2(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("signal.signal", lambda *_: None)
         assert main(words) == 2
-    assert capsys.readouterr().err.startswith(f"cuelens: {said}")
+    line = capsys.readouterr().err
+    assert line.startswith(f"cuelens: {said}")
+    assert line.endswith(" [command-line]\n")
 
 
 def test_options_are_read(tmp_path: Path) -> None:
-    assert read_options([]) == Options()
+    assert [read_options(command, []) for command in ("install", "settle")] == [Options(), Options()]
+    assert read_options("remove", ["--all"]).everything
     given = ["b.tar", "--signers", "s", "--deadline", "5", "--settings", str(tmp_path), "--no-start"]
-    assert read_options(given) == Options("b.tar", "s", tmp_path, 5, start=False)
+    assert read_options("install", given) == Options("b.tar", "s", tmp_path, 5, start=False)
+
+
+def test_what_a_program_complains_of_is_no_part_of_its_output() -> None:
+    script = "echo out; echo wrong >&2; exit 3"
+    assert programs.ask_apart("sh", "-c", script) == (3, "out\n", "wrong\n")
+    assert programs.ask("sh", "-c", script) == (3, "out\nwrong\n")
+    assert programs.ask_apart("/nowhere/program")[:2] == (127, "")
+    assert programs.ask("/nowhere/program") == (127, "/nowhere/program: No such file or directory")
+
+
+@pytest.mark.parametrize("before", [b"threads = 1\n", None])
+def test_settings_that_do_not_work_go_and_those_before_or_none_come_back(
+    before: bytes | None, place: Place, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a cuelens.toml.old of another time lies beside them."""
+    monkeypatch.setattr(install.build, "try_out", lambda *_: None)
+    monkeypatch.setattr(install.releases, "lock", lambda: None)
+    settings, given = place.root / units.SETTINGS[1:], place.root / "given.toml"
+    releases.replace(settings.with_name("cuelens.toml.old"), b"threads = 7\n")
+    if before is not None:
+        releases.replace(settings, before)
+    given.write_bytes(b"threads = 2\n")
+    with pytest.raises(Failure, match="it does not work with these settings: no frame yet; those before are back"):
+        install.apply(read_options("apply", ["--settings", str(given)]), systemd.clock)
+    assert (settings.read_bytes() if settings.exists() else None) == before
