@@ -43,8 +43,11 @@ def check_version(root: Path) -> str:
     return version
 
 
-def check_commit(root: Path, version: str) -> None:
-    """Raise Failure where the checkout is not one commit, or where the version's tag is on another one."""
+def check_commit(root: Path, version: str) -> bool:
+    """Say whether this commit has the version's tag.
+
+    Raises Failure where the checkout is not one commit, or where the tag is on another one.
+    """
     done = run("git", "-C", root, "status", "--porcelain")
     if done.returncode:
         raise Failure(88, f"{root} is no clone ({last_line(done)}); release from a clone")
@@ -54,6 +57,7 @@ def check_commit(root: Path, version: str) -> None:
     here = run("git", "-C", root, "rev-parse", "HEAD")
     if tagged.returncode == 0 and tagged.stdout != here.stdout:
         raise Failure(88, f"v{version} is the tag of {tagged.stdout[:12]}; raise the version, or check that commit out")
+    return tagged.returncode == 0
 
 
 def build(root: Path, out: Path) -> list[Path]:
@@ -99,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         version = check_version(ROOT)
-        check_commit(ROOT, version)
+        tagged = check_commit(ROOT, version)
         for path in build(ROOT, args.out):
             print(path)
     except Failure as failure:
@@ -109,7 +113,8 @@ def main(argv: list[str] | None = None) -> int:
         refusal = Failure(86, f"{error.filename or args.out}: {error.strerror}; choose another --out")
         say(refusal.line)
         return refusal.exit_code
-    say(f"to release it: git tag --annotate v{version} --message v{version} && git push origin v{version}")
+    tag = "" if tagged else f"git tag --annotate v{version} --message v{version} && "
+    say(f"to release it: {tag}git push origin v{version}")
     return 0
 
 

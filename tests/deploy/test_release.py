@@ -62,7 +62,7 @@ def test_a_changelog_without_a_dated_release_is_refused(text: str, words: str) -
 
 
 def test_a_changed_checkout_is_refused(project: Path) -> None:
-    check_commit(project, "1.2.0")
+    assert not check_commit(project, "1.2.0"), "which has no tag yet"
     (project / "new").touch()
     with pytest.raises(Failure, match="first in 'new'"):
         check_commit(project, "1.2.0")
@@ -70,7 +70,7 @@ def test_a_changed_checkout_is_refused(project: Path) -> None:
 
 def test_a_tag_of_another_commit_is_refused(project: Path) -> None:
     git(project, "tag", "v1.2.0")
-    check_commit(project, "1.2.0")
+    assert check_commit(project, "1.2.0")
     git(project, "commit", "--quiet", "--allow-empty", "--message", "two")
     with pytest.raises(Failure, match=r"v1\.2\.0 is the tag of"):
         check_commit(project, "1.2.0")
