@@ -16,7 +16,7 @@ def is_service() -> bool:
 
 def service_settings_file(environment: Mapping[str, str]) -> Path | None:
     """Return the service's settings file; None outside a service, and where the file was lost: the cue goes on."""
-    folder = environment.get("CONFIGURATION_DIRECTORY")  # systemd.exec(5)
+    folder = environment.get("CONFIGURATION_DIRECTORY", "").partition(":")[0]  # systemd.exec(5)
     path = Path(folder, "cuelens.toml") if folder else None
     return path if path and path.exists() else None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import SettingsInvalid
-from edge.system.systemd import notify
+from edge.system.systemd import notify, service_settings_file
 from tests.support.failures import ended_by
 
 
@@ -80,6 +80,13 @@ def test_the_services_settings_are_read_where_systemd_says_but_need_not_be_there
     (tmp_path / "cuelens.toml").write_text('source = "demo"\nsinks = ["log"]')
     done = run()
     assert done.stdout.count('"seq"') > 10, done.stderr
+
+
+def test_of_several_folders_of_settings_the_first_is_the_services(tmp_path: Path) -> None:
+    (tmp_path / "cuelens.toml").touch()
+    for folders in (f"{tmp_path}", f"{tmp_path}:/etc/other"):
+        assert service_settings_file({"CONFIGURATION_DIRECTORY": folders}) == tmp_path / "cuelens.toml"
+    assert service_settings_file({"CONFIGURATION_DIRECTORY": f"/etc/other:{tmp_path}"}) is None
 
 
 def test_a_mistake_in_the_services_settings_is_reported_and_the_rest_counts(tmp_path: Path, repository: Path) -> None:
