@@ -10,7 +10,6 @@ import struct
 import subprocess
 import time
 import wave
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -25,7 +24,7 @@ from edge.needs import Needs, Package
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
 from edge.sinks.onsets import Onsets
-from edge.types import Capabilities, Cue, Update
+from edge.types import Capabilities, Clock, Cue, Update
 
 Sound = npt.NDArray[np.float64]  # mono, -1 to 1, RATE samples a second
 Note = tuple[float, float, float]  # Hz at its start, Hz at its end, seconds
@@ -151,7 +150,7 @@ class AudioSink:
             safe_mode=True,
         )
 
-    def __init__(self, argument: str, control: Control, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, argument: str, control: Control, clock: Clock = time.monotonic) -> None:
         """Open the sound device `argument`, the default one where empty; `file:PATH.wav` writes a file instead.
 
         A device's repeats are timed by `clock`, a file's by the updates. Raises RuntimeMissing without a player or,
@@ -238,7 +237,7 @@ def _speak(language: str, text: str) -> Sound:
 class _Player:
     """One player process for each sound; it reads from memory, so that nobody waits for anybody."""
 
-    def __init__(self, device: str, clock: Callable[[], float]) -> None:
+    def __init__(self, device: str, clock: Clock) -> None:
         name = next((name for name in PLAYERS if shutil.which(name)), None)
         if name is None:
             raise RuntimeMissing(f"audio sink: none of {', '.join(PLAYERS)} is installed; sudo apt install alsa-utils")

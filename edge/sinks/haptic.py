@@ -19,7 +19,7 @@ from edge.needs import Bus, Needs
 from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.sinks.onsets import Onsets
-from edge.types import Capabilities, Cue, Update
+from edge.types import Capabilities, Clock, Cue, Update
 
 Beat = tuple[float, float]  # seconds of a pulse, and of the pause after it
 DEADLINE = 2.0  # seconds that a rhythm, and what is before it, may take
@@ -203,7 +203,7 @@ class HapticSink:
         pins = (haptic.pin,) if haptic.pin >= 0 else ()
         return Needs(modules, groups={"gpio": "the motor"}, pins=pins, place="motor")
 
-    def __init__(self, argument: str, control: Control, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, argument: str, control: Control, clock: Clock = time.monotonic) -> None:
         """Open the motor of the [haptic] settings.
 
         Raises SettingsInvalid, RuntimeMissing, SinkFailed, PinMissing or PinBusy.

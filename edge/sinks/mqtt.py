@@ -7,7 +7,6 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
@@ -25,7 +24,7 @@ from edge.sinks.mqtt_broker import (
     tls_context,
 )
 from edge.sinks.mqtt_home import discovery_message
-from edge.types import Capabilities, Cue, Update
+from edge.types import Capabilities, Clock, Cue, Update
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessageInfo
@@ -64,7 +63,7 @@ class MqttSink:
         reads = {ca: "put the PEM file of the broker's authority there, readable by all"} if ca else {}
         return Needs(("paho.mqtt",), network=True, reads=reads, place="connection")
 
-    def __init__(self, argument: str, control: Control, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, argument: str, control: Control, clock: Clock = time.monotonic) -> None:
         """Begin to connect to the broker of the [mqtt] settings; `argument` must be empty.
 
         Raises RuntimeMissing without paho-mqtt, SettingsInvalid, or SinkFailed where there is no network at all.
