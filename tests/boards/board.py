@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 HERE = Path(__file__).parent
-PATIENCE = 120.0  # seconds; only to end what would never
+PATIENCE = 300.0  # seconds; only to end what would never
 RASPBERRY_PI = ("-machine", "raspi3b", "-serial", "null")  # its first UART is Bluetooth's, the second the console
 VIRT = ("-machine", "virt", "-cpu", "cortex-a53", "-nic", "none")
 
