@@ -10,13 +10,13 @@ from edge.files import replace_file
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 420, 70, 50  # pixels of the plot, and of its margins with numbers
 LOOKS = {"calm": ("#5b8def", "square"), "normal": ("#222", "circle"), "quick": ("#d97706", "triangle")}
-_HEAD = """Written by `cuelens-bench cue tune`, for the network {}. Told and right are of the frames to which the eye
-gives a word (`clip_words.csv`); a word shown and changes, with steps to and from `unsure`, of all frames of people who
-talk."""
+_HEAD = """Written by `cuelens-bench cue tune`, for the network {}. Shown and right are of the frames to which the eye
+gives a word (`clip_words.csv`); `talk` counts all frames of people who talk, and its changes include steps to and from
+`unsure`."""
 NAMES = {
-    "told": "told",
-    "right": "right of told",
-    "mean_told": "told, mean of clips",
+    "told": "shown",
+    "right": "right of shown",
+    "mean_told": "shown, mean of clips",
     "mean_right": "right, mean of clips",
     "talk_shown": "talk: a word shown",
     "talk_changes": "talk: changes a minute",
@@ -32,7 +32,7 @@ def write_page(path: Path, result: Mapping[str, Any], model: str) -> None:
         "",
         _HEAD.format(model[:12]),
         "",
-        f"![Right of what is told against what is told, by caution, and the three sensitivities]({drawn.name})",
+        f"![Right of what is shown against what is shown, by caution, and the three sensitivities]({drawn.name})",
         "",
         *_table(
             [
@@ -59,9 +59,9 @@ def _shown(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _held_out(part: Mapping[str, float]) -> dict[str, float]:
     return {
-        "told": part["told"],
-        "right of told": part["cue_right"],
-        "told, mean of clips": part["mean_told"],
+        "shown": part["told"],
+        "right of shown": part["cue_right"],
+        "shown, mean of clips": part["mean_told"],
         "right, mean of clips": part["mean_cue_right"],
         "a word shown": part["mean_shown"],
         "changes a minute": part["mean_cue_changes"],
@@ -94,13 +94,13 @@ def draw_curve(curve: Sequence[Mapping[str, float]], points: Sequence[Mapping[st
         f'<svg xmlns="http://www.w3.org/2000/svg" {box}>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>',
         f'<path d="M{LEFT},20 V{HEIGHT - BOTTOM} H{WIDTH - 20}" fill="none" stroke="#666"/>',
-        f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 10}" text-anchor="middle">told, of frames with a word</text>',
-        f'<text transform="translate(18,{HEIGHT / 2}) rotate(-90)" text-anchor="middle">right, of what is told</text>',
+        f'<text x="{(LEFT + WIDTH) / 2}" y="{HEIGHT - 10}" text-anchor="middle">shown, of frames with a word</text>',
+        f'<text transform="translate(18,{HEIGHT / 2}) rotate(-90)" text-anchor="middle">right, of what is shown</text>',
     ]
     for step in range(5):
-        told, share = left + step / 4 * (right - left), low + step / 4 * (high - low)
-        x, y = at({"told": told, "right": share})
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{told:.2f}</text>')
+        part, share = left + step / 4 * (right - left), low + step / 4 * (high - low)
+        x, y = at({"told": part, "right": share})
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{part:.2f}</text>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{share:.3f}</text>')
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, curve))
     parts.append(f'<polyline points="{line}" fill="none" stroke="#888" stroke-width="1.5"/>')

@@ -66,7 +66,7 @@ DEFINITIONS = {
     "film": f"edge.vision.faces.FaceFinder, found in the last of {FILM_FRAMES} equal frames at {FPS:g} a second",
     "turned": "frames in which a stricter Haar finds one face and in it two eyes: the easy ones",
     "found": f"a box whose middle is within {OFF} sides of the true face's, {NARROWEST} to {WIDEST} times as wide",
-    "level": f"share of the found whose roll is within {LEVEL_DEG:g} degrees of what the eyes tell",
+    "level": f"share of the found whose roll is within {LEVEL_DEG:g} degrees of the eyes' line",
     "rate": "share of the frames with any face, true or false; worse: below plain Haar's",
     "switches": f"a face in its place with another id, from frame to frame or within {LOST_S:g} s of being lost; "
     "of clips of one face: changes of the nearest face's id",

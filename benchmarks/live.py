@@ -296,10 +296,10 @@ def _endure(args: argparse.Namespace) -> Answer:
         )
 
     metrics = play(open_source(args.source, live=True), args.seconds, take)
-    told = endurance(samples)
-    figures = {"peak_rss_mb": [told["peak_rss_mb"]], "fps": told["rates"]}
+    endured = endurance(samples)
+    figures = {"peak_rss_mb": [endured["peak_rss_mb"]], "fps": endured["rates"]}
     return (
-        {"source": args.source, "seconds": args.seconds, "dropped": metrics.dropped, **told},
+        {"source": args.source, "seconds": args.seconds, "dropped": metrics.dropped, **endured},
         figures,
         frozenset({"fps"}),
     )

@@ -38,12 +38,12 @@ def machine() -> dict[str, object]:
 
 def state() -> dict[str, object]:
     """Return what changes while measuring: governor, MHz, degrees Celsius, throttling bits in hex, load average."""
-    told = _said("vcgencmd", "get_throttled") if shutil.which("vcgencmd") else None
+    answer = _said("vcgencmd", "get_throttled") if shutil.which("vcgencmd") else None
     return {
         "governor": board.governor(),
         "frequency_mhz": board.frequency_mhz(),
         "temperature_c": board.temperature_c(),
-        "throttled": board.throttled() or (told.partition("=")[2] or None if told else None),
+        "throttled": board.throttled() or (answer.partition("=")[2] or None if answer else None),
         "load_average": round(os.getloadavg()[0], 2),
     }
 
@@ -83,8 +83,8 @@ class Surroundings:
 
 def voids(provenance: Mapping[str, Any]) -> list[str]:
     """Say why a measurement cannot be trusted: throttled, or beside another load; empty where it can."""
-    told = provenance["before"]["throttled"], provenance["throttled_meanwhile"], provenance["after"]["throttled"]
-    before, meanwhile, after = (int(bits or "0", 16) for bits in told)
+    answer = provenance["before"]["throttled"], provenance["throttled_meanwhile"], provenance["after"]["throttled"]
+    before, meanwhile, after = (int(bits or "0", 16) for bits in answer)
     bits = (before | meanwhile | after) & THROTTLED_NOW | (after & ~before) & THROTTLED_SINCE
     reasons = [f"the board was throttled, or its voltage low: {bits:#x}"] if bits else []
     if (others := provenance["others"]) is not None and others > MOST_OTHERS:

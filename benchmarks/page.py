@@ -1,6 +1,6 @@
 """`cuelens-bench page`: docs/benchmarks.md, plots and one page of HTML, of the reports in benchmarks/reference.
 
-A folder of reports by board -> benchmarks.sections.kinds -> files; --check says which are not what the reports give.
+A folder of reports by board -> benchmarks.sections.kinds -> files; --check names those that are not what the reports give.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def write(changed: Mapping[Path, bytes | None]) -> None:
 
 
 def stale(changed: Mapping[Path, bytes | None]) -> ResultsStale:
-    """Return the error that says which files are not what the reports give."""
+    """Return the error that names the files that are not what the reports give."""
     names = ", ".join(str(path) for path in changed)
     return ResultsStale(f"not what the reports give: {names}; run cuelens-bench page, of .venv-host, and commit")
 

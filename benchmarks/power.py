@@ -82,13 +82,13 @@ def find_chip(bus: Registers) -> tuple[str, Read] | None:
     return None
 
 
-def pmic_w(told: str) -> float | None:
+def pmic_w(printed: str) -> float | None:
     """Return the watts of all rails in what `vcgencmd pmic_read_adc` prints, None where it prints none.
 
     A rail is a line `NAME_A current(N)=1.5A` and another `NAME_V volt(N)=3.3V`. The input, EXT5V, has no current: what
     hangs on 5 V directly (USB devices, a fan), and what the regulators lose, is not in the sum.
     """
-    found = re.findall(r"(\w+)_([AV]) \w+\(\d+\)=([\d.]+)[AV]", told)
+    found = re.findall(r"(\w+)_([AV]) \w+\(\d+\)=([\d.]+)[AV]", printed)
     amperes = {name: float(value) for name, kind, value in found if kind == "A"}
     volts = {name: float(value) for name, kind, value in found if kind == "V"}
     rails = amperes.keys() & volts.keys()

@@ -191,15 +191,15 @@ def measure(args: argparse.Namespace) -> Measured:
     points: list[Point] = [*itertools.chain(*sweeps.values()), *networks]
     turns = dict(zip(map(id, points), take_turns(points, args.rounds), strict=True))
     sink.close()
-    told = [point.describe(turns[id(point)]) for point in networks]
+    described = [point.describe(turns[id(point)]) for point in networks]
     result = {
         "source": args.source,
         "rounds": args.rounds,
         **{name: [point.describe(turns[id(point)]) for point in sweep] for name, sweep in sweeps.items()},
-        "networks": told,
+        "networks": described,
         "left_out": [line for _, lines in built for line in lines],
         "recommendations": [
-            recommend(told, own[0].about["model"], args.threads)
+            recommend(described, own[0].about["model"], args.threads)
             for path, (own, _) in zip(files, built, strict=True)
             if path.name != "face.tflite"  # which has one thread whatever is set
         ],
@@ -253,7 +253,7 @@ def describe(report: Mapping[str, Any]) -> str:
     parts += [f"left out  {line}" for line in result["left_out"]]
     parts.append(
         "\n".join(
-            [f"{told['model']}: {told['text']}" for told in result["recommendations"]]
+            [f"{described['model']}: {described['text']}" for described in result["recommendations"]]
             + [f"(recommended is {report['definitions']['recommendation']})"]
         )
     )

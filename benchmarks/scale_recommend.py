@@ -47,7 +47,7 @@ def recommend(networks: Sequence[Mapping[str, Any]], model: str, threads: int) -
     elif best is not present and span[2] < 1:
         verdict, text = "change", f"write threads = {best['threads']}: {text}"
     else:
-        text += f"; that cannot be told apart, so keep threads = {threads}"
+        text += f"; the intervals overlap, so keep threads = {threads}"
     fastest = choose(own)[0]
     if not fastest["setting"] and (gain := interval(best["wall_p90_rounds"], fastest["wall_p90_rounds"]))[2] < 1:
         text += (

@@ -94,7 +94,7 @@ def measure(args: argparse.Namespace) -> Measured:
     if complaint := check(Settings, "threads", args.threads):
         raise SettingsInvalid(f"--threads is {args.threads}; {complaint}")
     plan = Plan(args.source, args.frames, args.repeat, args.warmup, args.threads, args.model)
-    open_source(plan.source, live=False).close()  # what is wrong with it is said before anything is measured
+    open_source(plan.source, live=False).close()  # its faults are reported before anything is measured
     with progress_bar(args.rounds, unit="round") as bar:
         rounds = []
         for _ in range(args.rounds):

@@ -72,10 +72,10 @@ def count_instructions(program: str) -> int:
     counted = (valgrind, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null")
     words = (sys.executable, "-c", program)
     _run(words)
-    told = _run((*counted, *words))
-    found = re.search(r"I +refs: +([\d,]+)", told)
+    printed = _run((*counted, *words))
+    found = re.search(r"I +refs: +([\d,]+)", printed)
     if found is None:
-        raise CuelensError(f"valgrind counted nothing: {(told.splitlines() or ['it said nothing'])[-1]}")
+        raise CuelensError(f"valgrind counted nothing: {(printed.splitlines() or ['it printed nothing'])[-1]}")
     return int(found[1].replace(",", ""))
 
 
@@ -109,7 +109,7 @@ def time_start(picture: Path) -> tuple[float, float]:
     if not line.startswith("{"):
         raise BenchFailed(f"cuelens run on a picture ended with {process.returncode} and no cue")
     if cpu_s is None:
-        raise BenchFailed("the kernel does not tell what cuelens run took of the processor")
+        raise BenchFailed("the kernel does not report the CPU time of cuelens run")
     return elapsed, cpu_s
 
 
@@ -117,13 +117,13 @@ def count_steps(picture: Path) -> dict[str, float] | None:
     """Return each step's instructions in millions, those of the steps before it included; None without valgrind."""
     if shutil.which("valgrind") is None:
         return None
-    told = {}
+    printed = {}
     programs = steps(picture)
     with progress_bar(len(programs), unit="step") as bar:
         for name, program in programs.items():
-            told[name] = round(count_instructions(program) / 1e6, 1)
+            printed[name] = round(count_instructions(program) / 1e6, 1)
             bar.update()
-    return told
+    return printed
 
 
 def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:

@@ -325,7 +325,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
                 images=chosen.images,
                 labels=chosen.labels,
                 real=task.original.real,
-                quantised=judgement.said,
+                quantised=judgement.predicted,
             )
     if judgement.refusal is not None:
         raise judgement.refusal
@@ -337,7 +337,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
 
 
 def _kept_float(file: Path) -> list[str]:
-    """Return the layers that a file's own contract says were kept in float."""
+    """Return the layers that a file's own contract states were kept in float."""
     try:
         recipe = json.loads(file.with_suffix(".json").read_bytes()).get("recipe", {})
         return [str(layer) for layer in recipe.get("kept_float", [])]

@@ -89,7 +89,7 @@ class Judgement:
     """What was measured (the report of the parity page), and the refusal where there is one."""
 
     report: dict[str, Any]
-    said: Floats  # by the int8 file on the judged runtime, (n, classes)
+    predicted: Floats  # by the int8 file on the judged runtime, (n, classes)
     refusal: GateFailed | None
 
 
@@ -118,19 +118,19 @@ def judge(
     prepared = np.concatenate([model.prepare(picture) for picture in chosen.images])
     rows = _share_rows(runtimes, graph, len(prepared))
     raw, failed = _run_all(file, prepared, rows)
-    said = {runtime: model.contract.to_probabilities(outputs) for runtime, outputs in raw.items()}
+    predicted = {runtime: model.contract.to_probabilities(outputs) for runtime, outputs in raw.items()}
     judged = runtimes[0]
     entries = []
     for runtime, outputs in raw.items():
         count = rows[runtime]
-        entry = compare_answers(original.real[:count], said[runtime], chosen.labels[:count], data.classes)
+        entry = compare_answers(original.real[:count], predicted[runtime], chosen.labels[:count], data.classes)
         against = compare_raw(raw[judged][:count], outputs)
         entries.append({"runtime": str(runtime), **entry, "against_judged": against})
     layers = compare_layers(original.content, content, chosen.images[:LAYER_ROWS])
     whole = [entry for entry in entries if entry["rows"] == len(chosen.labels)]
     worst_layer, worst_class = find_worst_layer(layers), find_worst_class(entries[0])
     gate = _hold_limits(recipe, whole)
-    refusal = _refuse(file, original, chosen, said[judged], gate, layers, worst_layer, worst_class, data.classes)
+    refusal = _refuse(file, original, chosen, predicted[judged], gate, layers, worst_layer, worst_class, data.classes)
     report = {
         "format": 1,
         "model": file.stem,
@@ -151,7 +151,7 @@ def judge(
         "operators": list_operators(graph),
         "gate": gate | {"passed": refusal is None},
     }
-    return Judgement(report, said[judged], refusal)
+    return Judgement(report, predicted[judged], refusal)
 
 
 def _share_rows(runtimes: Sequence[Runtime], graph: Graph, count: int) -> dict[Runtime, int]:
@@ -209,7 +209,7 @@ def _hold_identity(file: Path, model: ExpressionModel, original: Original) -> No
     made_of = str(json.loads(file.with_suffix(".json").read_bytes()).get("training", {}).get("keras_sha256"))
     if made_of != original.sha256:
         raise NetworkForeign(
-            f"{file.name}: its contract says it was made of {made_of[:12]}…, {original.path} is "
+            f"{file.name}: its contract states that it was made of {made_of[:12]}…, {original.path} is "
             f"{original.sha256[:12]}…; convert that file"
         )
     if contract.labels != original.classes:
@@ -242,7 +242,7 @@ def _hold_quantised(file: Path, graph: Graph, kept_float: Sequence[str]) -> None
         weights = next((tensor.dtype for tensor in known if tensor.constant), "no")
         float_ones.append((operator.name, layer, weights))
     if float_ones:
-        # Int8 weights in a float graph are what "dynamic range" leaves: they tell most.
+        # Int8 weights in a float graph are what "dynamic range" leaves, and its surest sign.
         name, layer, weights = next((row for row in float_ones if row[2] == "int8"), float_ones[0])
         raise NotQuantised(
             f"{file.name}: {name} of layer {layer} computes in float32, with {weights} weights; full int8 is needed: "
@@ -254,7 +254,7 @@ def _refuse(
     file: Path,
     original: Original,
     chosen: Labelled,
-    said: Floats,
+    predicted: Floats,
     gate: dict[str, float],
     layers: Sequence[dict[str, Any]],
     worst_layer: str | None,
@@ -264,7 +264,7 @@ def _refuse(
     """Return the refusal that names the cause, as far as it is known; None for a file that passes."""
     where = f"worst layer {worst_layer}, worst class {worst_class}"
     disagrees = gate["agreement"] < gate["least_agreement"]
-    loses = gate["loss"] > max(gate["most_loss"], 1 / len(said))  # less than a picture is no difference
+    loses = gate["loss"] > max(gate["most_loss"], 1 / len(predicted))  # less than a picture is no difference
     drifts = gate["drift"] > gate["most_drift"]
     measured = (
         f"int8 agrees with float on {gate['agreement']:.3f} (least {gate['least_agreement']}), "
@@ -272,8 +272,8 @@ def _refuse(
         f"drifts by {gate['drift']:.3f} (most {gate['most_drift']})"
     )
     if disagrees:
-        order, unordered = find_order(original.real, said)
-        misread, unexplained = find_misreading(original, chosen, said)
+        order, unordered = find_order(original.real, predicted)
+        misread, unexplained = find_misreading(original, chosen, predicted)
         if min(unordered, unexplained) < EXPLAINS and unordered < unexplained:
             swapped = [f"{classes[there]} for {classes[here]}" for here, there in enumerate(order) if here != there]
             return LabelsPermuted(
@@ -301,42 +301,42 @@ def _refuse(
         )
     if not disagrees and not loses:
         return ConfidenceDrifted(
-            f"{file.name}: mean confidence {said.max(axis=1).mean():.3f}, the float network's is "
+            f"{file.name}: mean confidence {predicted.max(axis=1).mean():.3f}, the float network's is "
             f"{original.real.max(axis=1).mean():.3f}: softmax done twice, or not at all; {measured}; {where}"
         )
     return GateFailed(f"{file.name}: {measured}; {where}; nothing was written")
 
 
-def find_order(real: Floats, said: Floats) -> tuple[list[int], float]:
-    """Find the order in which the columns of `said` (n, classes) are most like those of `real`.
+def find_order(real: Floats, predicted: Floats) -> tuple[list[int], float]:
+    """Find the order in which the columns of `predicted` (n, classes) are most like those of `real`.
 
     Returns it with the share of their difference that it leaves: 1 where it is the order they have.
     """
-    distances = np.abs(real[:, :, None] - said[:, None, :]).mean(axis=0)
+    distances = np.abs(real[:, :, None] - predicted[:, None, :]).mean(axis=0)
     order = [int(column) for column in distances.argmin(axis=1)]
     if sorted(order) != list(range(len(order))) or order == sorted(order):
         return order, 1.0
-    return order, float(np.abs(real - said[:, order]).mean() / np.abs(real - said).mean())
+    return order, float(np.abs(real - predicted[:, order]).mean() / np.abs(real - predicted).mean())
 
 
-def find_misreading(original: Original, chosen: Labelled, said: Floats) -> tuple[str, float]:
+def find_misreading(original: Original, chosen: Labelled, predicted: Floats) -> tuple[str, float]:
     """Find what the float network must be shown to answer most as the int8 file does.
 
     Returns one of MISREADINGS with the share of the difference that it leaves.
     """
     pixels = as_batch(chosen.images[:DIAGNOSED_ON])
     rows, left = len(pixels), {}
-    one_answer = len(np.unique(said.argmax(axis=1))) == 1
+    one_answer = len(np.unique(predicted.argmax(axis=1))) == 1
     for name, change in MISREADINGS.items():
         if name.startswith("channels") and pixels.shape[-1] == 1:
             continue
         if one_answer and "scaled twice" not in name:
             continue  # any ruined file gives one answer to everything; to pixels near nought it is the right one
         answered = original.network.predict(change(pixels), batch_size=256, verbose=0)
-        alike = (answered.argmax(axis=1) == said[:rows].argmax(axis=1)).mean()
-        left[name] = np.abs(answered - said[:rows]).mean() if alike >= ALIKE else np.inf
+        alike = (answered.argmax(axis=1) == predicted[:rows].argmax(axis=1)).mean()
+        left[name] = np.abs(answered - predicted[:rows]).mean() if alike >= ALIKE else np.inf
     best = min(left, key=lambda name: left[name])
-    return best, float(left[best] / np.abs(original.real[:rows] - said[:rows]).mean())
+    return best, float(left[best] / np.abs(original.real[:rows] - predicted[:rows]).mean())
 
 
 def read_original(path: Path, network: Any, classes: Sequence[str], content: bytes, chosen: Labelled) -> Original:
@@ -344,9 +344,9 @@ def read_original(path: Path, network: Any, classes: Sequence[str], content: byt
     import keras
 
     sha256, gives = hashlib.sha256(path.read_bytes()).hexdigest(), "probabilities"
-    said = predict_keras(network, chosen.images)
-    if np.abs(said.sum(axis=1) - 1).max() >= 0.01 or said.min() < 0:
+    predicted = predict_keras(network, chosen.images)
+    if np.abs(predicted.sum(axis=1) - 1).max() >= 0.01 or predicted.min() < 0:
         gives = "logits"
         network = keras.Model(network.inputs, keras.layers.Softmax()(network.outputs[0]), name=network.name)
-        said = predict_keras(network, chosen.images)
-    return Original(path, sha256, network, gives, tuple(classes), content, said)
+        predicted = predict_keras(network, chosen.images)
+    return Original(path, sha256, network, gives, tuple(classes), content, predicted)

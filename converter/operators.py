@@ -67,15 +67,15 @@ def measure(python: Path) -> dict[str, Any]:
     codes = {name: code for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     versions = range(1, MOST_VERSION + 1)
     asked = {f"{name} {number}": write_tiny(codes[name], number) for name, number in product(codes, versions)}
-    told = probe((str(python),), asked)
-    runtime = f"{told['runtime']} {told['version']}"
+    report = probe((str(python),), asked)
+    runtime = f"{report['runtime']} {report['version']}"
     if runtime != OLDEST:
         raise RuntimeMissing(f"{python} has {runtime}; the oldest runtime supported is {OLDEST}: name a Python with it")
-    known = {name: [number for number in versions if f"{name} {number}" not in told["refused"]] for name in codes}
+    known = {name: [number for number in versions if f"{name} {number}" not in report["refused"]] for name in codes}
     return {
         "runtime": runtime,
-        "machine": told["machine"],
-        "python": told["python"],
+        "machine": report["machine"],
+        "python": report["python"],
         "schema": f"ai-edge-litert {version_of('ai-edge-litert')}",
         "asked": {"operators": len(codes), "versions": [1, MOST_VERSION]},
         "operators": {name: max(numbers) for name, numbers in sorted(known.items()) if numbers},

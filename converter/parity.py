@@ -33,16 +33,16 @@ def paired_interval(worse: int, better: int, rows: int, z: float = 1.96) -> tupl
     return first - second - spread, first - second + spread
 
 
-def compare_answers(real: Floats, said: Floats, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
-    """Compare what an int8 file said of rows with what its float network did, both probabilities (n, classes).
+def compare_answers(real: Floats, predicted: Floats, labels: Labels, classes: Sequence[str]) -> dict[str, Any]:
+    """Compare an int8 file's answers for rows with its float network's, both probabilities (n, classes).
 
     The loss is float's accuracy less int8's; logits are compared as logarithms of probabilities, those below half a
     step of an int8 output counting as that.
     """
-    right, kept = real.argmax(axis=1) == labels, said.argmax(axis=1) == labels
-    alike = real.argmax(axis=1) == said.argmax(axis=1)
-    drift = np.abs(said.max(axis=1) - real.max(axis=1))
-    logits = np.abs(np.log(np.maximum(said, INT8_LEAST)) - np.log(np.maximum(real, INT8_LEAST)))
+    right, kept = real.argmax(axis=1) == labels, predicted.argmax(axis=1) == labels
+    alike = real.argmax(axis=1) == predicted.argmax(axis=1)
+    drift = np.abs(predicted.max(axis=1) - real.max(axis=1))
+    logits = np.abs(np.log(np.maximum(predicted, INT8_LEAST)) - np.log(np.maximum(real, INT8_LEAST)))
     row, column = np.unravel_index(logits.argmax(), logits.shape)
     rows = len(labels)
     by_class = {}
@@ -65,7 +65,7 @@ def compare_answers(real: Floats, said: Floats, labels: Labels, classes: Sequenc
         "rows": rows,
         "accuracy": float(kept.mean()),
         "interval": list(wilson_interval(float(kept.mean()), rows)),
-        "ece": calibration_error(said, labels),
+        "ece": calibration_error(predicted, labels),
         "loss": (worse - better) / rows,
         "loss_interval": list(paired_interval(worse, better, rows)),
         "agreement": float(alike.mean()),
@@ -115,9 +115,9 @@ def compare_layers(reference: bytes, content: bytes, pictures: Images) -> list[d
         truth.run(picture)
         made.run(picture)
         for number, (_, tensor, of_truth) in enumerate(pairs):
-            real, said = truth.real(of_truth), made.real(tensor)
+            real, predicted = truth.real(of_truth), made.real(tensor)
             signals[number] += np.square(real, dtype=np.float64).reshape(-1, channels[number]).sum(axis=0)
-            noises[number] += np.square(said.astype(np.float64) - real).reshape(-1, channels[number]).sum(axis=0)
+            noises[number] += np.square(predicted.astype(np.float64) - real).reshape(-1, channels[number]).sum(axis=0)
             least[number] = min(least[number], real.min())
             most[number] = max(most[number], real.max())
             if (limits := _limits(made.graph, tensor)) is not None:

@@ -85,7 +85,7 @@ def main() -> None:
     except ImportError as error:
         print(one_line(error), file=sys.stderr)
         sys.exit(NO_RUNTIME)
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "runtime": name,
         "version": version,
         "machine": platform.machine(),
@@ -93,18 +93,18 @@ def main() -> None:
     }
     if args.probe is not None:
         with np.load(args.probe) as models:
-            told["refused"] = {
+            report["refused"] = {
                 key: words for key in models.files if (words := probe(module, models[key].tobytes())) is not None
             }
     else:
         model, inputs, outputs = args.files
         try:
-            raw, told["kernels"] = run(module, model.read_bytes(), np.load(inputs), args.kernels)
+            raw, report["kernels"] = run(module, model.read_bytes(), np.load(inputs), args.kernels)
         except (ValueError, RuntimeError) as error:
             print(one_line(error), file=sys.stderr)
             sys.exit(1)
         np.save(outputs, raw)
-    print(json.dumps(told))
+    print(json.dumps(report))
 
 
 if __name__ == "__main__":

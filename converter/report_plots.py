@@ -126,7 +126,7 @@ def plot_reliability(real: Floats, quantised: Floats, labels: Labels) -> bytes:
         lower.bar(middles, [bar.rows for bar in bins], width, **look)
     upper.set(ylabel="accuracy", ylim=(-0.02, 1.02), xlim=(0, 1.01))
     upper.legend(loc="upper left", frameon=False)
-    lower.set(xlabel="confidence of the class it says", ylabel="pictures")
+    lower.set(xlabel="confidence of the predicted class", ylabel="pictures")
     return as_png(figure)
 
 

@@ -138,8 +138,8 @@ def _try_runtime(command: tuple[str, ...], *, emulated: bool) -> Runtime:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "sum.tflite"
         model.write_bytes(write_sum())
-        _, told = _run(command, model, np.zeros((1, 4), np.int8), _SECONDS)
-    return Runtime(f"{told['runtime']} {told['version']}", told["kernels"], told["machine"], emulated, command)
+        _, report = _run(command, model, np.zeros((1, 4), np.int8), _SECONDS)
+    return Runtime(f"{report['runtime']} {report['version']}", report["kernels"], report["machine"], emulated, command)
 
 
 def write_sum() -> bytes:
@@ -167,8 +167,8 @@ def _run(
         content = io.BytesIO()
         np.save(content, inputs)  # which to a full disk says no more than that it is less
         replace_file(given, content.getvalue())
-        told = _call((*command, str(model), str(given), str(taken)), seconds)
-        return np.load(taken), told
+        report = _call((*command, str(model), str(given), str(taken)), seconds)
+        return np.load(taken), report
 
 
 def _call(command: tuple[str, ...], seconds: float) -> dict[str, Any]:
@@ -180,12 +180,12 @@ def _call(command: tuple[str, ...], seconds: float) -> dict[str, Any]:
         raise ModelUnreadable(f"not done after {seconds:g} s") from error
     except OSError as error:
         raise RuntimeMissing(f"{command[0]}: {error.strerror}") from error
-    said = done.stderr.strip().splitlines()[-1:] or ["no word"]
+    reason = done.stderr.strip().splitlines()[-1:] or ["no word"]
     if done.returncode == NO_RUNTIME:
-        raise RuntimeMissing(said[0])
+        raise RuntimeMissing(reason[0])
     if done.returncode < 0:
-        raise ModelUnreadable(f"killed by {signal.Signals(-done.returncode).name}, saying: {said[0]}")
+        raise ModelUnreadable(f"killed by {signal.Signals(-done.returncode).name}, saying: {reason[0]}")
     if done.returncode:
-        raise ModelUnreadable(said[0])
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+        raise ModelUnreadable(reason[0])
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return report

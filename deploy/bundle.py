@@ -143,7 +143,7 @@ class Contents(NamedTuple):
 def verify(path: Path, signers: bytes | None = None) -> Contents:
     """Check a bundle as a device does: its signature, then its list of files, then each one's sha256.
 
-    `signers` is what an allowed_signers file says; None takes the bundle's own: then it is whole, whoever made it.
+    `signers` is what an allowed_signers file states; None takes the bundle's own: then it is whole, whoever made it.
     Raises Failure.
     """
     try:

@@ -16,7 +16,7 @@ LONGEST = 1000  # characters of a line
 def printable(text: object) -> str:
     """Return text as one line that a terminal or a page only shows: controls, line ends and bidi overrides spelt out.
 
-    Whoever prints what a file, a name, a driver or a peer said prints it through here; no password comes through.
+    What a file, a name, a driver or a peer supplied is printed through here alone; no password comes through.
     """
     line = plain(str(text))
     if line.isprintable():
@@ -30,7 +30,7 @@ def printable_lines(text: object) -> str:
 
 
 class Kind(IntEnum):
-    """What kind of failure ended a program: its exit code. The identifier says the cause.
+    """What kind of failure ended a program: its exit code. The identifier names the cause.
 
     2 is also argparse's. A cause on which scripts act without reading a line is a kind of its own.
     """
@@ -106,7 +106,7 @@ class SourceUnreadable(CuelensError, ValueError):
 
 
 class SourceTruncated(CuelensError, EOFError):
-    """The video's file is shorter than its header says."""
+    """The video's file is shorter than its header states."""
 
     exit_code = Kind.SOURCE
 

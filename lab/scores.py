@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lab.calibration import ECE_BINS, INT8_LEAST, Floats, Labels, calibration_error, number_bins
 
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.5)
-GOALS = (0.8, 0.9)  # accuracies whose coverage is told
+GOALS = (0.8, 0.9)  # accuracies whose coverage is reported
 DRAWS = 2000
 MEASURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced", "macro_f1": "macro F1", "ece": "ECE"}
 

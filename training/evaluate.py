@@ -121,18 +121,18 @@ def _beside(whole: Floats, match: Match, labelled: Labelled, *, words: bool) -> 
     probabilities = match.select(whole)[rows]
     figures = score(probabilities, labels, match.classes)
     kept = ("accuracy", "accuracy_interval", "balanced_accuracy", "macro_f1", "ece", "rows", "classes")
-    told: dict[str, Any] = {"own_labels": {"labels": "fer2013"} | {name: figures[name] for name in kept}}
+    described: dict[str, Any] = {"own_labels": {"labels": "fer2013"} | {name: figures[name] for name in kept}}
     if words:
-        told["own_labels"]["words"] = score_words(probabilities, labels, match.classes)
+        described["own_labels"]["words"] = score_words(probabilities, labels, match.classes)
     eight = match_classes(match.model, EIGHT)
     if not eight.data_only and labelled.votes is not None:
         voted = published_majority(labelled.votes)
         chosen = np.flatnonzero(voted >= 0)
         right = float((whole[chosen][:, eight.columns].argmax(axis=1) == voted[chosen]).mean())
         interval = wilson_interval(right, len(chosen))
-        told["ferplus"] = round_all({"accuracy": right, "accuracy_interval": interval, "rows": len(chosen)})
-        told["ferplus"]["classes"] = list(EIGHT)
-    return told
+        described["ferplus"] = round_all({"accuracy": right, "accuracy_interval": interval, "rows": len(chosen)})
+        described["ferplus"]["classes"] = list(EIGHT)
+    return described
 
 
 def evaluate(
@@ -360,8 +360,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     if data.skipped:
         say(Warned(f"{args.data}: {len(data.skipped)} skipped; cuelens-data lists them"))
     truth = choose_truth(data.splits[split], kind, f"{args.ferplus}: {split}")
-    told: dict[str, Any] = {"data": data.title, "split": split, "labels": kind}
-    told |= {"skipped": len(data.skipped), "dropped": truth.dropped, "flip": args.flip}
+    described: dict[str, Any] = {"data": data.title, "split": split, "labels": kind}
+    described |= {"skipped": len(data.skipped), "dropped": truth.dropped, "flip": args.flip}
     matches = [match_model(model, data) for model in models]
     common = set.intersection(*(set(match.classes) for match in matches))
     matches = [match.narrow(common) for match in matches]
@@ -374,7 +374,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         labelled = read[model.preprocessing].splits[split]
         hold_foreign(model, labelled, match, truth)
         pairs.append(evaluate(model, labelled, match, truth, args))
-    results = [told | result for result, _ in pairs]
+    results = [described | result for result, _ in pairs]
     rows, labels = truth.among(matches[0])
     if len(models) == 1:
         ((_, probabilities),) = pairs

@@ -81,6 +81,6 @@ def read_labels(path: Path, width: int, given: str | None = None) -> tuple[str, 
         if len(labels) != width:
             raise ContractMismatch(f"{contract}: {len(labels)} labels, {path.name} has {width} classes; give --classes")
         return labels
-    if said := read_about(path).get("classes"):
-        return tuple(said)
+    if named := read_about(path).get("classes"):
+        return tuple(named)
     return CLASSES if width == len(CLASSES) else tuple(f"class {i}" for i in range(width))

@@ -128,8 +128,8 @@ def fit(
     keras.config.set_dtype_policy("float32")
     shipped = recipe.build(preprocessing, classes)
     shipped.set_weights(network.get_weights())
-    said = {"classes": data.classes, "colour": preprocessing.colour, "side": preprocessing.side, "network": name}
-    return save_keras(shipped, out / "model.keras", {**said, "data": data.title, "rows": len(train.labels)})
+    described = {"classes": data.classes, "colour": preprocessing.colour, "side": preprocessing.side, "network": name}
+    return save_keras(shipped, out / "model.keras", {**described, "data": data.title, "rows": len(train.labels)})
 
 
 def _spread_over_devices() -> int:
@@ -274,14 +274,14 @@ def _mean_weights(
     name: str, recipe: Recipe, model: keras.Model, start: Sequence[Path], faces: npt.NDArray[np.uint8]
 ) -> list[npt.NDArray[Any]]:
     assert recipe.start is not None
-    told = []
+    snapshots = []
     for path in start:
         try:
             recipe.start(model, path, faces)
         except (OSError, ValueError) as error:
             raise ModelUnreadable(f"{path}: {str(error).splitlines()[0]}; give {name}'s own weights") from error
-        told.append(model.get_weights())
-    return [np.mean(same, axis=0) for same in zip(*told, strict=True)]
+        snapshots.append(model.get_weights())
+    return [np.mean(same, axis=0) for same in zip(*snapshots, strict=True)]
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:

@@ -40,7 +40,7 @@ def name_groups(data: Path, labelled: Labelled, by: str) -> Names:
     if not data.is_dir():
         raise DataColumnMissing(f"{data}: --by {by}: a table has no such column; valid is {DARKNESS}, or give a folder")
     column = list_column(data, by)
-    return np.array([column.get(name) or "not said" for name in labelled.names])
+    return np.array([column.get(name) or "not given" for name in labelled.names])
 
 
 def name_thirds(images: npt.NDArray[np.uint8]) -> Names:
@@ -105,19 +105,19 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def _score_spoken(spoken: tuple[Floats, Labels, tuple[str, ...]], own: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    told, truth, _ = spoken
-    told, truth = told[own & (truth >= 0)], truth[own & (truth >= 0)]
+    by_word, truth, _ = spoken
+    by_word, truth = by_word[own & (truth >= 0)], truth[own & (truth >= 0)]
     if not len(truth):
         return {}
-    right, shown = told.argmax(axis=1) == truth, find_shown(told)
+    right, shown = by_word.argmax(axis=1) == truth, find_shown(by_word)
     accuracy, kept = float(right.mean()), int(shown.sum())
-    said = float(right[shown].mean()) if kept else 0.0
+    right_share = float(right[shown].mean()) if kept else 0.0
     return {
         "words_accuracy": accuracy,
         "words_interval": wilson_interval(accuracy, len(truth)),
         "told": float(shown.mean()),
-        "told_right": said,
-        "told_right_interval": wilson_interval(said, kept) if kept else (0.0, 1.0),
+        "told_right": right_share,
+        "told_right_interval": wilson_interval(right_share, kept) if kept else (0.0, 1.0),
     }
 
 
@@ -135,7 +135,7 @@ def tabulate_groups(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of a table of the groups, at most SHOWN of them and the others together."""
     spoken = any("words_accuracy" in row for row in found["rows"])
     head = [found["by"], "rows", "accuracy (95 %)", "balanced"]
-    head += ["words (95 %)", "told", "of it right (95 %)"] if spoken else []
+    head += ["words (95 %)", "shown", "right of shown (95 %)"] if spoken else []
     table = []
     for row in found["rows"][:SHOWN]:
         cells = [row["group"], str(row["rows"]), _between(row["accuracy"], row["accuracy_interval"])]

@@ -63,7 +63,7 @@ class Run:
         if not np.isfinite(now.get("loss", 0.0)):
             raise FitDiverged(
                 f"{self.out}: the loss is {now['loss']} at epoch {epoch}, step {step}; "
-                f"{self.checkpoint} holds epoch {epoch - 1}: go on with a lower --learning-rate and another --out"
+                f"{self.checkpoint} holds epoch {epoch - 1}: start again with a lower --learning-rate and another --out"
             )
         if sys.stderr.isatty():
             done = f"epoch {epoch}/{self.recipe.epochs}: step {step}/{self.steps}"

@@ -113,8 +113,10 @@ def _gallery(
     for number, row in enumerate(rows, 1):
         file = f"{name}-{number:02}.png"
         replace_file(out / file, encode(data.images[row]))
-        said = int(probabilities[row].argmax())
-        words = f"said {classes[said]} {probabilities[row, said]:.2f}, labelled {classes[data.labels[row]]}"
+        predicted = int(probabilities[row].argmax())
+        words = (
+            f"read as {classes[predicted]} {probabilities[row, predicted]:.2f}, labelled {classes[data.labels[row]]}"
+        )
         source = data.names[row] if data.names else f"row {row + 1} of the split"
         figures.append(picture(file, f"Picture {words}", words, source))
     return gallery(figures)
@@ -143,7 +145,7 @@ def _measures(result: dict[str, Any]) -> list[tuple[str, str]]:
             for share, value in coverage["accuracy_at"].items()
         ),
         *(
-            (f"share that can be told at an accuracy of {float(goal):.0%}", f"{value:.1%}")
+            (f"share that can be shown at an accuracy of {float(goal):.0%}", f"{value:.1%}")
             for goal, value in coverage["coverage_for"].items()
         ),
         ("file", f"{result['bytes'] / 1e6:.3f} MB, sha256 {result['sha256'][:12]}…"),
@@ -157,17 +159,17 @@ def _gaps(result: dict[str, Any]) -> str:
 
 def _shown(result: dict[str, Any]) -> str:
     shares, goals = result["coverage"]["accuracy_at"], result["coverage"]["coverage_for"]
-    told = " and ".join(f"{share:.1%} at {float(goal):.0%} right" for goal, share in goals.items())
-    return f"Of all {shares['1']:.1%} are right, of the surer half {shares['0.5']:.1%}; it can tell {told}."
+    shown = " and ".join(f"{share:.1%} at {float(goal):.0%} right" for goal, share in goals.items())
+    return f"Of all {shares['1']:.1%} are right, of the surer half {shares['0.5']:.1%}; it can show {shown}."
 
 
 def _mixed(result: dict[str, Any]) -> str:
     confusion, names = np.array(result["confusion"]), tuple(result["classes"])
     np.fill_diagonal(confusion, 0)
-    true, said = np.unravel_index(confusion.argmax(), confusion.shape)
+    true, predicted = np.unravel_index(confusion.argmax(), confusion.shape)
     if not confusion.any():
         return "Nothing is."
-    return f"Most often {names[true]} is called {names[said]}: {confusion[true, said]} times."
+    return f"Most often {names[true]} is called {names[predicted]}: {confusion[true, predicted]} times."
 
 
 def _known(result: dict[str, Any]) -> str:
@@ -217,16 +219,18 @@ def plot_confusion(confusion: Sequence[Sequence[int]], classes: Sequence[str]) -
     if len(classes) <= _NAMED_CELLS:
         size = min(9.0, 70 / len(classes))
         for true in range(len(classes)):
-            for said in range(len(classes)):
-                colour = "white" if shares[true, said] > 0.55 else "black"
-                axes.text(said, true, str(counts[true, said]), ha="center", va="center", color=colour, size=size)
+            for predicted in range(len(classes)):
+                colour = "white" if shares[true, predicted] > 0.55 else "black"
+                axes.text(
+                    predicted, true, str(counts[true, predicted]), ha="center", va="center", color=colour, size=size
+                )
     size, names = min(9.0, 200 / len(classes)), [shorten(each) for each in classes]
     turned = (
         {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if len(classes) <= _NAMED_CELLS else {"rotation": 90}
     )
     axes.set_xticks(range(len(classes)), names, size=size, **turned)
     axes.set_yticks(range(len(classes)), names, size=size)
-    axes.set(xlabel="said", ylabel="labelled")
+    axes.set(xlabel="predicted", ylabel="labelled")
     figure.colorbar(image, ax=axes, label="share of the labelled class", shrink=0.7)
     return as_png(figure)
 

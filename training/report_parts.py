@@ -22,7 +22,7 @@ EACH = 12  # pictures of one
 
 
 def write_more(result: dict[str, Any]) -> list[tuple[str, Markup]]:
-    """Return headings and HTML of what a result says of left-out classes, words, other labels and groups."""
+    """Return headings and HTML of what a result has of left-out classes, words, other labels and groups."""
     sections = []
     left = result["left_out"]
     if left["of_model"] or left["of_data"]:
@@ -57,18 +57,18 @@ def _between(share: dict[str, Any]) -> str:
 
 
 def _words(figures: dict[str, Any]) -> Markup:
-    told = figures["told"]
+    steady = figures["told"]
     scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}"
-    steady = f"from {told['enter']:g}, leading by {told['margin']:g}"
+    bounds = f"from {steady['enter']:g}, leading by {steady['margin']:g}"
     lines = (
         f"Accuracy {_share_of(figures)} of {figures['rows']} pictures, {scores}.",
-        f"On a steady reading ({steady}) {_between(told['told'])} is told, {_between(told['right'])} of that right.",
+        f"Of steady readings ({bounds}) {_between(steady['told'])} are shown, {_between(steady['right'])} of them right.",
     )
     head = (
         "word",
         "precision (95 %)",
         "recall (95 %)",
-        "of it told right (95 %)",
+        "right when shown (95 %)",
         f"precision at recall {RECALL:g}",
         "rows",
     )
@@ -97,12 +97,12 @@ def _by_group(found: dict[str, Any]) -> Markup:
 
 def find_mistakes(probabilities: Floats, labels: Labels) -> list[tuple[int, int, Labels]]:
     """Return each kind of mistake, the commonest first: true class, decision, rows, the most confident first."""
-    said, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(said != labels)
-    kinds = np.unique(np.stack([labels[wrong], said[wrong]], axis=1), axis=0)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    kinds = np.unique(np.stack([labels[wrong], predicted[wrong]], axis=1), axis=0)
     found = []
     for true, called in kinds.tolist():
-        rows = wrong[(labels[wrong] == true) & (said[wrong] == called)]
+        rows = wrong[(labels[wrong] == true) & (predicted[wrong] == called)]
         found.append((true, called, rows[np.argsort(-confidence[rows], kind="stable")]))
     return sorted(found, key=lambda kind: -len(kind[2]))
 
@@ -122,7 +122,7 @@ def show_mistakes(title: str, probabilities: Floats, data: Labelled, classes: Se
             url = f"data:image/png;base64,{base64.b64encode(encode(data.images[row])).decode()}"
             words = f"{probabilities[row, called]:.2f}, {classes[true]} {probabilities[row, true]:.2f}"
             source = data.names[row] if data.names else f"row {row + 1} of the split"
-            figures.append(picture(url, f"Picture labelled {classes[true]}, said {classes[called]}", words, source))
+            figures.append(picture(url, f"Picture labelled {classes[true]}, read as {classes[called]}", words, source))
         heading = f"{classes[true]} called {classes[called]}: {len(rows)}"
         sections.append((heading, gallery(figures)))
     return page(f"Mistakes: {title}", sections)

@@ -57,16 +57,16 @@ MODELS = Path(__file__).parent.parent / "models"
 def _call(module: str, *words: str | Path, python: str | Path = sys.executable) -> str:
     """Run a command's module by itself, its words passing through at once; returns its output."""
     line = [python, "-c", f"from {module} import main; main()", *words]
-    said = []
+    found = []
     with subprocess.Popen(list(map(str, line)), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for text in process.stdout:
-            said.append(text)
+            found.append(text)
             if "--json" not in words:
                 print(text, end="", flush=True)
     if process.returncode:
         raise CuelensError(f"{module} ended with {process.returncode}; its words are above; the same command goes on")
-    return "".join(said)
+    return "".join(found)
 
 
 def _train(recipe: str, out: Path, *words: str | Path) -> None:
@@ -153,7 +153,7 @@ def _with_interval(value: float, interval: Sequence[float]) -> str:
 def _tabulate_measured(results: Sequence[dict[str, Any]]) -> list[str]:
     lines = _head(
         "file", "runtime", "split", "raters' majority (95 % interval)", "balanced", "macro F1", "ECE", "four words",
-        "told, of it right", "FER2013's own label",
+        "shown, right of shown", "FER2013's own label",
     )  # fmt: skip
     results = [result for result in results if result["labels"] == "majority"]
     for result in results:
@@ -178,7 +178,7 @@ def _tabulate_measured(results: Sequence[dict[str, Any]]) -> list[str]:
 
 def _tabulate_wild(results: Sequence[dict[str, Any]]) -> list[str]:
     lines = _head(
-        "file", "runtime", "faces", "seven classes", "balanced", "ECE", "four words", "told, of it right",
+        "file", "runtime", "faces", "seven classes", "balanced", "ECE", "four words", "shown, right of shown",
         "upset: precision, recall, precision at recall 0.75",
     )  # fmt: skip
     for result in results:
@@ -196,7 +196,7 @@ def _tabulate_wild(results: Sequence[dict[str, Any]]) -> list[str]:
 
 def _tabulate_words(words: dict[str, Any]) -> list[str]:
     goal = next(iter(words["words"].values()))["precision_at_recall"]["goal"]
-    lines = _head("word", "precision", "recall", f"precision at recall {goal:g}", "told right", "rows")
+    lines = _head("word", "precision", "recall", f"precision at recall {goal:g}", "right when shown", "rows")
     for word, row in words["words"].items():
         shares = [_with_interval(row[name]["share"], row[name]["interval"]) for name in ("precision", "recall", "told")]
         at = f"{row['precision_at_recall']['precision']:.3f}"
@@ -205,7 +205,7 @@ def _tabulate_words(words: dict[str, Any]) -> list[str]:
 
 
 def _tabulate_groups(groups: Sequence[dict[str, Any]]) -> list[str]:
-    lines = _head("by", "group", "pictures", "raters' majority", "four words", "told, of it right")
+    lines = _head("by", "group", "pictures", "raters' majority", "four words", "shown, right of shown")
     for found in groups:
         for row in found["rows"]:
             cells = [found["by"], row["group"], str(row["rows"])]
@@ -237,7 +237,7 @@ def _tabulate_parity(parity: dict[str, Any]) -> list[str]:
 
 
 def write_comparison(page: str, comparison: dict[str, Any]) -> str:
-    """Return the comparison page with its table made of what `cuelens-evaluate` said of several models."""
+    """Return the comparison page with its table made of `cuelens-evaluate`'s results of several models."""
     head = ["recipe", "MB", "accuracy", "balanced", "macro F1", "ECE", "accuracy against compact"]
     rows = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
     for row in comparison["models"]:

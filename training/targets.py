@@ -28,8 +28,8 @@ def make_targets(
     Smoothing as in Szegedy et al., arXiv 1512.00567; distillation as in Hinton et al., arXiv 1503.02531, at
     temperature 1.
     """
-    told = np.eye(classes, dtype=np.float32)[data.labels] if shares is None else shares
-    hard = told * (1 - smoothing) + smoothing / classes
+    given = np.eye(classes, dtype=np.float32)[data.labels] if shares is None else shares
+    hard = given * (1 - smoothing) + smoothing / classes
     return hard if soft is None else (1 - weight) * hard + weight * soft
 
 
@@ -57,12 +57,12 @@ def read_soft_labels(paths: Sequence[Path], data: Labelled, classes: Sequence[st
 
     Raises DataMissing, or DataUnreadable for a damaged file and one of other pictures or classes.
     """
-    told = []
+    read = []
     for path in paths:
         try:
             with np.load(io.BytesIO(path.read_bytes())) as content:
                 identity, of_classes = str(content["data"]), content["classes"].tolist()
-                told.append(content["probabilities"].astype(np.float32))
+                read.append(content["probabilities"].astype(np.float32))
         except FileNotFoundError as error:
             raise DataMissing(f"{path}: no such file; `cuelens-train teacher` leaves soft-labels.npz") from error
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
@@ -71,4 +71,4 @@ def read_soft_labels(paths: Sequence[Path], data: Labelled, classes: Sequence[st
             raise DataUnreadable(
                 f"{path}: soft labels of other pictures or classes; fit the teacher on the same --data and options"
             )
-    return np.mean(told, axis=0, dtype=np.float32) if told else None
+    return np.mean(read, axis=0, dtype=np.float32) if read else None

@@ -127,8 +127,8 @@ def describe_words(figures: dict[str, Any]) -> list[str]:
     steady = f"from {figures['told']['enter']:g}, leading by {figures['told']['margin']:g}"
     lines = [
         f"words: accuracy {figures['accuracy']:.4f} ({low:.4f} to {high:.4f}), {scores}",
-        f"told on a steady reading ({steady}): {_between(told)} of all, {_between(right)} of that right",
-        f"{'':12}{'precision':>24}{'recall':>24}{'told right':>24}{f'precision at {RECALL:g}':>19}{'rows':>7}",
+        f"shown on a steady reading ({steady}): {_between(told)} of all, {_between(right)} of that right",
+        f"{'':12}{'precision':>24}{'recall':>24}{'right when shown':>24}{f'precision at {RECALL:g}':>19}{'rows':>7}",
     ]
     lines += [
         f"{word:12}"

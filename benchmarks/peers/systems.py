@@ -133,8 +133,8 @@ class Fer(Labeller):
 
     def look(self, picture: Any) -> list[tuple[Box, str | None]]:
         """Return the faces that detect_emotions finds, with the label that it gives most."""
-        told = self._detector.detect_emotions(picture)
-        return [(face["box"], max(face["emotions"], key=face["emotions"].get)) for face in told]
+        detected = self._detector.detect_emotions(picture)
+        return [(face["box"], max(face["emotions"], key=face["emotions"].get)) for face in detected]
 
     def classify(self, faces: Any) -> Any:
         """Return the classes by the network alone: a box of the whole picture would be widened beyond it."""

@@ -180,9 +180,9 @@ def take_turns(
                     continue
                 bar.set_postfix_str(system.name)
                 try:
-                    told = take_turn(system, words)
-                    hold_to(told, turns[OURS][-1] if system.peer else told)
-                    turns[system.name].append(told)
+                    taken = take_turn(system, words)
+                    hold_to(taken, turns[OURS][-1] if system.peer else taken)
+                    turns[system.name].append(taken)
                 except BenchFailed as error:
                     if system.name == OURS:
                         raise
@@ -203,11 +203,11 @@ def take_turn(system: System, words: Sequence[str]) -> dict[str, Any]:
     command = [str(python_of(system)), "-I", str(PROGRAM), system.name, *words]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     try:
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        taken: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError) as error:
-        said = (done.stderr.strip() or "nothing").splitlines()[-1]
-        raise BenchFailed(f"{system.name} ended with code {done.returncode} and said: {said}") from error
-    return told
+        printed = (done.stderr.strip() or "nothing").splitlines()[-1]
+        raise BenchFailed(f"{system.name} ended with code {done.returncode} and printed: {printed}") from error
+    return taken
 
 
 def python_of(system: System) -> Path:
@@ -240,13 +240,13 @@ def measure_accuracies(systems: Sequence[System], data: Path) -> dict[str, dict[
         np.savez(path, images=faces.images, labels=faces.labels)
         for system in peers:
             try:
-                told = take_turn(system, ["--faces", str(path)])
+                taken = take_turn(system, ["--faces", str(path)])
             except BenchFailed as error:
                 accuracies[system.name] = {"missing": str(error)}
             else:
-                share = told["right"] / told["rows"]
-                interval = [round(end, 5) for end in wilson_interval(share, told["rows"])]
-                accuracies[system.name] = {"share": round(share, 5), "interval": interval, "rows": told["rows"]}
+                share = taken["right"] / taken["rows"]
+                interval = [round(end, 5) for end in wilson_interval(share, taken["rows"])]
+                accuracies[system.name] = {"share": round(share, 5), "interval": interval, "rows": taken["rows"]}
             bar.update()
     return accuracies
 
@@ -268,7 +268,7 @@ def summary(system: System, turns: Sequence[Mapping[str, Any]], ours: Sequence[M
     """Return what a system's turns say, as medians over the rounds, whole and by clip, and ours by theirs."""
     rounds = [{**costs(turn["clips"]), **{key: turn[key] for key in _ONCE}} for turn in turns]
     clips = [clip["clip"] for clip in turns[0]["clips"]]
-    told = {
+    taken = {
         "what": system.what,
         "software": turns[0]["software"],
         **medians(rounds),
@@ -277,10 +277,10 @@ def summary(system: System, turns: Sequence[Mapping[str, Any]], ours: Sequence[M
     }
     if system.name != OURS:
         our_rounds = [{**costs(turn["clips"]), **{key: turn[key] for key in _ONCE}} for turn in ours]
-        told["against"] = {
+        taken["against"] = {
             key: ratio([turn[key] for turn in our_rounds], [turn[key] for turn in rounds]) for key in _COMPARED
         }
-    return told
+    return taken
 
 
 def costs(clips: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the results page says of an emulated Arm's counts, and what is forecast of them."""
+"""What the results page shows of an emulated Arm's counts, and what is forecast of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the results page says of what others use."""
+"""What the results page shows of what others use."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def those_present(report: Report) -> dict[str, Mapping[str, Any]]:
 
 def say_peers(report: Report) -> str:
     """Say how many times our CPU each takes."""
-    told = [
+    parts = [
         f"{name} takes {1 / system['against']['cpu_ms_per_frame']['median']:.1f} times our CPU a frame"
         for name, system in those_present(report).items()
         if system.get("against")
     ]
-    return f"{'; '.join(told) or 'nobody else was there'}."
+    return f"{'; '.join(parts) or 'nobody else was there'}."

@@ -1,4 +1,4 @@
-"""What the results page says of a run: rhythm, start, memory, half an hour."""
+"""What the results page shows of a run: rhythm, start, memory, half an hour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the results page says of frame size, faces, threads and runtimes."""
+"""What the results page shows of frame size, faces, threads and runtimes."""
 
 from __future__ import annotations
 

@@ -65,8 +65,8 @@ def spread(name: str, shape: str = ".2f") -> Callable[[Report], str | None]:
 
 def power(report: Report) -> str:
     """Say what the board drew."""
-    told = report["provenance"]["power"]
-    return f"{told['mean_w']:.2f}, at most {told['most_w']:.2f}" if told else "the board does not report it"
+    measured = report["provenance"]["power"]
+    return f"{power['mean_w']:.2f}, at most {power['most_w']:.2f}" if measured else "the board does not report it"
 
 
 def share(value: float) -> str:

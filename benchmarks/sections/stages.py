@@ -1,4 +1,4 @@
-"""What the results page says of the stages of a frame."""
+"""What the results page shows of the stages of a frame."""
 
 from __future__ import annotations
 
@@ -53,5 +53,5 @@ def say_stages(report: Report) -> str:
     """Say the mean of each stage, and how elapsed times spread."""
     means = stage_means(report)
     whole = report["result"]["stages"]["whole"]["wall_ms"]
-    told = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
-    return f"Mean CPU ms: {told}. Elapsed from find to sink: p50 {whole['p50']:.2f} ms, p99 {whole['p99']:.2f} ms."
+    listed = ", ".join(f"{name} {value:.2f}" for name, value in means.items())
+    return f"Mean CPU ms: {listed}. Elapsed from find to sink: p50 {whole['p50']:.2f} ms, p99 {whole['p99']:.2f} ms."

@@ -49,12 +49,12 @@ def correct_biases(model: Any, truth: Probe, pictures: Images) -> None:
     for tensor, (_, operator) in zip(progress(wanted, "correct biases"), steps, strict=True):
         mean, active, least = expected[tensor]
         probe = Probe(bytes(content), graph=graph)
-        said = np.float64(0)
+        measured = np.float64(0)
         for picture in pictures:
             probe.run(picture)
             values = probe.real(operator.outputs[0])
-            said = said + values.reshape(-1, values.shape[-1]).mean(axis=0, dtype=np.float64) / len(pictures)
-        error = said - mean
+            measured = measured + values.reshape(-1, values.shape[-1]).mean(axis=0, dtype=np.float64) / len(pictures)
+        error = measured - mean
         if least >= 0:  # behind a ReLU
             error = error / np.maximum(active, LEAST_ACTIVE)
         bias = graph.tensors[operator.inputs[2]]

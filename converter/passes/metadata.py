@@ -1,4 +1,4 @@
-"""A .tflite file that says what it reads and gives, as TFLite's metadata: the last step before the contract.
+"""A .tflite file that states its input and output, as TFLite's metadata: the last step before the contract.
 
 The layout is metadata_schema.fbs of github.com/tensorflow/tflite-support: a flatbuffer of its own inside the model,
 and a zip of the files that it names behind the model.
@@ -30,7 +30,7 @@ _DESCRIPTIONS, _TENSOR_AXIS_LABELS = 1, 2  # AssociatedFileType
 def describe(
     model: Any, preprocessing: Preprocessing, labels: Sequence[str], *, name: str, description: str, version: str
 ) -> None:
-    """Put labels and pre-processing into a ModelT as TFLite's metadata, in place of what it said before.
+    """Put labels and pre-processing into a ModelT as TFLite's metadata, in place of what it had before.
 
     The network is left as it is. Raises DataLabelInvalid for labels that labels.txt cannot hold, a line each.
     """

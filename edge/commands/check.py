@@ -25,8 +25,8 @@ def run(args: argparse.Namespace) -> int:
     todo = sum(line.state == "do" for line in lines)
     failure = CheckFailed(f"{todo} of {len(lines)} lines say what to do") if todo else None
     if args.json:
-        told = failure.as_values() if failure else {}
-        print(json.dumps({"ok": failure is None, **told, "lines": [asdict(line) for line in lines]}), flush=True)
+        values = failure.as_values() if failure else {}
+        print(json.dumps({"ok": failure is None, **values, "lines": [asdict(line) for line in lines]}), flush=True)
     if failure:
         failure.in_json = args.json
         raise failure

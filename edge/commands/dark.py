@@ -23,7 +23,7 @@ SECONDS = 4.0  # for all: the service manager gives what comes after a run five
 
 @dataclass(frozen=True, slots=True)
 class _Light:
-    """What the settings file says of the light, whatever else it says."""
+    """What the settings file states of the light, whatever else it says."""
 
     pins: PinSettings = field(default_factory=PinSettings)
 

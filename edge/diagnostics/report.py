@@ -164,7 +164,7 @@ def versions(machine: Machine, cleaner: Cleaner) -> dict[str, Any]:
 
 
 def clean_status(status: Mapping[str, Any] | None, cleaner: Cleaner) -> dict[str, Any] | None:
-    """Return what the running Cuelens says, without what its source and sinks are called beyond their kind."""
+    """Return what the running Cuelens reports, without what its source and sinks are called beyond their kind."""
     if status is None:
         return None
     facts = {key: value for key, value in status.items() if key not in ("source", "sinks", "model", "changes")}

@@ -64,7 +64,7 @@ class StatusServer:
         self._thread.start()
 
     def _run(self) -> None:
-        answer, told = b"", float("-inf")
+        answer, gathered_at = b"", float("-inf")
         with self._listener:
             while not self._closing.is_set():
                 try:
@@ -74,8 +74,8 @@ class StatusServer:
                         return
                     continue
                 with asker, contextlib.suppress(OSError):  # one that went away or does not listen
-                    if time.monotonic() - told > FRESH:
-                        answer, told = json.dumps(self._tell()).encode() + b"\n", time.monotonic()
+                    if time.monotonic() - gathered_at > FRESH:
+                        answer, gathered_at = json.dumps(self._tell()).encode() + b"\n", time.monotonic()
                     asker.settimeout(SEND_DEADLINE)
                     asker.sendall(answer)
                 self._closing.wait(PAUSE)
@@ -124,14 +124,14 @@ def gather_status(control: Control, model: ExpressionModel, version: str) -> dic
 
     now = time.monotonic()
     metrics, held_mb = control.metrics, rss_mb()
-    told: dict[str, Any] = {"version": version, "state": "starting", "expression": None, "reason": None}
+    status: dict[str, Any] = {"version": version, "state": "starting", "expression": None, "reason": None}
     if metrics is not None and (cue := metrics.cue) is not None:
-        told["cue_age"] = round(now - metrics.shown_at, 2)
-        if told["cue_age"] > STALLED:  # this thread lives, and the loop does not: what it said is of the past
-            told["state"] = "stalled"
+        status["cue_age"] = round(now - metrics.shown_at, 2)
+        if status["cue_age"] > STALLED:  # this thread lives, and the loop does not: its cue is old
+            status["state"] = "stalled"
         else:
-            told |= {"state": cue.state, "expression": cue.expression, "reason": cue.reason}
-    told |= {
+            status |= {"state": cue.state, "expression": cue.expression, "reason": cue.reason}
+    status |= {
         "paused": control.paused,
         "problems": list(control.problems),
         "source": plain(control.settings.source),
@@ -142,8 +142,8 @@ def gather_status(control: Control, model: ExpressionModel, version: str) -> dic
         "memory_mb": {"now": held_mb and round(held_mb, 1), "peak": round(peak_rss_mb(), 1), "swapped": swapped_mb()},
     }
     if metrics is None:
-        return told | dict.fromkeys(("uptime", "frames", "inferences", "watchdog", "dropped", "camera_losses"), 0)
-    return told | {
+        return status | dict.fromkeys(("uptime", "frames", "inferences", "watchdog", "dropped", "camera_losses"), 0)
+    return status | {
         "uptime": round(now - metrics.begun, 1),
         "frames": metrics.frames,
         "frames_with_face": metrics.frames_with_face,
@@ -215,14 +215,14 @@ def ask(path: Path) -> dict[str, Any]:
             f"{path}: {why}; no Cuelens answers there: sudo systemctl start cuelens, or cuelens run --status PATH"
         ) from error
     try:
-        told = json.loads(answer)
+        status = json.loads(answer)
     except (ValueError, RecursionError) as error:
         raise NotRunning(
             f"{path}: {len(answer)} bytes that are no status; restart: systemctl restart cuelens"
         ) from error
-    if not isinstance(told, dict):
+    if not isinstance(status, dict):
         raise NotRunning(f"{path}: what answers is no Cuelens; name its socket with --socket PATH")
-    return told
+    return status
 
 
 def ask_service() -> dict[str, Any] | None:
@@ -233,63 +233,63 @@ def ask_service() -> dict[str, Any] | None:
         return None
 
 
-def describe_status(told: Mapping[str, Any]) -> str:
+def describe_status(status: Mapping[str, Any]) -> str:
     """Return a status in lines for a person, without the keys that another version does not have.
 
     Raises NotRunning where it is no version's status.
     """
     try:
-        return _describe(told)
+        return _describe(status)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise NotRunning(
             "the program at that socket is no Cuelens, or another version of it; --json shows its answer"
         ) from error
 
 
-def _describe(told: Mapping[str, Any]) -> str:
+def _describe(status: Mapping[str, Any]) -> str:
     rows: list[tuple[str, str]] = []
 
     def row(name: str, text: str, *keys: str) -> None:
-        if all(told.get(key) is not None for key in keys):
-            rows.append((name, text.format_map(_Known(told))))
+        if all(status.get(key) is not None for key in keys):
+            rows.append((name, text.format_map(_Known(status))))
 
     row("cuelens", "{version}, running for {uptime} s", "version", "uptime")
-    cue = told.get("expression") or told.get("state")
-    why = f"for {told.get('cue_age')} s" if cue == "stalled" else told.get("reason")
+    cue = status.get("expression") or status.get("state")
+    why = f"for {status.get('cue_age')} s" if cue == "stalled" else status.get("reason")
     row("cue", f"{cue}" + (f" ({why})" if why else ""), "state")
-    rows.extend(("problem", problem) for problem in told.get("problems") or ())
+    rows.extend(("problem", problem) for problem in status.get("problems") or ())
     row("source", "{source}", "source")
     row("frames", "{frames}, {dropped} dropped; {recent_fps} a second now, {fps} on the whole", "frames", "fps")
-    if pace := told.get("pace"):
+    if pace := status.get("pace"):
         why = f": {', '.join(pace['why'])}" if pace["why"] else ""
         rows.append(("pace", f"step {pace['step']} of {pace['steps']}{why}" if pace["step"] else "full"))
-    if told.get("camera_losses"):
-        camera = told.get("camera") or {}
+    if status.get("camera_losses"):
+        camera = status.get("camera") or {}
         causes = ", ".join(f"{cause} {times}x" for cause, times in (camera.get("causes") or {}).items())
         now = f"; now: {camera['trouble']}" if camera.get("trouble") else ""
         row("camera", "lost {camera_losses} times" + (f" ({causes})" if causes else "") + now, "camera_losses")
-    if faults := told.get("faults"):
+    if faults := status.get("faults"):
         rows.append(("failed", ", ".join(f"{name} {times}x" for name, times in faults.items())))
-    if told.get("stalls"):
+    if status.get("stalls"):
         row("blocked", "{stalls} times", "stalls")
     row("newest frame", "{last_frame_age} s ago", "last_frame_age")
     row("inferences", "{inferences}", "inferences")
     row("watchdog", "fed {watchdog} times", "watchdog")
-    for stage, values in (told.get("latency_ms") or {}).items():
+    for stage, values in (status.get("latency_ms") or {}).items():
         if stage in ("find", "read", "total"):
             rows.append((f"{stage}, ms", ", ".join(f"{name} {value:g}" for name, value in values.items())))
-    for name, sink in (told.get("sinks") or {}).items():
+    for name, sink in (status.get("sinks") or {}).items():
         error = f", {sink['failures']} failures: {sink['error']}" if sink.get("failures") else ""
         rows.append((f"sink {name}", f"{sink['state']}, {sink['shown']} shown, {sink['missed']} missed{error}"))
-    for name, link in (told.get("links") or {}).items():
+    for name, link in (status.get("links") or {}).items():
         battery = f", battery {link['battery']} %" if link.get("battery") is not None else ""
         why = f": {link['error']}" if link.get("error") else ""
         rows.append((f"link {name}", f"{link['name']} {link['state']}{battery}, lost {link['losses']} times{why}"))
-    if model := told.get("model"):
-        rows.append(("model", f"{model['name']} {model['sha256'][:12]}, {told.get('runtime')}"))
+    if model := status.get("model"):
+        rows.append(("model", f"{model['name']} {model['sha256'][:12]}, {status.get('runtime')}"))
     row("temperature", "{temperature_c:.0f} degrees Celsius", "temperature_c")
     row("throttled", "{throttled}", "throttled")
-    if memory := told.get("memory_mb"):
+    if memory := status.get("memory_mb"):
         swapped = f", {memory['swapped']:.1f} MB of it swapped out" if memory.get("swapped") else ""
         rows.append(("memory", f"{memory['now']} MB, {memory['peak']} MB at most{swapped}"))
     wide = max(len(name) for name, _ in rows) if rows else 0

@@ -1,4 +1,4 @@
-"""What the kernel says of the board and of this process: every read of /proc and /sys, for run, checks and benchmarks.
+"""The kernel's facts on the board and on this process: every read of /proc and /sys, for run, checks and benchmarks.
 
 `root` is where the file system begins, so that tests can make up boards. What cannot be read is None, never guessed.
 """
@@ -156,7 +156,7 @@ def serial_number(root: Path = ROOT) -> str | None:
 def camera_identity(name: str, root: Path = ROOT) -> tuple[str, ...] | None:
     """Return what identifies the camera of a node, as video0: name, place among its nodes, USB's ids, serial.
 
-    None where the kernel says nothing of it.
+    None where the kernel reports nothing of it.
     """
     node = root / CAMERAS / name
     device = (node / "device").resolve().parent  # of a USB camera, whose interface the node's device is

@@ -1,4 +1,4 @@
-"""What was changed while it ran, in a file that several may write: merged by key, no change is lost unsaid."""
+"""What was changed while it ran, in a file that several may write: merged by key, each lost change is reported."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ class SavedSettings:
             both = [key for key in theirs & ours if there[key] != changed.get(key)]
             known, self._known = self._known, there
             if both:
-                told = "; ".join(f"{table}.{key}" for table, key in sorted(both))
+                names = "; ".join(f"{table}.{key}" for table, key in sorted(both))
                 raise SettingsInvalid(
-                    f"{self.path}: somebody else saved another value meanwhile: {told}; save again to overrule that"
+                    f"{self.path}: somebody else saved another value meanwhile: {names}; save again to overrule that"
                 )
             moved = MOVED if ("cue", "sensitivity") in theirs else frozenset[tuple[str, str]]()
             merged = {key: value for key, value in changed.items() if key not in moved or known.get(key) != value}

@@ -224,8 +224,8 @@ def _speak(language: str, text: str) -> Sound:
             form = (spoken.getnchannels(), spoken.getsampwidth(), spoken.getframerate())
             samples = spoken.readframes(spoken.getnframes())
     except (wave.Error, EOFError) as error:
-        said = done.stderr.decode(errors="replace").strip().partition("\n")[0] or f"exit code {done.returncode}"
-        raise SinkFailed(f"audio sink: espeak-ng -v {language} failed: {said}; turn off audio.speech") from error
+        printed = done.stderr.decode(errors="replace").strip().partition("\n")[0] or f"exit code {done.returncode}"
+        raise SinkFailed(f"audio sink: espeak-ng -v {language} failed: {printed}; turn off audio.speech") from error
     if form != (1, 2, RATE):
         raise SinkFailed(
             f"audio sink: espeak-ng -v {language} gives (channels, bytes, rate) {form}, not {(1, 2, RATE)}; "

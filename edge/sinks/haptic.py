@@ -99,7 +99,7 @@ class Drv2605l:
         found = bus.read_byte_data(ADDRESS, STATUS) >> 5
         if found not in (3, DEVICE_ID):
             raise SinkFailed(
-                f"haptic: the chip at 0x{ADDRESS:02x} says {found}, a DRV2605L says {DEVICE_ID}; is it another part?"
+                f"haptic: the chip at 0x{ADDRESS:02x} has id {found}, a DRV2605L has {DEVICE_ID}; is it another part?"
             )
         self._set(MODE, READY)
         self._set(FEEDBACK, bus.read_byte_data(ADDRESS, FEEDBACK) & 0x7F)  # a motor with a weight (ERM), no LRA

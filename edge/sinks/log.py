@@ -142,7 +142,7 @@ def log_record(update: Update) -> dict[str, Any]:
     fresh = {reading.face_id: reading.probabilities for reading in update.fresh}
     faces: list[dict[str, Any]] = []
     for face in update.faces:
-        read = face.id in fresh  # else it was put off, and nothing is said of it
+        read = face.id in fresh  # else it was put off, and has no entry
         by_label = dict(zip(update.labels, fresh[face.id], strict=True)) if read else None
         faces.append(
             {

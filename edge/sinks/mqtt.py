@@ -35,7 +35,7 @@ ANSWER = 2.0  # seconds for connecting, or for sending a message; with FAREWELL 
 KEEPALIVE = 10  # whole seconds without a word after which the broker and we ask for one
 LEAST_INTERVAL = 0.2  # seconds between two messages: faster changes of distance or side serve nobody
 FAREWELL = 0.5  # seconds to take leave of the broker
-REFRESH = 10.0  # seconds after which the status, and a cue that stays, are said again
+REFRESH = 10.0  # seconds after which the status, and a cue that stays, are published again
 CONFIRMED = 5.0  # seconds for the broker to confirm the status
 
 _ids: dict[str, ClientId] = {}  # of this process, by topic: a sink that is opened again takes its predecessor's place
@@ -88,7 +88,7 @@ class MqttSink:
         self._begun = clock()
         self._settled = threading.Event()  # connected, or failed
         self._failure: str | None = None  # written by the network thread, once
-        self._said: tuple[object, ...] | None = None
+        self._published: tuple[object, ...] | None = None
         self._saw = 0.0  # when that was published
         self._t = 0.0  # of the capture clock, of the newest update
         self._sending: tuple[MQTTMessageInfo, float] | None = None
@@ -167,14 +167,14 @@ class MqttSink:
         if waited and update.frame is not None:
             return  # the next frame's update is there already, and this one is old
         cue, now = update.cue, self._clock()
-        said = (cue.state, cue.expression, cue.reason, cue.distance, cue.side)
+        facts = (cue.state, cue.expression, cue.reason, cue.distance, cue.side)
         self._t = cue.since if update.frame is None else update.frame.t
-        if said != self._said or now - self._saw >= REFRESH:
+        if facts != self._published or now - self._saw >= REFRESH:
             # What comes without a frame, no camera or a pause, may be the last for long: it waits and is not left out.
             if not self._sent(ANSWER if update.frame is None else 0.0):
                 return
             self._sending = self._client.publish(f"{self._topic}/cue", self._record(cue)), now
-            self._said, self._saw = said, now
+            self._published, self._saw = facts, now
         self._keep_announced(now)
 
     def _record(self, cue: Cue) -> str:
@@ -224,7 +224,7 @@ class MqttSink:
         end = time.monotonic() + FAREWELL
         if client.is_connected() and self._failure is None:
             with contextlib.suppress(RuntimeError):  # lost just now: the last will says it
-                if self._said is not None:
+                if self._published is not None:
                     client.publish(f"{self._topic}/cue", self._record(Cue("stopped", None, 0.0, self._t)))
                 client.publish(f"{self._topic}/status", "offline", qos=1, retain=True).wait_for_publish(FAREWELL)
         client.disconnect()

@@ -18,7 +18,7 @@ class Onsets:
         self._heard: dict[str, float] = {}  # when each was
 
     def due(self, name: str | None, t: float, repeat: float) -> bool:
-        """Take what is to be said at `t`, in seconds of a clock that never goes back; return whether to say it."""
+        """Take the cue's name at `t`, in seconds of a clock that never goes back; return whether to signal it."""
         came_up, self._now = name != self._now, name
         if name is None or not (came_up or name != self._last):
             return False

@@ -72,7 +72,7 @@ class TerminalSink:
         """End the live line."""
         if self._live and self._next is not None:
             self._next = None
-            with suppress(OSError):  # that it is gone was said
+            with suppress(OSError):  # that it is gone was reported
                 self._stream.write("\n")
                 self._stream.flush()
 

@@ -1,4 +1,4 @@
-"""What a film's container says of itself, read from its own headers: whether all of it is there, and how it is turned.
+"""A film's own headers: whether all of it is there, and how it is turned.
 
 FFmpeg plays what there is and says neither; a header's number of frames is no proof of either: edit lists hide some.
 """

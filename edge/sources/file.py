@@ -206,7 +206,7 @@ class FileSource:
         self._check_whole(self._path, count)
 
     def _check_whole(self, path: Path, count: int) -> None:
-        """Raise SourceTruncated where the file is shorter than its container says."""
+        """Raise SourceTruncated where the file is shorter than its container states."""
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             missing = containers.missing_bytes(file, size)

@@ -164,15 +164,15 @@ class Film:
             return
         if isinstance(self._target, Path):
             with self._target.open("rb") as file:
-                said = _look_again(native_name(file), number, (file.fileno(),))
+                printed = _look_again(native_name(file), number, (file.fileno(),))
         else:
-            said = _look_again(self._target, number, ())
-        if b"nterlaced" in said:
+            printed = _look_again(self._target, number, ())
+        if b"nterlaced" in printed:
             raise SourceUnreadable(
                 f"{self._name}: interlaced video, which OpenCV {cv2.__version__} decodes to black; "
                 "convert it: ffmpeg -i FILE -vf yadif NEW.mp4"
             )
-        if b"[swscaler" in said:
+        if b"[swscaler" in printed:
             raise SourceUnreadable(
                 f"{self._name}: OpenCV {cv2.__version__} cannot convert this video's pixels; "
                 "convert it: ffmpeg -i FILE -pix_fmt yuv420p NEW.mp4"

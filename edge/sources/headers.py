@@ -1,4 +1,4 @@
-"""What a picture's own header says: its format, whether it is whole, how it is turned, how wide its pixels are.
+"""What a picture's own header states: its format, whether it is whole, how it is turned, how wide its pixels are.
 
 Pure on bytes, which may be hostile: every length is checked against what is there, and every walk has an end.
 """

@@ -1,4 +1,4 @@
-"""USB and other V4L2 cameras: the format whose luma costs least, asked for and taken as the driver says it is."""
+"""USB and other V4L2 cameras: the format whose luma costs least, asked for and taken as the driver reports it is."""
 
 from __future__ import annotations
 
@@ -274,6 +274,6 @@ def cameras() -> list[str]:
 def identify(path: str) -> Identity | None:
     """Return what identifies a camera whatever its number: name, place among its nodes, USB's ids and serial.
 
-    None where the kernel says nothing of it.
+    None where the kernel reports nothing of it.
     """
     return board.camera_identity(Path(path).resolve().name, SYSTEM)

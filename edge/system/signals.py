@@ -29,13 +29,13 @@ _OVER = b"\0"  # no signal's number
 def ended_by_signals(stop: threading.Event) -> Iterator[None]:
     """Set `stop` on any of SIGNALS; a process that still lives PATIENCE seconds after one is ended by force."""
     # A handler in Python waits until the main thread is back from what it is in; this descriptor is written to at once.
-    heard, said = os.pipe()
+    reader, writer = os.pipe()
     if hasattr(os, "set_blocking"):  # not on Windows before Python 3.12, which asks for no such thing
-        os.set_blocking(said, False)
+        os.set_blocking(writer, False)
 
     def obey() -> None:
-        number = os.read(heard, 1)
-        os.close(heard)
+        number = os.read(reader, 1)
+        os.close(reader)
         if number == _OVER:
             return
         stop.set()
@@ -47,12 +47,12 @@ def ended_by_signals(stop: threading.Event) -> Iterator[None]:
     for number in SIGNALS:
         if number in NEVER_IGNORED or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: stop.set())
-    signal.set_wakeup_fd(said)
+    signal.set_wakeup_fd(writer)
     threading.Thread(target=obey, name="signals", daemon=True).start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(-1)
         with contextlib.suppress(BrokenPipeError):  # a signal came
-            os.write(said, _OVER)
-        os.close(said)
+            os.write(writer, _OVER)
+        os.close(writer)

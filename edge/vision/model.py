@@ -1,7 +1,7 @@
 """The expression network behind one call: upright crops in, probabilities out.
 
 A model comes with a contract (JSON beside it) and carries its labels and pre-processing in a zip behind its graph.
-What differs from its contract is never parsed, let alone run; what the two say differently is believed of neither.
+What differs from its contract is never parsed, let alone run; where the two differ, neither is believed.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def read_promise(table: dict[str, Any]) -> Tensor:
 
 
 def read_tensor(details: dict[str, Any]) -> Tensor:
-    """Read one end of a network from what `get_input_details` or `get_output_details` of an interpreter says."""
+    """Read one end of a network from what `get_input_details` or `get_output_details` of an interpreter states."""
     scale, zero_point = details["quantization"]
     dtype = np.dtype(details["dtype"]).name
     if dtype == "float32" and scale == 0:  # the interpreter's word for: not quantised
@@ -208,20 +208,20 @@ def check_content(path: Path, content: bytes, size: int, sha256: str) -> None:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise ContractMismatch(
-            f"{path}: sha256 {found[:12]}…, its contract says {sha256[:12]}…; install model and contract together"
+            f"{path}: sha256 {found[:12]}…, its contract has {sha256[:12]}…; install model and contract together"
         )
 
 
 def check_tensor(path: Path, name: str, found: Tensor, promised: Tensor) -> None:
-    """Raise ModelShape or ContractMismatch where one end of a network is not what its contract says."""
+    """Raise ModelShape or ContractMismatch where one end of a network differs from its contract."""
     if (found.shape, found.dtype) != (promised.shape, promised.dtype):
         raise ModelShape(
-            f"{path}: {name} is {found.dtype} {found.shape}, its contract says "
+            f"{path}: {name} is {found.dtype} {found.shape}, its contract has "
             f"{promised.dtype} {promised.shape}; convert it again"
         )
     if not np.isclose(found.scale, promised.scale, rtol=1e-6) or found.zero_point != promised.zero_point:
         raise ContractMismatch(
-            f"{path}: {name} scale {found.scale} zero point {found.zero_point}, its contract says "
+            f"{path}: {name} scale {found.scale} zero point {found.zero_point}, its contract has "
             f"{promised.scale} and {promised.zero_point}; convert it again"
         )
 
@@ -277,10 +277,10 @@ def _check_carried(path: Path, content: bytes, contract: Contract) -> None:
     promised = contract.preprocessing.describe() | {"side": contract.preprocessing.side}
     pairs = [(f"label {number}", *pair) for number, pair in enumerate(zip_longest(labels, contract.labels), 1)]
     pairs += [(key, preprocessing.get(key), promised.get(key)) for key in sorted({*preprocessing, *promised})]
-    for what, said, agreed in pairs:
-        if said != agreed:
+    for what, stated, agreed in pairs:
+        if stated != agreed:
             raise ContractMismatch(
-                f"{path}: {what} is {_show(said)} in the file, {_show(agreed)} in its contract; {again}"
+                f"{path}: {what} is {_show(stated)} in the file, {_show(agreed)} in its contract; {again}"
             )
 
 

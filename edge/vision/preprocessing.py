@@ -48,5 +48,5 @@ class Preprocessing:
         return np.asarray(cv2.resize(picture, (self.side, self.side), interpolation=how), np.uint8)
 
     def describe(self) -> dict[str, Any]:
-        """Return what the contract says of it, beside the input's shape."""
+        """Return what the contract states of it, beside the input's shape."""
         return {"colour": self.colour, "range": [0, 255], "resize": "area"}

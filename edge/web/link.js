@@ -1,4 +1,4 @@
-// The one connection to the glasses: says how old what it brings is, and is opened again when it is silent. It asks nobody else.
+// The one connection to the glasses: it reports the age of what it brings, and opens again after silence. It connects to no other host.
 "use strict";
 
 const STALE = 2; // seconds after which what was seen is not shown any more, and a silent connection is not believed
@@ -31,7 +31,7 @@ function since(then) {
   return Math.max(performance.now() - then.steady, Date.now() - then.wall) / 1000;
 }
 
-// Seconds since what is known was said, whoever is to blame.
+// Seconds since the newest message was sent, whichever side or network is slow.
 function silence() {
   return heard ? since(heard) + late : Infinity;
 }

@@ -23,7 +23,7 @@ from edge.types import Cue, Update
 
 STALE = 2.0  # seconds after which what was seen is not shown any more
 LASTING = ("paused", "no_camera")
-REPEATED = 5.0  # seconds in which the loop has said these again: it does every second
+REPEATED = 5.0  # seconds in which the loop has sent these again: it does every second
 LARGEST_WIDTH = 640  # pixels of a picture that is sent
 QUALITY = 70  # of its JPEG
 G2_WIDTH, G2_HEIGHT = 288, 144  # pixels of the largest picture that Even's app takes; the display has 576 x 288

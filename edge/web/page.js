@@ -19,7 +19,7 @@ function fill(text, n) {
   return text.replace("{n}", n);
 }
 
-function told(value, unit = "") {
+function orDash(value, unit = "") {
   return value === undefined ? "–" : value + unit;
 }
 
@@ -86,10 +86,10 @@ function showCue() {
 
 // Numbers of a run that is not heard of are old labels too.
 function showRun(run, stands) {
-  say(at("fps"), told(stands ? undefined : run.fps));
-  say(at("p50"), told(run.p50, "\u00a0ms"));
-  say(at("p95"), told(run.p95, "\u00a0ms"));
-  say(at("dropped"), told(run.dropped));
+  say(at("fps"), orDash(stands ? undefined : run.fps));
+  say(at("p50"), orDash(run.p50, "\u00a0ms"));
+  say(at("p95"), orDash(run.p95, "\u00a0ms"));
+  say(at("dropped"), orDash(run.dropped));
   showSinks(run.sinks || []);
 }
 
@@ -155,17 +155,17 @@ async function askFor(path, values) {
   say(at("pairing-error"), refusal);
 }
 
-async function drawPicture(bytes, told) {
+async function drawPicture(bytes, layout) {
   const canvas = at("canvas");
   const picture = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
   if (!at("show-picture").checked || silence() > STALE || document.hidden) return;
-  if (canvas.width !== told.width || canvas.height !== told.height) {
-    canvas.width = told.width;
-    canvas.height = told.height;
+  if (canvas.width !== layout.width || canvas.height !== layout.height) {
+    canvas.width = layout.width;
+    canvas.height = layout.height;
   }
   canvas.hidden = false;
   at("no-picture").hidden = true;
-  const unit = told.width / canvas.clientWidth; // pixels of the picture to one of the page
+  const unit = layout.width / canvas.clientWidth; // pixels of the picture to one of the page
   const pen = canvas.getContext("2d");
   pen.drawImage(picture, 0, 0);
   picture.close();
@@ -173,7 +173,7 @@ async function drawPicture(bytes, told) {
   pen.lineJoin = "round";
   pen.font = `600 ${15 * unit}px system-ui, sans-serif`;
   pen.textAlign = "center";
-  for (const face of told.faces) {
+  for (const face of layout.faces) {
     pen.save();
     pen.translate(face.x, face.y);
     pen.rotate((face.roll_deg * Math.PI) / 180);
@@ -182,7 +182,7 @@ async function drawPicture(bytes, told) {
     pen.strokeStyle = "#fff";
     pen.strokeRect(-face.width / 2, -face.height / 2, face.width, face.height);
     pen.restore();
-    const below = Math.min(face.y + face.height / 2 + 20 * unit, told.height - 6 * unit);
+    const below = Math.min(face.y + face.height / 2 + 20 * unit, layout.height - 6 * unit);
     pen.lineWidth = 4 * unit;
     pen.strokeStyle = "#000";
     pen.strokeText(face.says, face.x, below);

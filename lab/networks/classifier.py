@@ -62,13 +62,13 @@ def predict_keras(model: Any, images: Images, *, flip: bool = False, scaling: Sc
     where that is not raw pixels.
     """
     starts = tqdm(range(0, len(images), _CHUNK), "evaluate", disable=not sys.stderr.isatty(), leave=False)
-    said = []
+    predicted = []
     for start in starts:
         pixels = as_batch(images[start : start + _CHUNK])
         pixels = pixels if scaling is None else scaling.apply(pixels)
         views = (pixels, pixels[:, :, ::-1]) if flip else (pixels,)
-        said.append(np.mean([model.predict(view, batch_size=_BATCH, verbose=0) for view in views], axis=0))
-    return np.asarray(np.concatenate(said), np.float64)
+        predicted.append(np.mean([model.predict(view, batch_size=_BATCH, verbose=0) for view in views], axis=0))
+    return np.asarray(np.concatenate(predicted), np.float64)
 
 
 def open_model(path: Path, *, flip: bool = False, given: Given | None = None) -> Classifier:

@@ -157,7 +157,7 @@ def _recalls(predicted: Labels, labels: Labels, count: int) -> Floats:
 
 
 def find_order(predicted: Labels, labels: Labels, count: int) -> list[int]:
-    """Find in which column each of `count` classes stands, of what a network says, (n,), of pictures labelled (n,).
+    """Find in which column each of `count` classes stands, of what a network reports, (n,), of pictures labelled (n,).
 
     Classes change places where that gains recall clearly, surely, and in both halves of the pictures; else they stay.
     Recall, not accuracy: how common a class is here says nothing about its column.
@@ -278,7 +278,7 @@ def _find_scaling(
 def describe_order(predicted: Labels, labels: Labels, classes: Sequence[str]) -> tuple[tuple[str, ...], str] | None:
     """Return the order in which the classes stand and what it gains, in words; None where they stand as they are taken.
 
-    `predicted` (n,) is what a network says of pictures labelled (n,), both as indices into `classes`.
+    `predicted` (n,) is what a network reports of pictures labelled (n,), both as indices into `classes`.
     """
     order = find_order(predicted, labels, len(classes))
     if order == list(range(len(classes))):

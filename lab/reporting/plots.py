@@ -83,7 +83,7 @@ def plot_reliability(probabilities: Floats, labels: Labels) -> bytes:
     upper.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
     upper.legend(loc="upper left", frameon=False)
     lower.bar(middles, [bar.rows for bar in bins], width, color=GRAY, edgecolor="white")
-    lower.set(xlabel="confidence of the class it says", ylabel="pictures")
+    lower.set(xlabel="confidence of the predicted class", ylabel="pictures")
     return as_png(figure)
 
 

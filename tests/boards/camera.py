@@ -127,7 +127,7 @@ class Run:
         return Path("/tmp/said").read_text()
 
     def losses(self) -> int:
-        """How often the camera was lost, as the run's status says."""
+        """How often the camera was lost, as the run's status states."""
         return int(ask(Path("/tmp/status"))["camera_losses"])
 
     def opens(self) -> bool:

@@ -100,7 +100,7 @@ def test_a_camera_gives_luma_of_the_size_that_it_has(asked: str, given: tuple[in
 
 
 @pytest.mark.parametrize("source", [1, 0], ids=["the start of its exposure", "a moment that is yet to come"])
-def test_a_frame_is_of_when_its_driver_says_but_not_of_the_future(source: int, board: CameraBoard) -> None:
+def test_a_frame_is_of_when_its_driver_reports_but_not_of_the_future(source: int, board: CameraBoard) -> None:
     board.value(f"switch('Timestamp Source', {source})")
     times = board.value("[(f.t, f.t_arrived) for f in frames('0,320x180@10', 20)]")
     taken = [t for t, _ in times]

@@ -388,7 +388,7 @@ CAMERA = Reach(("video",))
         (None, [CAMERA]),
     ],
 )
-def test_a_settings_file_says_what_the_service_needs(
+def test_a_settings_file_states_what_the_service_needs(
     content: bytes | None, needed: list[Reach], tmp_path: Path
 ) -> None:
     if content is not None:

@@ -9,6 +9,8 @@ BANNED: dict[str, str] = {
     r"\b(?:is|are|was|were) (?:said|told)\b": "name who prints or shows it",
     r"\btold\b": "shown, printed, reported or named",
     r"\btells?\b(?! (?:\w+ ){0,3}apart| me| us| them| the people| somebody)": "shows, prints, reports or names",
+    r"\b(?:program|Cuelens|command|device|contract|file|header|kernel|driver|firmware|registry|runtime|container|status"
+    r"|network|interpreter|index|journal|log|report|result|table|page|card) (?:says?|said)\b": "prints, shows, states",
     r"\bg(?:ive|ives|iven|ave) up\b": "stops, ends after, no longer tries",
     r"\banew\b|\bafresh\b|\boftener\b": "again, more often",
     r"\bno more (?!than\b|to\b)(?:\w+ed|able|clear|taken|read)\b": "no longer",

@@ -55,7 +55,7 @@ def test_the_int8_file_is_the_float_network_on_every_runtime() -> None:
     oldest = [entry for entry in PARITY["runtimes"] if entry["runtime"].startswith("tflite-runtime 2.14")]
     assert sorted(entry["runtime"].split(", ")[-1] for entry in oldest) == ["aarch64 (emulated)", "x86_64"]
     assert {entry["against_judged"]["equal_bytes"] for entry in oldest} == {1}
-    # What the card says of it: XNNPACK rounds otherwise.
+    # What the card shows of it: XNNPACK rounds otherwise.
     xnnpack = [entry for entry in PARITY["runtimes"] if "XNNPACK" in entry["runtime"]]
     assert {entry["runtime"].split()[0] for entry in xnnpack} == {"ai-edge-litert"}
     assert max(entry["against_judged"]["equal_bytes"] for entry in xnnpack) < 1
@@ -83,7 +83,7 @@ def test_the_shipped_network_meets_its_bounds() -> None:
     assert (MODELS / "emotion.tflite").stat().st_size == shipped["bytes"]
 
 
-def test_the_card_says_what_it_must() -> None:
+def test_the_card_shows_what_it_must() -> None:
     card = (MODELS / "CARD.md").read_text()
     for title in (
         "Measured",
@@ -91,7 +91,7 @@ def test_the_card_says_what_it_must() -> None:
         "Known failures",
         "Intended use",
         "Forbidden use",
-        "What evidence says",
+        "What the evidence shows",
     ):
         assert f"\n## {title}\n" in card
 

@@ -18,10 +18,13 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / ".github").rglob("*.*")),
+    *sorted((ROOT / "models").glob("*.md")),
+    *sorted((ROOT / "benchmarks").rglob("*.md")),
+    ROOT / "tests" / "fuzz" / "README.md",
 ]
 SETTINGS = [ROOT / "deploy" / "cuelens.toml", ROOT / "edge" / "locale" / "en.toml"]
 ROOMS = ("edge", "lab", "converter", "training", "benchmarks", "deploy", "tests")
-PROGRAMS = sorted(path for room in ("edge", "deploy") for path in (ROOT / room).rglob("*.py"))
+PROGRAMS = sorted(path for room in ROOMS if room != "tests" for path in (ROOT / room).rglob("*.py"))
 SCRIPTS = [ROOT / "deploy.sh", *sorted((ROOT / "deploy").rglob("*.sh"))]
 
 
@@ -108,6 +111,8 @@ def test_all_of_it_is_spelt_right() -> None:
         "The page tells how it runs.",
         "It goes on without a status.",
         "The behavior of a color",
+        "| word | told right |",
+        "Each model is what its contract says.",
         "first line\nA known face is looked at afresh.",
     ],
 )

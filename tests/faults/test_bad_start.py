@@ -61,7 +61,7 @@ def damage(folder: Path, kind: str) -> Path:
     ("kind", "why"),
     [
         ("cut short", "ends after"),
-        ("corrupt", "its contract says"),
+        ("corrupt", "its contract has"),
         ("of another shape", "side is 48 in the file, 32 in its contract"),
         ("empty", "not a TFLite model"),
     ],

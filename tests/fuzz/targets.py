@@ -231,7 +231,7 @@ def _films() -> tuple[bytes, ...]:
 
 
 def _camera(data: bytes, _: Path) -> None:
-    """What a camera delivers: a format, a size and a row's length as its driver says them, and bytes."""
+    """What a camera delivers: a format, a size and a row's length as its driver reports them, and bytes."""
     head, body = data[:5].ljust(5, b"\0"), data[5:]
     name = ("H264", *KNOWN)[head[0] % (len(KNOWN) + 1)]
     width, height, stride = head[1] % 64, head[2] % 64, head[3] * (head[4] % 3)

@@ -148,7 +148,7 @@ def test_nobody_is_in_two_folds_and_everybody_is_judged_once(monkeypatch: pytest
     assert 0 < held["talk"]["told"] <= 1
 
 
-def test_the_page_says_what_each_setting_buys_and_draws_the_curve(
+def test_the_page_shows_what_each_setting_buys_and_draws_the_curve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cue_tune, "VARIED", {"doubt": (0.0, 3.0)})

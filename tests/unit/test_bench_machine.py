@@ -144,7 +144,7 @@ def test_a_machine_without_counters_voids_nothing(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.usefixtures("ten_seconds")
-def test_a_report_says_why_it_is_void(stat: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_shows_why_it_is_void(stat: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     bits = ["0x0"]
     monkeypatch.setattr(board, "throttled", lambda: bits[-1])
     with Surroundings() as around:

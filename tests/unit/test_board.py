@@ -123,7 +123,7 @@ def test_of_this_machine_the_same_is_read_as_by_other_means() -> None:
     assert (board.busy_s() or 0) > sum(os.times()[:2])
 
 
-def test_nobody_else_reads_what_the_kernel_says(repository: Path) -> None:
+def test_nobody_else_reads_what_the_kernel_reports(repository: Path) -> None:
     named = {
         f"{path.relative_to(repository)} {node.value}"
         for room in ("edge", "benchmarks")

@@ -612,7 +612,7 @@ def test_a_command_or_trial_that_hangs_dies_or_is_not_there_is_reported(monkeypa
     ("script", "error"),
     [
         ("import os, signal; os.kill(os.getpid(), signal.SIGILL)", "died by SIGILL"),
-        ("print('{not json')", "ended with 0 and said nothing"),
+        ("print('{not json')", "ended with 0 and printed nothing"),
         ("raise SystemExit('words\\nat the end')", "at the end"),
         ("print('noise'); print('{\"faces\": 1}')", None),
     ],

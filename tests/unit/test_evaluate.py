@@ -441,7 +441,7 @@ def test_ferplus_labels_drop_the_rows_without_a_majority(
 
 @pytest.mark.shared
 @pytest.mark.slow
-def test_the_shipped_model_scores_what_its_card_says_without_tensorflow(shared: Path, repository: Path) -> None:
+def test_the_shipped_model_scores_what_its_card_shows_without_tensorflow(shared: Path, repository: Path) -> None:
     folder = shared / "fer2013"
     model = repository / "models" / "emotion.tflite"
     data = ["--data", str(folder / "fer2013.csv.xz"), "--ferplus", str(folder / "fer2013new.csv")]

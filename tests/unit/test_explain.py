@@ -347,7 +347,7 @@ def test_a_picture_of_any_name_is_shown_in_a_folder_of_any_name(tmp_path: Path, 
 
 
 @pytest.mark.host
-def test_a_blind_network_says_so_in_words_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_blind_network_reports_so_in_words_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, out = save(build_blind(), tmp_path), tmp_path / "out"
     picture = tmp_path / "face.png"
     cv2.imwrite(str(picture), faces()[0])

@@ -178,7 +178,7 @@ def test_text_of_another_encoding_is_named(tmp_path: Path) -> None:
         read_fer2013(path, "Training")
 
 
-def test_what_a_table_says_of_its_columns_reaches_no_terminal(tmp_path: Path) -> None:
+def test_what_a_table_shows_of_its_columns_reaches_no_terminal(tmp_path: Path) -> None:
     path = pack(tmp_path, "", "\x1b[2Jemotion,\u202epixels\n")
     with pytest.raises(DataColumnMissing) as caught:
         read_fer2013(path, "Training")

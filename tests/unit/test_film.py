@@ -101,7 +101,7 @@ def bright_corner(gray: Gray) -> str:
     ],
     ids=["upright", "clockwise", "upside down", "counter", "mirrored", "flipped", "transposed", "transversed"],
 )
-def test_a_film_is_turned_and_mirrored_as_its_header_says(
+def test_a_film_is_turned_and_mirrored_as_its_header_states(
     matrix: tuple[int, int, int, int], shape: tuple[int, int], corner: str, tmp_path: Path
 ) -> None:
     frames = play(with_matrix(mp4(tmp_path / "turned.mp4"), *matrix))
@@ -288,7 +288,7 @@ def test_a_file_that_lacks_some_of_its_bytes_is_cut_short(suffix: str, share: fl
         play(path)
 
 
-def test_what_a_container_says_of_its_length() -> None:
+def test_what_a_container_states_of_its_length() -> None:
     from io import BytesIO
 
     def missing(content: bytes) -> int:

@@ -36,7 +36,7 @@ def copy(tmp_path: Path) -> Path:
         (lambda t: t.update(units=[1]), ContractUnreadable, "expected 3"),
         (lambda t: t.update(sha256="0" * 64), ContractMismatch, "install model and contract together"),
         (lambda t: t["outputs"]["pose"].update(shape=[1, 5]), ModelShape, "no output pose of 5"),
-        (lambda t: t["input"].update(scale=2.0), ContractMismatch, "its contract says 2.0"),
+        (lambda t: t["input"].update(scale=2.0), ContractMismatch, "its contract has 2.0"),
     ],
 )
 def test_a_contract_that_is_not_its_models_is_refused_with_the_reason(

@@ -1,4 +1,4 @@
-"""What a .tflite file says of itself: read back by readers that share nothing with the writer."""
+"""What a .tflite file states of itself: read back by readers that share nothing with the writer."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_any_seven_lines_survive_as_labels_on_the_device_and_elsewhere(
         assert archive.read("labels.txt").decode().splitlines() == labels
 
 
-def test_the_contract_says_what_was_written_and_how(tmp_path: Path) -> None:
+def test_the_contract_states_what_was_written_and_how(tmp_path: Path) -> None:
     content = described()
     contract = write(tmp_path / "grounds.tflite", content, CLASSES)
     assert contract["size"] == len(content)

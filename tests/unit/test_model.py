@@ -1,4 +1,4 @@
-"""The shipped model, and the refusal of every model that is not what its contract says."""
+"""The shipped model, and the refusal of every model that is not what its contract states."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_garbage_that_its_contract_vouches_for_is_still_one_line(copied: Path) -
         ExpressionModel(copied)
 
 
-def test_a_file_that_says_what_its_contract_says_is_loaded_whoever_wrote_it(copied: Path) -> None:
+def test_a_file_that_says_what_its_contract_states_is_loaded_whoever_wrote_it(copied: Path) -> None:
     carry(copied, ("README", b"more"), preprocessing_file(), labels_file(LABELS))
     assert ExpressionModel(copied).contract.labels == LABELS
     carry(copied, ("labels.txt", "\n".join(LABELS).encode()), preprocessing_file())
@@ -467,7 +467,9 @@ def build(given: str, taken: str) -> bytes:
 @pytest.mark.parametrize(
     ("given", "taken"), [("float32", "float32"), ("int8", "float32"), ("float32", "int8"), ("int8", "int8")]
 )
-def test_ends_of_either_kind_are_read_as_the_contract_says(tmp_path: Path, given: str, taken: str, gives: str) -> None:
+def test_ends_of_either_kind_are_read_as_the_contract_has_them(
+    tmp_path: Path, given: str, taken: str, gives: str
+) -> None:
     from converter.contract import write_contract
 
     path, content = tmp_path / "tiny.tflite", build(given, taken)

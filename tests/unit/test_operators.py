@@ -120,7 +120,7 @@ def test_an_operator_that_the_oldest_runtime_lacks_is_refused_with_its_layer(
     assert row["most"] == read_table().get(row["operator"])
 
 
-def test_the_shipped_model_takes_what_its_card_says() -> None:
+def test_the_shipped_model_takes_what_its_card_shows() -> None:
     card = (shipped_model().parent / "CARD.md").read_text()
     assert f"{count_macs(read_graph(shipped_model().read_bytes())) / 1e6:.1f} M multiply-accumulates" in card
 

@@ -259,7 +259,7 @@ def test_an_int8_file_that_decides_alike_has_an_empty_gallery(tmp_path: Path) ->
     assert set(shown.alts) == set(PLOTS)
 
 
-def test_without_layers_the_page_says_so_and_has_the_other_plots(tmp_path: Path) -> None:
+def test_without_layers_the_page_shows_so_and_has_the_other_plots(tmp_path: Path) -> None:
     report = build(["a", "b"]) | {"layers": [], "worst_layer": None, "worst_class": None, "not_measured": []}
     shown = written(tmp_path, report, draw(2))
     assert "No layer was measured." in shown.words

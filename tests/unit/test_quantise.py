@@ -124,7 +124,7 @@ def test_pixels_and_what_goes_into_softmax_keep_their_whole_range(exported: byte
     assert len(narrower) >= 3
 
 
-def test_a_lifted_file_says_the_same_and_no_negative_sum_is_rounded(exported: bytes) -> None:
+def test_a_lifted_file_states_the_same_and_no_negative_sum_is_rounded(exported: bytes) -> None:
     from converter.graph import WEIGHTED, read_graph
 
     lifted, ranges = lift(exported, ranges_of(exported))

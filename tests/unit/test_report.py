@@ -181,7 +181,7 @@ def test_a_report_in_the_place_of_a_file_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(find_spec("matplotlib") is not None, reason="matplotlib is installed here")
-def test_without_matplotlib_a_report_says_what_to_do_and_makes_no_folder(tmp_path: Path) -> None:
+def test_without_matplotlib_a_report_shows_what_to_do_and_makes_no_folder(tmp_path: Path) -> None:
     with pytest.raises(RuntimeMissing, match=r"deploy\.sh host"):
         open_folder(tmp_path / "report")
     assert not (tmp_path / "report").exists()

@@ -129,7 +129,7 @@ def test_a_runtime_that_never_ends_is_ended() -> None:
         run_raw(pretend(sys.executable, "-c", "import time; time.sleep(60)"), shipped_model(), prepare(draw(1)), 0.2)
 
 
-def test_a_python_without_a_runtime_says_so(tmp_path: Path) -> None:
+def test_a_python_without_a_runtime_reports_so(tmp_path: Path) -> None:
     # -S leaves out site-packages: numpy alone is given back.
     (tmp_path / "numpy").symlink_to(Path(np.__file__).parent)
     for folder in Path(np.__file__).parent.parent.glob("numpy.libs"):

@@ -531,7 +531,7 @@ def test_ctrl_c_on_the_terminal_is_not_the_players(programs: Programs) -> None:
 
 
 def spoken(path: Path, seconds: float = 0.5, rate: int = RATE) -> npt.NDArray[np.int16]:
-    """Write what a voice might say; its header says too much, as espeak-ng's does in a pipe."""
+    """Write what a voice might say; its header states too much, as espeak-ng's does in a pipe."""
     samples = (20_000 * np.sin(np.arange(round(seconds * rate)))).astype("<i2")
     content = audio._wav_header(0x7FFFF000) + samples.tobytes()
     path.write_bytes(content[:24] + rate.to_bytes(4, "little") + content[28:])

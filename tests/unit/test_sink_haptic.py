@@ -172,7 +172,7 @@ def test_what_cannot_be_opened_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_
         sink_at([0.0])
     other = Bus(0x20)
     monkeypatch.setattr("smbus2.SMBus", lambda port: other)
-    with pytest.raises(SinkFailed, match="says 1, a DRV2605L says 7"):
+    with pytest.raises(SinkFailed, match="has id 1, a DRV2605L has 7"):
         sink_at([0.0])
     assert other.closed == 1
     chip = PinSettings(chip=f"mock:{tmp_path}")

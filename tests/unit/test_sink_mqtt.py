@@ -64,7 +64,7 @@ def show(sink: MqttSink, cue: Cue, t: float = 0.0) -> None:
 
     def published() -> bool:
         sink.show(update(cue, t))
-        return sink._said == (cue.state, cue.expression, cue.reason, cue.distance, cue.side)
+        return sink._published == (cue.state, cue.expression, cue.reason, cue.distance, cue.side)
 
     wait_until(published)
 

@@ -339,7 +339,7 @@ def test_who_changes_a_setting_that_is_another_by_now_is_answered(serve: Callabl
     assert page.ask("POST", "/settings", table="cue", values={"hold": 1.0}, seen=[]).status == 400
 
 
-def test_saving_without_a_file_says_what_to_do(serve: Callable[..., Page]) -> None:
+def test_saving_without_a_file_states_what_to_do(serve: Callable[..., Page]) -> None:
     answer = serve().ask("POST", "/save")
     assert answer.status == 409
     assert "start with --saved FILE" in answer.text
@@ -867,7 +867,7 @@ def test_without_a_token_the_sign_in_page_leads_on(serve: Callable[..., Page]) -
 # Opening and closing.
 
 
-def test_the_page_says_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_page_shows_where_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     sink = open_sink("web:0", Control())
     sink.close()
     said = capsys.readouterr()

@@ -52,7 +52,7 @@ def test_the_floor_of_the_device_shows_its_rooms(repository: Path) -> None:
     assert len(floor) <= MOST_ON_FLOOR, f"{', '.join(sorted(floor))}: move one into a room"
 
 
-def test_each_room_of_the_device_says_what_it_is_for(repository: Path) -> None:
+def test_each_room_of_the_device_reports_what_it_is_for(repository: Path) -> None:
     for room in {path.parent for path in (repository / "edge").rglob("*.py")}:
         assert ast.get_docstring(ast.parse((room / "__init__.py").read_text())), room
     page = (repository / "docs" / "architecture.md").read_text()

@@ -263,7 +263,7 @@ class FakeVideo(FakeStream):
     ],
     ids=["whole", "no clock", "no clock, no rate", "rate is nan", "rate is a time base", "steps back", "leaps"],
 )
-def test_time_always_advances_whatever_the_header_says(
+def test_time_always_advances_whatever_the_header_states(
     stamps: tuple[float, ...], fps: float, expected: tuple[float, ...], clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeVideo, "stamps", stamps)

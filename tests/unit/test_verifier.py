@@ -34,7 +34,7 @@ def change(path: Path, edit: Callable[[dict[str, Any]], None]) -> None:
     contract.write_text(json.dumps(table))
 
 
-def test_the_shipped_verifier_is_what_its_contract_says(copy: Path) -> None:
+def test_the_shipped_verifier_is_what_its_contract_states(copy: Path) -> None:
     FaceVerifier()
     FaceVerifier(copy)
 
@@ -51,7 +51,7 @@ def test_the_shipped_verifier_is_what_its_contract_says(copy: Path) -> None:
         (lambda t: t["evening"].update(floor=0.0), ContractUnreadable, "floor and gain above 0"),
         (lambda t: t["evening"].update(other=1), ContractUnreadable, "other"),
         (lambda t: t.update(sha256="0" * 64), ContractMismatch, "install model and contract together"),
-        (lambda t: t["input"].update(scale=2.0), ContractMismatch, "its contract says 2.0"),
+        (lambda t: t["input"].update(scale=2.0), ContractMismatch, "its contract has 2.0"),
         (lambda t: t["input"].update(shape=[1, 16, 16, 1]), ModelShape, "(1, 16, 16, 1)"),
         (lambda t: t["outputs"]["face"].update(shape=[1, 2]), ModelShape, "no output face of 1"),
         (lambda t: t["outputs"]["pose"].update(zero_point=99), ContractMismatch, "99"),

@@ -189,7 +189,7 @@ def test_the_classes_in_common_are_scored_and_the_others_named(
     code, out, _ = run(capsys, *words)
     assert code == 0
     assert "left out, as not in both: of the data contempt, 8 rows; of the model angry, disgust, fear" in out
-    assert "told on a steady reading" in out
+    assert "shown on a steady reading" in out
     code, _, err = run(capsys, *words, "--by", "sex")
     ended_by(DataColumnMissing, code, err)
 

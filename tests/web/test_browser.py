@@ -322,7 +322,7 @@ def test_a_value_that_is_not_valid_is_answered_beside_its_field(
     assert fed.control.settings.cue.hold == 0.9
 
 
-def test_saving_without_a_file_says_what_to_do(feed: Callable[..., Feed], visit: Callable[..., Any]) -> None:
+def test_saving_without_a_file_states_what_to_do(feed: Callable[..., Feed], visit: Callable[..., Any]) -> None:
     page = visit(feed().sink.url, refused=1)
     page.locator("#save").click()
     says(page, "#save-error", "settings cannot be saved: no file for that; start with --saved FILE")

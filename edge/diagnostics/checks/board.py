@@ -102,7 +102,7 @@ def check_heat(machine: Machine, settings: Settings) -> Iterator[Line]:
 
 
 def check_throttling(machine: Machine, settings: Settings) -> Iterator[Line]:
-    """Decode what the Raspberry Pi's firmware says of power and heat, now and since the start."""
+    """Decode what the Raspberry Pi's firmware reports of power and heat, now and since the start."""
     if not machine.is_raspberry_pi:
         yield Line("throttling", "ok", "not a Raspberry Pi: nothing to report")
         return

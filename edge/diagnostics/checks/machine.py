@@ -56,7 +56,7 @@ def run_trial(name: str, *arguments: str) -> dict[str, Any]:
     try:
         facts: dict[str, Any] = json.loads(out.splitlines()[-1])
     except (ValueError, IndexError):
-        return {"error": (err.strip() or f"ended with {code} and said nothing").splitlines()[-1]}
+        return {"error": (err.strip() or f"ended with {code} and printed nothing").splitlines()[-1]}
     return facts
 
 

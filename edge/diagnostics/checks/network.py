@@ -18,7 +18,7 @@ def check_network(machine: Machine, settings: Settings) -> Iterator[Line]:
         yield Line("network", "do", str(facts["error"]), _AGAIN, facts.get("cause", ""))
         return
     yield Line("runtime", "ok", f"{facts['runtime']}, {facts['delegate']}, {settings.threads} thread(s)")
-    says = f"{facts['name']} {facts['sha256'][:12]} is what its contract says"
+    says = f"{facts['name']} {facts['sha256'][:12]} matches its contract"
     if KNOWN not in facts["labels"]:
         yield Line("network", "note", f"{says}; its classes are others than ours, so that no answer is known")
     elif facts["label"] == KNOWN:

@@ -33,11 +33,11 @@ class MockChip:
         return MockLine(self._folder / str(number), b"0")
 
     def open_input(self, number: int) -> MockLine:
-        """Return a line that is low until its file says otherwise."""
+        """Return a line that is low until its file states otherwise."""
         return MockLine(self._folder / str(number), b"0")
 
     def open_button(self, number: int) -> MockLine:
-        """Return a line that is high until its file says otherwise."""
+        """Return a line that is high until its file states otherwise."""
         return MockLine(self._folder / str(number), b"1")
 
 
@@ -59,7 +59,7 @@ class MockLine:
         os.pwrite(self._file.fileno(), level, 0)
 
     def is_high(self) -> bool:
-        """Return what the file says."""
+        """Return what the file states."""
         return os.pread(self._file.fileno(), 1, 0) == b"1"
 
     def drive(self, high: bool) -> None:

@@ -127,7 +127,7 @@ def firmware_of(version: str, name: str) -> tuple[int, ...] | None:
         return tuple(map(int, found.groups()))
     if version.startswith("v"):
         return None
-    raise SinkFailed(f"{name} does not say its firmware; turn it off and on")
+    raise SinkFailed(f"{name} does not report its firmware; turn it off and on")
 
 
 def lua_pieces(text: str, largest: int) -> Iterator[str]:

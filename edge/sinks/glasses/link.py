@@ -22,7 +22,7 @@ CONNECT = 15.0  # seconds for a connection, its services and its bond
 SET_UP = 90.0  # seconds: what is saved on glasses, once, may be 100 kB
 ANSWER = 3.0  # seconds for one order: glasses that answer nothing are lost before five have passed
 LEAVE = 1.5  # seconds to blank and to disconnect at the end; the loop gives sinks three
-LOW_BATTERY, CHARGED = 15, 25  # per cent: low is said once below the first, and again only after the second
+LOW_BATTERY, CHARGED = 15, 25  # per cent: low is reported once below the first, and again only after the second
 Say = Callable[[str, str], None]  # a kind of problem, and the problem, empty where it is over
 
 
@@ -47,7 +47,7 @@ class Link:
         """Start the thread; a link that does not come up is no error here: `report` has what is wrong."""
         self._make, self._wanted, self._stage, self._report = make, wanted, stage, report
         self._look, self._say, self._radio = look, say, radio
-        self._low = False  # the battery, and it was said
+        self._low = False  # the battery, and it was reported
         self._loop = asyncio.new_event_loop()
         self._wake, self._leave = asyncio.Event(), asyncio.Event()
         self._serving = False

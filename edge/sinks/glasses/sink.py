@@ -34,7 +34,7 @@ class GlassesSink:
     """Show the cue on one pair of glasses, and nothing where nothing is known.
 
     `glasses:MAKE` is the pair that `cuelens pair` remembered last; `glasses:MAKE:NAME` the one of that name. While they
-    are out of reach the sink goes on, and looks for them again and again; the status says so, and other sinks do.
+    are out of reach the sink goes on, and looks for them again and again; the status states so, and other sinks do.
     """
 
     @staticmethod
@@ -54,7 +54,7 @@ class GlassesSink:
         link = import_for("glasses", "edge.sinks.glasses.link", "bleak")
         wanted = choose_pair(make, name)
         self._spec = f"glasses:{argument}"
-        self._said: dict[str, str] = {}  # problems that last, by kind
+        self._reported: dict[str, str] = {}  # problems that last, by kind
         self._stage = Stage(make.least_interval, blanks_itself=make.blanks_itself)
         report = control.links[self._spec] = LinkReport(make.name, wanted.name or wanted.address)
         self._link: Link = link.Link(
@@ -63,10 +63,10 @@ class GlassesSink:
 
     def _say(self, kind: str, problem: str) -> None:
         """Have the other sinks say what is wrong, once, and forget it when it is over."""
-        before = self._said.get(kind, "")
+        before = self._reported.get(kind, "")
         if problem == before:
             return
-        self._said[kind] = problem
+        self._reported[kind] = problem
         if before:
             self._control.end_problem(before)
         if problem:
@@ -86,7 +86,7 @@ class GlassesSink:
         """Blank the glasses, and leave them."""
         self._stage.offer(DARK, time.monotonic())
         self._link.close()
-        for kind in tuple(self._said):
+        for kind in tuple(self._reported):
             self._say(kind, "")
         self._control.links.pop(self._spec, None)
 
