@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGE = ROOT / ".cache" / "site"
+STYLE = Path("deploy", "site.css")
 LINK = re.compile(r"\]\(\s*([^)\s]+?)(?:#[^)\s]*)?\s*\)")
 
 
@@ -51,7 +52,7 @@ def links(page: Path) -> list[str]:
 def build(root: Path, out: Path) -> int:
     """Build the site into `out`; returns MkDocs' exit code. Raises LinkDead."""
     shutil.rmtree(STAGE, ignore_errors=True)
-    for path in gather(root):
+    for path in [*gather(root), STYLE]:
         target = STAGE / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, target)

@@ -70,7 +70,7 @@ def test_a_command_for_another_machine_is_one(line: str) -> None:
     elif words[0].startswith((".venv", "/opt/cuelens/current", "cuelens-venv/bin/")):
         assert words[0].rpartition("/")[2] in SCRIPTS | {"pip"}
     else:
-        assert words[0] in {"sudo", "ssh", "cd", "pre-commit", "python3", "wsl", "docker"}
+        assert words[0] in {"sudo", "git", "ssh", "cd", "pre-commit", "python3", "wsl", "docker"}
     while words[0].rpartition("/")[2] in {"sudo", "./deploy.sh"}:
         words.pop(0)
     if words[0].rpartition("/")[2] == "cuelens":
