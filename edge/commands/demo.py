@@ -33,6 +33,8 @@ def open_page(sinks: Sequence[tuple[str, Sink]]) -> str | None:
 
     for _, sink in sinks:
         if url := getattr(sink, "url", None):
-            address = f"{url}#picture"
-            return None if webbrowser.open(address) else f"no browser opens here; open {address} yourself"
+            if webbrowser.open(f"{url}#picture"):
+                return None
+            # Without the fragment, which a printed line leaves out as it may be a secret.
+            return f"no browser opens here; open {url} yourself, and turn on the camera's picture there"
     return "no sink serves a page; add --sink web"

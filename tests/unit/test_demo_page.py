@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.commands import demo
+from edge.errors import printable
 from edge.settings import Settings
 from edge.sinks.web import WebSettings
 
@@ -33,7 +34,10 @@ def test_it_opens_with_its_picture_and_says_where_it_is_when_no_browser_opens(mo
     assert demo.open_page(sinks) is None  # type: ignore[arg-type]
     assert opened == ["http://127.0.0.1:8317/#picture"]
     monkeypatch.setattr(webbrowser, "open", lambda _: False)
-    assert "open http://127.0.0.1:8317/#picture yourself" in (demo.open_page(sinks) or "")  # type: ignore[arg-type]
+    line = printable(demo.open_page(sinks))  # type: ignore[arg-type]
+    assert "open http://127.0.0.1:8317/ yourself, and turn on the camera's picture there" in line, (
+        "all of it is printed"
+    )
     assert "no sink serves a page" in (demo.open_page([]) or "")
 
 
