@@ -1,6 +1,6 @@
 """`cuelens-bench page`: docs/benchmarks.md, plots and one page of HTML, of the reports in benchmarks/reference.
 
-A folder of reports by board -> benchmarks.sections.kinds -> files; --check names those that are not what the reports give.
+A folder of reports by board -> benchmarks.sections.kinds -> files; --check names files that are out of date.
 """
 
 from __future__ import annotations

@@ -146,7 +146,7 @@ FORMS = re.compile(r"(`\w+[^`]*`(?:, `[^`]+`)*): (.+?)\.?(?:\n\n|$)", re.DOTALL)
 
 
 def needs_table() -> list[str]:
-    """Return the table of what each sink is, as its file says, and needs at the default settings, as its class states.
+    """Return the table of what each sink is, by its file, and needs at the default settings, as its class states.
 
     Raises ValueError for a file whose first words are not the sink's forms and what it is.
     """

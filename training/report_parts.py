@@ -59,10 +59,10 @@ def _between(share: dict[str, Any]) -> str:
 def _words(figures: dict[str, Any]) -> Markup:
     steady = figures["told"]
     scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}"
-    bounds = f"from {steady['enter']:g}, leading by {steady['margin']:g}"
+    bounds = f"from {steady['enter']:g}, leading by {steady['margin']:g},"
     lines = (
         f"Accuracy {_share_of(figures)} of {figures['rows']} pictures, {scores}.",
-        f"Of steady readings ({bounds}) {_between(steady['told'])} are shown, {_between(steady['right'])} of them right.",
+        f"Of steady readings {bounds} {_between(steady['told'])} are shown; right: {_between(steady['right'])}.",
     )
     head = (
         "word",

@@ -166,7 +166,7 @@ def test_a_page_escapes_all_but_the_markup_of_its_templates() -> None:
     assert "&lt;p&gt;four" in page("", [("", "<p>four</p>")])  # type: ignore[list-item]
 
 
-def test_without_jinja_a_page_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_jinja_a_page_shows_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     pages._environment.cache_clear()
     with pytest.raises(RuntimeMissing, match=r"deploy\.sh host"):
