@@ -66,7 +66,7 @@ def spread(name: str, shape: str = ".2f") -> Callable[[Report], str | None]:
 def power(report: Report) -> str:
     """Say what the board drew."""
     measured = report["provenance"]["power"]
-    return f"{power['mean_w']:.2f}, at most {power['most_w']:.2f}" if measured else "the board does not report it"
+    return f"{measured['mean_w']:.2f}, at most {measured['most_w']:.2f}" if measured else "the board does not report it"
 
 
 def share(value: float) -> str:

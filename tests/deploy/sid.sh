@@ -1,8 +1,14 @@
 #!/usr/bin/env bash
-# .cache/roots/sid: a Debian sid with Python 3.14, in which the wheel is installed as on the newest systems; made once for what stands
-# here, as root, and its path printed. Why none can be made is the last line of its errors.
+# .cache/roots/sid: a Debian sid with Python 3.14 and, in /opt/venv, the device's packages, where the wheel is installed as on the newest
+# systems; made once for what it is made of, as root, and its path printed. Why none can be made is the last line of its errors.
 set -euo pipefail
-root=$(cd -- "$(dirname -- "$(readlink -f -- "$0")")/../.." && pwd -P)/.cache/roots/sid
+repository=$(cd -- "$(dirname -- "$(readlink -f -- "$0")")/../.." && pwd -P)
+root=$repository/.cache/roots/sid
+lock=$repository/deploy/locks/device.txt
+
+inside() {
+    chroot "$root.new" /usr/bin/env -u TMPDIR "$@" >&2
+}
 
 make() {
     local log=$root.log
@@ -19,12 +25,15 @@ make() {
     for file in etc/resolv.conf etc/hosts etc/pip.conf etc/ssl/certs/ca-certificates.crt; do
         [ ! -e "/$file" ] || cp -- "/$file" "$root.new/$file"
     done
+    cp -- "$lock" "$root.new/tmp"
+    inside python3.14 -m venv /opt/venv
+    inside /opt/venv/bin/pip install --quiet --no-deps --require-hashes --only-binary=:all: -r /tmp/device.txt
 }
 
 mkdir -p "${root%/*}"
 exec 9>"${root%/*}/.sid.lock"
 flock 9
-stamp=$(sha256sum <"$0")
+stamp=$(cat -- "$0" "$lock" | sha256sum)
 if [ "$(cat -- "$root.stamp" 2>/dev/null)" != "$stamp" ]; then
     rm -rf -- "$root" "$root.new"
     make

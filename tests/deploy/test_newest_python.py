@@ -42,16 +42,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_pip_installs_a_working_cuelens_in_python_3_14(root: Path, repository: Path, tmp_path: Path) -> None:
     build(repository, tmp_path)
     (wheel,) = tmp_path.glob("*.whl")
-    for file in (wheel, repository / "deploy" / "locks" / "device.txt"):
-        shutil.copy(file, root / "opt")
-
-    made = enter(root, "python3.14", "-m", "venv", "/opt/venv")
-    assert made.returncode == 0, made.stderr
-    got = enter(
-        root, *INSTALL, "--no-deps", "--require-hashes", "--only-binary=:all:", "--requirement", "/opt/device.txt"
-    )
-    if got.returncode:
-        pytest.skip(f"pip reaches no packages here: {got.stderr.strip().splitlines()[-1:]}")
+    shutil.copy(wheel, root / "opt")
     installed = enter(root, *INSTALL, "--no-index", f"/opt/{wheel.name}")  # its dependencies are those of the lock
     assert installed.returncode == 0, installed.stderr
     version = enter(root, "/opt/venv/bin/python", "-c", "import sys; print(*sys.version_info[:2])")
