@@ -174,7 +174,7 @@ def test_a_peer_that_is_not_there_is_listed_with_its_reason(bench: Bench, capsys
 def test_a_peer_that_breaks_is_listed_and_left_out_and_the_others_go_on(bench: Bench) -> None:
     bench.figures["fer"] = [turn_of(20.0), "ImportError: no module named tensorflow"]
     systems = bench.run("--rounds", "3")["systems"]
-    assert systems["fer"] == {"missing": "fer ended with code 1 and said: ImportError: no module named tensorflow"}
+    assert systems["fer"] == {"missing": "fer ended with code 1 and printed: ImportError: no module named tensorflow"}
     assert sum(call[0] == "fer" for call in bench.calls()) == 2
     assert len(systems["mediapipe"]["rounds"]) == 3
 
@@ -190,7 +190,7 @@ def test_a_peer_that_reads_other_frames_than_we_is_not_compared(bench: Bench) ->
 
 def test_a_turn_of_ours_that_breaks_ends_it(bench: Bench) -> None:
     bench.figures["cuelens"] = [turn_of(2.0), "demo is damaged"]
-    with pytest.raises(BenchFailed, match="cuelens ended with code 1 and said: demo is damaged"):
+    with pytest.raises(BenchFailed, match="cuelens ended with code 1 and printed: demo is damaged"):
         bench.run("--rounds", "2")
 
 
