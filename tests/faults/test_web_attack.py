@@ -21,7 +21,7 @@ from edge.sinks.web import WebSettings, WebSink
 from edge.sources.demo import DemoSource
 from edge.vision.model import ExpressionModel
 from edge.web import server
-from tests.unit.test_sink_web import NOBODY, PATIENCE, TOKEN, Page, next_news, serve, update
+from tests.support.web import NOBODY, PATIENCE, TOKEN, Page, next_news, serve, update
 
 __all__ = ["serve"]  # a fixture
 

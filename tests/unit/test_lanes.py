@@ -59,3 +59,12 @@ def test_what_runs_once_imports_nothing_that_the_environments_have_in_different_
             for alias in node.names
         }
         assert not names & DIFFERENT, path
+
+
+def test_no_test_imports_another_one(repository: Path) -> None:
+    """What tests share is in tests/support, or in a module of their room that is no test."""
+    for path in (repository / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests."):
+                names = [node.module or "", *(alias.name for alias in node.names)]
+                assert not any(part.startswith("test_") for part in ".".join(names).split(".")), path

@@ -19,7 +19,7 @@ from edge.sinks.mqtt import MqttSink
 from edge.sources.demo import DemoSource
 from edge.types import Frame
 from edge.vision.model import ExpressionModel
-from tests.unit.test_sink_mqtt import (
+from tests.support.mqtt import (
     ACCEPTED,
     SMILE,
     UPSET,

@@ -25,7 +25,7 @@ from edge.sinks import mqtt, open_sink
 from edge.sinks.mqtt import MqttSink
 from edge.sinks.mqtt_broker import CONTEST, CONTESTED, UNANSWERED_MS, ClientId
 from edge.sinks.mqtt_home import EXPIRES
-from tests.unit.test_sink_mqtt import (
+from tests.support.mqtt import (
     OPENSSL,
     SMILE,
     UPSET,

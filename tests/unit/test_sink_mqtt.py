@@ -4,164 +4,63 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import queue
-import shutil
 import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.client import Client
+from paho.mqtt.enums import MQTTErrorCode
 
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
-from edge.runtime.control import Control
 from edge.runtime.mailbox import END
-from edge.settings import Settings
-from edge.sinks import mqtt, open_sink
+from edge.sinks import open_sink
 from edge.sinks.mqtt import ANSWER, FAREWELL, MqttSink
-from edge.sinks.mqtt_broker import MqttSettings
-from edge.types import Cue, Frame, Update
+from edge.types import Cue, Update
+from tests.support.mqtt import (
+    ACCEPTED,
+    NOT_AUTHORISED,
+    OPENSSL,
+    PASSWD,
+    SMILE,
+    UPSET,
+    WAIT,
+    Broker,
+    Clock,
+    Listen,
+    MakePeer,
+    Peer,
+    accept,
+    broker,
+    control,
+    listen,
+    needs_broker,
+    patience,
+    peer,
+    show,
+    threads,
+    update,
+    wait_until,
+)
 
-SYSTEM = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin"  # brokers are where only root's PATH goes
-MOSQUITTO, PASSWD, OPENSSL = (shutil.which(name, path=SYSTEM) for name in ("mosquitto", "mosquitto_passwd", "openssl"))
-needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason="needs mosquitto: apt install mosquitto")
+__all__ = ["broker", "listen", "patience", "peer"]  # fixtures
 
-SMILE = Cue("expression", "smile", 0.81234, 0.0, None, "near", "left")
-UPSET = Cue("expression", "upset", 0.7, 0.0, None, "near", "left")
+
 AWAY = Cue("unsure", None, 0.2, 0.0, "away", "far", "right")
-GRAY = np.zeros((2, 2), np.uint8)
-WAIT = 60.0  # seconds for what takes some milliseconds
-
-
-@pytest.fixture(autouse=True)
-def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a busy machine take its time; the deadline itself is tested on a clock of the test's own."""
-    monkeypatch.setattr(mqtt, "ANSWER", WAIT)
-    monkeypatch.setattr(mqtt, "CONFIRMED", WAIT)
-    monkeypatch.setattr(mqtt, "REFRESH", 100 * WAIT)
-    monkeypatch.setattr(mqtt, "_ids", {})
-
-
-def update(cue: Cue = SMILE, t: float = 0.0) -> Update:
-    return Update(Frame(GRAY, t, 0, t), (), (), (), cue, {}, 0)
-
-
-def control(port: int = 1883, **settings: Any) -> Control:
-    return Control(Settings(own={"mqtt": MqttSettings(port=port, **settings)}))
-
-
-def show(sink: MqttSink, cue: Cue, t: float = 0.0) -> None:
-    """Show it in frame after frame until it is published: those that come too soon after another are left out."""
-
-    def published() -> bool:
-        sink.show(update(cue, t))
-        return sink._published == (cue.state, cue.expression, cue.reason, cue.distance, cue.side)
-
-    wait_until(published)
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 # A scripted peer
 
 CONNECT, PUBLISH, DISCONNECT = 1, 3, 14
-ACCEPTED, NOT_AUTHORISED = b"\x20\x02\x00\x00", b"\x20\x02\x00\x05"
-
-
-class Peer:
-    """Listens, and gives each connection to a script, which may read packets and answer by bytes."""
-
-    def __init__(self, script: Callable[[Peer, socket.socket], None]) -> None:
-        self._script = script
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = int(self._listener.getsockname()[1])
-        self.packets: queue.Queue[tuple[int, bytes]] = queue.Queue()
-        self.go_on = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                connection, _ = self._listener.accept()
-                with connection:
-                    self._script(self, connection)
-
-    def read(self, connection: socket.socket) -> bool:
-        """Take one packet; False at the end."""
-        with contextlib.suppress(ConnectionError), connection.makefile("rb", buffering=0) as stream:
-            head = stream.read(1)
-            if head:
-                size, shift = 0, 0
-                while True:
-                    (byte,) = stream.read(1)
-                    size |= (byte & 0x7F) << shift
-                    shift += 7
-                    if byte < 0x80:
-                        break
-                body = b""
-                while len(body) < size:
-                    body += stream.read(size - len(body))
-                self.packets.put((head[0] >> 4, body))
-                return True
-        return False
-
-    def wait_for(self, kind: int) -> bytes:
-        """Return the body of the next packet of a kind."""
-        while True:
-            found, body = self.packets.get(timeout=WAIT)
-            if found == kind:
-                return body
-
-    def close(self) -> None:
-        self.go_on.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join(WAIT)
-        assert not self._thread.is_alive()
-
-
-@pytest.fixture
-def peer() -> Iterator[Callable[[Callable[[Peer, socket.socket], None]], Peer]]:
-    made: list[Peer] = []
-
-    def make(script: Callable[[Peer, socket.socket], None]) -> Peer:
-        made.append(Peer(script))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-MakePeer = Callable[[Callable[[Peer, socket.socket], None]], Peer]
 
 
 def refuse(peer: Peer, connection: socket.socket) -> None:
     peer.read(connection)
     connection.sendall(NOT_AUTHORISED)
-
-
-def accept(peer: Peer, connection: socket.socket) -> None:
-    peer.read(connection)
-    connection.sendall(ACCEPTED)
-    while peer.read(connection):
-        pass
 
 
 def keep_silent(peer: Peer, connection: socket.socket) -> None:
@@ -177,17 +76,6 @@ def drop(peer: Peer, connection: socket.socket) -> None:
 
 def talk_nonsense(peer: Peer, connection: socket.socket) -> None:
     connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if "mqtt" in thread.name]
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_a_broker_that_refuses_is_reported_with_its_reason_at_the_first_update(peer: MakePeer) -> None:
@@ -453,91 +341,6 @@ def test_without_any_network_the_drop_in_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 # A real broker
-
-
-class Broker:
-    """Mosquitto on a free port, with further lines of configuration."""
-
-    def __init__(self, folder: Path, lines: str = "allow_anonymous true") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
-        self._configuration = folder / "mosquitto.conf"
-        self._configuration.write_text(f"user root\nlistener {self.port} 127.0.0.1\n{lines}\n", encoding="utf-8")
-        self.start()
-
-    def start(self) -> None:
-        assert MOSQUITTO is not None
-        self.process = subprocess.Popen(
-            [MOSQUITTO, "-c", self._configuration], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-
-        def listens() -> bool:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
-                return True
-            return False
-
-        wait_until(listens)
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
-class Listener:
-    """Another client, which notes all that comes under a topic."""
-
-    def __init__(self, port: int, topic: str = "cuelens/#") -> None:
-        self._messages: queue.Queue[tuple[str, str, bool]] = queue.Queue()
-        subscribed = threading.Event()
-        self._client = Client(CallbackAPIVersion.VERSION2)
-        self._client.on_message = self._note
-        self._client.on_subscribe = lambda *_: subscribed.set()
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        self._client.subscribe(topic, qos=1)
-        assert subscribed.wait(WAIT)
-
-    def _note(self, client: Client, _: object, message: MQTTMessage) -> None:
-        self._messages.put((message.topic, message.payload.decode(), message.retain))
-
-    def next(self) -> tuple[str, str, bool]:
-        return self._messages.get(timeout=WAIT)
-
-    def rest(self) -> list[tuple[str, str, bool]]:
-        """What came up to now: a message of our own comes after all before it."""
-        self._client.publish("cuelens/end", "", qos=1)
-        messages = []
-        while (message := self.next())[0] != "cuelens/end":
-            messages.append(message)
-        return messages
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-        self._client.on_message = None  # a client closes its last sockets when nothing holds it any more
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path)
-    yield made
-    made.stop()
-
-
-@pytest.fixture
-def listen() -> Iterator[Callable[..., Listener]]:
-    made: list[Listener] = []
-
-    def make(port: int, topic: str = "cuelens/#") -> Listener:
-        made.append(Listener(port, topic))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
-
-
-Listen = Callable[..., Listener]
 
 
 @needs_broker

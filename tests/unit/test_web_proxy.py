@@ -14,7 +14,7 @@ client = pytest.importorskip("websockets.sync.client", reason="websockets is not
 
 import websockets.exceptions  # noqa: E402
 
-from tests.unit.test_sink_web import TOKEN, Page, next_news, serve, update  # noqa: E402
+from tests.support.web import TOKEN, Page, next_news, serve, update  # noqa: E402
 
 __all__ = ["serve"]  # a fixture
 

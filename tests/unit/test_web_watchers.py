@@ -22,7 +22,7 @@ from edge.runtime.control import Control  # noqa: E402
 from edge.sinks.web import WebSink  # noqa: E402
 from edge.types import Cue, Update  # noqa: E402
 from edge.web import broadcast, server  # noqa: E402
-from tests.unit.test_sink_web import PATIENCE, Page, news_when, next_news, serve, update, wait_for  # noqa: E402
+from tests.support.web import PATIENCE, Page, news_when, next_news, serve, update, wait_for  # noqa: E402
 
 __all__ = ["serve"]  # a fixture
 

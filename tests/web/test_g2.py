@@ -15,7 +15,7 @@ from edge.drawing.glyphs import draw_plan, plan_cue
 from edge.settings import LookSettings
 from edge.types import Cue
 from edge.web.news import G2_HEIGHT, G2_WIDTH
-from tests.web.test_browser import CUES, PATIENCE, Feed, chromium, feed, says, visit
+from tests.support.browser import CUES, PATIENCE, Feed, chromium, feed, says, visit
 
 __all__ = ["chromium", "feed", "visit"]
 pytestmark = pytest.mark.slow

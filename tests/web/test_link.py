@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.web.relay import Relay
-from tests.web.test_browser import (
+from tests.support.browser import (
     CHROMIUM,
     DESK,
     PATIENCE,
@@ -25,6 +24,7 @@ from tests.web.test_browser import (
     until,
     visit,
 )
+from tests.web.relay import Relay
 
 __all__ = ["chromium", "feed", "visit"]  # fixtures
 

@@ -25,7 +25,7 @@ from edge.web.pairing import Busy, Pairing
 from tests.glasses.air import Air, AirRadio, Peripheral
 from tests.glasses.peripherals import ActiveLookPeripheral
 from tests.glasses.worn import wait_until
-from tests.unit.test_sink_web import TOKEN, Page
+from tests.support.web import TOKEN, Page
 
 ADDRESS = "F0:F1:00:00:00:08"
 
