@@ -82,7 +82,7 @@ class CueSettings:
     that is set itself stays as set.
     """
 
-    filter: float = field(default=0.12, metadata=TUNING | {"range": (0.0, 10.0), "unit": "s"})
+    filter: float = field(default=0.11, metadata=TUNING | {"range": (0.0, 10.0), "unit": "s"})
     """Seconds, time constant of the probability filter: long against frames, short against expressions."""
 
     grain: float = field(default=0.15, metadata=TUNING | {"range": (0.0, 1.0), "unit": "s"})
@@ -100,8 +100,13 @@ class CueSettings:
     leave: float = field(default=0.55, metadata=TUNING | {"range": (0.0, 1.0)})
     """Filtered probability below which a shown expression fades: the gap to `enter` is the hysteresis."""
 
-    margin: float = field(default=0.4, metadata=TUNING | {"range": (0.0, 1.0)})
+    margin: float = field(default=0.58, metadata=TUNING | {"range": (0.0, 1.0)})
     """Lead over the next expression that a probability needs before the expression is shown."""
+
+    trace: float = field(default=0.05, metadata=TUNING | {"range": (0.0, 1.0)})
+    """Filtered probability of a smile above which `neutral` is not yet shown: most faces that are wrongly read as
+    neutral smile faintly.
+    """
 
     onset: float = field(default=0.05, metadata=TUNING | {"range": (0.0, 5.0), "unit": "s"})
     """Seconds for which an expression must be clear before it is shown: one frame is not enough."""

@@ -105,11 +105,11 @@ def _place(name: str) -> tuple[int, str]:
 
 
 def _score_spoken(spoken: tuple[Floats, Labels, tuple[str, ...]], own: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    by_word, truth, _ = spoken
+    by_word, truth, words = spoken
     by_word, truth = by_word[own & (truth >= 0)], truth[own & (truth >= 0)]
     if not len(truth):
         return {}
-    right, shown = by_word.argmax(axis=1) == truth, find_shown(by_word)
+    right, shown = by_word.argmax(axis=1) == truth, find_shown(by_word, words)
     accuracy, kept = float(right.mean()), int(shown.sum())
     right_share = float(right[shown].mean()) if kept else 0.0
     return {

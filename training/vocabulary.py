@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.cue.policy import SMALL_VOCABULARY
+from edge.cue.evidence import leads
+from edge.cue.policy import SMALL_VOCABULARY, odds_in_life
 from edge.errors import SettingsInvalid
 from edge.settings import CueSettings
 from lab.calibration import Floats, Labels, calibration_error
@@ -41,13 +42,21 @@ def as_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> t
     return told, places[labels], words
 
 
-def find_shown(words: Floats, settings: CueSettings | None = None) -> Rows:
-    """Return for which rows of the words' probabilities (n, words) a steady reading would be shown: bool (n,)."""
+def find_shown(words: Floats, names: Sequence[str], settings: CueSettings | None = None) -> Rows:
+    """Return for which rows of the probabilities (n, words) of the named words a steady reading is shown: bool (n,).
+
+    As the policy does: weighed by life's shares, as likely as `enter` asks, and leading the others.
+    """
     settings = settings or CueSettings()
-    ordered = np.sort(words, axis=1)
-    return np.asarray(
-        (ordered[:, -1] >= settings.enter) & (ordered[:, -1] - ordered[:, -2] >= settings.margin), np.bool_
-    )
+    weighed = words * list(odds_in_life(names, settings).values())
+    weighed = weighed / np.maximum(weighed.sum(axis=1, keepdims=True), 1e-9)
+    order = np.argsort(-weighed, axis=1)[:, :2]
+    shown = [
+        row[first] >= settings.enter
+        and leads(names[first], names[second], dict(zip(names, row, strict=True)), settings)
+        for row, (first, second) in zip(weighed, order, strict=True)
+    ]
+    return np.array(shown, np.bool_)
 
 
 def precision_at(scores: Floats, positive: Rows, recall: float = RECALL) -> dict[str, float]:
@@ -78,8 +87,8 @@ def score_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -
 
     Returns accuracy with its 95 % Wilson interval, balanced accuracy, ECE, the confusion matrix (rows: true), each
     word's precision and recall with intervals and its precision at RECALL; and of what would be shown on a steady
-    reading (the policy's `enter` and `margin`) how much it is and how much of it is right, with intervals, also by
-    word. Raises what `as_words` raises.
+    reading (the policy's `life`, `enter`, `margin` and `trace`) how much it is and how much of it is right, with
+    intervals, also by word. Raises what `as_words` raises.
     """
     told, truth, words = as_words(probabilities, labels, classes)
     kept = truth >= 0
@@ -88,7 +97,7 @@ def score_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -
     confusion = confuse(predicted, truth, len(words))
     summary = summarise(confusion)
     accuracy, count = float(summary["accuracy"]), len(truth)
-    shown, settings = find_shown(told), CueSettings()
+    shown, settings = find_shown(told, words), CueSettings()
     right = shown & (predicted == truth)
     by_word = {}
     for place, word in enumerate(words):
@@ -109,6 +118,8 @@ def score_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -
             "told": {
                 "enter": settings.enter,
                 "margin": settings.margin,
+                "trace": settings.trace,
+                "life": settings.life,
                 "told": _share(shown.sum(), count),
                 "right": _share(right.sum(), int(shown.sum())),
             },

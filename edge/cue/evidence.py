@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from edge.settings import CueSettings
 from edge.types import Reason
 
+NEUTRAL = "neutral"
 TICK = 1e-6  # seconds, of rounding
 EVEN_LEAD = 0.05  # by which a word must be likelier than an even vote makes it: four of seven classes are `upset`
 UNDERCUT = 0.25  # of what `enter` leaves to 1, by which the bridging filter may be less sure
@@ -92,8 +93,7 @@ class Evidence:
         """
         best, second = _two_best(self.quick)
         sure = self.quick[best] - settings.doubt * self._error(best, settings.filter, interval, settings)
-        leads = self.quick[best] - self.quick[second] >= settings.margin
-        if sure >= settings.enter and leads:
+        if sure >= settings.enter and leads(best, second, self.quick, settings):
             # At few frames a second one reading fills the quick filter: wrong, it must not end what was before it.
             alone = self._newest.count(best) < 2
             if best != _two_best(self.bridged)[0] and not alone:
@@ -122,6 +122,13 @@ class Evidence:
         """Return the standard error of a word's value in the filter of that time constant."""
         weight = gain(max(settings.grain, interval), window)
         return math.sqrt(self._spread.get(word, 0.0) * weight / (2 - weight))
+
+
+def leads(word: str, second: str, values: Mapping[str, float], settings: CueSettings) -> bool:
+    """Return whether the likeliest word leads the second by `margin`, and beside `neutral` a smile is but a trace."""
+    if values[word] - values[second] < settings.margin:
+        return False
+    return word != NEUTRAL or values.get("smile", values.get("happy", 0.0)) <= settings.trace
 
 
 def _bridge_least(settings: CueSettings) -> float:

@@ -6,7 +6,7 @@ What the readings amount to is judged in edge/cue/evidence.py, against the face'
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from edge.cue.evidence import LONGEST_FRAME, TICK, Evidence, gain
@@ -59,7 +59,7 @@ class CuePolicy:
             self._forget()
             self._rests = Rests()
         self._settings, self._words = settings, words
-        self._odds = {word: _odds_in_life(word) ** settings.life for word in words}
+        self._odds = odds_in_life(words, settings)
 
     @property
     def partner(self) -> int | None:
@@ -253,7 +253,8 @@ class CuePolicy:
         return self._cue
 
 
-def _odds_in_life(word: str) -> float:
-    """Return how many times likelier a word, or a class of it, is in life than where the network learnt it."""
-    group = next((name for name, labels in SMALL_VOCABULARY.items() if word == name or word in labels), None)
-    return LIFE[group] / LEARNT[group] if group is not None else 1.0
+def odds_in_life(words: Iterable[str], settings: CueSettings) -> dict[str, float]:
+    """Return by which factor each word, or class of one, is weighed: its share of life to what the network learnt."""
+    groups = {label: word for word, labels in SMALL_VOCABULARY.items() for label in (word, *labels)}
+    shares = {word: LIFE[groups[word]] / LEARNT[groups[word]] if word in groups else 1.0 for word in words}
+    return {word: share**settings.life for word, share in shares.items()}

@@ -9,11 +9,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge.cue.evidence import gain
+from edge.cue.evidence import NEUTRAL, gain
 from edge.settings import CueSettings
 from edge.types import Face
 
-NEUTRAL = "neutral"
 PLAIN = frozenset({"smile", "happy", "surprise"})  # seen on a face whatever it is like at rest: never learnt away
 NEAR = 1.0  # log odds against neutral up to which a reading may be of a face at rest
 RESTING = -1.5  # log odds against neutral that a face at rest is brought to: 0.82 neutral

@@ -192,6 +192,14 @@ def test_a_face_seen_from_the_side_is_unsure_because_it_is_turned_away() -> None
     assert (cue.state, cue.reason) == ("unsure", "away")
 
 
+@pytest.mark.parametrize(("smile", "shown"), [(0.03, "neutral"), (0.1, "unsure")])
+def test_neutral_is_shown_only_beside_a_trace_of_a_smile(smile: float, shown: str) -> None:
+    rest = (0.1 - smile) / (len(LABELS) - 2)
+    reading = tuple({"neutral": 0.9, "happy": smile}.get(name, rest) for name in LABELS)
+    assert Story().show(3, (face(), reading)).shown == shown
+    assert Story(CueSettings(trace=1.0)).show(3, (face(), reading)).shown == "neutral"
+
+
 def test_an_old_word_does_not_stay_while_a_new_one_is_made_to_wait_for_flickering() -> None:
     story = Story(CueSettings(restless=10.0, lively=0.0, hold=0.2))
     for label in ("happy", "sad"):

@@ -33,10 +33,10 @@ def label(*names: str) -> np.ndarray:
 
 SAID = shares(
     {"happy": 0.9, "sad": 0.1},  # smile, told
-    {"angry": 0.3, "disgust": 0.2, "fear": 0.2, "sad": 0.15, "neutral": 0.15},  # upset by four, told
+    {"angry": 0.32, "disgust": 0.2, "fear": 0.2, "sad": 0.15, "neutral": 0.13},  # upset by four, told
     {"neutral": 0.6, "sad": 0.4},  # neutral, too faint
-    {"surprise": 0.71, "neutral": 0.29},  # surprise, told
-    {"neutral": 0.75, "happy": 0.25},  # neutral, told
+    {"surprise": 0.97, "neutral": 0.03},  # surprise, told
+    {"neutral": 0.75, "sad": 0.25},  # neutral, told
 )
 TRUE = label("happy", "fear", "sad", "happy", "neutral")
 
@@ -44,9 +44,11 @@ TRUE = label("happy", "fear", "sad", "happy", "neutral")
 def test_words_are_the_policys_and_so_is_what_is_shown() -> None:
     words, truth, names = as_words(SAID, TRUE, CLASSES)
     assert names == ("smile", "surprise", "upset", "neutral")
-    assert words[1] == pytest.approx([0, 0, 0.85, 0.15])
+    assert words[1] == pytest.approx([0, 0, 0.87, 0.13])
     assert truth.tolist() == [0, 2, 2, 0, 3]
-    assert find_shown(words).tolist() == [True, True, False, True, True]
+    assert find_shown(words, names).tolist() == [True, True, False, True, True]
+    smiling = np.array([[0.25, 0, 0, 0.75], [0.06, 0, 0.04, 0.9], [0.03, 0, 0.07, 0.9]])
+    assert find_shown(smiling, names).tolist() == [False, False, True]  # neutral only beside a trace of a smile
 
 
 def test_the_words_figures_of_a_case_worked_out_by_hand() -> None:
@@ -54,14 +56,14 @@ def test_the_words_figures_of_a_case_worked_out_by_hand() -> None:
     assert (figures["rows"], figures["accuracy"]) == (5, 0.6)
     assert figures["balanced_accuracy"] == pytest.approx((1 / 2 + 1 / 2 + 1) / 3, abs=1e-5)
     told = figures["told"]
-    assert (told["enter"], told["margin"]) == (0.7, 0.4)
+    assert (told["enter"], told["margin"]) == (0.7, 0.58)
     assert (told["told"]["share"], told["right"]["share"], told["right"]["rows"]) == (0.8, 0.75, 4)
     upset = figures["words"]["upset"]
     assert (upset["precision"]["share"], upset["precision"]["rows"]) == (1, 1)
     assert (upset["recall"]["share"], upset["recall"]["rows"]) == (0.5, 2)
     assert figures["words"]["neutral"]["precision"]["share"] == 0.5
     assert figures["words"]["surprise"]["told"] == {"share": 0.0, "interval": [0.0, 0.79346], "rows": 1}
-    gaps = [0.1, 0.15, 0.6, 0.71, 0.25]  # each row is alone in its bin
+    gaps = [0.1, 0.13, 0.6, 0.97, 0.25]  # each row is alone in its bin
     assert figures["ece"] == pytest.approx(sum(gaps) / 5, abs=1e-5)
     text = "\n".join(describe_words(figures))
     assert "0.800 (0.376 to 0.964) of all, 0.750 (0.301 to 0.954) of that right" in text
