@@ -94,5 +94,5 @@ def test_the_chip_on_a_real_bus_has_what_the_sink_wrote(machine: Machine) -> Non
 def test_another_chip_at_its_address_and_none_are_reported(machine: Machine) -> None:
     opened = "open_sink('haptic', Control(Settings(own={{'haptic': HapticSettings(port={})}})))"
     machine.value(f"chip.write_byte_data({ADDRESS}, {STATUS}, 0x20)")
-    assert "the chip at 0x5a says 1, a DRV2605L says 7" in machine.do(opened.format(0))
+    assert "the chip at 0x5a has id 1, a DRV2605L has 7" in machine.do(opened.format(0))
     assert "no DRV2605L at 0x5a on I2C 7" in machine.do(opened.format(7))
