@@ -14,7 +14,6 @@ from benchmarks.films import MOST_FACES, SIZES
 from edge.sources.file import load_picture
 from edge.types import Face
 from edge.vision.views import Pyramid
-from lab.reporting.plots import as_png, make_figure
 
 TILE, TILES = 160, 8  # pixels; a row of the contact sheet
 COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # distinct for the colour-blind, and in gray
@@ -25,6 +24,8 @@ def plot(parts: Sequence[Mapping[str, Any]]) -> bytes:
 
     Raises RuntimeMissing without matplotlib.
     """
+    from lab.reporting.plots import as_png, make_figure  # which a device lacks, where all else is measured
+
     figure = make_figure(3 + 4.5 * len(parts), 4.2, dpi=140)
     for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
         for (name, values), colour, marker in zip(part["lines"].items(), COLOURS, "so^", strict=False):

@@ -222,7 +222,7 @@ def test_a_signal_ends_a_run_cleanly_with_its_summary_and_a_whole_video(
         assert process.stdout is not None
         first = process.stdout.readline()
         written = time.monotonic() + 60
-        while not any(tmp_path.iterdir()):  # it is begun when a dozen frames are there
+        while not any(file.stat().st_size for file in tmp_path.iterdir()):  # it is begun when a dozen frames are there
             assert time.monotonic() < written
             time.sleep(0.05)
         process.send_signal(number)
