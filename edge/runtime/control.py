@@ -44,6 +44,7 @@ class Control:
         `pause` keeps the pause over a restart; None keeps it in this run alone.
         """
         self._settings = settings or Settings()
+        self._version = 0
         self._lock = threading.Lock()
         self._changed: Values = {}
         self.saved = saved
@@ -61,6 +62,11 @@ class Control:
     def settings(self) -> Settings:
         """The settings in force; a frozen value, another one after each change."""
         return self._settings
+
+    @property
+    def version(self) -> int:
+        """How often the settings were changed: whoever changed them knows by it what was said before."""
+        return self._version
 
     @property
     def paused(self) -> bool:
@@ -106,6 +112,7 @@ class Control:
                 before = with_sensitivity(before, checked["sensitivity"])
                 self._changed = {where: value for where, value in self._changed.items() if where not in MOVED}
             self._settings = with_table(self._settings, table, with_settings(before, checked))
+            self._version += 1
             self._changed |= {(table, key): value for key, value in checked.items()}
 
     def begin_problem(self, problem: str) -> None:

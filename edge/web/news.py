@@ -105,6 +105,7 @@ def _describe_worn(link: LinkReport, texts: Mapping[str, str]) -> str:
 
 def page_message(control: Control, pictures: bool) -> dict[str, Any]:
     """Return the page's words and all settings that may be changed, with their values and what is valid."""
+    version = control.version  # first: settings that are newer than it says only come once more
     language = control.settings.look.language
     texts = read_locale(language).page
     groups = []
@@ -133,7 +134,7 @@ def page_message(control: Control, pictures: bool) -> dict[str, Any]:
                 continue  # of a text there is nothing to choose, and it may be a secret
             described.append(field)
         groups.append({"title": texts.get(f"group.{table}", table.capitalize()), "fields": described})
-    return {"language": language, "texts": texts, "groups": groups, "pictures": pictures}
+    return {"language": language, "texts": texts, "groups": groups, "pictures": pictures, "version": version}
 
 
 def _label(item: Field[Any]) -> str:

@@ -7,6 +7,8 @@ let texts = JSON.parse(document.body.dataset.texts);
 let news = null;
 let header = null; // of the picture whose bytes come next
 let pictured = null; // when the newest was drawn
+let version = 0; // of the settings on the page
+let bearer = null; // the connection that brought them
 let refusal = ""; // why a search, or a pairing, did not begin
 const ELSEWHERE = 409; // somebody else changed it meanwhile
 const fields = new Map(); // by table and key: what is on the page for a setting
@@ -208,6 +210,9 @@ function showTexts() {
 
 function showPage(page) {
   texts = page.texts;
+  version = page.version;
+  if (bearer !== link) for (const field of fields.values()) field.version = 0; // after a restart they are counted anew
+  bearer = link;
   document.documentElement.lang = page.language;
   showTexts();
   say(at("saved"), "");
@@ -253,7 +258,7 @@ function makeField(member, set) {
   error.setAttribute("role", "alert");
   control.id = id;
   control.setAttribute("aria-describedby", error.id);
-  const field = { control, label, error, output: null, busy: 0, edited: false, seen: member.value, turn: Promise.resolve() };
+  const field = { control, label, error, output: null, busy: 0, edited: false, version: 0, seen: member.value, turn: Promise.resolve() };
   row.append(label);
   if (member.choices) {
     row.append(control);
@@ -298,7 +303,7 @@ function updateField(field, member) {
       say(control.options[index], text);
     });
   }
-  if (field.busy || field.edited) return; // being changed here
+  if (field.busy || field.edited || version < field.version) return; // being changed here, or was after that was said
   field.seen = member.value;
   if (control.type === "checkbox") control.checked = member.value;
   else if (control.value !== String(member.value)) control.value = member.value;
@@ -316,20 +321,23 @@ async function put(member, field) {
   const value = member.choices ? control.value : control.type === "checkbox" ? control.checked
     : control.value === "" ? null : Number(control.value);
   const values = { table: member.table, values: { [member.key]: value }, seen: { [member.key]: field.seen } };
-  const [status, error] = await send("settings", values);
+  const [status, error, since] = await send("settings", values);
   field.busy -= 1;
-  if (status === 204) field.seen = value;
+  if (status === 204) {
+    field.seen = value;
+    field.version = since;
+  }
   if (!field.busy) field.edited = error !== "" && status !== ELSEWHERE;
   say(field.error, status === ELSEWHERE ? texts.elsewhere : error);
   control.setAttribute("aria-invalid", error !== "");
   if (status === ELSEWHERE && !field.busy) updateField(field, field.member); // what it is by now
 }
 
-// Returns the answer's status, 0 without one, and what went wrong in one line, "" where nothing did.
+// Returns the answer's status, 0 without one, what went wrong in one line, "" where nothing did, and the settings' version.
 async function send(path, values) {
   try {
     const answer = await post(path, values);
-    if (answer.ok) return [answer.status, ""];
+    if (answer.ok) return [answer.status, "", Number(answer.headers.get("X-Cuelens-Version"))];
     if (answer.status === 401) location.replace(`${base}login`);
     return [answer.status, (await answer.json()).error];
   } catch {

@@ -282,6 +282,27 @@ def test_who_changes_a_setting_many_times_is_nobody_else(feed: Callable[..., Fee
     assert fed.control.settings.of(AudioSettings).volume == 0.38
 
 
+def test_what_was_said_before_a_change_does_not_take_it_back(
+    feed: Callable[..., Feed], visit: Callable[..., Any]
+) -> None:
+    """News may be under way while a change is made and answered: it has the value from before."""
+    fed = feed()
+    page = visit(fed.sink.url)
+    says(page, "#word", "smile")
+    earlier = page.evaluate("({ ...fields.get('audio.volume').member })")
+    page.locator("#audio-volume").focus()
+    page.keyboard.press("ArrowRight")
+    until(page, "[...fields.values()].every((field) => !field.busy)")
+    until(page, "version === 1")
+    late = "(member) => { version = 0; updateField(fields.get('audio.volume'), member); version = 1; }"
+    page.evaluate(late, earlier)
+    assert page.locator("#audio-volume").input_value() == "0.31"
+    page.evaluate("(member) => updateField(fields.get('audio.volume'), member)", earlier)  # somebody set it back
+    assert page.locator("#audio-volume").input_value() == "0.3"
+    page.evaluate("fields.get('audio.volume').version = 9; leave(0)")  # the device starts anew, and counts from 0
+    until(page, "spoke && linked === 'connected' && fields.get('audio.volume').version === 0")
+
+
 def test_a_page_whose_scripts_did_not_come_says_so(feed: Callable[..., Feed], chromium: Any, tmp_path: Path) -> None:
     fed = feed()
     with contextlib.closing(chromium.new_context(viewport=PHONE)) as context:
