@@ -65,7 +65,7 @@ class Control:
 
     @property
     def version(self) -> int:
-        """How often the settings were changed: whoever changed them knows by it what was said before."""
+        """How often the settings were changed, by which a page knows news from before its own change."""
         return self._version
 
     @property

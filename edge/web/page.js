@@ -303,7 +303,7 @@ function updateField(field, member) {
       say(control.options[index], text);
     });
   }
-  if (field.busy || field.edited || version < field.version) return; // being changed here, or was after that was said
+  if (field.busy || field.edited || version < field.version) return; // being changed here, or was changed after this was sent
   field.seen = member.value;
   if (control.type === "checkbox") control.checked = member.value;
   else if (control.value !== String(member.value)) control.value = member.value;

@@ -282,9 +282,7 @@ def test_who_changes_a_setting_many_times_is_nobody_else(feed: Callable[..., Fee
     assert fed.control.settings.of(AudioSettings).volume == 0.38
 
 
-def test_what_was_said_before_a_change_does_not_take_it_back(
-    feed: Callable[..., Feed], visit: Callable[..., Any]
-) -> None:
+def test_news_from_before_a_change_does_not_take_it_back(feed: Callable[..., Feed], visit: Callable[..., Any]) -> None:
     """News may be under way while a change is made and answered: it has the value from before."""
     fed = feed()
     page = visit(fed.sink.url)
