@@ -104,8 +104,8 @@ class CueSettings:
     """Lead over the next expression that a probability needs before the expression is shown."""
 
     trace: float = field(default=0.05, metadata=TUNING | {"range": (0.0, 1.0)})
-    """Filtered probability of a smile above which `neutral` is not yet shown: most faces that are wrongly read as
-    neutral smile faintly.
+    """Filtered probability of a smile above which `neutral` does not begin: most faces that are wrongly read as neutral
+    smile faintly. The bridging filter, while a mouth speaks, does not ask for it.
     """
 
     onset: float = field(default=0.05, metadata=TUNING | {"range": (0.0, 5.0), "unit": "s"})

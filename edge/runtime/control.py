@@ -44,7 +44,7 @@ class Control:
         `pause` keeps the pause over a restart; None keeps it in this run alone.
         """
         self._settings = settings or Settings()
-        self._version = 0
+        self._settings_version = 0
         self._lock = threading.Lock()
         self._changed: Values = {}
         self.saved = saved
@@ -64,9 +64,9 @@ class Control:
         return self._settings
 
     @property
-    def version(self) -> int:
+    def settings_version(self) -> int:
         """How often the settings were changed, by which a page knows news from before its own change."""
-        return self._version
+        return self._settings_version
 
     @property
     def paused(self) -> bool:
@@ -112,7 +112,7 @@ class Control:
                 before = with_sensitivity(before, checked["sensitivity"])
                 self._changed = {where: value for where, value in self._changed.items() if where not in MOVED}
             self._settings = with_table(self._settings, table, with_settings(before, checked))
-            self._version += 1
+            self._settings_version += 1
             self._changed |= {(table, key): value for key, value in checked.items()}
 
     def begin_problem(self, problem: str) -> None:

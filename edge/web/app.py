@@ -37,7 +37,7 @@ ICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-14 -14 128 128" color="#e69f00">'
     f'<rect x="-14" y="-14" width="128" height="128" rx="28" fill="#101418"/>{glyph_svg("smile")}</svg>'
 )
-VERSION = "X-Cuelens-Version"  # of the settings, with the answer to whoever changed them
+SETTINGS_VERSION = "X-Cuelens-Settings-Version"  # with the answer to whoever changed them
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
@@ -133,7 +133,7 @@ def _control_routes(control: Control, broadcast: Broadcast) -> list[BaseRoute]:
         except SettingsInvalid as error:
             raise Refused(422, str(error)) from error
         broadcast.wake()
-        return Response(status_code=204, headers={VERSION: str(control.version)})
+        return Response(status_code=204, headers={SETTINGS_VERSION: str(control.settings_version)})
 
     async def save(request: Request) -> Response:
         await _values(request)

@@ -7,8 +7,8 @@ let texts = JSON.parse(document.body.dataset.texts);
 let news = null;
 let header = null; // of the picture whose bytes come next
 let pictured = null; // when the newest was drawn
-let version = 0; // of the settings on the page
-let bearer = null; // the connection that brought them
+let settingsVersion = 0; // of the settings on the page
+let settingsLink = null; // the connection that brought them
 let refusal = ""; // why a search, or a pairing, did not begin
 const ELSEWHERE = 409; // somebody else changed it meanwhile
 const fields = new Map(); // by table and key: what is on the page for a setting
@@ -210,9 +210,9 @@ function showTexts() {
 
 function showPage(page) {
   texts = page.texts;
-  version = page.version;
-  if (bearer !== link) for (const field of fields.values()) field.version = 0; // after a restart they are counted anew
-  bearer = link;
+  settingsVersion = page.version;
+  if (settingsLink !== link) for (const field of fields.values()) field.version = 0; // after a restart they are counted anew
+  settingsLink = link;
   document.documentElement.lang = page.language;
   showTexts();
   say(at("saved"), "");
@@ -303,7 +303,7 @@ function updateField(field, member) {
       say(control.options[index], text);
     });
   }
-  if (field.busy || field.edited || version < field.version) return; // being changed here, or was changed after this was sent
+  if (field.busy || field.edited || settingsVersion < field.version) return; // being changed here, or was changed after this was sent
   field.seen = member.value;
   if (control.type === "checkbox") control.checked = member.value;
   else if (control.value !== String(member.value)) control.value = member.value;
@@ -321,11 +321,11 @@ async function put(member, field) {
   const value = member.choices ? control.value : control.type === "checkbox" ? control.checked
     : control.value === "" ? null : Number(control.value);
   const values = { table: member.table, values: { [member.key]: value }, seen: { [member.key]: field.seen } };
-  const [status, error, since] = await send("settings", values);
+  const [status, error, changed] = await send("settings", values);
   field.busy -= 1;
   if (status === 204) {
     field.seen = value;
-    field.version = since;
+    field.version = changed;
   }
   if (!field.busy) field.edited = error !== "" && status !== ELSEWHERE;
   say(field.error, status === ELSEWHERE ? texts.elsewhere : error);
@@ -337,7 +337,7 @@ async function put(member, field) {
 async function send(path, values) {
   try {
     const answer = await post(path, values);
-    if (answer.ok) return [answer.status, "", Number(answer.headers.get("X-Cuelens-Version"))];
+    if (answer.ok) return [answer.status, "", Number(answer.headers.get("X-Cuelens-Settings-Version"))];
     if (answer.status === 401) location.replace(`${base}login`);
     return [answer.status, (await answer.json()).error];
   } catch {

@@ -291,8 +291,8 @@ def test_news_from_before_a_change_does_not_take_it_back(feed: Callable[..., Fee
     page.locator("#audio-volume").focus()
     page.keyboard.press("ArrowRight")
     until(page, "[...fields.values()].every((field) => !field.busy)")
-    until(page, "version === 1")
-    late = "(member) => { version = 0; updateField(fields.get('audio.volume'), member); version = 1; }"
+    until(page, "settingsVersion === 1")
+    late = "(member) => { settingsVersion = 0; updateField(fields.get('audio.volume'), member); settingsVersion = 1; }"
     page.evaluate(late, earlier)
     assert page.locator("#audio-volume").input_value() == "0.31"
     page.evaluate("(member) => updateField(fields.get('audio.volume'), member)", earlier)  # somebody set it back
