@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.faces_measures import ANGLES_DEG, METHODS, spot_of
 from benchmarks.films import MOST_FACES, SIZES
+from edge.errors import RuntimeMissing
 from edge.sources.file import load_picture
 from edge.types import Face
 from edge.vision.views import Pyramid
@@ -24,9 +25,12 @@ def plot(parts: Sequence[Mapping[str, Any]]) -> bytes:
 
     Raises RuntimeMissing without matplotlib.
     """
-    from lab.reporting.plots import as_png, make_figure  # which a device lacks, where all else is measured
+    try:
+        from lab.reporting.plots import as_png, make_figure
 
-    figure = make_figure(3 + 4.5 * len(parts), 4.2, dpi=140)
+        figure = make_figure(3 + 4.5 * len(parts), 4.2, dpi=140)
+    except (ImportError, RuntimeMissing) as error:  # a device has neither
+        raise RuntimeMissing("no plots can be made here: all but the plot is done; use .venv-host/bin") from error
     for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
         for (name, values), colour, marker in zip(part["lines"].items(), COLOURS, "so^", strict=False):
             axes.plot(part["x"], values, color=colour, marker=marker, label=name)

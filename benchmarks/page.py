@@ -20,7 +20,7 @@ from benchmarks.sections.section import NONE, Plot, Report, Table, share
 from edge.errors import ResultsStale, SettingsInvalid
 from edge.files import replace_file, sink_error
 from lab.reporting.pages import fill, join, page, paragraph, tabulate
-from lab.reporting.pages import plots as large
+from lab.reporting.pages import plots as side_by_side
 from lab.reporting.plots import load_matplotlib
 
 if TYPE_CHECKING:
@@ -318,7 +318,7 @@ def _report(name: str, kind: str, report: Report, plots: Mapping[str, str]) -> M
         report["date"],
         report["void"],
         _table(lines) if lines else "",
-        large(pictures) if pictures else "",
+        side_by_side(pictures) if pictures else "",
         tables,
         _table(figures) if figures else "",
         report["definitions"],

@@ -1,5 +1,4 @@
-"""What is made from the code: of the settings docs/settings.md and deploy/cuelens.toml, of the failures docs/errors.md,
-of what sources and sinks need the tables in docs/ and of the installer.
+"""Makes the pages and files that follow from the code: settings, errors, and what sources and sinks need.
 
 `python -m deploy.pages` writes them, `--check` only names those that are not current (exit code 120).
 """
@@ -56,8 +55,9 @@ object, and the sentence `message`. [When something is wrong](troubleshooting.md
 ## cuelens and the host's programs
 """
 
-# What deploy.sh itself ends with: shell and Python there share no table.
+# What deploy.sh itself ends with; deploy/failure.py has the identifiers.
 DEPLOY_CODES: dict[int, tuple[str, str]] = {
+    2: ("The command line is wrong.", "Read the command's `--help`."),
     70: ("There is no usable Python.", "Install Python 3.11 to 3.14, or name one in `CUELENS_PYTHON`."),
     71: ("The locks have no packages for this machine: 32-bit Arm, musl, Windows, macOS.", "Use a 64-bit Debian."),
     72: ("Python has no venv module.", "Run the apt command that the message names."),
@@ -68,8 +68,8 @@ DEPLOY_CODES: dict[int, tuple[str, str]] = {
     77: ("`bundle`: the key cannot be used, or others may read it.", "Do what the message says, usually `chmod 600`."),
     78: ("`bundle`: the packages could not be downloaded.", "Check the network, then start again."),
     79: ("`bundle`: a package is not the locks', or does not run on the target.", "Start again with an empty cache."),
-    86: ("`bundle`: a path cannot be read or written.", "Use another path, or correct its rights."),
-    87: ("`bundle`: the disk is full.", "Free some space."),
+    86: ("`bundle`, `release`: a path cannot be read or written.", "Use another path, or correct its rights."),
+    87: ("`bundle`, `release`: the disk is full.", "Free some space."),
     88: ("The checkout is incomplete, or its project cannot be built.", "Take a fresh clone."),
     89: ("`bundle --verify`: this is not a valid bundle.", "Build or copy it again."),
     90: ("The device does not answer.", "Try the `ssh` command that the message names."),

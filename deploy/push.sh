@@ -246,7 +246,7 @@ bench() {  # [TASK ARGUMENTS...]: what it needs beyond a release is sent along; 
     printf -v words ' %q' "$@"
     find_root
     there=$(remote_line 'mktemp -d')
-    tar -c -C "$root" --exclude=reference --exclude=__pycache__ benchmarks lab | remote "tar -x -C $there"
+    tar -c -C "$root" --exclude=reference --exclude=__pycache__ benchmarks | remote "tar -x -C $there"
     as_root "trap '${sudo}systemctl start cuelens.service; rm -rf $there' EXIT
         ${sudo}systemctl stop cuelens.service && cd $there && PYTHONDONTWRITEBYTECODE=1 /opt/cuelens/current/venv/bin/python -m benchmarks.bench$words --json"
 }

@@ -13,6 +13,7 @@ import tempfile
 import tomllib
 from pathlib import Path
 
+from deploy.bundle import os_failure
 from deploy.failure import Failure
 from deploy.packages import ROOT, say, sha256_of
 from deploy.tools import last_line, run
@@ -110,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         say(failure.line)
         return failure.exit_code
     except OSError as error:
-        refusal = Failure(86, f"{error.filename or args.out}: {error.strerror}; choose another --out")
+        refusal = os_failure(error, args.out)
         say(refusal.line)
         return refusal.exit_code
     tag = "" if tagged else f"git tag --annotate v{version} --message v{version} && "

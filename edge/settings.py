@@ -105,7 +105,7 @@ class CueSettings:
 
     trace: float = field(default=0.05, metadata=TUNING | {"range": (0.0, 1.0)})
     """Filtered probability of a smile above which `neutral` does not begin: most faces that are wrongly read as neutral
-    smile faintly. The bridging filter, while a mouth speaks, does not ask for it.
+    smile faintly.
     """
 
     onset: float = field(default=0.05, metadata=TUNING | {"range": (0.0, 5.0), "unit": "s"})
@@ -125,7 +125,7 @@ class CueSettings:
     bridge_enter: float = field(default=0.7, metadata=TUNING | {"range": (0.0, 1.0)})
     """Probability of the bridging filter from which an expression is also shown, though the mouth speaks.
 
-    At least `enter` less a quarter of what that leaves to 1: what `enter` forbids is not bridged in.
+    Only for `bridge_reach` seconds after readings that `enter`, `margin` and `trace` allow.
     """
 
     bridge_leave: float = field(default=0.4, metadata=TUNING | {"range": (0.0, 1.0)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,6 @@ from lab.datasets.folder import list_patients
 from lab.datasets.labelled import DataSet, split_names
 from lab.datasets.read import read_data
 from lab.reporting.plots import as_drawn, as_png, make_figure
-
-if TYPE_CHECKING:
-    pass
 
 SHEET_COLUMNS = 12  # pictures of each class
 SHEET_SIDE = 96  # pixels of each, with the gap to the next

@@ -12,7 +12,7 @@ from lab.calibration import Floats, Labels
 from lab.datasets.labelled import Labelled
 from lab.reporting.pages import bullets, encode, gallery, join, page, paragraph, picture, tabulate
 from training.groups import tabulate_groups
-from training.vocabulary import RECALL
+from training.vocabulary import RECALL, describe_bounds
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -59,10 +59,10 @@ def _between(share: dict[str, Any]) -> str:
 def _words(figures: dict[str, Any]) -> Markup:
     steady = figures["told"]
     scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}"
-    bounds = f"from {steady['enter']:g}, leading by {steady['margin']:g},"
+    shown = f"{_between(steady['told'])} are shown; right: {_between(steady['right'])}."
     lines = (
         f"Accuracy {_share_of(figures)} of {figures['rows']} pictures, {scores}.",
-        f"Of steady readings {bounds} {_between(steady['told'])} are shown; right: {_between(steady['right'])}.",
+        f"Of steady readings ({describe_bounds(steady)}) {shown}",
     )
     head = (
         "word",

@@ -130,15 +130,21 @@ def score_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -
     return figures
 
 
+def describe_bounds(bounds: dict[str, Any]) -> str:
+    """Word what the policy asks of a steady reading before it shows a word."""
+    words = f"from {bounds['enter']:g}, leading by {bounds['margin']:g}"
+    return words + (f", neutral beside at most {bounds['trace']:g} of a smile" if "trace" in bounds else "")
+
+
 def describe_words(figures: dict[str, Any]) -> list[str]:
     """Lay the words' figures out for a person, a line each."""
     low, high = figures["accuracy_interval"]
-    told, right = figures["told"]["told"], figures["told"]["right"]
+    shown, right = figures["told"]["told"], figures["told"]["right"]
+    bounds = describe_bounds(figures["told"])
     scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}, {figures['rows']} rows"
-    steady = f"from {figures['told']['enter']:g}, leading by {figures['told']['margin']:g}"
     lines = [
         f"words: accuracy {figures['accuracy']:.4f} ({low:.4f} to {high:.4f}), {scores}",
-        f"shown on a steady reading ({steady}): {_between(told)} of all, {_between(right)} of that right",
+        f"shown on a steady reading ({bounds}): {_between(shown)} of all, {_between(right)} of that right",
         f"{'':12}{'precision':>24}{'recall':>24}{'right when shown':>24}{f'precision at {RECALL:g}':>19}{'rows':>7}",
     ]
     lines += [

@@ -56,8 +56,12 @@ def read_options(command: str, words: list[str]) -> Options:
             raise Failure(2, f"two bundles, '{found['bundle']}' and '{word}'; give one")
         else:
             found["bundle"] = word
-    options = Options(found.get("bundle", ""), found.get("--signers", ""))
-    options = options._replace(start="--no-start" not in found, everything="--all" in found)
+    options = Options(
+        found.get("bundle", ""),
+        found.get("--signers", ""),
+        start="--no-start" not in found,
+        everything="--all" in found,
+    )
     if (deadline := found.get("--deadline")) is not None:
         if not (deadline.isascii() and deadline.isdecimal()) or deadline.startswith("0"):
             raise Failure(2, f"--deadline is '{deadline}'; valid are whole seconds from 1 on")

@@ -58,8 +58,8 @@ def _run(words: Sequence[str | Path], stderr: int) -> tuple[int, str, str]:
             check=False,
         )
     except OSError as error:
-        words_of_error = f"{words[0]}: {error.strerror}"
-        return (127, "", words_of_error) if stderr == subprocess.PIPE else (127, words_of_error, "")
+        complaint = f"{words[0]}: {error.strerror}"
+        return (127, "", complaint) if stderr == subprocess.PIPE else (127, complaint, "")
     return done.returncode, done.stdout, done.stderr or ""
 
 

@@ -103,4 +103,4 @@ def _blank(argument: str, end: float, left: int) -> None:
     if make.blanks_itself:
         return
     visit = import_for("glasses", "edge.sinks.glasses.visit", "bleak")
-    visit.blank(make, choose_pair(make, name), (end - time.monotonic()) / left)
+    visit.blank(make, choose_pair(make, name), max(0.0, end - time.monotonic()) / left)

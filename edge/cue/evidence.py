@@ -16,7 +16,6 @@ from edge.types import Reason
 NEUTRAL = "neutral"
 TICK = 1e-6  # seconds, of rounding
 EVEN_LEAD = 0.05  # by which a word must be likelier than an even vote makes it: four of seven classes are `upset`
-UNDERCUT = 0.25  # of what `enter` leaves to 1, by which the bridging filter may be less sure
 WITNESSES = 3  # newest readings, of which two must have a word likeliest before it is shown or begins the bridge anew
 LONGEST_FRAME = 0.25  # seconds that a reading may stand for, whatever the gap before it
 
@@ -44,6 +43,8 @@ class Evidence:
         self.bridged = dict(even)
         self._t = -math.inf
         self._clear: dict[str, float] = {}  # when the quick filter was last clear about each word
+        self._sure: dict[str, float] = {}  # when the quick filter, or two readings in turn, would show each word
+        self._pair: tuple[Mapping[str, float], Mapping[str, float]] = (even, even)  # the newest two readings
         self._newest: deque[str] = deque(maxlen=WITNESSES)  # the likeliest word of each of the newest readings
         self._lead: tuple[str, float] = ("", -math.inf)  # the quick filter's likeliest word, and since when
         self._grain: list[Mapping[str, float]] = []  # the newest readings
@@ -58,12 +59,12 @@ class Evidence:
         for word, value in values.items():
             self.quick[word] += quick * (value - self.quick[word])
             self.bridged[word] += slow * (value - self.bridged[word])
-        best, _ = _two_best(self.quick)
-        self._newest.append(_two_best(values)[0])
-        self._t = t
+        best, likeliest = _best(self.quick), _best(values)
+        self._newest.append(likeliest)
+        self._pair, self._t = (self._pair[1], values), t
         if best != self._lead[0]:
             self._lead = (best, t)
-        elif best != _two_best(self.bridged)[0] and t - self._lead[1] >= settings.bridge_turn - TICK:
+        elif best != _best(self.bridged) and t - self._lead[1] >= settings.bridge_turn - TICK:
             self.bridged = dict(self.quick)  # a change point as well, found by how long it lasts
         if self.quick[best] >= settings.leave:
             self._clear[best] = t
@@ -94,29 +95,46 @@ class Evidence:
         best, second = _two_best(self.quick)
         sure = self.quick[best] - settings.doubt * self._error(best, settings.filter, interval, settings)
         if sure >= settings.enter and leads(best, second, self.quick, settings):
+            self._sure[best] = self._t
             # At few frames a second one reading fills the quick filter: wrong, it must not end what was before it.
             alone = self._newest.count(best) < 2
-            if best != _two_best(self.bridged)[0] and not alone:
+            if best != _best(self.bridged) and not alone:
                 # A change point: what was before it says nothing about now (Page, Biometrika 41, 1954).
                 self.bridged = dict(self.quick)
             return Verdict(best, max(self.quick[best], self.bridged[best]), alone=alone)
+        self._look_between_syllables(settings)
         slow, next_slow = _two_best(self.bridged)
         sure_slow = self.bridged[slow] - settings.bridge_doubt * self._error(slow, settings.bridge, interval, settings)
         leads_slow = self.bridged[slow] - self.bridged[next_slow] >= settings.bridge_margin
-        if sure_slow >= _bridge_least(settings) and leads_slow and self._spanned(slow, settings):
+        if sure_slow >= settings.bridge_enter and leads_slow and self._seen_sure(slow, settings):
             return Verdict(slow, self.bridged[slow])
         return Verdict(None, self.quick[best], "faint" if sure < settings.enter else "torn")
 
     def holds(self, word: str, settings: CueSettings) -> bool:
         """Return whether a word that is shown is still the likeliest, and likely enough to stay."""
-        quick = self.quick[word] >= settings.leave and _two_best(self.quick)[0] == word
+        quick = self.quick[word] >= settings.leave and _best(self.quick) == word
         least = max(settings.bridge_leave, self._even[word] + EVEN_LEAD)
-        likeliest = self.bridged[word] >= least and _two_best(self.bridged)[0] == word
+        likeliest = self.bridged[word] >= least and _best(self.bridged) == word
         return quick or (likeliest and self._spanned(word, settings))
 
     def _spanned(self, word: str, settings: CueSettings) -> bool:
         """Return whether a word was clear so lately that what came since may be a syllable."""
         return self._t - self._clear.get(word, -math.inf) <= settings.bridge_reach
+
+    def _look_between_syllables(self, settings: CueSettings) -> None:
+        """Note the word of which the newest two readings, a face's and its mirror image's, are sure together."""
+        before, now = self._pair
+        word = self._newest[-1]
+        if now[word] + before[word] < 2 * settings.enter:
+            return
+        pair = {name: (value + before[name]) / 2 for name, value in now.items()}
+        best, second = _two_best(pair)
+        if best == word and leads(best, second, pair, settings):
+            self._sure[best] = self._t
+
+    def _seen_sure(self, word: str, settings: CueSettings) -> bool:
+        """Return whether a word was as sure as `enter` asks so lately that what came since may be a syllable."""
+        return self._t - self._sure.get(word, -math.inf) <= settings.bridge_reach
 
     def _error(self, word: str, window: float, interval: float, settings: CueSettings) -> float:
         """Return the standard error of a word's value in the filter of that time constant."""
@@ -131,17 +149,13 @@ def leads(word: str, second: str, values: Mapping[str, float], settings: CueSett
     return word != NEUTRAL or values.get("smile", values.get("happy", 0.0)) <= settings.trace
 
 
-def _bridge_least(settings: CueSettings) -> float:
-    """Return from what probability on the bridging filter shows a word: `bridge_enter`, bound to `enter`.
-
-    It may lie below `enter` by a quarter of what that leaves to 1: a word that `enter` forbids is not bridged in.
-    """
-    return max(settings.bridge_enter, settings.enter - UNDERCUT * (1 - settings.enter))
-
-
 def gain(seconds: float, time_constant: float) -> float:
     """Return the weight of a value that stands for so long in an exponential filter."""
     return 1 - math.exp(-seconds / time_constant) if time_constant > 0 else 1.0
+
+
+def _best(values: Mapping[str, float]) -> str:
+    return max(values, key=values.__getitem__)
 
 
 def _two_best(values: Mapping[str, float]) -> tuple[str, str]:

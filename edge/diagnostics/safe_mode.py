@@ -58,7 +58,7 @@ def keep_failure(error: BaseException) -> None:
 
 
 def keep_result(environment: Mapping[str, str] = os.environ) -> None:
-    """Keep the service manager's reason of a run's end, in its ExecStopPost, where the run itself left none."""
+    """Keep the service manager's reason for a run's end, in its ExecStopPost, where the run itself left none."""
     path, words = _file(environment), RESULTS.get(environment.get("SERVICE_RESULT", ""))
     if path and words and not path.exists():
         with contextlib.suppress(CuelensError):

@@ -111,8 +111,8 @@ class Control:
             if "sensitivity" in checked:
                 before = with_sensitivity(before, checked["sensitivity"])
                 self._changed = {where: value for where, value in self._changed.items() if where not in MOVED}
-            self._settings = with_table(self._settings, table, with_settings(before, checked))
             self._settings_version += 1
+            self._settings = with_table(self._settings, table, with_settings(before, checked))
             self._changed |= {(table, key): value for key, value in checked.items()}
 
     def begin_problem(self, problem: str) -> None:

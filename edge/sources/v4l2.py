@@ -1,4 +1,4 @@
-"""USB and other V4L2 cameras: the format whose luma costs least, asked for and taken as the driver reports it is."""
+"""USB and other V4L2 cameras: the format whose luma costs least, asked for and taken as the driver reports it."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ _PROT_READ, _MAP_SHARED, _MAP_FAILED = 1, 1, ctypes.c_void_p(-1).value
 
 
 class Description(NamedTuple):
-    """What a device reports it is; `kind` is `camera`, or what it is instead, in words."""
+    """What a device calls itself; `kind` is `camera`, or what it is instead, in words."""
 
     driver: str
     name: str

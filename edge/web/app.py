@@ -119,7 +119,7 @@ def _control_routes(control: Control, broadcast: Broadcast) -> list[BaseRoute]:
 
     async def pause(request: Request) -> Response:
         paused = _taken(await _values(request), "paused", bool)
-        await asyncio.to_thread(setattr, control, "paused", paused)  # on the disk before the page shows so
+        await asyncio.to_thread(setattr, control, "paused", paused)  # on the disk before the page shows it
         broadcast.wake()
         return Response(status_code=204)
 

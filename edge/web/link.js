@@ -106,14 +106,14 @@ function quiet() {
   return since(spoke ? heard : begun);
 }
 
-// Seconds without a word that one that works may take: over a slow line each answer is as long under way as the first.
+// Seconds without a word that a connection which works may take: over a slow line every answer takes as long as the first.
 function patience() {
-  return linked === "slow" ? OPENING : STALE;
+  return spoke && linked !== "slow" ? STALE : OPENING;
 }
 
 // A connection without a word is dead, whatever the browser thinks: the glasses speak twice a second.
 function watch() {
-  if (link && quiet() > (spoke ? patience() : OPENING)) leave(0);
+  if (link && quiet() > patience()) leave(0);
 }
 
 // Somebody looks at the page again, or the network is back.

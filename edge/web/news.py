@@ -105,7 +105,7 @@ def _describe_worn(link: LinkReport, texts: Mapping[str, str]) -> str:
 
 def page_message(control: Control, pictures: bool) -> dict[str, Any]:
     """Return the page's words and all settings that may be changed, with their values and what is valid."""
-    version = control.settings_version  # read first: settings that change meanwhile are sent once more
+    version = control.settings_version  # before the settings, which are changed after it
     language = control.settings.look.language
     texts = read_locale(language).page
     groups = []

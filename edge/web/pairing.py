@@ -70,7 +70,7 @@ class Pairing:
         visit = import_for("glasses", "edge.sinks.glasses.visit", "bleak")
         with self._lock:
             if self._progress.state in ("searching", "pairing"):
-                raise Busy(f"glasses: {self._progress.state} is under way; wait until it ends")
+                raise Busy(f"already {self._progress.state}; wait until it ends")
             self._progress = progress
         threading.Thread(target=self._work, args=(progress, work, visit), name="pairing", daemon=True).start()
 

@@ -196,8 +196,14 @@ def test_a_face_seen_from_the_side_is_unsure_because_it_is_turned_away() -> None
 def test_neutral_is_shown_only_beside_a_trace_of_a_smile(smile: float, shown: str) -> None:
     rest = (0.1 - smile) / (len(LABELS) - 2)
     reading = tuple({"neutral": 0.9, "happy": smile}.get(name, rest) for name in LABELS)
-    assert Story().show(3, (face(), reading)).shown == shown
-    assert Story(CueSettings(trace=1.0)).show(3, (face(), reading)).shown == "neutral"
+    assert Story().show(30, (face(), reading)).shown == shown
+    assert Story(CueSettings(trace=1.0)).show(30, (face(), reading)).shown == "neutral"
+
+
+def test_what_does_not_lead_enough_is_not_bridged_either() -> None:
+    reading = tuple({"neutral": 0.68, "sad": 0.32}.get(name, 0.0) for name in LABELS)
+    assert Story().show(30, (face(), reading)).shown == "unsure"
+    assert Story(CueSettings(margin=0.4)).show(30, (face(), reading)).shown == "neutral"
 
 
 def test_an_old_word_does_not_stay_while_a_new_one_is_made_to_wait_for_flickering() -> None:

@@ -30,7 +30,7 @@ from edge.sinks.glasses.wearable import LONGEST_WRITE, Make
 BATTERY = "00002a19-0000-1000-8000-00805f9b34fb"  # GATT's Battery Level: per cent, one byte
 ATT_HEADER = 3  # bytes of a packet (MTU) that are not the value
 GOODBYE = 1.0  # seconds for a disconnection
-ANSWER = 5.0  # seconds for bluetoothd's answers, beyond those of a search: nothing else ends a wait for them
+BLUETOOTHD_ANSWER = 5.0  # seconds for bluetoothd's answers, beyond those of a search: nothing else ends a wait for them
 FLOOD = 200  # notifications in a second, over which something is wrong with whoever sends them
 HANGS = "bluetoothd does not answer; sudo systemctl restart bluetooth"
 LONGEST_NAME = 40  # characters that are kept of one
@@ -115,9 +115,9 @@ class Connection:
 
 @contextlib.asynccontextmanager
 async def answered_by_bluetoothd(seconds: float) -> AsyncIterator[None]:
-    """Give what is asked of bluetoothd `seconds`, and ANSWER; raises SinkFailed beyond that."""
+    """Allow the block `seconds`, and BLUETOOTHD_ANSWER more; raises SinkFailed when they are over."""
     try:
-        async with asyncio.timeout(seconds + ANSWER):
+        async with asyncio.timeout(seconds + BLUETOOTHD_ANSWER):
             yield
     except TimeoutError as error:
         raise SinkFailed(HANGS) from error

@@ -34,7 +34,7 @@ class GlassesSink:
     """Show the cue on one pair of glasses, and nothing where nothing is known.
 
     `glasses:MAKE` is the pair that `cuelens pair` remembered last; `glasses:MAKE:NAME` the one of that name. While they
-    are out of reach the sink goes on, and looks for them again and again; the status states so, and other sinks do.
+    are out of reach the sink goes on, and looks for them again and again; the status and the other sinks show that.
     """
 
     @staticmethod

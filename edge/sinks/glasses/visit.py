@@ -101,7 +101,7 @@ async def _blank(make: Make, wanted: Wanted, seconds: float, radio: Radio) -> No
                 await make.wearable(connection, LookSettings()).send(Order("blank"))
     except TimeoutError as error:
         name = wanted.name or make.title
-        raise SinkFailed(f"{name}: not made dark in {max(seconds, 0.0):.1f} s; turn it off, or come nearer") from error
+        raise SinkFailed(f"{name}: not made dark in {seconds:.1f} s; turn it off, or come nearer") from error
     except Exception as error:
         raise SinkFailed(explain(error, wanted.name or make.title)) from error
     finally:
