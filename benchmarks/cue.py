@@ -37,7 +37,7 @@ DEFINITIONS = {
     "gone_s": "from the last frame with a face to the first dark cue",
     "sequences": f"a person a row of the data set, whose picture sways as before a camera, {SECONDS:g} s at {FPS} "
     f"frames a second, judged from {JUDGED_AFTER:g} s on; truth is the majority of FER+'s raters, "
-    "FER2013's label without --ferplus; told: share of the frames with a truth in which a word is shown; "
+    "FER2013's label without --ferplus; coverage: share of the frames with a truth in which a word is shown; "
     "right: of those",
     "lively": "one person who shows well-read faces of the data set for one to six seconds each, without a pause",
     "clips": "right: share of the frames with a word in clip_words.csv (one rater, by eye, where it is beyond doubt) "

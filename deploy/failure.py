@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-CAUSES = {  # by exit code; venv.sh's `die` reads them here, a line each, and docs/errors.md has them
+CAUSES = {  # by exit code; venv.sh's `die` reads them here, a line each, and docs/errors.md has all but 2
     2: "command-line",
     70: "python-unusable",
     71: "machine-unsupported",

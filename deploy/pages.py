@@ -57,7 +57,6 @@ object, and the sentence `message`. [When something is wrong](troubleshooting.md
 
 # What deploy.sh itself ends with; deploy/failure.py has the identifiers.
 DEPLOY_CODES: dict[int, tuple[str, str]] = {
-    2: ("The command line is wrong.", "Read the command's `--help`."),
     70: ("There is no usable Python.", "Install Python 3.11 to 3.14, or name one in `CUELENS_PYTHON`."),
     71: ("The locks have no packages for this machine: 32-bit Arm, musl, Windows, macOS.", "Use a 64-bit Debian."),
     72: ("Python has no venv module.", "Run the apt command that the message names."),

@@ -15,7 +15,7 @@ from edge.types import Face
 
 PLAIN = frozenset({"smile", "happy", "surprise"})  # seen on a face whatever it is like at rest: never learnt away
 NEAR = 1.0  # log odds against neutral up to which a reading may be of a face at rest
-RESTING = -1.5  # log odds against neutral that a face at rest is brought to: 0.82 neutral
+RESTING = -1.8  # log odds against neutral that a face at rest is brought to: 0.86 neutral, a lead that `margin` allows
 REMEMBERED = 8.0  # seconds without a face after which its rest is forgotten, as the finder forgets its id
 LEAP, SWELL = 1.0, 2.0  # of a face's width by which it may move, and of its size, from a frame to the next
 FLOOR = 1e-4  # of a probability

@@ -134,7 +134,7 @@ def test_a_missing_d_bus_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_a_bluetoothd_that_hangs_is_reported_whoever_searches(bus: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(radio, "ANSWER", 0.5)
+    monkeypatch.setattr(radio, "BLUETOOTHD_ANSWER", 0.5)
 
     async def search(*, all_around: bool) -> None:
         bluetoothd = Bluetoothd(hangs=True)
