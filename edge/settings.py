@@ -125,7 +125,8 @@ class CueSettings:
     bridge_enter: float = field(default=0.7, metadata=TUNING | {"range": (0.0, 1.0)})
     """Probability of the bridging filter from which an expression is also shown, though the mouth speaks.
 
-    Only for `bridge_reach` seconds after readings that `enter`, `margin` and `trace` allow.
+    At least `enter` less a quarter of what that leaves to 1, and only for `bridge_reach` seconds after readings that
+    `enter`, `margin` and `trace` allow.
     """
 
     bridge_leave: float = field(default=0.4, metadata=TUNING | {"range": (0.0, 1.0)})

@@ -16,6 +16,7 @@ from edge.types import Reason
 NEUTRAL = "neutral"
 TICK = 1e-6  # seconds, of rounding
 EVEN_LEAD = 0.05  # by which a word must be likelier than an even vote makes it: four of seven classes are `upset`
+UNDERCUT = 0.25  # of what `enter` leaves to 1, by which the bridging filter may be less sure
 WITNESSES = 3  # newest readings, of which two must have a word likeliest before it is shown or begins the bridge anew
 LONGEST_FRAME = 0.25  # seconds that a reading may stand for, whatever the gap before it
 
@@ -106,7 +107,7 @@ class Evidence:
         slow, next_slow = _two_best(self.bridged)
         sure_slow = self.bridged[slow] - settings.bridge_doubt * self._error(slow, settings.bridge, interval, settings)
         leads_slow = self.bridged[slow] - self.bridged[next_slow] >= settings.bridge_margin
-        if sure_slow >= settings.bridge_enter and leads_slow and self._seen_sure(slow, settings):
+        if sure_slow >= _bridge_least(settings) and leads_slow and self._seen_sure(slow, settings):
             return Verdict(slow, self.bridged[slow])
         return Verdict(None, self.quick[best], "faint" if sure < settings.enter else "torn")
 
@@ -147,6 +148,14 @@ def leads(word: str, second: str, values: Mapping[str, float], settings: CueSett
     if values[word] - values[second] < settings.margin:
         return False
     return word != NEUTRAL or values.get("smile", values.get("happy", 0.0)) <= settings.trace
+
+
+def _bridge_least(settings: CueSettings) -> float:
+    """Return from what probability on the bridging filter shows a word: `bridge_enter`, bound to `enter`.
+
+    It may lie below `enter` by a quarter of what that leaves to 1: a word that `enter` forbids is not bridged in.
+    """
+    return max(settings.bridge_enter, settings.enter - UNDERCUT * (1 - settings.enter))
 
 
 def gain(seconds: float, time_constant: float) -> float:
