@@ -31,20 +31,32 @@ TASKS = {
     "soak": ("benchmarks.live", "Run for half an hour, and fail where memory, threads or descriptors grow."),
     "peers": ("benchmarks.peers.turns", "Measure Cuelens beside what others use, on the same clips in turns."),
     "arm": ("benchmarks.arm.counts", "Count instructions on an emulated Arm, and forecast frames per second by board."),
+    "faces turned": ("benchmarks.faces", "Turn frames with a known upright face all the way round, and find it."),
+    "faces clips": ("benchmarks.faces", "Find faces in every frame of clips: rate, id switches, false faces."),
+    "faces light": ("benchmarks.faces", "Find faces in clips with less light, or lit from behind."),
+    "faces stills": ("benchmarks.faces", "Look for faces in pictures without one: what fires."),
+    "faces cost": ("benchmarks.faces", "Measure CPU ms a frame, by frame size and by number of faces."),
+}
+HOST_TASKS = {  # which need lab/; a device is sent the benchmarks alone
+    "cue streams": ("benchmarks.cue", "Play made-up streams: changes on noise, onset, end."),
+    "cue sequences": ("benchmarks.cue", "Play films of a data set's faces: coverage, and what is right of it."),
+    "cue clips": ("benchmarks.cue", "Watch clips: changes a minute and what is right, raw label and cue."),
+    "cue people": ("benchmarks.cue", "Watch pictures by person: with each one's own neutral, and without."),
+    "cue tune": ("benchmarks.cue", "Choose the settings of each sensitivity on clips, by person."),
+    "cue blocked": ("benchmarks.cue", "Block a sink: frames a second without and with it."),
+}
+GROUPS = {
+    "faces": "Measure how well faces are found and at what cost, beside plain Haar.",
+    "cue": "Measure how steady and how right the cue is, beside the raw label, and tune its settings.",
 }
 COMMANDS = {
-    "faces": ("benchmarks.faces", "Measure how well faces are found and at what cost, beside plain Haar."),
     "compare": (
         "benchmarks.compare",
         "Compare two reports by ratios with intervals, and fail where a figure got worse.",
     ),
 }
-HOST_COMMANDS = {  # which need lab/; a device is sent the benchmarks alone
-    "cue": (
-        "benchmarks.cue",
-        "Measure how steady and how right the cue is, beside the raw label, and tune its settings.",
-    ),
-    "all": ("benchmarks.everything", "Run each task but soak, one after the other, then page."),
+HOST_COMMANDS = {
+    "all": ("benchmarks.everything", "Run each task but soak, faces and cue, one after the other, then page."),
     "page": (
         "benchmarks.page",
         "Make the table of docs/benchmarks.md, the plots and the page of the repository's reports.",
@@ -56,35 +68,39 @@ HOST_COMMANDS = {  # which need lab/; a device is sent the benchmarks alone
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Measure what the device's loop costs on this machine."""
     parser.epilog = "example: cuelens-bench stages --source demo --frames 60 --rounds 2"
-    tasks = parser.add_subparsers(dest="task", required=True, metavar="TASK")
-    for name, (module, about) in TASKS.items():
-        sub = tasks.add_parser(name, help=about, description=about)
+    tasks, commands = (TASKS | HOST_TASKS, COMMANDS | HOST_COMMANDS) if find_spec("lab") else (TASKS, COMMANDS)
+    parsers = {"": parser.add_subparsers(dest="task", required=True, metavar="TASK")}
+    for name, (module, about) in tasks.items():
+        group, _, part = name.rpartition(" ")
+        if group not in parsers:
+            of_group = parsers[""].add_parser(group, help=GROUPS[group], description=GROUPS[group])
+            parsers[group] = of_group.add_subparsers(required=True, metavar="TASK")
+        sub = parsers[group].add_parser(part, help=about, description=about)
+        sub.set_defaults(task=name)
         cast(Task, import_module(module)).add_arguments(sub, name)
         sub.add_argument("--json", action="store_true", help="Print one JSON object.")
-        sub.add_argument("--out", type=Path, help=f"Folder for {name}.json.")
+        sub.add_argument("--out", type=Path, help=f"Folder for {part}.json, and for pictures that go with it.")
         sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-    commands = COMMANDS | HOST_COMMANDS if find_spec("lab") else COMMANDS
     for name, (module, about) in commands.items():
-        sub = tasks.add_parser(name, help=about, description=about)
+        sub = parsers[""].add_parser(name, help=about, description=about)
         import_module(module).add_arguments(sub)
-        if name not in ("faces", "cue"):  # whose parts have it
-            sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
+        sub.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     if args.task in commands:
         import_module(commands[args.task][0]).run(args)
         return
     make_folder(args.out)
-    task = cast(Task, import_module(TASKS[args.task][0]))
+    task = cast(Task, import_module(tasks[args.task][0]))
     report = run(task, args)
     if args.out:
-        write_report(args.out / f"{args.task}.json", report)
-    hold = getattr(task, "hold", lambda *_: None)
+        write_report(args.out / f"{args.task.rpartition(' ')[2]}.json", report)
+    finish = getattr(task, "finish", lambda *_: None)
     if not args.json:
         print(f"{task.describe(report)}\n\n{describe_provenance(report)}")
-        hold(args, report)
+        finish(args, report)
         return
     try:
-        hold(args, report)
+        finish(args, report)
     except CuelensError as error:
         print(json.dumps({**report, **error.as_values()}, indent=1))
         error.in_json = True

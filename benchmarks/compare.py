@@ -41,44 +41,47 @@ def interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, fl
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each figure that both reports have: `verdict` is worse, better or the same.
+    """Return a row for each figure that both reports have: its verdict is worse, better, the same, or no ratio of 0.
 
-    Raises SettingsInvalid for reports of different tasks or sources.
+    Raises SettingsInvalid for reports of different tasks, sources or clips.
     """
     for key, pair in {
-        "task": (before["kind"], after["kind"]),
-        "source": (before["result"].get("source"), after["result"].get("source")),
+        "task": (before["task"], after["task"]),
+        **{key: (before["result"].get(key), after["result"].get(key)) for key in ("source", "split")},
     }.items():
         if pair[0] != pair[1]:
             raise SettingsInvalid(f"one report's {key} is {pair[0]!r}, the other's {pair[1]!r}; compare like with like")
-    rows = []
+    if lone := _clips(before) ^ _clips(after):
+        raise SettingsInvalid(f"only one of the reports is of {', '.join(sorted(lone))}; compare like with like")
+    rows: list[dict[str, Any]] = []
     for name, figure in before["figures"].items():
         other = after["figures"].get(name)
-        if other is None or min(figure["rounds"] + other["rounds"]) <= 0:
+        if other is None:
+            continue
+        row = {"figure": name, "before": figure["median"], "after": other["median"]}
+        if min(figure["rounds"] + other["rounds"]) <= 0:
+            rows.append(row | {"ratio": "-", "interval": "-", "verdict": "no ratio"})
             continue
         ratio, low, high = interval(figure["rounds"], other["rounds"])
         worse, better = low > 1 + TOLERANCE, high < 1 - TOLERANCE
         if figure["better"] == "higher":
             worse, better = high < 1 - TOLERANCE, low > 1 + TOLERANCE
-        rows.append(
-            {
-                "figure": name,
-                "before": figure["median"],
-                "after": other["median"],
-                "ratio": round(ratio, 3),
-                "interval": f"{low:.3f}-{high:.3f}",
-                "verdict": "worse" if worse else "better" if better else "the same",
-            }
-        )
+        verdict = "worse" if worse else "better" if better else "the same"
+        rows.append(row | {"ratio": round(ratio, 3), "interval": f"{low:.3f}-{high:.3f}", "verdict": verdict})
     return rows
 
 
+def _clips(report: Mapping[str, Any]) -> set[str]:
+    return {row["clip"] for key in ("clips", "by_clip") for row in report["result"].get(key, [])}
+
+
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Say in what else the reports differ: machine, runtime and versions."""
+    """Say in what else the reports differ: machine, settings, runtime and versions."""
 
     def known(report: Mapping[str, Any]) -> dict[str, Any]:
         machine, software = report["provenance"]["machine"], report["provenance"]["software"]
-        return {"machine": machine["board"] or machine["cpu"], **(report["model"] or {}), **software}
+        settings, model = report["settings"] or {}, report["model"] or {}
+        return {"machine": machine["board"] or machine["cpu"], **settings, **model, **software}
 
     first, second = known(before), known(after)
     return [
@@ -94,6 +97,8 @@ def run(args: argparse.Namespace) -> None:
     for path, report in zip((args.before, args.after), reports, strict=True):
         if report["void"] and not args.void:
             raise SettingsInvalid(f"{path} is void: {'; '.join(report['void'])}; measure again, or add --void")
+        if not report["figures"]:
+            raise SettingsInvalid(f"{path} has no figures; give a report that has, which those of cue tune never have")
     rows = compare(*reports)
     if not rows:
         raise SettingsInvalid(f"{args.before} and {args.after} have no figure in common")

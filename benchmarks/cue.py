@@ -18,8 +18,10 @@ from benchmarks.cue_noise import MINUTES, measure_streams
 from benchmarks.cue_page import write_page
 from benchmarks.cue_people import compare, read_people
 from benchmarks.cue_tune import Bench, tune
-from benchmarks.result import add_output, make_folder, table, write_result
+from benchmarks.report import Measured, describe_model
+from benchmarks.result import table
 from benchmarks.streams import RATES
+from edge.errors import SourceEmpty
 from edge.runtime.control import Control
 from edge.runtime.run import run as run_loop
 from edge.settings import SENSITIVITIES, CueSettings, with_sensitivity
@@ -33,6 +35,7 @@ DEFINITIONS = {
     "changes": "raw: of the largest word of the partner's readings; cue: from one word, or unsure, to another; word: "
     "from a word to another, whatever was between them. Coming and going of faces counts in none of them",
     "noise": f"over {MINUTES:g} minutes at {', '.join(map(str, RATES))} frames a second, the worst rate",
+    "noise_changes": "changes a minute, of the noise and rate that have most",
     "onset_s": "from the first frame of a clear expression (0.9), after another one or after nobody, the worst pair",
     "gone_s": "from the last frame with a face to the first dark cue",
     "sequences": f"a person a row of the data set, whose picture sways as before a camera, {SECONDS:g} s at {FPS} "
@@ -66,7 +69,10 @@ class _Blocked:
 
 
 def measure_blocked(seconds: float, model: ExpressionModel) -> dict[str, float]:
-    """Run the live demo with a sink that works, then with one that blocks; returns both rates and their ratio."""
+    """Run the live demo with a sink that works, then with one that blocks; returns both rates and their ratio.
+
+    Raises SourceEmpty where fewer than two frames came.
+    """
     rates = []
     for block in (0.0, seconds):
         release = threading.Event()
@@ -76,6 +82,8 @@ def measure_blocked(seconds: float, model: ExpressionModel) -> dict[str, float]:
         )
         rates.append(outcome.metrics.fps)
     free, blocked = rates
+    if not free:
+        raise SourceEmpty(f"no two frames came in {seconds:g} s; measure longer: --seconds")
     return {
         "seconds": seconds,
         "fps": round(free, 2),
@@ -84,113 +92,147 @@ def measure_blocked(seconds: float, model: ExpressionModel) -> dict[str, float]:
     }
 
 
-def run_streams(args: argparse.Namespace, settings: CueSettings) -> dict[str, Any]:
-    """Play made-up streams; prints and returns what the cue makes of them."""
-    result = measure_streams(settings)
-    print(table([{"noise": name} | _named(rates) for name, rates in result["noise"].items()]))
-    print(table([{"seconds": name} | _named(result[name]) for name in ("onset_s", "gone_s")]))
-    return result
+def _streams(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
+    return measure_streams(settings)
 
 
-def _named(rates: Mapping[int, float]) -> dict[str, float]:
-    return {f"{fps} fps": value for fps, value in rates.items()}
+def _sequences(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
+    films, words = read_films(model, args.data, args.split, args.ferplus)
+    played = play_films(films, words, settings)
+    return {
+        "split": args.split,
+        "rows": len(words),
+        **played,
+        "lively": play_lively(lively_streams(films, words), settings),
+    }
 
 
-def run_sequences(args: argparse.Namespace, settings: CueSettings) -> dict[str, Any]:
-    """Play films of a data set's faces; prints and returns coverage and what is right of it."""
-    films, words = read_films(ExpressionModel(args.model), args.data, args.split, args.ferplus)
-    result: dict[str, Any] = {"split": args.split, "rows": len(words)} | play_films(films, words, settings)
-    talks = play_lively(lively_streams(films, words), settings)
-    print(table([result]), table([{"lively": "", **talks}]), sep="\n\n")
-    return result | {"lively": talks}
+def _clips(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
+    rows = judge_clips(watch_clips(args.clips, model, args.logs), settings)
+    return {"clips": rows, "sums": sum_folders(rows)}
 
 
-def run_clips(args: argparse.Namespace, settings: CueSettings) -> dict[str, Any]:
-    """Watch clips; prints and returns changes and what is right, raw and cue."""
-    rows = judge_clips(watch_clips(args.clips, ExpressionModel(args.model), args.logs), settings)
-    parts = sum_folders(rows)
-    print(table(rows), table([{"clips": name} | part for name, part in parts.items()]), sep="\n\n")
-    return {"clips": rows, "sums": parts}
+def _people(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
+    return {"people": compare(read_people(args.images, model), settings)}
 
 
-def run_people(args: argparse.Namespace, settings: CueSettings) -> dict[str, Any]:
-    """Watch the people of a folder of pictures, with their own neutrals and without; prints and returns both."""
-    rows = compare(read_people(args.images, ExpressionModel(args.model)), settings)
-    print(table(rows))
-    return {"people": rows}
+def _tune(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
+    return tune(Bench(watch_clips(args.clips, model, args.logs)), settings, args.rounds, validate=not args.quick)
 
 
-def run_tune(args: argparse.Namespace, settings: CueSettings) -> dict[str, Any]:
-    """Choose the settings of each sensitivity; prints them and what each buys, and writes the page of --page."""
-    clips = watch_clips(args.clips, ExpressionModel(args.model), args.logs)
-    result = tune(Bench(clips), settings, args.rounds, validate=not args.quick)
-    for name, found in result["settings"].items():
-        print(f"{name}: {found}")
-    print(table(result["points"]), table(result["buys"]), sep="\n\n")
-    if "held_out" in result:
-        print(table([{"held out": name} | part for name, part in result["held_out"].items()]))
-    if args.page:
-        write_page(args.page, result, ExpressionModel(args.model).contract.sha256)
-    return result
+def _blocked(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
+    return measure_blocked(args.seconds, model)
 
 
-def run_blocked(args: argparse.Namespace, settings: CueSettings) -> dict[str, Any]:
-    """Block a sink; prints and returns the loop's rates without and with it."""
-    result = measure_blocked(args.seconds, ExpressionModel(args.model))
-    print(table([result]))
-    return result
+TASKS: Mapping[str, Callable[[argparse.Namespace, CueSettings, ExpressionModel], dict[str, Any]]] = {
+    "cue streams": _streams,
+    "cue sequences": _sequences,
+    "cue clips": _clips,
+    "cue people": _people,
+    "cue tune": _tune,
+    "cue blocked": _blocked,
+}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the parts, each with its options."""
-    tasks = parser.add_subparsers(dest="part", required=True, metavar="TASK")
-    tasks.add_parser("streams", help="made-up streams: changes on noise, onset, end")
-    sequences = tasks.add_parser("sequences", help="films of a data set's faces: coverage, and what is right of it")
-    clips = tasks.add_parser("clips", help="clips: changes a minute and what is right, raw label and cue")
-    people = tasks.add_parser("people", help="pictures by person: with each one's own neutral, and without")
-    tuned = tasks.add_parser("tune", help="choose the settings of each sensitivity on clips, by person")
-    blocked = tasks.add_parser("blocked", help="a sink that blocks: frames a second without and with it")
-    sequences.add_argument("--data", type=Path, required=True, help="FER2013's CSV")
-    sequences.add_argument("--ferplus", type=Path, help="fer2013new.csv: the truth is its raters' majority")
-    sequences.add_argument("--split", default="PublicTest", help="PublicTest to choose by, PrivateTest to report once")
-    people.add_argument("--images", type=Path, required=True, help="folder of faces, its labels.csv with subject")
-    for sub in (clips, tuned):
-        sub.add_argument(
+def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:
+    """Add the task's options."""
+    if task == "cue sequences":
+        parser.add_argument("--data", type=Path, required=True, help="FER2013's CSV")
+        parser.add_argument("--ferplus", type=Path, help="fer2013new.csv: the truth is its raters' majority")
+        parser.add_argument("--split", default="PublicTest", help="PublicTest to choose by, PrivateTest to report once")
+    if task == "cue people":
+        parser.add_argument("--images", type=Path, required=True, help="folder of faces, its labels.csv with subject")
+    if task in ("cue clips", "cue tune"):
+        parser.add_argument(
             "--clips",
             type=Path,
             required=True,
             action="append",
             help="folder of clips that clip_words.csv names; again",
         )
-        sub.add_argument("--logs", type=Path, help="folder that keeps what was read of each clip, for the next time")
-    tuned.add_argument("--rounds", type=int, default=2, help="over all settings, at most; default 2")
-    tuned.add_argument("--quick", action="store_true", help="without the cross-validation by person")
-    tuned.add_argument("--page", type=Path, help="Markdown file to write, its plot beside it: what each setting buys")
-    blocked.add_argument("--seconds", type=float, default=60.0, help="of each run; default 60")
-    for sub in tasks.choices.values():
-        sub.add_argument(
-            "--model", type=Path, help="a .tflite file with its contract beside it; default the shipped one"
+        parser.add_argument("--logs", type=Path, help="folder that keeps what was read of each clip, for the next time")
+    if task == "cue tune":
+        parser.add_argument("--rounds", type=int, default=2, help="over all settings, at most; default 2")
+        parser.add_argument("--quick", action="store_true", help="without the cross-validation by person")
+        parser.add_argument(
+            "--page", type=Path, help="Markdown file to write, its plot beside it: what each setting buys"
         )
-        sub.add_argument("--settings", type=Path, help="settings file (TOML) whose [cue] counts")
-        sub.add_argument("--sensitivity", choices=tuple(SENSITIVITIES), default="normal", help="without --settings")
-    add_output(tasks.choices)
+    if task == "cue blocked":
+        parser.add_argument("--seconds", type=float, default=60.0, help="of each run; default 60")
+    parser.add_argument(
+        "--model", type=Path, help="a .tflite file with its contract beside it; default the shipped one"
+    )
+    parser.add_argument("--settings", type=Path, help="settings file (TOML) whose [cue] counts")
+    parser.add_argument("--sensitivity", choices=tuple(SENSITIVITIES), default="normal", help="without --settings")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Measure one part; raises what the settings, the model and the part raise."""
+def measure(args: argparse.Namespace) -> Measured:
+    """Measure one task; raises what the settings, the model and the task raise."""
     settings = load_settings(args.settings).cue if args.settings else with_sensitivity(CueSettings(), args.sensitivity)
-    make_folder(args.out)
     tame_opencv()
-    parts: dict[str, Callable[[argparse.Namespace, CueSettings], dict[str, Any]]] = {
-        "streams": run_streams,
-        "sequences": run_sequences,
-        "clips": run_clips,
-        "people": run_people,
-        "tune": run_tune,
-        "blocked": run_blocked,
-    }
-    result = parts[args.part](args, settings)
-    if args.out:
-        model = ExpressionModel(args.model).contract.sha256
-        path = args.out / f"{args.part}.json"
-        write_result(path, result, DEFINITIONS, settings=asdict(settings), model=model)
+    model = ExpressionModel(args.model)
+    result = TASKS[args.task](args, settings, model)
+    figures = figures_of(args.task, result)
+    return Measured(
+        result,
+        {name: [value] for name, value in figures.items() if value is not None},
+        DEFINITIONS,
+        frozenset(name for name in figures if not name.endswith(("changes", "_s"))),
+        asdict(settings),
+        describe_model(model),
+        counted=args.task != "cue blocked",
+    )
+
+
+def figures_of(task: str, result: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return what two results of a task are compared by; of `cue tune`, which chooses, nothing."""
+    if task == "cue streams":
+        noise = [rate for rates in result["noise"].values() for rate in rates.values()]
+        slowest = {name: max(result[name].values()) for name in ("onset_s", "gone_s")}
+        return {"noise_changes": max(noise), **slowest, "bridged": result["bridged"]}
+    if task == "cue sequences":
+        shown = {name: result[name] for name in ("coverage", "right")}
+        return shown | {f"lively_{name}": result["lively"][name] for name in ("told", "right")}
+    if task == "cue clips":
+        names = ("told", "cue_right", "mean_cue_changes")
+        return {f"{folder}_{name}": part[name] for folder, part in result["sums"].items() for name in names}
+    if task == "cue people":
+        own = [row for row in result["people"] if row["own_neutral"]]
+        return {f"{row['group']}: {name}": row[name] for row in own for name in ("told", "right")}
+    return {"ratio": result["ratio"]} if task == "cue blocked" else {}
+
+
+def describe(report: Mapping[str, Any]) -> str:
+    """Lay out a report's result."""
+    task, result = report["task"], report["result"]
+    if task == "cue streams":
+        tables = [
+            [{"noise": name} | _named(rates) for name, rates in result["noise"].items()],
+            [{"seconds": name} | _named(result[name]) for name in ("onset_s", "gone_s")],
+        ]
+    elif task == "cue sequences":
+        tables = [
+            [{name: value for name, value in result.items() if name != "lively"}],
+            [{"lively": "", **result["lively"]}],
+        ]
+    elif task == "cue clips":
+        tables = [result["clips"], [{"clips": name} | part for name, part in result["sums"].items()]]
+    elif task == "cue people":
+        tables = [result["people"]]
+    elif task == "cue tune":
+        held_out = [{"held out": name} | part for name, part in (result["held_out"] or {}).items()]
+        chosen = [{"settings": name} | found for name, found in result["settings"].items()]
+        tables = [part for part in (chosen, result["points"], result["buys"], held_out) if part]
+    else:
+        tables = [[result]]
+    return "\n\n".join(map(table, tables))
+
+
+def _named(rates: Mapping[int, float]) -> dict[str, float]:
+    return {f"{fps} fps": value for fps, value in rates.items()}
+
+
+def finish(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
+    """Write the page of --page; raises what a file may."""
+    if args.task == "cue tune" and args.page:
+        write_page(args.page, report["result"], report["model"]["sha256"])

@@ -41,7 +41,7 @@ def write_page(path: Path, result: Mapping[str, Any], model: str) -> None:
             ]
         ),
     ]
-    if "held_out" in result:
+    if result["held_out"]:
         lines += [
             "",
             "Chosen without each fifth of the people, and judged on it:",

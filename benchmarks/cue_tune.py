@@ -206,7 +206,7 @@ def tune(bench: Bench, start: CueSettings, rounds: int, validate: bool) -> dict[
     """Choose normal's settings from `start` on, and the sensitivities around them; returns them and what each buys."""
     normal = climb(bench, start, list(bench.clips), rounds, "normal")
     chosen = sensitivity_settings(normal)
-    result: dict[str, Any] = {
+    return {
         "limits": LIMITS,
         "settings": {name: {key: getattr(each, key) for key in (*VARIED, "hold")} for name, each in chosen.items()},
         "points": [
@@ -218,7 +218,5 @@ def tune(bench: Bench, start: CueSettings, rounds: int, validate: bool) -> dict[
         "curve": right_against_shown(bench, normal),
         "buys": what_each_buys(bench, normal),
         "over": {name: _finite(bench.excess(each)) for name, each in chosen.items()},
+        "held_out": cross_validate(bench, start, rounds) if validate else None,
     }
-    if validate:
-        result["held_out"] = cross_validate(bench, start, rounds)
-    return result

@@ -1,4 +1,4 @@
-"""`cuelens-bench faces`: how well and how dearly faces are found, beside plain Haar: clips, light, turns, stills.
+"""`cuelens-bench faces`: how well and how dearly faces are found, beside plain Haar: turns, clips, light, stills, cost.
 
 Measures are pure functions of boxes or of numbers; what runs a finder over pictures is apart from them.
 """
@@ -9,7 +9,7 @@ import argparse
 import functools
 import itertools
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from benchmarks.faces_measures import (
     KEPT_FRAMES,
     LEVEL_DEG,
     LOST_S,
+    METHODS,
     NARROWEST,
     OFF,
     WARMUP_FRAMES,
@@ -43,8 +44,9 @@ from benchmarks.faces_measures import (
 from benchmarks.faces_plots import draw_sheet, plot_cost, plot_turned
 from benchmarks.films import CROWD, FPS, MOST_FACES, SIZES, draw_crowd, read_frames, resize, sway
 from benchmarks.relight import DEFINITIONS as LIGHT_DEFINITIONS
-from benchmarks.relight import run_light
-from benchmarks.result import add_output, make_folder, table, write_result
+from benchmarks.relight import measure_light
+from benchmarks.report import Measured
+from benchmarks.result import table
 from edge.errors import DataMissing, SettingsInvalid, SourceEmpty
 from edge.files import replace_file
 from edge.settings import FaceSettings
@@ -52,14 +54,16 @@ from edge.sources import open_source
 from edge.sources.file import PICTURES, load_picture
 from edge.stills.finder import StillFinder
 from edge.system.quiet import tame_opencv
-from edge.types import Face, Gray
+from edge.types import Gray
 from edge.vision.faces import FaceFinder
-from edge.vision.model import load_interpreter, models_folder, read_model
+from edge.vision.model import load_interpreter, models_folder, name_delegate, read_model
 from edge.vision.verifier import read_contract
 from edge.vision.views import wrap_deg
 
 FILM_FRAMES = 30
 LEAST_WIDTH = 60.0  # pixels, in clips shrunk to a width of 640: faces that are turned
+EVERY = {"turned": 30, "light": 6}  # frames from one that is measured to the next
+FRAMES = {"light": 90, "cost": 240}
 DEFINITIONS = {
     "plain": "OpenCV's frontal cascade on the whole frame: scale step 1.1, 5 neighbours, faces from 30 pixels",
     "still": "edge.stills.finder.StillFinder, as `cuelens faces` does",
@@ -70,6 +74,9 @@ DEFINITIONS = {
     "rate": "share of the frames with any face, true or false; worse: below plain Haar's",
     "switches": f"a face in its place with another id, from frame to frame or within {LOST_S:g} s of being lost; "
     "of clips of one face: changes of the nearest face's id",
+    "found_by_still, found_by_film": "share of the frames at all angles in which the face is found",
+    "frames_with_face": "rate over the frames of all clips that show faces",
+    "pictures_without_false": "share of the pictures without a face in which none is found",
     "ms": f"CPU of the calling thread in FaceFinder.find after {WARMUP_FRAMES} frames of warm-up, nearest rank",
     "fit": "least squares over all frames of drawn faces: ms of a frame, of a look, of a thousand windows scanned",
 }
@@ -115,9 +122,12 @@ def film_clip(clip: Clip, plain: bool) -> dict[str, Any]:
     return {"clip": clip.path.name} | describe_film(film, counts if plain else None, clip.n_faces)
 
 
-def find_in_file(path: Path) -> list[tuple[Path, Face]]:
-    """Find the faces of a picture as `cuelens faces` does, each with the picture's path."""
-    return [(path, face) for face in _still_finder().find(load_picture(path))]
+def find_in_file(path: Path) -> list[dict[str, Any]]:
+    """Find the faces of a picture as `cuelens faces` does; returns each with the picture's name."""
+    return [
+        {"path": path.name, "score": face.score, "box": list(face.box), "roll_deg": face.roll_deg}
+        for face in _still_finder().find(load_picture(path))
+    ]
 
 
 def time_film(frames: Iterable[Gray]) -> npt.NDArray[np.float64]:
@@ -131,18 +141,18 @@ def time_film(frames: Iterable[Gray]) -> npt.NDArray[np.float64]:
     return np.array(rows, np.float64)
 
 
-def measure_cost(clip: Path | None, empty: Path | None, count: int) -> dict[str, Any]:
-    """Time the finder over `count` frames of each size, number of faces, and of the `empty` clip where given.
+def measure_cost(args: argparse.Namespace) -> dict[str, Any]:
+    """Time the finder over --frames of each size, number of faces, and of the --empty clip where given.
 
     Raises SettingsInvalid without a frame that surely has one upright face, and what the sources raise.
     """
-    spec = "demo" if clip is None else f"file:{clip}"
+    spec, count = "demo" if args.clip is None else f"file:{args.clip}", args.frames
     frames = list(itertools.islice(read_frames(spec), KEPT_FRAMES))
     sure = find_sure(spec, frames)
     films = {f"{width}x{height}": resize(itertools.cycle(sway(frames)), width, height) for width, height in SIZES}
     films |= {f"{faces} faces": draw_crowd(sway(sure), faces) for faces in range(MOST_FACES + 1)}
-    if empty is not None:
-        scene = list(itertools.islice(read_frames(f"file:{empty}"), KEPT_FRAMES))
+    if args.empty is not None:
+        scene = list(itertools.islice(read_frames(f"file:{args.empty}"), KEPT_FRAMES))
         films["nobody"] = resize(itertools.cycle(sway(scene)), *CROWD)
     timed = {
         name: time_film(itertools.islice(film, WARMUP_FRAMES + count))
@@ -150,12 +160,12 @@ def measure_cost(clip: Path | None, empty: Path | None, count: int) -> dict[str,
     }
     costs = {name: describe_cost(rows) for name, rows in timed.items()}
     drawn = np.concatenate([timed[f"{faces} faces"][WARMUP_FRAMES:] for faces in range(MOST_FACES + 1)])
-    of_one = None if empty is None else share(costs["nobody"]["mean_ms"], costs["640x480"]["mean_ms"])
+    of_one = None if args.empty is None else share(costs["nobody"]["mean_ms"], costs["640x480"]["mean_ms"])
     return {"source": spec, "frames": count, "films": costs, "fit": split_cost(drawn), "nobody_of_one_face": of_one}
 
 
-def run_turned(args: argparse.Namespace) -> dict[str, Any]:
-    """Turn the frames of clips with one large face; prints and returns what is found by angle."""
+def measure_turned(args: argparse.Namespace) -> dict[str, Any]:
+    """Turn the frames of clips with one large face; returns what is found by angle."""
     single = [
         clip for clip in read_clips(args.clips, args.only) if clip.n_faces == 1 and clip.face_width >= LEAST_WIDTH
     ]
@@ -164,7 +174,7 @@ def run_turned(args: argparse.Namespace) -> dict[str, Any]:
     rows = [row for part in parts for row in part]
     if not rows:
         raise SourceEmpty(f"{args.clips}: no frame of {len(clips)} clips has one surely upright face; give others")
-    result: dict[str, Any] = {
+    return {
         "every": args.every,
         "by_angle": [{"angle_deg": deg} | tally([row for row in rows if row.angle_deg == deg]) for deg in ANGLES_DEG],
         "within": [
@@ -172,96 +182,137 @@ def run_turned(args: argparse.Namespace) -> dict[str, Any]:
         ],
         "by_clip": [{"clip": part[0].clip} | tally(part) for part in parts],
     }
-    print(*(table(result[name]) for name in ("by_angle", "within", "by_clip")), sep="\n\n")
-    return result
 
 
-def run_clips(args: argparse.Namespace) -> dict[str, Any]:
-    """Find the faces of every frame of clips; prints and returns rates, ids and switches."""
+def measure_clips(args: argparse.Namespace) -> dict[str, Any]:
+    """Find the faces of every frame of clips; returns rates, ids and switches."""
     clips = read_clips(args.clips, args.only)
-    result = spread(functools.partial(film_clip, plain=args.plain), clips, "clip")
-    print(table([row | {"worse": "WORSE" if row["worse"] else ""} for row in result]))
-    for row in (row for row in result if row["n_faces"] > 1):
-        ids = (f"{each['id']} from {each['first']} to {each['last']} ({each['frames']})" for each in row["ids"])
-        print(f"\n{row['clip']}, each id's frames: {', '.join(ids) or 'none'}")
-    return {"clips": result}
+    return {"clips": spread(functools.partial(film_clip, plain=args.plain), clips, "clip")}
 
 
-def run_stills(args: argparse.Namespace) -> dict[str, Any]:
-    """Look for faces in pictures without any; prints and returns what fires, and draws it where wanted."""
+def measure_stills(args: argparse.Namespace) -> dict[str, Any]:
+    """Look for faces in pictures without any; returns what fires."""
     try:
         paths = sorted(path for path in args.images.iterdir() if path.suffix.lower() in PICTURES)
     except OSError as error:
         raise DataMissing(f"{args.images}: {error.strerror}; give a folder of pictures") from error
     if not paths:
         raise SourceEmpty(f"{args.images}: no picture in this folder; pictures end in {', '.join(PICTURES)}")
-    fired = [pair for pairs in spread(find_in_file, paths, "picture") for pair in pairs]
-    fired.sort(key=lambda pair: -pair[1].score)
-    false = [
-        {"path": path.name, "score": face.score, "box": face.box, "roll_deg": face.roll_deg} for path, face in fired
-    ]
-    if false:
-        print(table(false))
-    pictures = len({path for path, _ in fired})
-    print(f"{len(false)} false faces in {pictures} of {len(paths)} pictures")
-    if args.out and fired:
-        replace_file(args.out / "stills.png", draw_sheet(fired))
-    return {"pictures": len(paths), "pictures_with_false": pictures, "false": false}
+    false = [face for faces in spread(find_in_file, paths, "picture") for face in faces]
+    false.sort(key=lambda face: -face["score"])
+    return {"pictures": len(paths), "pictures_with_false": len({face["path"] for face in false}), "false": false}
 
 
-def run_cost(args: argparse.Namespace) -> dict[str, Any]:
-    """Time the finder; prints and returns CPU ms by frame size and by faces."""
-    result = measure_cost(args.clip, args.empty, args.frames)
-    rows = [{"film": name} | cost for name, cost in result["films"].items()]
-    print(table(rows), table([result["fit"]]), sep="\n\n")
-    if result["nobody_of_one_face"] is not None:
-        print(f"\nnobody costs {result['nobody_of_one_face']} of one face")
-    return result
+TASKS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "faces turned": measure_turned,
+    "faces clips": measure_clips,
+    "faces light": measure_light,
+    "faces stills": measure_stills,
+    "faces cost": measure_cost,
+}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the parts, each with its options."""
-    tasks = parser.add_subparsers(dest="part", required=True, metavar="TASK")
-    turned = tasks.add_parser("turned", help="frames with a known upright face, turned all the way round")
-    clips = tasks.add_parser("clips", help="every frame of clips: found, ids, id switches, false faces")
-    light = tasks.add_parser("light", help="clips with less light, and lit from behind: found, false faces")
-    stills = tasks.add_parser("stills", help="pictures without a face: what fires")
-    cost = tasks.add_parser("cost", help="CPU ms a frame, by frame size and by number of faces")
-    for sub in (turned, clips, light):
-        sub.add_argument("--clips", type=Path, required=True, help="folder of clips with their labels.csv")
-        sub.add_argument("--only", default="*", metavar="PATTERN", help="clips whose name is like this: 'cap*'")
-    turned.add_argument("--every", type=int, default=30, help="frames from one that is turned to the next; default 30")
-    light.add_argument("--frames", type=int, default=90, help="of each clip, from its first; default 90")
-    light.add_argument("--every", type=int, default=6, help="frames from one that is measured to the next; default 6")
-    clips.add_argument("--no-plain", dest="plain", action="store_false", help="without plain Haar, which takes longest")
-    stills.add_argument("--images", type=Path, required=True, help="folder of pictures without a face")
-    cost.add_argument("--clip", type=Path, help="a video of one person; default the demo's")
-    cost.add_argument("--empty", type=Path, help="a video without anybody, to compare with one face")
-    cost.add_argument("--frames", type=int, default=240, help="measured of each film, after the warm-up; default 240")
-    add_output(tasks.choices, " and its picture")
+def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:
+    """Add the task's options."""
+    part = task.removeprefix("faces ")
+    if part in ("turned", "clips", "light"):
+        parser.add_argument("--clips", type=Path, required=True, help="folder of clips with their labels.csv")
+        parser.add_argument("--only", default="*", metavar="PATTERN", help="clips whose name is like this: 'cap*'")
+    if part in EVERY:
+        parser.add_argument(
+            "--every",
+            type=int,
+            default=EVERY[part],
+            help="frames from one that is measured to the next; default %(default)s",
+        )
+    if part in FRAMES:
+        parser.add_argument(
+            "--frames",
+            type=int,
+            default=FRAMES[part],
+            help="of each film, after a warm-up where there is one; default %(default)s",
+        )
+    if part == "clips":
+        parser.add_argument(
+            "--no-plain", dest="plain", action="store_false", help="without plain Haar, which takes longest"
+        )
+    if part == "stills":
+        parser.add_argument("--images", type=Path, required=True, help="folder of pictures without a face")
+    if part == "cost":
+        parser.add_argument("--clip", type=Path, help="a video of one person; default the demo's")
+        parser.add_argument("--empty", type=Path, help="a video without anybody, to compare with one face")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Measure one part; raises SettingsInvalid for a number that it cannot have, and what the part raises."""
+def measure(args: argparse.Namespace) -> Measured:
+    """Measure one task; raises SettingsInvalid for a number that it cannot have, and what the task raises."""
     for name in ("every", "frames"):
         if getattr(args, name, 1) < 1:
             raise SettingsInvalid(f"--{name} is {getattr(args, name)}; it must be at least 1")
-    make_folder(args.out)
     tame_opencv()
-    runs = {"turned": run_turned, "clips": run_clips, "light": run_light, "stills": run_stills, "cost": run_cost}
-    result = runs[args.part](args)
-    if args.out:
-        model = models_folder() / "face.tflite"
-        verifier = {
-            "sha256": read_contract(model.with_suffix(".json")).sha256,
-            "runtime": load_interpreter(read_model(model))[1],
-        }
-        write_result(
-            args.out / f"{args.part}.json",
-            result,
-            LIGHT_DEFINITIONS if args.part == "light" else DEFINITIONS,
-            settings=asdict(FaceSettings()),
-            verifier=verifier,
+    result = TASKS[args.task](args)
+    figures = figures_of(args.task, result)
+    verifier = models_folder() / "face.tflite"
+    interpreter, runtime = load_interpreter(read_model(verifier))
+    interpreter.allocate_tensors()
+    return Measured(
+        result,
+        {name: [value] for name, value in figures.items() if value is not None},
+        LIGHT_DEFINITIONS if args.task == "faces light" else DEFINITIONS,
+        frozenset() if args.task == "faces cost" else frozenset(figures),
+        asdict(FaceSettings()),
+        {
+            "sha256": read_contract(verifier.with_suffix(".json")).sha256,
+            "runtime": runtime,
+            "delegate": name_delegate(interpreter),
+            "threads": 1,
+        },
+        counted=args.task != "faces cost",
+    )
+
+
+def figures_of(task: str, result: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return what two results of a task are compared by: shares, or the CPU of `faces cost`."""
+    if task == "faces turned":
+        return {f"found_by_{method}": result["within"][-1][method] for method in METHODS if method != "plain"}
+    if task == "faces clips":
+        rows = [row for row in result["clips"] if row["n_faces"]]
+        return {"frames_with_face": share(sum(row["with_face"] for row in rows), sum(row["frames"] for row in rows))}
+    if task == "faces light":
+        return {f"found_{row['light']}_{row['factor']:g}": row["found"] for row in result["by_light"]}
+    if task == "faces stills":
+        return {"pictures_without_false": share(result["pictures"] - result["pictures_with_false"], result["pictures"])}
+    return {f"{name.replace(' ', '_')}_mean_ms": cost["mean_ms"] for name, cost in result["films"].items()}
+
+
+def describe(report: Mapping[str, Any]) -> str:
+    """Lay out a report's result."""
+    task, result = report["task"], report["result"]
+    if task == "faces turned":
+        return "\n\n".join(table(result[name]) for name in ("by_angle", "within", "by_clip"))
+    if task == "faces clips":
+        lines = [table([row | {"worse": "WORSE" if row["worse"] else ""} for row in result["clips"]])]
+        for row in (row for row in result["clips"] if row["n_faces"] > 1):
+            ids = (f"{each['id']} from {each['first']} to {each['last']} ({each['frames']})" for each in row["ids"])
+            lines.append(f"{row['clip']}, each id's frames: {', '.join(ids) or 'none'}")
+        return "\n\n".join(lines)
+    if task == "faces light":
+        return table(result["by_light"])
+    if task == "faces stills":
+        fired = [f"{table(result['false'])}\n"] if result["false"] else []
+        count = (
+            f"{len(result['false'])} false faces in {result['pictures_with_false']} of {result['pictures']} pictures"
         )
-        if draw := {"turned": plot_turned, "cost": plot_cost}.get(args.part):
-            replace_file(args.out / f"{args.part}.png", draw(result))
+        return "".join([*fired, count])
+    lines = [table([{"film": name} | cost for name, cost in result["films"].items()]), table([result["fit"]])]
+    if result["nobody_of_one_face"] is not None:
+        lines.append(f"nobody costs {result['nobody_of_one_face']} of one face")
+    return "\n\n".join(lines)
+
+
+def finish(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
+    """Draw the plot or the contact sheet into --out; raises RuntimeMissing without matplotlib, and what a file may."""
+    task, result = args.task, report["result"]
+    if args.out and (draw := {"faces turned": plot_turned, "faces cost": plot_cost}.get(task)):
+        replace_file(args.out / f"{task.removeprefix('faces ')}.png", draw(result))
+    if args.out and task == "faces stills" and result["false"]:
+        replace_file(args.out / "stills.png", draw_sheet(args.images, result["false"]))

@@ -13,7 +13,6 @@ from benchmarks.faces_measures import ANGLES_DEG, METHODS, spot_of
 from benchmarks.films import MOST_FACES, SIZES
 from edge.errors import RuntimeMissing
 from edge.sources.file import load_picture
-from edge.types import Face
 from edge.vision.views import Pyramid
 
 TILE, TILES = 160, 8  # pixels; a row of the contact sheet
@@ -62,15 +61,15 @@ def plot_cost(result: Mapping[str, Any]) -> bytes:
     return plot(parts)
 
 
-def draw_sheet(fired: Sequence[tuple[Path, Face]]) -> bytes:
-    """Draw what fired, upright in its surroundings, with its number and score; returns a PNG."""
+def draw_sheet(folder: Path, fired: Sequence[Mapping[str, Any]]) -> bytes:
+    """Draw what fired in a folder's pictures, upright in its surroundings, with its number and score; returns a PNG."""
     sheet = np.full((-(-len(fired) // TILES) * TILE, TILES * TILE), 255, np.uint8)
-    for index, (path, face) in enumerate(fired):
+    for index, face in enumerate(fired):
         y, x = (TILE * place for place in divmod(index, TILES))
-        view = Pyramid(load_picture(path)).view(spot_of(face.box, face.roll_deg), TILE, 0.5)
+        view = Pyramid(load_picture(folder / face["path"])).view(spot_of(face["box"], face["roll_deg"]), TILE, 0.5)
         cv2.rectangle(view, (0, 0), (90, 22), 0, -1)
         cv2.putText(
-            view, f"{index + 1}: {face.score:+.1f}", (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1, cv2.LINE_AA
+            view, f"{index + 1}: {face['score']:+.1f}", (4, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1, cv2.LINE_AA
         )
         sheet[y : y + TILE, x : x + TILE] = view
     return bytes(cv2.imencode(".png", sheet)[1])

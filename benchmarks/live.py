@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.report import Measured
+from benchmarks.report import Measured, describe_model
 from benchmarks.result import progress_bar, table
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
 from edge.hardware.board import own_descriptors, own_threads, peak_rss_mb, rss_mb
@@ -149,11 +149,10 @@ def measure(args: argparse.Namespace) -> Measured:
     if not args.seconds > 2 * WARMUP:
         raise SettingsInvalid(f"--seconds is {args.seconds:g}; it must be more than {2 * WARMUP:g}")
     tame_opencv()
-    model = ExpressionModel()
-    about = {"sha256": model.contract.sha256, "runtime": model.runtime, "delegate": model.delegate, "threads": 1}
+    model = describe_model(ExpressionModel())
     tasks = {"e2e": _e2e, "idle": _idle, "memory": _endure, "soak": _endure}
     result, figures, higher = tasks[args.task](args)
-    return Measured(result, figures, DEFINITIONS, higher, about)
+    return Measured(result, figures, DEFINITIONS, higher, model=model)
 
 
 def describe(report: Mapping[str, Any]) -> str:
@@ -162,7 +161,7 @@ def describe(report: Mapping[str, Any]) -> str:
     return table([{key: value for key, value in report["result"].items() if key not in short}])
 
 
-def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
+def finish(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
     """Raise BenchFailed for a soak in which something grew, or fell."""
     if args.task == "soak" and (grown := growth(report["result"])):
         raise BenchFailed(f"soak of {args.seconds:g} s: {'; '.join(grown)}")

@@ -1,6 +1,6 @@
 """`cuelens-bench page`: docs/benchmarks.md, plots and one page of HTML, of the reports in benchmarks/reference.
 
-A folder of reports by board -> benchmarks.sections.kinds -> files; --check names files that are out of date.
+A folder of reports by board -> benchmarks.sections.tasks -> files; --check names files that are out of date.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.report import describe_provenance, read_report
-from benchmarks.sections.kinds import SECTIONS
 from benchmarks.sections.section import NONE, Plot, Report, Table, share
+from benchmarks.sections.tasks import SECTIONS
 from edge.errors import ResultsStale, SettingsInvalid
 from edge.files import replace_file, sink_error
 from lab.reporting.pages import fill, join, page, paragraph, tabulate
@@ -47,7 +47,7 @@ pre { overflow-x: auto; font-size: .8rem; background: #f3f3f3; padding: .5rem }
 """
 FONTS = ["DejaVu Sans", "Verdana", "Arial", "sans-serif"]  # the first is matplotlib's own, by which it lays text out
 
-Boards = Mapping[str, Mapping[str, Report]]  # by folder and kind
+Boards = Mapping[str, Mapping[str, Report]]  # by folder and task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -83,9 +83,9 @@ def update(reference: Path, *, check: bool = False) -> Sequence[Path]:
 
 
 def read_boards(reference: Path) -> Boards:
-    """Read every report in the folders of `reference`, by folder and kind in the sections' order.
+    """Read every report in the folders of `reference`, by folder and task in the sections' order.
 
-    Raises SettingsInvalid for one that is none, or stands under another kind's name.
+    Raises SettingsInvalid for one that is none, or stands under another task's name.
     """
     if not reference.is_dir():
         raise SettingsInvalid(
@@ -95,11 +95,11 @@ def read_boards(reference: Path) -> Boards:
     folders = [path for path in reference.iterdir() if path.is_dir() and path.name not in NO_BOARDS]
     for folder in sorted(folders, key=lambda path: (path.name == EMULATED, path.name)):
         reports: dict[str, Report] = {
-            kind: read_report(path) for kind in SECTIONS if (path := folder / f"{kind}.json").exists()
+            task: read_report(path) for task in SECTIONS if (path := folder / f"{task}.json").exists()
         }
-        for kind, report in reports.items():
-            if report["kind"] != kind:
-                raise SettingsInvalid(f"{folder / kind}.json is of {report['kind']}; name it {report['kind']}.json")
+        for task, report in reports.items():
+            if report["task"] != task:
+                raise SettingsInvalid(f"{folder / task}.json is of {report['task']}; name it {report['task']}.json")
         if reports:
             boards[folder.name] = reports
     return boards
@@ -165,9 +165,9 @@ def make_block(boards: Boards, folder: str) -> str:
     parts = [INTRODUCTION]
     if table := board_table(boards, folder):
         parts.append(markdown(table))
-    for name, kind, report in each(boards):
-        section = SECTIONS[kind]
-        link = f"[{name}]({folder}/{name}/{kind}.json), {report['date'][:10]}"
+    for name, task, report in each(boards):
+        section = SECTIONS[task]
+        link = f"[{name}]({folder}/{name}/{task}.json), {report['date'][:10]}"
         if section.first and report["void"]:
             parts.append(f"{section.title} ({link}): {VOID}.")
         elif section.first:
@@ -190,19 +190,19 @@ def board_table(boards: Boards, folder: str | None = None) -> Table:
     shown = {
         name: reports
         for name, reports in boards.items()
-        if any(kind in reports and SECTIONS[kind].rows for kind in SECTIONS)
+        if any(task in reports and SECTIONS[task].rows for task in SECTIONS)
     }
     rows: list[dict[str, str]] = []
     evaluations = json.loads(EVALUATION.read_bytes())
     evaluation = os.path.normpath(Path(folder or ".") / os.path.relpath(EVALUATION, REFERENCE))
-    lines = [(kind, what, tell) for kind, section in SECTIONS.items() for what, tell in section.rows.items()]
+    lines = [(task, what, tell) for task, section in SECTIONS.items() for what, tell in section.rows.items()]
     lines.append(("stages", ACCURACY, lambda report: accuracy(report, evaluations)))
-    for kind, what, tell in lines:
+    for task, what, tell in lines:
         row = {"": what}
         for name, reports in shown.items():
-            report = reports.get(kind)
+            report = reports.get(task)
             cell = None if report is None else VOID if report["void"] and what != ACCURACY else tell(report)
-            source = evaluation if what == ACCURACY else f"{folder}/{name}/{kind}.json"
+            source = evaluation if what == ACCURACY else f"{folder}/{name}/{task}.json"
             row[head(name, reports)] = NONE if cell is None else f"[{cell}]({source})" if folder else cell
         if set(row.values()) - {what, NONE}:
             rows.append(row)
@@ -228,8 +228,8 @@ def accuracy(report: Report, evaluations: Any) -> str | None:
 
 
 def each(boards: Boards) -> list[tuple[str, str, Report]]:
-    """Return every report, with its board's name and its kind."""
-    return [(name, kind, report) for name, reports in boards.items() for kind, report in reports.items()]
+    """Return every report, with its board's name and its task."""
+    return [(name, task, report) for name, reports in boards.items() for task, report in reports.items()]
 
 
 def markdown(rows: Table) -> str:
@@ -260,8 +260,8 @@ def plots_of(boards: Boards) -> list[tuple[str, str, Plot, Report]]:
     """Return every plot that the reports give: board, key, plot, report."""
     return [
         (name, key, plot, report)
-        for name, kind, report in each(boards)
-        for key, plot in SECTIONS[kind].plots.items()
+        for name, task, report in each(boards)
+        for key, plot in SECTIONS[task].plots.items()
         if plot.there(report)
     ]
 
@@ -286,19 +286,19 @@ def make_page(boards: Boards, plots: Mapping[str, str]) -> str:
     table = board_table(boards)
     reached = _table(table) if table else paragraph("No board was measured yet.")
     parts = [("", join(fill("benchmark.html", "introduction"), reached))]
-    for name, kind, report in each(boards):
-        section = SECTIONS[kind]
+    for name, task, report in each(boards):
+        section = SECTIONS[task]
         shown = {
             key: plots[f"{name}-{key}"]
             for key, plot in section.plots.items()
             if f"{name}-{key}" in plots and plot.there(report)
         }
-        parts.append((f"{name}: {section.title}", _report(name, kind, report, shown)))
+        parts.append((f"{name}: {section.title}", _report(name, task, report, shown)))
     return page("Cuelens: what it costs", parts, STYLE)
 
 
-def _report(name: str, kind: str, report: Report, plots: Mapping[str, str]) -> Markup:
-    section = SECTIONS[kind]
+def _report(name: str, task: str, report: Report, plots: Mapping[str, str]) -> Markup:
+    section = SECTIONS[task]
     lines = [{"": what, "value": value} for what, row in section.rows.items() if (value := row(report)) is not None]
     pictures = [_picture(svg, section.plots[key], report) for key, svg in plots.items()]
     tables = [(heading, _table(rows)) for heading, table in section.tables.items() if (rows := table(report))]
@@ -314,7 +314,7 @@ def _report(name: str, kind: str, report: Report, plots: Mapping[str, str]) -> M
     return fill(
         "benchmark.html",
         "report",
-        f"{name}/{kind}.json",
+        f"{name}/{task}.json",
         report["date"],
         report["void"],
         _table(lines) if lines else "",

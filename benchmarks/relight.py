@@ -17,7 +17,6 @@ import numpy as np
 from benchmarks.faces_clips import Clip, read_clips, spread
 from benchmarks.faces_haar import find_plain
 from benchmarks.faces_measures import share, spot_of
-from benchmarks.result import table
 from edge.settings import FaceSettings
 from edge.sources import open_source
 from edge.types import Box, Gray
@@ -144,11 +143,9 @@ def sum_up(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return result
 
 
-def run_light(args: argparse.Namespace) -> dict[str, Any]:
-    """Find the faces of clips in less and less light; prints and returns shares by light, beside plain Haar's."""
+def measure_light(args: argparse.Namespace) -> dict[str, Any]:
+    """Find the faces of clips in less and less light; returns shares by light, beside plain Haar's."""
     clips = read_clips(args.clips, args.only)
     parts = spread(functools.partial(measure_clip, frames=args.frames, every=args.every), clips, "clip")
     rows = [row for part in parts for row in part]
-    result = {"frames": args.frames, "every": args.every, "by_light": sum_up(rows), "by_clip": rows}
-    print(table(result["by_light"]))
-    return result
+    return {"frames": args.frames, "every": args.every, "by_light": sum_up(rows), "by_clip": rows}

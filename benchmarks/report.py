@@ -15,6 +15,7 @@ from benchmarks.machine import Surroundings, voids
 from benchmarks.schema import VERSION, complaints
 from edge.errors import BenchFailed, SettingsInvalid
 from edge.files import replace_file
+from edge.vision.model import ExpressionModel
 
 Better = Literal["lower", "higher"]
 
@@ -24,13 +25,15 @@ class Measured:
     """What a task measured.
 
     `figures` are what reports are compared by: the values of each round, lower being better, or of `higher` higher.
-    `model` says what the network ran on, where one did; `counted`, that no load on the machine changes the result.
+    `settings` are the device's that a result hangs on; `model` says what the network ran on, where one did; `counted`,
+    that no load on the machine changes the result.
     """
 
     result: Mapping[str, Any]
     figures: Mapping[str, Sequence[float]]
     definitions: Mapping[str, str]
     higher: frozenset[str] = frozenset()
+    settings: Mapping[str, Any] | None = None
     model: Mapping[str, Any] | None = None
     counted: bool = False
 
@@ -38,7 +41,8 @@ class Measured:
 class Task(Protocol):
     """A module with a task, or several, of cuelens-bench.
 
-    One with `hold(args, report)` has it called last: it raises where the result is not what it must be.
+    One with `finish(args, report)` has it called last: it draws what goes beside the report, or raises where the result
+    is not what it must be.
     """
 
     def add_arguments(self, parser: argparse.ArgumentParser, task: str) -> None:
@@ -51,14 +55,25 @@ class Task(Protocol):
         """Say a report's result in lines for a person."""
 
 
-def make_report(kind: str, measured: Measured, surroundings: Surroundings) -> dict[str, Any]:
+def describe_model(model: ExpressionModel, threads: int = 1) -> dict[str, Any]:
+    """Return the network that a task ran, as a report has it."""
+    return {
+        "sha256": model.contract.sha256,
+        "runtime": model.runtime,
+        "delegate": model.delegate,
+        "threads": threads,
+    }
+
+
+def make_report(task: str, measured: Measured, surroundings: Surroundings) -> dict[str, Any]:
     """Put a report together; raises BenchFailed where it does not keep to the schema."""
     provenance = surroundings.provenance()
     report = {
-        "schema": VERSION,
-        "kind": kind,
+        "version": VERSION,
+        "task": task,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "void": [] if measured.counted else voids(provenance),
+        "settings": measured.settings,
         "result": measured.result,
         "figures": {
             name: {
@@ -73,7 +88,7 @@ def make_report(kind: str, measured: Measured, surroundings: Surroundings) -> di
         "provenance": provenance,
     }
     if wrong := complaints(report):
-        raise BenchFailed(f"{kind}: {'; '.join(wrong)}; what was measured is not what the schema has")
+        raise BenchFailed(f"{task}: {'; '.join(wrong)}; what was measured is not what the schema has")
     return report
 
 
@@ -100,12 +115,11 @@ def describe_provenance(report: Mapping[str, Any]) -> str:
     device, before, after, system = (origin[key] for key in ("machine", "before", "after", "software"))
     lines = [f"VOID      {reason}" for reason in report["void"]]
     if model:
-        lines.append(
-            f"model     {model['sha256'][:12]}, {model['runtime']}, {model['delegate']}, threads {model['threads']}"
-        )
+        ran = ", ".join(_known(model[key]) for key in ("runtime", "delegate"))
+        lines.append(f"model     {model['sha256'][:12]}, {ran}, threads {_known(model['threads'])}")
     lines.append(
         f"machine   {device['board'] or device['cpu']}, {device['cores']} cores, {device['architecture']}, "
-        f"{device['memory_mb']} MB; others took {_known(origin['others'])} of a core"
+        f"{_known(device['memory_mb'])} MB; others took {_known(origin['others'])} of a core"
     )
     lines.append(
         f"state     governor {_change(before, after, 'governor')}, {_change(before, after, 'frequency_mhz')} MHz, "
@@ -129,5 +143,5 @@ def _known(value: object) -> str:
     return "unknown" if value is None else str(value)
 
 
-def _change(before: Mapping[str, Any], after: Mapping[str, Any], key: str) -> str:
-    return " to ".join(dict.fromkeys(_known(item[key]) for item in (before, after)))
+def _change(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None, key: str) -> str:
+    return " to ".join(dict.fromkeys(_known(item and item[key]) for item in (before, after)))

@@ -1,17 +1,13 @@
-"""A result: as a table for people, and as JSON with its definitions and its machine beside it."""
+"""What tasks show while they measure and print of it, a progress bar and tables; and the folder of --out."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machine import machine, software
-from edge.files import replace_file, sink_error
+from edge.files import sink_error
 
 PROGRESS_AFTER = 2.0  # seconds
 
@@ -33,13 +29,6 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join("  ".join(word.rjust(width) for word, width in zip(line, wide, strict=True)) for line in lines)
 
 
-def add_output(parsers: Mapping[str, argparse.ArgumentParser], what: str = "") -> None:
-    """Give each task's parser --out, for a folder of its result `what`, and --debug."""
-    for name, parser in parsers.items():
-        parser.add_argument("--out", type=Path, help=f"folder for {name}.json{what}")
-        parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
-
-
 def make_folder(folder: Path | None) -> None:
     """Make the folder of --out where one was given; raises SinkUnwritable or DiskFull."""
     if folder is None:
@@ -48,19 +37,3 @@ def make_folder(folder: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise sink_error(folder, error) from error
-
-
-def write_result(path: Path, result: Mapping[str, Any], definitions: Mapping[str, str], **about: Any) -> None:
-    """Write a result as JSON with its definitions, `about` what was measured, and the machine.
-
-    Raises SinkUnwritable or DiskFull; ValueError for a number that JSON has not.
-    """
-    whole = {
-        **result,
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "definitions": definitions,
-        **about,
-        "machine": machine(),
-        "software": software(),
-    }
-    replace_file(path, json.dumps(whole, indent=1, allow_nan=False).encode())

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from benchmarks.faces_haar import find_sure
 from benchmarks.films import CROWD, MOST_FACES, SIZES, Film, draw_crowd, read_frames, resize, sway
-from benchmarks.report import Measured
+from benchmarks.report import Measured, describe_model
 from benchmarks.result import progress_bar, table
 from benchmarks.scale_networks import READS, READS_SECONDS, Turn, build_networks, describe_costs, mean_cpu_ms, rounds_of
 from benchmarks.scale_recommend import MORE_CPU, cpu_of, recommend
@@ -215,8 +215,7 @@ def measure(args: argparse.Namespace) -> Measured:
     first = networks[0]
     for place, kind in enumerate(("wall", "cpu")):
         figures[f"read_{kind}_ms"] = rounds_of([turn["read"] for turn in turns[id(first)]], place, 50)
-    about = {"sha256": model.contract.sha256, "runtime": model.runtime, "delegate": model.delegate, "threads": 1}
-    return Measured(result, figures, DEFINITIONS, model=about)
+    return Measured(result, figures, DEFINITIONS, model=describe_model(model))
 
 
 def describe(report: Mapping[str, Any]) -> str:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any
 
-VERSION = 2
-SIGNED = ("_c", "slope_mb_per_hour", "_more")  # ends of the names of what may be below nothing
+VERSION = 3  # 3: `task` and `version` by these names; `settings`; the tasks of faces and cue, too
 
 _Spec = Mapping[str, Any]
 
@@ -20,6 +19,13 @@ _Spec = Mapping[str, Any]
 @dataclass(frozen=True)
 class Maybe:
     """A part that may be null."""
+
+    spec: Any
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A number that may be below nothing."""
 
     spec: Any
 
@@ -36,7 +42,7 @@ _STAGE: _Spec = {kind: {**_PERCENTILES, "p90": float} for kind in ("wall_ms", "c
 _STATE: _Spec = {
     "governor": str | None,
     "frequency_mhz": float | None,
-    "temperature_c": float | None,
+    "temperature_c": Maybe(Signed(float)),
     "throttled": str | None,
     "load_average": float,
 }
@@ -46,15 +52,15 @@ _ENDURANCE: _Spec = {
     "source": str,
     "seconds": float,
     "dropped": int,
-    "slope_mb_per_hour": float,
+    "slope_mb_per_hour": Signed(float),
     "slope_error": float,
     "rss_mb": float,
     "peak_rss_mb": float,
     "fps_median": float,
     "fps_least": float,
     "rates": [float],
-    "threads_more": int,
-    "descriptors_more": int,
+    "threads_more": Signed(int),
+    "descriptors_more": Signed(int),
     "minutes": [_SAMPLE],
 }
 _COST: _Spec = {kind: {"p50": float, "p90": float, "p99": float} for kind in ("wall_ms", "cpu_ms")}
@@ -89,6 +95,20 @@ _PEER: _Spec = {
     **_SYSTEM,
     "against": dict.fromkeys(("cpu_ms_per_frame", "wall_ms_per_frame", *_TURN_ONCE), _AGAINST),
 }
+_TURNED: _Spec = {
+    "turned": int,
+    **dict.fromkeys(("plain", "still", "still_level", "film", "film_level"), float | None),
+}
+_LIGHT: _Spec = {"light": str, "factor": float, "of_frames": int, "false": int, "plain_false": int}
+_CUE_CLIPS: _Spec = dict.fromkeys(
+    (
+        *(f"{name}_changes_per_minute" for name in ("raw", "word", "cue")),
+        *("mean_cue_changes", "mean_shown", "told", "mean_told", "raw_right", "cue_right", "mean_cue_right"),
+    ),
+    float,
+)
+_RIGHT: _Spec = dict.fromkeys(("told", "right", "raw_right"), float)
+_CHOSEN: _Spec = dict.fromkeys(("told", "right", "mean_told", "mean_right", "talk_shown", "talk_changes"), float)
 
 RESULTS: Mapping[str, _Spec] = {
     "stages": {
@@ -176,21 +196,99 @@ RESULTS: Mapping[str, _Spec] = {
             {"board": str, "core": str, "runtime": str, "clock_ghz": float, "ipc": str, "expected_fps": str},
         ],
     },
+    "faces turned": {
+        "every": int,
+        "by_angle": [{"angle_deg": Signed(int), **_TURNED}],
+        "within": [{"most_deg": int, **_TURNED}],
+        "by_clip": [{"clip": str, **_TURNED}],
+    },
+    "faces clips": {
+        "clips": [
+            {
+                "clip": str,
+                "n_faces": int,
+                "frames": int,
+                "with_face": int,
+                "switches": int,
+                "worse": bool,
+                **dict.fromkeys(("plain_rate", "rate", "plain_faces_a_frame", "faces_a_frame"), float | None),
+                "ids": [dict.fromkeys(("id", "first", "last", "frames"), int)],
+            }
+        ]
+    },
+    "faces light": {
+        "frames": int,
+        "every": int,
+        "by_light": [{**_LIGHT, "found": float | None, "plain_found": float | None}],
+        "by_clip": [{"clip": str, **_LIGHT, "found": int, "plain_found": int}],
+    },
+    "faces stills": {
+        "pictures": int,
+        "pictures_with_false": int,
+        "false": [{"path": str, "score": Signed(float), "box": [Signed(int)], "roll_deg": Signed(float)}],
+    },
+    "faces cost": {
+        "source": str,
+        "frames": int,
+        "films": {"*": dict.fromkeys(("p50_ms", "p99_ms", "mean_ms", "first_ms", "looks", "windows", "found"), float)},
+        "fit": dict.fromkeys(("frame_ms", "look_ms", "thousand_windows_ms", "r2"), Signed(float)),
+        "nobody_of_one_face": float | None,
+    },
+    "cue streams": {"noise": {"*": {"*": float}}, "onset_s": {"*": float}, "gone_s": {"*": float}, "bridged": float},
+    "cue sequences": {
+        "split": str,
+        "rows": int,
+        **dict.fromkeys(("coverage", "right", "raw_right"), float),
+        "lively": _RIGHT,
+    },
+    "cue clips": {
+        "clips": [
+            {
+                "clip": str,
+                "seconds": float,
+                "shown": float,
+                **dict.fromkeys(("raw_changes", "word_changes", "cue_changes"), int),
+                **dict.fromkeys(("labelled", "raw_right", "told", "right"), int),
+            }
+        ],
+        "sums": {"*": _CUE_CLIPS},
+    },
+    "cue people": {
+        "people": [
+            {
+                "group": str,
+                "people": int,
+                "own_neutral": bool,
+                **dict.fromkeys(("told", "right", "neutral", "as_upset", "smile", "upset"), float | None),
+            }
+        ]
+    },
+    "cue tune": {
+        "limits": {"*": float},
+        "settings": {"*": {"*": float}},
+        "points": [{"sensitivity": str, **_CHOSEN, "onset_s": float | None}],
+        "curve": [{"caution": Signed(float), **_CHOSEN}],
+        "buys": [{"setting": str, "value": float | str, **_CHOSEN}],
+        "over": {"*": float | None},
+        "held_out": Maybe({"*": _CUE_CLIPS}),
+    },
+    "cue blocked": dict.fromkeys(("seconds", "fps", "fps_blocked", "ratio"), float),
 }
 
 REPORT: _Spec = {
-    "schema": int,
-    "kind": str,
+    "version": int,
+    "task": str,
     "date": str,
     "void": [str],
+    "settings": Maybe({"*": Signed(bool | float | str)}),
     "result": {},
     "figures": {"*": {"better": str, "median": float, "rounds": [float]}},
     "definitions": {"*": str},
-    "model": Maybe({"sha256": str, "runtime": str, "delegate": str, "threads": int}),
+    "model": Maybe({"sha256": str, "runtime": str | None, "delegate": str | None, "threads": int | None}),
     "provenance": {
-        "machine": {"cpu": str, "architecture": str, "cores": int, "memory_mb": int, "board": str | None},
-        "before": _STATE,
-        "after": _STATE,
+        "machine": {"cpu": str, "architecture": str, "cores": int, "memory_mb": int | None, "board": str | None},
+        "before": Maybe(_STATE),
+        "after": Maybe(_STATE),
         "others": float | None,
         "throttled_meanwhile": str | None,
         "power": Maybe({"sensor": str, "samples": int, "mean_w": float, "most_w": float}),
@@ -208,18 +306,22 @@ REPORT: _Spec = {
 
 def complaints(report: object) -> list[str]:
     """Say everything in which a parsed report differs from the schema; empty where nothing does."""
-    kind = report.get("kind") if isinstance(report, dict) else None
-    if isinstance(report, dict) and report.get("schema") != VERSION:
-        return [f"report.schema is {report.get('schema')!r}; this version reads {VERSION}"]
-    if isinstance(report, dict) and kind not in RESULTS:
-        return [f"report.kind is {kind!r}; known are {', '.join(RESULTS)}"]
-    return differences(report, {**REPORT, "result": RESULTS[kind]} if isinstance(kind, str) else REPORT)
+    if not isinstance(report, dict):
+        return differences(report, REPORT)
+    if report.get("version") != VERSION:
+        return [f"report.version is {report.get('version')!r}; this version reads {VERSION}"]
+    task = report.get("task")
+    if not isinstance(task, str) or task not in RESULTS:
+        return [f"report.task is {task!r}; known are {', '.join(RESULTS)}"]
+    return differences(report, {**REPORT, "result": RESULTS[task]})
 
 
-def differences(value: object, spec: Any, where: str = "report") -> list[str]:
+def differences(value: object, spec: Any, where: str = "report", *, signed: bool = False) -> list[str]:
     """Say everything in which a parsed value differs from a part of the schema; empty where nothing does."""
     if isinstance(spec, Maybe):
         return [] if value is None else differences(value, spec.spec, where)
+    if isinstance(spec, Signed):
+        return differences(value, spec.spec, where, signed=True)
     if isinstance(spec, OrMissing):
         missing = isinstance(value, dict) and "missing" in value
         return differences(value, {"missing": str} if missing else spec.spec, where)
@@ -242,6 +344,6 @@ def differences(value: object, spec: Any, where: str = "report") -> list[str]:
     if type(value) not in kinds and not (float in kinds and number):
         names = " or ".join("null" if kind is NoneType else kind.__name__ for kind in kinds)
         return [f"{where} is {value!r}; it must be {names}"]
-    if number and not (math.isfinite(value) and (value >= 0 or where.endswith(SIGNED))):  # type: ignore[arg-type, operator]
+    if number and not (math.isfinite(value) and (signed or value >= 0)):  # type: ignore[arg-type, operator]
         return [f"{where} is {value!r}"]
     return []

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.report import Measured
+from benchmarks.report import Measured, describe_model
 from benchmarks.result import progress_bar
 from benchmarks.walk import STAGES, Cost, Stopwatch, walk
 from edge.errors import BenchFailed, SettingsInvalid, SourceEmpty
@@ -131,7 +131,7 @@ def measure(args: argparse.Namespace) -> Measured:
             for name in STAGES
         },
     }
-    return Measured(result, figures, DEFINITIONS, frozenset({"fps"}), rounds[0]["model"])
+    return Measured(result, figures, DEFINITIONS, frozenset({"fps"}), model=rounds[0]["model"])
 
 
 def apart(plan: Plan) -> dict[str, Any]:
@@ -187,13 +187,8 @@ def measure_here(plan: Plan) -> dict[str, Any]:
         "peak_rss_mb": round(peak_mb, 1),
         "model_load_ms": round(model_load_ms, 1),
     }
-    about = {
-        "sha256": model.contract.sha256,
-        "runtime": model.runtime,
-        "delegate": model.delegate,
-        "threads": plan.threads,
-    }
-    return {"loop": loop, "stages": _by_stage(plan, model, settings), "model": about}
+    stages = _by_stage(plan, model, settings)
+    return {"loop": loop, "stages": stages, "model": describe_model(model, plan.threads)}
 
 
 def _by_stage(plan: Plan, model: ExpressionModel, settings: Settings) -> dict[str, list[Cost]]:

@@ -22,6 +22,7 @@ from benchmarks.report import Measured
 from benchmarks.result import progress_bar, table
 from edge.errors import BenchFailed, CuelensError, NotRunning, RuntimeMissing, SettingsInvalid
 from edge.hardware.board import process_cpu_s
+from edge.sources.file import STILL_FRAMES
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = "import numpy, cv2, edge.system.quiet\nedge.system.quiet.tame_opencv()\n"
@@ -43,7 +44,8 @@ DEFINITIONS = {
     "imports": "all that a run with a V4L2 camera and the terminal imports but the TFLite runtime",
     "networks": "the TFLite runtime and the expression network",
     "finder": "the cascade and the verifier",
-    "first cue": "cuelens run on a blank 640x480 picture: one frame, one cue, and the end",
+    "first cue": f"cuelens run on a blank 640x480 picture, as {STILL_FRAMES} frames, to its end; the first of them "
+    "gives the first cue",
     "status": "cuelens status, where nothing runs",
 }
 

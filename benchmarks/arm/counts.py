@@ -112,7 +112,7 @@ def describe(report: Mapping[str, Any]) -> str:
     return f"{table([_row(run) for run in result['runs']])}\n\n{table(result['boards'])}"
 
 
-def hold(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
+def finish(args: argparse.Namespace, report: Mapping[str, Any]) -> None:
     """Hold the counts to the reference of --gate."""
     if args.gate:
         hold_counts(report["result"], read_report(args.gate)["result"])

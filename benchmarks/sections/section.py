@@ -39,7 +39,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """How reports of one kind are shown; `rows` are the boards' table's, `first` names the table of the docs."""
+    """How reports of one task are shown; `rows` are the boards' table's, `first` names the table of the docs."""
 
     title: str
     rows: Mapping[str, Callable[[Report], str | None]] = field(default_factory=dict)

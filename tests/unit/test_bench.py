@@ -6,6 +6,8 @@ import copy
 import json
 import math
 import os
+import pkgutil
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +21,7 @@ import pytest
 from benchmarks import bench, stages
 from benchmarks.machine import machine, software, state
 from benchmarks.report import read_report
-from benchmarks.schema import VERSION, complaints
+from benchmarks.schema import RESULTS, VERSION, complaints
 from edge.errors import (
     BenchFailed,
     CuelensError,
@@ -178,12 +180,13 @@ _die = _Killed()
             3,
             "report.provenance.software.commit is 3; it must be str or null",
         ),
-        (("provenance", "before"), None, "report.provenance.before is None; it must be an object"),
+        (("provenance", "before"), 1, "report.provenance.before is 1; it must be an object"),
         (("figures", "fps", "rounds"), ["x"], "report.figures.fps.rounds[0] is 'x'; it must be float"),
         (("result", "stages", "find"), None, "report.result.stages.find is None; it must be an object"),
         (("extra",), 1, "report.extra is not in the schema"),
-        (("schema",), 99, f"report.schema is 99; this version reads {VERSION}"),
-        (("kind",), "other", "report.kind is 'other'; known are "),
+        (("version",), 99, f"report.version is 99; this version reads {VERSION}"),
+        (("task",), "other", "report.task is 'other'; known are "),
+        (("task",), [], "report.task is []; known are "),
     ],
 )
 def test_schema_names_what_is_wrong(
@@ -206,7 +209,7 @@ def test_schema_misses_a_key(demo_report: dict[str, Any]) -> None:
     assert complaints(report) == ["report.result.stages.whole.cpu_ms.p95 is missing"]
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"schema": 2}'])
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"version": 3}'])
 def test_a_file_that_is_no_report_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "report.json").write_bytes(content)
     with pytest.raises(SettingsInvalid, match=r"report\.json: "):
@@ -224,7 +227,7 @@ def test_a_report_is_kept_and_read_back(pictures: Path, tmp_path: Path, capsys: 
     with pytest.raises(SystemExit) as ended:
         bench.main(["stages", "--source", f"file:{pictures}", "--warmup", "1", "--rounds", "1", "--out", str(tmp_path)])
     assert ended.value.code == 0, capsys.readouterr().err
-    assert read_report(tmp_path / "stages.json")["kind"] == "stages"
+    assert read_report(tmp_path / "stages.json")["task"] == "stages"
 
 
 def test_throttling_bits_come_from_vcgencmd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,5 +255,20 @@ def test_on_a_device_without_the_hosts_rooms_every_task_is_there(repository: Pat
         command = [sys.executable, "-c", f"{script}main({words!r})"]
         done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
-    assert all(f"\n    {name} " in done.stdout for name in (*bench.TASKS, *bench.COMMANDS))
-    assert not any(f"\n    {name} " in done.stdout for name in bench.HOST_COMMANDS)
+    here = {name.partition(" ")[0] for name in (*bench.TASKS, *bench.COMMANDS)}
+    assert all(f"\n    {name} " in done.stdout for name in here)
+    assert not any(f"\n    {name.partition(' ')[0]} " in done.stdout for name in bench.HOST_TASKS | bench.HOST_COMMANDS)
+
+
+def test_every_task_is_in_the_schema_and_no_other() -> None:
+    assert (bench.TASKS | bench.HOST_TASKS).keys() == RESULTS.keys()
+
+
+REFERENCE = Path(bench.__file__).parent / "reference"
+
+
+@pytest.mark.parametrize("path", sorted(REFERENCE.glob("*/*.json")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_report_of_the_repository_keeps_to_the_schema_and_names_code_that_is_there(path: Path) -> None:
+    report = read_report(path)
+    for name in re.findall(r"\b(?:edge|benchmarks|lab)(?:\.\w+)+", json.dumps(report)):
+        assert pkgutil.resolve_name(name), name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from benchmarks.schema import VERSION
 from edge.errors import CostGrown, SettingsInvalid
 from tests.support.failures import ended_by
 
+REFERENCE = Path(bench.__file__).parent / "reference"
 STATE = {"governor": None, "frequency_mhz": None, "temperature_c": None, "throttled": None, "load_average": 0.1}
 SOFTWARE = {"os": "o", "kernel": "k", "python": "3", "opencv": "4", "numpy": "1", "commit": "c"}
 
@@ -23,10 +23,11 @@ def report(cpu: list[float], fps: list[float], **software: str) -> dict[str, Any
     """A report of a start by hand, with a figure that should be low and one that should be high."""
     figures = {"cpu_s": (cpu, "lower"), "fps": (fps, "higher")}
     return {
-        "schema": VERSION,
-        "kind": "start",
+        "version": VERSION,
+        "task": "start",
         "date": "2026-01-01T00:00:00+00:00",
         "void": [],
+        "settings": None,
         "result": {"elapsed_s": 1.0, "cpu_s": 1.0, "instructions_m": None},
         "figures": {
             name: {"better": better, "median": sorted(rounds)[len(rounds) // 2], "rounds": rounds}
@@ -109,7 +110,35 @@ def test_a_void_report_is_refused_unless_wanted(tmp_path: Path, capsys: pytest.C
 
 
 def test_unlike_reports_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    other = copy.deepcopy(BEFORE) | {"figures": {}}
+    other = BEFORE | {"figures": {"other": BEFORE["figures"]["fps"]}}
     assert "no figure in common" in ended_by(SettingsInvalid, run(tmp_path, BEFORE, other), capsys.readouterr().err)
     with pytest.raises(SettingsInvalid, match="like with like"):
-        compare(BEFORE, BEFORE | {"kind": "e2e"})
+        compare(BEFORE, BEFORE | {"task": "e2e"})
+    clips = BEFORE | {"result": {"clips": [{"clip": "a.mp4"}]}}
+    with pytest.raises(SettingsInvalid, match=r"only one of the reports is of b\.mp4"):
+        compare(clips, clips | {"result": {"clips": [{"clip": "a.mp4"}, {"clip": "b.mp4"}]}})
+
+
+def test_a_report_without_figures_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(tmp_path, BEFORE, BEFORE | {"figures": {}})
+    said = ended_by(SettingsInvalid, code, capsys.readouterr().err)
+    assert "after.json has no figures" in said
+    assert said.count("\n") == 1
+
+
+def test_a_figure_beside_nothing_is_shown_without_a_ratio() -> None:
+    row = compare(BEFORE, report([1.0] * 5, [0.0] * 5))[1]
+    assert (row["before"], row["after"], row["ratio"], row["verdict"]) == (30.0, 0.0, "-", "no ratio")
+
+
+@pytest.mark.parametrize("path", sorted(REFERENCE.glob("*/*.json")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_report_of_the_repository_is_compared(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        bench.main(["compare", str(path), str(path), "--void"])
+    output = capsys.readouterr()
+    assert ended.value.code == 0, output.err
+    assert "the same" in output.out
+
+
+def test_settings_that_differ_are_reported() -> None:
+    assert differences(BEFORE, BEFORE | {"settings": {"margin": 0.5}}) == ["margin: None and 0.5"]

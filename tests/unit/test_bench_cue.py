@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +13,12 @@ import pytest
 
 from benchmarks import bench, cue, cue_clips, cue_films, cue_noise, cue_people, cue_tune, streams
 from benchmarks.cue_page import write_page
+from benchmarks.report import read_report
+from benchmarks.schema import RESULTS, differences
 from benchmarks.streams import LABELS, PARTNER, RATES, WORD, Step, clear, film, follow, judge, nobody, play, steady
 from edge.cue.policy import SMALL_VOCABULARY
 from edge.diagnostics.replay import replay
-from edge.errors import DataMissing
+from edge.errors import DataMissing, SourceEmpty
 from edge.settings import SENSITIVITIES, CueSettings
 from edge.sources.demo import DemoSource
 from edge.vision.model import ExpressionModel
@@ -154,6 +156,7 @@ def test_the_page_shows_what_each_setting_buys_and_draws_the_curve(
     monkeypatch.setattr(cue_tune, "VARIED", {"doubt": (0.0, 3.0)})
     monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps: {"none": nobody(1, fps)})
     result = cue_tune.tune(cue_tune.Bench(talkers()), SETTINGS, 1, validate=True)
+    assert differences(result, RESULTS["cue tune"]) == []
     write_page(tmp_path / "cue.md", result, "0123456789abcdef")
     page, drawn = (tmp_path / "cue.md").read_text(), (tmp_path / "cue.svg").read_text()
     assert "0123456789ab" in page
@@ -167,7 +170,9 @@ def test_own_neutrals_help_who_is_misread_at_rest_and_take_no_smile(monkeypatch:
     rest = np.array([0.2, 0.02, 0.03, 0.02, 0.25, 0.03, 0.45])  # half of it upset
     readings = np.array([*[rest] * 12, *[clear("happy")] * 4])
     stern = cue_people.Person("a", readings, ("neutral",) * 12 + ("smile",) * 4)
-    without, own = cue_people.compare([stern], SETTINGS)[:2]
+    rows = cue_people.compare([stern], SETTINGS)
+    assert differences({"people": rows}, RESULTS["cue people"]) == []
+    without, own = rows[:2]
     assert own["neutral"] > without["neutral"] + 0.2
     assert own["smile"] >= without["smile"] > 0.7
 
@@ -206,8 +211,16 @@ def test_a_folder_without_the_clips_is_reported_in_a_line(tmp_path: Path) -> Non
         cue_clips.watch_clips([tmp_path], ExpressionModel())
 
 
+def measure_blocked(model: ExpressionModel) -> dict[str, float]:
+    """Measure for a second, or on a busy machine for as long as two frames take."""
+    for seconds in (1.0, 10.0):
+        with suppress(SourceEmpty):
+            return cue.measure_blocked(seconds, model)
+    return cue.measure_blocked(60.0, model)
+
+
 def test_a_blocked_sink_is_measured_beside_one_that_works() -> None:
-    result = cue.measure_blocked(1.0, ExpressionModel())
+    result = measure_blocked(ExpressionModel())
     assert result["fps"] > 0
     assert result["ratio"] == pytest.approx(result["fps_blocked"] / result["fps"], abs=1e-3)
 
@@ -220,10 +233,11 @@ def test_the_command_prints_a_table_and_writes_what_it_measured(
         bench.main(["cue", "streams", "--out", str(tmp_path)])
     assert not end.value.code
     printed = capsys.readouterr().out
-    report = json.loads((tmp_path / "streams.json").read_text())
-    assert set(report["onset_s"]) == {str(fps) for fps in RATES}
-    assert all(name in printed for name in report["noise"])
+    report = read_report(tmp_path / "streams.json")
+    assert set(report["result"]["onset_s"]) == {str(fps) for fps in RATES}
+    assert all(name in printed for name in report["result"]["noise"])
     assert report["settings"]["filter"] == SETTINGS.filter
+    assert report["void"] == [], "what is counted hangs on no load"
 
 
 def test_two_people_who_cross_are_both_in_every_frame() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,10 @@ import pytest
 
 from benchmarks import bench, faces, faces_clips, faces_measures, films
 from benchmarks.faces_measures import Seen, Turned
+from benchmarks.report import read_report
 from benchmarks.result import table
 from edge.errors import DataColumnMissing, DataMissing, SettingsInvalid
+from edge.settings import FaceSettings
 from edge.types import Box
 from edge.vision.views import Spot
 
@@ -220,5 +223,21 @@ def test_a_table_lists_every_row_under_its_keys() -> None:
     ]
 
 
-def test_definitions_are_fit_for_json() -> None:
-    assert json.loads(json.dumps(faces.DEFINITIONS)) == faces.DEFINITIONS
+def test_pictures_without_a_face_make_a_report_and_what_fires_a_sheet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("wall.png", "other.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((120, 160), 90, np.uint8))
+    with pytest.raises(SystemExit) as ended:
+        bench.main(["faces", "stills", "--images", str(tmp_path), "--out", str(tmp_path)])
+    output = capsys.readouterr()
+    assert ended.value.code == 0, output.err
+    assert "0 false faces in 0 of 2 pictures" in output.out
+    report = read_report(tmp_path / "stills.json")
+    assert report["figures"]["pictures_without_false"]["rounds"] == [1.0]
+    assert report["settings"] == asdict(FaceSettings())
+    assert not (tmp_path / "stills.png").exists()
+
+    report["result"]["false"] = [{"path": "wall.png", "score": 7.5, "box": [40, 40, 30, 30], "roll_deg": -20.0}]
+    faces.finish(argparse.Namespace(task="faces stills", images=tmp_path, out=tmp_path), report)
+    assert cv2.imread(str(tmp_path / "stills.png")).shape == (160, 1280, 3)

@@ -1,4 +1,4 @@
-"""What the results page shows of a report, by kind: rows of the boards' table, tables of its own, plots.
+"""What the results page shows of a report, by task: rows of the boards' table, tables of its own, plots.
 
 One report of benchmarks.report in, text or a matplotlib figure out; benchmarks.page puts them together.
 """
