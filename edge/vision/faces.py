@@ -39,7 +39,9 @@ LEASH = 0.3  # logarithm of the size by which a face may grow or shrink between 
 SEEK_EVERY, SEEK_WIDE = 0.1, 2.0  # seconds between searches where a face was lost; its sides that are searched
 SEEK_LOOKS = 8  # proposals of a search that are looked at, most
 SEEK_SIDES = (0.8, 1.2)  # of its side, about which faces are proposed
-DOUBT = 2.0  # log odds that a fresh look costs which finds nothing
+DOUBT = 2.5  # log odds that a fresh look costs which finds nothing
+STILL = 0.4  # likeness, from which the picture where a face should be shows what it did before
+LINGER = 0.5  # seconds for which a face that no look finds is one while the picture there is STILL; it is not read
 READABLE = 1.0  # log odds of a look from which a face is read
 NEAR = 1.0  # faces: a look farther from a track than this (edge.vision.tracks.distances) is another's
 ALIKE = 0.25  # most that a returning face may differ in appearance
@@ -154,13 +156,14 @@ class FaceFinder:
         self._level_deg = 0.0  # the angle that upright faces have: the wearer's own tilt, turned round
         self._shape, self._t = (0, 0), -np.inf
         self._looks = 0
+        self._sought = -np.inf  # when a lost face was searched for last
 
     def find(self, gray: Gray, t: float, share: float = 1.0) -> list[Face]:
         """Find the faces of a luma frame, uint8 (height, width), taken at `t` on the capture clock.
 
         `share` of the settings' budget is what the search for new ones gets.
 
-        Returns those seen in this very frame and confirmed, nearest first.
+        Returns those confirmed that are seen in this very frame, nearest first.
         """
         if gray.shape != self._shape or t < self._t:
             self._begin(gray, t)
@@ -168,7 +171,7 @@ class FaceFinder:
         pyramid = Pyramid(gray)
         self._looks = 0
         self._follow(pyramid, t)
-        self._seek(pyramid, t)
+        self._seek(pyramid, t, share)
         windows = self._scan(pyramid, t, share)
         self.work = Work(self._looks, windows, round(self._search.waited(t), 3))
         faces = [
@@ -179,17 +182,25 @@ class FaceFinder:
                 track.evidence,
                 self._settings.fov_deg,
                 sideways=self._sideways,
-                readable=track.readable,
+                readable=track.readable and track.present,
             )
             for track in self._tracks
-            if track.present and track.confirmed
+            if track.confirmed and (track.present or self._lingers(pyramid, track, t))
         ]
         return sorted(faces, key=lambda face: face.distance_m)
+
+    def _lingers(self, pyramid: Pyramid, track: Track, t: float) -> bool:
+        """Whether a face that no look found is still there: the picture where it should be looks as it did before."""
+        if t - track.seen > LINGER or track.looks is None:
+            return False
+        if any(other.present and shared(other.spot, track.spot) >= COVERED for other in self._tracks):
+            return False
+        return float(track.looks @ self._appearance(pyramid, track.spot)) >= STILL
 
     def _begin(self, gray: Gray, t: float) -> None:
         """Forget everything: this is the first frame, one of another size, or the clock went back."""
         self._shape = gray.shape
-        self._tracks, self._level_deg = [], 0.0
+        self._tracks, self._level_deg, self._sought = [], 0.0, -np.inf
         self._search.begin(gray.shape[1], gray.shape[0], t)
 
     def _look(self, pyramid: Pyramid, spot: Spot) -> Look:
@@ -244,26 +255,27 @@ class FaceFinder:
             self._check(pyramid, max(due, key=lambda track: self._due(track, t)), t)
         for track in present:
             if track.evidence < 0:
-                track.miss()
-                # Not looked for where it was either: what is there is no face.
-                track.evidence, track.doubts, track.denied = 0.0, 0, True
+                track.deny()
 
-    def _seek(self, pyramid: Pyramid, t: float) -> None:
-        """Search around the place where a confirmed face was lost a moment ago, one face a frame."""
+    def _seek(self, pyramid: Pyramid, t: float, share: float) -> None:
+        """Search around the place where a confirmed face was lost a moment ago, one face a frame.
+
+        This is not paid for by the search for new faces: that may be in debt when a head turns back.
+        """
         settings = self._settings
-        lost = [track for track in self._tracks if not track.present and t - track.seen <= settings.coast]
-        due = [track for track in lost if t - track.sought >= SEEK_EVERY]
-        if not due or self._search.credit < 0:
+        if t - self._sought < SEEK_EVERY / share:
             return
-        track = min(due, key=lambda track: track.sought)
-        track.sought = t
+        lost = [track for track in self._tracks if not track.present and t - track.seen <= settings.coast]
+        if not lost:
+            return
+        track = min(lost, key=lambda track: track.sought)
+        self._sought = track.sought = t
         sides = tuple(share * track.spot.side for share in SEEK_SIDES)
-        self._search.credit -= len(sides) * TILE_COST
-        proposals = self._proposer.around(pyramid, track.spot.moved(0.0, 0.0, SEEK_WIDE), sides)
+        wide = SEEK_WIDE * (1 + (t - track.seen) / BELIEVED)
+        proposals = self._proposer.around(pyramid, track.spot.moved(0.0, 0.0, wide), sides)
         for proposal in itertools.islice(proposals, SEEK_LOOKS):
             if all(not other.present or shared(other.spot, proposal) < COVERED for other in self._tracks):
-                self._search.credit -= LOOK_COST
-                self._meet(pyramid, proposal, t)
+                self._meet(pyramid, proposal, t, settings.confirm)
             if track.present:
                 break
 
@@ -289,10 +301,17 @@ class FaceFinder:
         others = [other for other in self._tracks if other is not track and other.present]
         if (found is None and standing) or (found is not None and agree(found.spot, track.spot)):
             track.believe(t)
-        elif found is not None and all(shared(other.spot, found.spot) < COVERED for other in others):
+        elif found is not None and self._may_move(pyramid, found.spot, others):
             track.move(found.spot, t)
         else:
             track.doubt(t, DOUBT)
+
+    def _may_move(self, pyramid: Pyramid, spot: Spot, others: Sequence[Track]) -> bool:
+        """Whether a spot is nobody else's, and as surely a face as one must be to be taken as new."""
+        if any(shared(other.spot, spot) >= COVERED for other in others):
+            return False
+        self._looks += len(NUDGES)
+        return nudge(self._verifier, pyramid, spot) >= self._settings.confirm
 
     def _patience(self, track: Track) -> float:
         return self._settings.remember if track.confirmed else 0.0
@@ -336,7 +355,12 @@ class FaceFinder:
         if not stands(self._verifier, pyramid, look.spot, settings.admit):
             return
         seen = self._appearance(pyramid, look.spot)
-        gone = [track for track in self._tracks if not track.present and track.looks is not None]
+        sure = evidence >= settings.confirm  # what a denied face needs to come back
+        gone = [
+            track
+            for track in self._tracks
+            if not track.present and track.looks is not None and (sure or not track.denied)
+        ]
         unlike = np.array([[1.0 - float(track.looks @ seen)] for track in gone if track.looks is not None])
         # One that was hidden a moment ago may also be known by its place: half a face is not alike the whole.
         # The longer it was hidden, the farther it may have gone from where it was expected.

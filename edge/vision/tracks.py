@@ -50,6 +50,7 @@ class Track:
     tried: float = 0.0
     sought: float = 0.0  # when it was searched for last, after it was lost
     anchor: float = 0.0
+    home: Spot = field(init=False)  # where a fresh look last agreed with it
     doubts: int = 0
     readable: bool = True  # its last look found a face, and no fresh look since the last good one doubted it
     denied: bool = False  # fresh looks ended it: should it come back, it is confirmed anew, and it is not followed
@@ -72,6 +73,7 @@ class Track:
     def believe(self, t: float) -> None:
         """Take that a fresh look at `t` found the face where the track has it."""
         self.checked = self.tried = t
+        self.home = self.spot
         self.anchor, self.doubts, self.readable = self.spot.side, 0, True
 
     def welcome(self, evidence: float, t: float, confirm: float) -> None:
@@ -134,6 +136,12 @@ class Track:
     def miss(self) -> None:
         """Take that the face was not found."""
         self.present = False
+
+    def deny(self) -> None:
+        """Take that what it followed is no face: it is not followed there, and sought where it last was one."""
+        self.miss()
+        self.spot, self.velocity = self.home, np.zeros(3)
+        self.evidence, self.doubts, self.denied = 0.0, 0, True
 
     def remember(self, looks: Vector) -> None:
         """Mix the newest appearance into what is remembered."""

@@ -13,9 +13,10 @@ from edge.sources.demo import DemoSource
 from edge.sources.file import load_picture
 from edge.stills.finder import StillFinder
 from edge.types import Box, Face, Gray
-from edge.vision.faces import FaceFinder, crop_face
+from edge.vision.faces import CHECK_EVERY, LINGER, FaceFinder, crop_face
 from edge.vision.finders.haar import load_cascade
 from edge.vision.finders.net import TILE_COST
+from edge.vision.verifier import Look
 from edge.vision.views import Spot
 
 FPS = 30
@@ -180,6 +181,57 @@ def test_a_box_that_slid_onto_the_wall_ends_and_its_face_is_found_again(person: 
     assert all(overlap(face.box, box) > 0.5 for faces in films for face in faces if face.readable)
     (face,) = films[-1]
     assert face.id == number, "the same person"
+
+
+def test_a_head_that_turns_back_is_found_at_once_whatever_the_search_for_new_faces_owes(person: DemoSource) -> None:
+    here, gone = person.render(steady(person)), np.full((480, 640), 90, np.uint8)
+    box = person.truth(steady(person)).box
+    assert box is not None
+    finder = FaceFinder(FaceSettings())
+    number = finder.find(here, 0.0)[0].id
+    for frame in range(1, 20):
+        finder._search.credit = -1e6
+        assert finder.find(gone, frame / FPS) == []
+    moved = np.roll(here, -box[2], axis=1)
+    films = []
+    for frame in range(20, 24):
+        finder._search.credit = -1e6
+        films.append([face.id for face in finder.find(moved, frame / FPS)])
+    assert films[-1] == [number]
+
+
+def test_a_face_that_no_look_finds_stays_unread_for_a_moment_where_the_picture_stays(
+    person: DemoSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a head that turns away: who is there is still there, but it is no face."""
+    here, gone = person.render(steady(person)), np.full((480, 640), 90, np.uint8)
+    finder = FaceFinder(FaceSettings())
+    (first,) = finder.find(here, 0.0)
+    monkeypatch.setattr(finder._verifier, "look", lambda _, spot: Look(spot, -5.0))
+    films = [finder.find(here, frame / FPS) for frame in range(1, 40)]
+    assert [len(faces) for faces in films] == [1] * round(LINGER * FPS) + [0] * (39 - round(LINGER * FPS))
+    stayed = [face for faces in films for face in faces]
+    assert all(face.id == first.id and overlap(face.box, first.box) > 0.9 and not face.readable for face in stayed)
+    monkeypatch.undo()
+    assert finder.find(here, 1.4)[0].readable
+    monkeypatch.setattr(finder._verifier, "look", lambda _, spot: Look(spot, -5.0))
+    assert finder.find(gone, 1.45) == [], "the picture there is another"
+
+
+def test_a_box_is_not_moved_onto_what_is_no_surer_a_face_than_clutter(
+    person: DemoSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gray = person.render(steady(person))
+    finder = FaceFinder(FaceSettings())
+    finder.find(gray, 0.0)
+    track = finder._tracks[0]
+    wall = Spot(track.spot.side / 2, track.spot.side / 2, track.spot.side)
+    monkeypatch.setattr("edge.vision.faces.stands", lambda *_: False)
+    monkeypatch.setattr("edge.vision.faces.find_inside", lambda *_: (Look(wall, 1.0), 2))
+    before = track.spot
+    finder.find(gray, CHECK_EVERY)
+    assert track.doubts == 1
+    assert np.hypot(track.spot.cx - before.cx, track.spot.cy - before.cy) < 0.1 * before.side
 
 
 @pytest.mark.parametrize("light", [0.5, 0.25])

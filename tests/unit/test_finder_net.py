@@ -110,6 +110,17 @@ def test_around_a_spot_faces_are_proposed_as_it_is_turned() -> None:
     assert min(np.hypot(other.cx - spot.cx, other.cy - spot.cy) for other in found) < 0.3 * box[2]
 
 
+def test_around_a_spot_the_likeliest_of_every_size_come_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    spots = {
+        40.0: [Spot(50.0, 50.0, 40.0), Spot(90.0, 50.0, 41.0)],
+        60.0: [Spot(50.0, 52.0, 60.0), Spot(500.0, 0.0, 61.0)],
+    }
+    finder = NetFinder()
+    monkeypatch.setattr(finder, "scan", lambda _pyramid, piece, _least: spots[piece.side])
+    found = finder.around(Pyramid(np.zeros((80, 160), np.uint8)), Spot(60.0, 50.0, 100.0), (40.0, 60.0))
+    assert [spot.side for spot in found] == [40.0, 60.0, 41.0], "and what lies elsewhere is left out"
+
+
 def test_flat_frames_propose_nothing() -> None:
     finder, pyramid = NetFinder(), Pyramid(np.full((240, 320), 128, np.uint8))
     assert all(finder.scan(pyramid, piece) == [] for piece in finder.slices(320, 240, (24.0, 200.0), (0.0,)))

@@ -149,3 +149,15 @@ def test_the_less_sure_a_look_is_the_less_it_moves_and_widens_a_track() -> None:
         moved.append((track.spot.cx - SPOT.cx, track.spot.side - SPOT.side, track.spot.roll_deg))
     assert moved == sorted(moved, reverse=True)
     assert all(0 < last < first for last, first in zip(moved[-1], moved[0], strict=True))
+
+
+def test_a_track_that_is_denied_is_sought_where_it_last_was_a_face() -> None:
+    track = Track(1, Spot(100.0, 100.0, 50.0), 0.0, 9.0, confirmed=True)
+    track.correct(Spot(160.0, 100.0, 40.0), 0.1)
+    assert track.spot != track.home
+    track.deny()
+    assert (track.spot, track.present, track.denied) == (Spot(100.0, 100.0, 50.0), False, True)
+    assert track.predict(0.2) == Spot(100.0, 100.0, 50.0)
+    track.welcome(9.0, 0.3, 5.0)
+    track.believe(0.3)
+    assert (track.denied, track.home) == (False, track.spot)

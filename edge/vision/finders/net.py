@@ -5,6 +5,7 @@ One call reads a whole tile, and returns for every place whether a face is there
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +121,12 @@ class NetFinder:
         return pieces
 
     def around(self, pyramid: Pyramid, spot: Spot, sides: tuple[float, ...]) -> Iterator[Spot]:
-        """Propose faces of about these sides whose middles lie in a spot, turned as it is, a tile a side."""
-        for side in sides:
-            tile = Slice(side, 0.0, spot.cx, spot.cy, TILE, TILE, TILE_COST)
-            for found in self.scan(pyramid, tile, self.contract.least - EXPECTED):
-                if max(abs(found.cx - spot.cx), abs(found.cy - spot.cy)) <= spot.side / 2:
+        """Propose faces of about these sides whose middles lie in a spot, turned as it is: a tile a side, in turns."""
+        least = self.contract.least - EXPECTED
+        tiles = (Slice(side, 0.0, spot.cx, spot.cy, TILE, TILE, TILE_COST) for side in sides)
+        for ranked in itertools.zip_longest(*[self.scan(pyramid, tile, least) for tile in tiles]):
+            for found in ranked:
+                if found and max(abs(found.cx - spot.cx), abs(found.cy - spot.cy)) <= spot.side / 2:
                     yield Spot(found.cx, found.cy, found.side, spot.roll_deg)
 
     def scan(self, pyramid: Pyramid, piece: Slice, least: float | None = None) -> list[Spot]:
