@@ -33,6 +33,7 @@ TASKS = {
     "arm": ("benchmarks.arm.counts", "Count instructions on an emulated Arm, and forecast frames per second by board."),
     "faces turned": ("benchmarks.faces", "Turn frames with a known upright face all the way round, and find it."),
     "faces clips": ("benchmarks.faces", "Find faces in every frame of clips: rate, id switches, false faces."),
+    "faces tracks": ("benchmarks.faces", "Judge the boxes of films by another detector's: on the face, or off it."),
     "faces light": ("benchmarks.faces", "Find faces in clips with less light, or lit from behind."),
     "faces stills": ("benchmarks.faces", "Look for faces in pictures without one: what fires."),
     "faces cost": ("benchmarks.faces", "Measure CPU ms a frame, by frame size and by number of faces."),

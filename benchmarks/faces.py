@@ -42,6 +42,8 @@ from benchmarks.faces_measures import (
     turn,
 )
 from benchmarks.faces_plots import draw_sheet, plot_cost, plot_turned
+from benchmarks.faces_tracks import DEFINITIONS as TRACKS_DEFINITIONS
+from benchmarks.faces_tracks import describe_tracks, measure_tracks
 from benchmarks.films import CROWD, FPS, MOST_FACES, SIZES, draw_crowd, read_frames, resize, sway
 from benchmarks.relight import DEFINITIONS as LIGHT_DEFINITIONS
 from benchmarks.relight import measure_light
@@ -206,6 +208,7 @@ def measure_stills(args: argparse.Namespace) -> dict[str, Any]:
 TASKS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "faces turned": measure_turned,
     "faces clips": measure_clips,
+    "faces tracks": measure_tracks,
     "faces light": measure_light,
     "faces stills": measure_stills,
     "faces cost": measure_cost,
@@ -215,7 +218,7 @@ TASKS: Mapping[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:
     """Add the task's options."""
     part = task.removeprefix("faces ")
-    if part in ("turned", "clips", "light"):
+    if part in ("turned", "clips", "tracks", "light"):
         parser.add_argument("--clips", type=Path, required=True, help="folder of clips with their labels.csv")
         parser.add_argument("--only", default="*", metavar="PATTERN", help="clips whose name is like this: 'cap*'")
     if part in EVERY:
@@ -235,6 +238,10 @@ def add_arguments(parser: argparse.ArgumentParser, task: str) -> None:
     if part == "clips":
         parser.add_argument(
             "--no-plain", dest="plain", action="store_false", help="without plain Haar, which takes longest"
+        )
+    if part == "tracks":
+        parser.add_argument(
+            "--boxes", type=Path, required=True, help="what benchmarks/peers/boxes.py wrote of the clips"
         )
     if part == "stills":
         parser.add_argument("--images", type=Path, required=True, help="folder of pictures without a face")
@@ -257,8 +264,8 @@ def measure(args: argparse.Namespace) -> Measured:
     return Measured(
         result,
         {name: [value] for name, value in figures.items() if value is not None},
-        LIGHT_DEFINITIONS if args.task == "faces light" else DEFINITIONS,
-        frozenset() if args.task == "faces cost" else frozenset(figures),
+        {"faces light": LIGHT_DEFINITIONS, "faces tracks": TRACKS_DEFINITIONS}.get(args.task, DEFINITIONS),
+        frozenset(figures) - {"boxes_off", "read_off"} if args.task != "faces cost" else frozenset(),
         asdict(FaceSettings()),
         {
             "sha256": read_contract(verifier.with_suffix(".json")).sha256,
@@ -277,6 +284,8 @@ def figures_of(task: str, result: Mapping[str, Any]) -> dict[str, float | None]:
     if task == "faces clips":
         rows = [row for row in result["clips"] if row["n_faces"]]
         return {"frames_with_face": share(sum(row["with_face"] for row in rows), sum(row["frames"] for row in rows))}
+    if task == "faces tracks":
+        return {name: result[name] for name in ("frames_with_face", "boxes_off", "read_off")}
     if task == "faces light":
         return {f"found_{row['light']}_{row['factor']:g}": row["found"] for row in result["by_light"]}
     if task == "faces stills":
@@ -295,6 +304,8 @@ def describe(report: Mapping[str, Any]) -> str:
             ids = (f"{each['id']} from {each['first']} to {each['last']} ({each['frames']})" for each in row["ids"])
             lines.append(f"{row['clip']}, each id's frames: {', '.join(ids) or 'none'}")
         return "\n\n".join(lines)
+    if task == "faces tracks":
+        return describe_tracks(result)
     if task == "faces light":
         return table(result["by_light"])
     if task == "faces stills":

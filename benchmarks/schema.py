@@ -100,6 +100,7 @@ _TURNED: _Spec = {
     **dict.fromkeys(("plain", "still", "still_level", "film", "film_level"), float | None),
 }
 _LIGHT: _Spec = {"light": str, "factor": float, "of_frames": int, "false": int, "plain_false": int}
+_TRACKS: _Spec = dict.fromkeys(("frames", "with_face", "boxes", "none", "wide", "read", "read_none", "read_wide"), int)
 _CUE_CLIPS: _Spec = dict.fromkeys(
     (
         *(f"{name}_changes_per_minute" for name in ("raw", "word", "cue")),
@@ -215,6 +216,11 @@ RESULTS: Mapping[str, _Spec] = {
                 "ids": [dict.fromkeys(("id", "first", "last", "frames"), int)],
             }
         ]
+    },
+    "faces tracks": {
+        "films": [{"film": str, **_TRACKS}],
+        "whole": _TRACKS,
+        **dict.fromkeys(("frames_with_face", "boxes_off", "read_off", "unread"), float | None),
     },
     "faces light": {
         "frames": int,
