@@ -24,7 +24,7 @@ def counted(film: list[list[Face]], truth: list[list[Box]]) -> tuple[int, ...]:
     return tuple(judge_film(film, truth)[name] for name in COUNTS)
 
 
-def test_a_box_on_its_face_one_off_it_and_one_too_wide_are_told_apart() -> None:
+def test_a_box_on_its_face_one_off_it_and_one_too_wide_are_counted_apart() -> None:
     on, off, wide = face(BOX), face((160, 100, 50, 50), readable=False), face((85, 85, 80, 80))
     film = [[on], [on], [on], [off], [wide], []]
     assert counted(film, [[BOX]] * 6) == (6, 5, 5, 1, 1, 4, 0, 1)
