@@ -15,6 +15,7 @@ T = TypeVar("T")
 TUNING = {"audience": "tuning"}
 SECRET = {"secret": True}  # of a setting whose value no error quotes: it logs in, or names a person or a home
 LOGIN = {"secret": True, "login": True}  # of one that is printed nowhere at all
+LIVE = {"live": True}  # of a text that may be changed while it runs, in a table that may
 
 
 @dataclass(frozen=True, slots=True)
@@ -344,6 +345,14 @@ def check(settings_type: type, name: str, value: object) -> str | None:
 
 def _unit(rule: Mapping[str, Any]) -> str:
     return f" {rule['unit']}" if "unit" in rule else ""
+
+
+def is_changeable(item: Field[Any], value: object) -> bool:
+    """Return whether a setting of a table that is live may be changed while it runs.
+
+    A switch, a number and a choice may; a text, which can be a path, an address or a secret, where it says LIVE alone.
+    """
+    return isinstance(value, bool | int | float) or "choices" in item.metadata or "live" in item.metadata
 
 
 def is_for_tuning(item: Field[Any]) -> bool:

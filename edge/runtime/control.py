@@ -6,13 +6,14 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import SettingsInvalid
 from edge.runtime.pause import KeptPause
 from edge.runtime.saved import MOVED, SavedSettings, Values
-from edge.settings import Settings, with_sensitivity, with_settings
+from edge.settings import Settings, is_changeable, with_sensitivity, with_settings
 from edge.settings_file import check_setting
 from edge.sinks.table import is_live, live_tables, table_of, with_table
 from edge.system.messages import Warned, say
@@ -98,9 +99,15 @@ class Control:
         raised, so that of two people who change the same setting one is answered.
         """
         if not is_live(table):
-            raise SettingsInvalid(f"{table!r} cannot be changed while it runs; valid are {', '.join(live_tables())}")
+            valid = ", ".join(live_tables(self._settings))
+            raise SettingsInvalid(f"{table!r} cannot be changed while it runs; valid are {valid}")
         with self._lock:
             before = table_of(self._settings, table)
+            for item in fields(before):  # first: what is said of another value quotes it
+                if item.name in values and not is_changeable(item, getattr(before, item.name)):
+                    raise SettingsInvalid(
+                        f"{table}.{item.name} cannot be changed while it runs; change it in the settings file"
+                    )
             for key in values.keys() & (seen or {}).keys():
                 now = getattr(before, key, None)
                 if seen is not None and now != seen[key] and now != values[key]:

@@ -51,9 +51,10 @@ def is_live(table: str) -> bool:
     )
 
 
-def live_tables() -> tuple[str, ...]:
-    """Return the tables whose settings may be changed while it runs; imports every sink."""
-    return (*COMMON, *filter(is_live, SINKS))
+def live_tables(settings: Settings) -> tuple[str, ...]:
+    """Return the tables that a page may change while it runs: of sinks those of the run's alone, which are imported."""
+    used = {spec.partition(":")[0] for spec in settings.sinks}
+    return (*COMMON, *(name for name in SINKS if name in used and is_live(name)))
 
 
 def table_of(settings: Settings, name: str) -> Any:

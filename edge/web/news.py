@@ -109,7 +109,7 @@ def page_message(control: Control, pictures: bool) -> dict[str, Any]:
     language = control.settings.look.language
     texts = read_locale(language).page
     groups = []
-    for table in live_tables():
+    for table in live_tables(control.settings):
         values = table_of(control.settings, table)
         hints = get_type_hints(type(values))
         described = []

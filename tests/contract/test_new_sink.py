@@ -163,6 +163,11 @@ def test_its_settings_are_changed_on_the_page_and_saved_but_for_what_is_secret(g
             "whole": True,
         }
     ]
+    refused = r"^gong\.key cannot be changed while it runs; change it in the settings file$"
+    for seen in (None, {"key": "a guess"}):
+        with pytest.raises(SettingsInvalid, match=refused):
+            control.change("gong", {"strikes": 8, "key": "another"}, seen)
+    assert (control.settings.own["gong"].strikes, control.settings.own["gong"].key) == (3, "sesame open")
     control.change("gong", {"strikes": 7})
     control.save()
     again = Control(settings, saved=gong.with_name("saved.toml"))

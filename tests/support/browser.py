@@ -63,7 +63,8 @@ class Feed:
     """A sink that is fed the demo person at ten frames a second, with a cue that the test chooses."""
 
     def __init__(self, saved: Path | None, **web: Any) -> None:
-        self.control = Control(Settings(look=LookSettings(arrow=True), own={"web": WebSettings(port=0, **web)}), saved)
+        own, look = {"web": WebSettings(port=0, **web)}, LookSettings(arrow=True)
+        self.control = Control(Settings(sinks=("web", "audio"), look=look, own=own), saved)
         self.control.metrics = Metrics("tflite")
         self.control.metrics.sinks = {
             "web": SinkMetrics(),

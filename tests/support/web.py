@@ -43,7 +43,7 @@ class Page:
     """A sink that serves, and the control that it obeys."""
 
     def __init__(self, web: WebSettings, saved: Path | None = None) -> None:
-        self.control = Control(Settings(own={"web": web}), saved)
+        self.control = Control(Settings(sinks=("web", "audio"), own={"web": web}), saved)
         self.sink = WebSink("", self.control)
         self.host = self.sink.url.removeprefix("http://").rstrip("/")
         self.port = int(self.host.rpartition(":")[2])
