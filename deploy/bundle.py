@@ -17,7 +17,7 @@ import tarfile
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from deploy.bill import bill_of_materials
 from deploy.failure import Failure
@@ -39,14 +39,13 @@ from deploy.packages import (
     project_version,
     read_wheel,
     refused,
-    say,
-    sha256_of,
 )
-from deploy.tools import last_line, run
+from deploy.tools import last_line, run, say
 from deploy.verify import (
     PAYLOAD,
     SIGNATURE,
     SUMS,
+    Contents,
     Refused,
     check_payload,
     check_signature,
@@ -54,6 +53,7 @@ from deploy.verify import (
     open_payload,
     read_member,
     refusing,
+    sha256_of,
 )
 
 FILES = {  # a bundle's, and where the checkout has them
@@ -131,15 +131,6 @@ def build(
     return bundle
 
 
-class Contents(NamedTuple):
-    """What a bundle says of itself, who signed it, and its files' sizes in bytes."""
-
-    version: str
-    target: str
-    signer: str
-    sizes: dict[str, int]
-
-
 def verify(path: Path, signers: bytes | None = None) -> Contents:
     """Check a bundle as a device does: its signature, then its list of files, then each one's sha256.
 
@@ -155,10 +146,10 @@ def verify(path: Path, signers: bytes | None = None) -> Contents:
             signer = check_signature(payload, signature, signers)
             payload.seek(0)
             with open_payload(payload) as archive:
-                version, target, sizes = check_payload(archive)
+                contents = check_payload(archive)
     except Refused as refusal:
         raise Failure(89, f"{path}: {_why(refusal)}") from refusal
-    return Contents(version, target, signer, sizes)
+    return contents._replace(signer=signer)
 
 
 def _why(refusal: Refused) -> str:

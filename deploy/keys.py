@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from deploy.failure import Failure
-from deploy.packages import full_disk, say
-from deploy.tools import last_line, run
+from deploy.packages import full_disk
+from deploy.tools import last_line, run, say
 from deploy.verify import NAMESPACE, SIGNER
 
 

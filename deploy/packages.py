@@ -32,7 +32,8 @@ from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 from packaging.version import Version
 
 from deploy.failure import Failure
-from deploy.tools import last_line, run
+from deploy.tools import last_line, run, say
+from deploy.verify import sha256_of
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("device", "sinks", "glasses", "pip")
@@ -107,11 +108,6 @@ class Wheel(NamedTuple):
     metadata: Message
 
 
-def say(words: str) -> None:
-    """Print a line for the maker, as deploy.sh does."""
-    print(f"deploy.sh: {words}", file=sys.stderr, flush=True)
-
-
 def progress_bar(words: str, total: int) -> Any:
     """Return a bar of `total` bytes, of nothing where nobody watches."""
     from tqdm import tqdm
@@ -125,12 +121,6 @@ def counted(file: IO[bytes], bar: Any) -> Any:
     from tqdm.utils import CallbackIOWrapper
 
     return CallbackIOWrapper(bar.update, file, "read")
-
-
-def sha256_of(path: Path) -> str:
-    """The file's sha256 in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refused(error: OSError, place: Path) -> str:
@@ -280,12 +270,12 @@ def project_version(root: Path = ROOT) -> tuple[str, int]:
             raise Failure(88, f"{root} is no clone")
         commit, committed = git(root, "-c", "log.showSignature=false", "log", "-1", "--format=%H %ct").split()
         changed = changes(root)
-        version += f"+g{commit[:12]}" + (f".d{digest_of(root, changed)[:8]}" if changed else "")
+        version += f"+g{commit[:12]}" + (f".d{digest_of_files(root, changed)[:8]}" if changed else "")
         seconds = int(committed)
     except Failure as failure:
         if (root / ".git").exists():
             say(f"note: {failure}; the version is of the content instead")
-        version += f"+c{digest_of(root, release_files(root))[:12]}"
+        version += f"+c{digest_of_files(root, release_files(root))[:12]}"
     return str(Version(version)), seconds  # as the wheel will have it
 
 
@@ -308,7 +298,7 @@ def release_files(root: Path) -> list[str]:
     return sorted(found)
 
 
-def digest_of(root: Path, names: Iterable[str]) -> str:
+def digest_of_files(root: Path, names: Iterable[str]) -> str:
     """The sha256 in hex of these files' names and contents; one that is gone counts, too."""
     digest = hashlib.sha256()
     for name in names:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from deploy.bundle import os_failure
 from deploy.failure import Failure
-from deploy.packages import ROOT, say, sha256_of
-from deploy.tools import last_line, run
+from deploy.packages import ROOT
+from deploy.tools import last_line, run, say
+from deploy.verify import sha256_of
 
 SUMS = "SHA256SUMS"
 _ENTRY = re.compile(r"^## \[(\d[^\]]*)\](?: - (\S+))?$", re.MULTILINE)  # keepachangelog.com

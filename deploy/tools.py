@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -12,6 +14,22 @@ from typing import IO
 from deploy.failure import Failure
 
 CHUNK = 1 << 20  # bytes
+
+
+def say(words: str, program: str = "deploy.sh") -> None:
+    """Print a line for the maker; whoever listened may be gone: the work goes on."""
+    with suppress(OSError):
+        print(f"{program}: {words}", file=sys.stderr, flush=True)
+
+
+def absent(tool: str, package: str) -> str:
+    """What is said of a tool that is missing, and that a package of Debian's has."""
+    return f"no {tool} on this machine; install it with: sudo apt install {package}"
+
+
+def first_absent(packages: Mapping[str, str]) -> str:
+    """What is said of the first tool that is missing, "" where all are there; `packages` are Debian's, by tool."""
+    return next((absent(tool, package) for tool, package in packages.items() if not shutil.which(tool)), "")
 
 
 def run(
@@ -29,8 +47,8 @@ def run(
     try:
         process = subprocess.Popen(words, stdin=stdin, stdout=pipe, stderr=pipe, cwd=cwd, env=environment)
     except FileNotFoundError as error:
-        package = {"ssh-keygen": "openssh-client"}.get(str(words[0]), str(words[0]))
-        raise Failure(76, f"no {words[0]} on this machine; install it with: sudo apt install {package}") from error
+        tool = str(words[0])
+        raise Failure(76, absent(tool, {"ssh-keygen": "openssh-client"}.get(tool, tool))) from error
     with process:
         try:
             if given and process.stdin:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
 from deploy.failure import plain
-from deploy.tools import CHUNK, last_line, run
+from deploy.tools import last_line, run
 
 SIGNER, NAMESPACE = "cuelens", "cuelens-release"
 SIGNATURE, PAYLOAD = "payload.tar.sig", "payload.tar"
@@ -41,11 +41,12 @@ class Refused(Exception):
 
 
 class Contents(NamedTuple):
-    """What a payload says of itself, and its files' sizes in bytes."""
+    """What a payload says of itself, its files' sizes in bytes, and who signed it, where that was looked at."""
 
     version: str
     target: str
     sizes: dict[str, int]
+    signer: str = ""
 
 
 @contextmanager
@@ -192,7 +193,10 @@ def check_sums(sums: bytes, names: Iterable[str], digest: Callable[[str], str]) 
 
 def digest_of(file: IO[bytes]) -> str:
     """The sha256 in hex of what a file still has."""
-    digest = hashlib.sha256()
-    while chunk := file.read(CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # which reads into a buffer
+
+
+def sha256_of(path: Path) -> str:
+    """The file's sha256 in hex."""
+    with path.open("rb") as file:
+        return digest_of(file)

@@ -19,7 +19,7 @@ from deploy.device.system import existing_folder, free_kib, has_picamera
 from deploy.device.units import SETTINGS
 from deploy.failure import Failure, plain
 from deploy.tools import CHUNK
-from deploy.verify import SUMS, Refused, check_sums, digest_of, member_file, refusing
+from deploy.verify import SUMS, Refused, check_sums, member_file, refusing, sha256_of
 
 SPARE_KIB = 16 * 1024
 NUMPY = re.compile(r"^numpy==.*\n(?: .*\n)*", re.MULTILINE)  # with its hashes
@@ -110,16 +110,11 @@ def unpack(archive: tarfile.TarFile, folder: Path) -> None:
 
 def check_files(folder: Path) -> None:
     """Hold what lies on the disk now to SHA256SUMS; raises Failure."""
-    paths = [path for path in folder.rglob("*") if not path.is_dir()]
-
-    def digest(name: str) -> str:
-        with (folder / name).open("rb") as file:
-            return digest_of(file)
-
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
     try:
         with refusing():
             sums = (folder / SUMS).read_bytes()
-            check_sums(sums, [path.relative_to(folder).as_posix() for path in paths], digest)
+            check_sums(sums, names, lambda name: sha256_of(folder / name))
     except (Refused, OSError) as error:
         fail_step("what was unpacked is not what was packed", str(error))
 

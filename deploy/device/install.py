@@ -13,8 +13,9 @@ from pathlib import Path
 from deploy.device import build, command, releases, service, trial, units
 from deploy.device.options import Options
 from deploy.device.programs import ask, base, place, say, step
-from deploy.device.system import is_booted, need_tools, need_writable, python_version, system_value
+from deploy.device.system import PACKAGES, is_booted, need_writable, python_version, system_value
 from deploy.failure import Failure
+from deploy.tools import first_absent
 from deploy.verify import (
     SUMS,
     Contents,
@@ -35,7 +36,8 @@ SETTING = re.compile(rb"^([a-z_]+ *=)", re.MULTILINE)
 
 def install(options: Options, clock: service.Clock) -> None:
     """Install a bundle, start it, and go back where it does not work; raises Failure."""
-    need_tools()
+    if lacking := first_absent(PACKAGES):
+        raise Failure(94, lacking)
     need_writable()
     releases.lock()
     with verified(options) as archive:

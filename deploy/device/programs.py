@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from deploy.failure import Failure
+from deploy.tools import say as say_as
 
 FULL = ("No space left on device", "Disk quota exceeded")
 
 
 def say(words: str) -> None:
-    """Print a line for the maker; whoever listened may be gone: the work goes on."""
-    with suppress(OSError):
-        print(f"cuelens: {words}", file=sys.stderr, flush=True)
+    """Print a line of the installer's."""
+    say_as(words, "cuelens")
 
 
 def step(words: str) -> None:

@@ -108,13 +108,6 @@ def need_root(command: str) -> None:
         raise Failure(91, f"{command} needs root; start it with sudo")
 
 
-def need_tools() -> None:
-    """Raise Failure where a program is missing that an installation starts."""
-    for tool, package in PACKAGES.items():
-        if not shutil.which(tool):
-            raise Failure(94, f"no {tool} on this system; install it with: apt install {package}")
-
-
 def need_writable() -> None:
     """Raise Failure where nothing that is installed would stay."""
     kind = file_system()

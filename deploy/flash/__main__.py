@@ -8,7 +8,6 @@ import hashlib
 import lzma
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -33,8 +32,8 @@ from deploy.flash.network import (
 )
 from deploy.flash.seed import FOLDER, Wishes, seed_files
 from deploy.keys import default_key, ensure_key, signers_line
-from deploy.packages import ROOT, TARGETS, counted, progress_bar, project_version, refused, say
-from deploy.tools import CHUNK
+from deploy.packages import ROOT, TARGETS, counted, progress_bar, project_version, refused
+from deploy.tools import CHUNK, first_absent, say
 from edge.errors import CuelensError
 from edge.settings import Settings
 from edge.settings_file import load_settings
@@ -171,9 +170,8 @@ def os_failure(error: OSError, args: argparse.Namespace) -> Failure:
 
 def flash(args: argparse.Namespace) -> None:
     """Do it, from the checks that cost nothing to the write that cannot be taken back."""
-    for tool, package in TOOLS.items():
-        if not shutil.which(tool):
-            raise Failure(109, f"no {tool} on this machine; install it with: sudo apt install {package}")
+    if lacking := first_absent(TOOLS):
+        raise Failure(109, lacking)
     settings = load_settings(args.settings) if args.settings else Settings()
     keys = public_keys(args.ssh_key, Path.home())
     digest: str = args.sha256 or published_digest(args.image)

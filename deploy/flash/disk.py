@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.failure import Failure
-from deploy.packages import progress_bar, say
+from deploy.packages import progress_bar
+from deploy.tools import say
 
 LARGEST = 256_000_000_000  # bytes; the largest card that makers use, and below most built-in disks
 CHUNK = 4 << 20

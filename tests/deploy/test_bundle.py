@@ -24,6 +24,7 @@ from deploy import bundle as bundles
 from deploy import packages
 from deploy.failure import Failure
 from deploy.packages import TARGETS, Target
+from deploy.verify import sha256_of
 
 BOOKWORM, TRIXIE = (next(target for target in TARGETS if target.suite == suite) for suite in ("bookworm", "trixie"))
 VERSION = "1.2+g0123456789ab"
@@ -417,7 +418,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def pins_of(folder: Path) -> list[packages.Pin]:
     return [
-        packages.Pin(name, "1.0", tuple(sorted(packages.sha256_of(wheel) for wheel in folder.glob(f"{name}-*"))))
+        packages.Pin(name, "1.0", tuple(sorted(sha256_of(wheel) for wheel in folder.glob(f"{name}-*"))))
         for name in ("pure", "some")
     ]
 
@@ -493,7 +494,7 @@ class Checkout:
             shutil.copy(repository / name, self.root)
         for lock, name in {"device": "some", "sinks": "other", "glasses": "worn", "pip": "pip"}.items():
             wheel = write_wheel(self.index, name)
-            self.write(f"deploy/locks/{lock}.txt", f"{name}==1.0 \\\n    --hash=sha256:{packages.sha256_of(wheel)}\n")
+            self.write(f"deploy/locks/{lock}.txt", f"{name}==1.0 \\\n    --hash=sha256:{sha256_of(wheel)}\n")
 
     def write(self, name: str, text: str) -> None:
         (self.root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -553,7 +554,7 @@ def test_one_command_makes_the_bundles_of_all_targets_and_says_their_sha256(chec
     assert list(made) == [f"{dist}/cuelens-{version}-{target.suite}-{target.arch}.tar" for target in TARGETS]
     assert sorted(made) == sorted(map(str, dist.iterdir()))
     for target, (path, digest) in zip(TARGETS, made.items(), strict=True):
-        assert packages.sha256_of(Path(path)) == digest
+        assert sha256_of(Path(path)) == digest
         told = bundles.verify(Path(path))
         assert (told.version, told.target) == (version, f"{target} {target.minor}")
         names = re.findall(r"^([a-z]+)==", text(Path(path), "requirements.txt"), re.MULTILINE)
