@@ -23,12 +23,12 @@ def say(words: str, program: str = "deploy.sh") -> None:
 
 
 def absent(tool: str, package: str) -> str:
-    """What is said of a tool that is missing, and that a package of Debian's has."""
+    """The words for a missing tool that a package of Debian's has."""
     return f"no {tool} on this machine; install it with: sudo apt install {package}"
 
 
 def first_absent(packages: Mapping[str, str]) -> str:
-    """What is said of the first tool that is missing, "" where all are there; `packages` are Debian's, by tool."""
+    """The words for the first missing tool, "" where all are there; `packages` are Debian's, by tool."""
     return next((absent(tool, package) for tool, package in packages.items() if not shutil.which(tool)), "")
 
 
