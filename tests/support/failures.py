@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+from deploy.failure import Failure
 from edge.errors import CuelensError
 
 
@@ -13,3 +17,12 @@ def ended_by(cause: type[CuelensError], code: object, errors: str) -> str:
     assert code == cause.exit_code, errors
     assert [line for line in errors.splitlines() if line.endswith(f" [{cause.identify()}]")], errors
     return errors
+
+
+def refusal_of(call: Callable[..., Any], *given: Any) -> str:
+    """Return what a call is refused with, "" where it is not."""
+    try:
+        call(*given)
+    except (CuelensError, Failure) as error:
+        return str(error)
+    return ""

@@ -45,6 +45,7 @@ GRAY = np.zeros((2, 2), np.uint8)
 
 
 WAIT = 60.0  # seconds for what takes some milliseconds
+CONNECT, PUBLISH, DISCONNECT = 1, 3, 14  # kinds of packets
 
 
 @pytest.fixture(autouse=True)

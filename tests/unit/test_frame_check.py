@@ -97,7 +97,7 @@ def test_a_picture_that_is_repeated_for_a_moment_is_no_frozen_camera() -> None:
 def test_a_flat_picture_is_not_frozen_it_has_nothing_that_could_be(level: int) -> None:
     judge = watch()
     for now in instants(FROZEN + 2):
-        judge.check(at(now, np.full((120, 160), level, np.uint8)), now)
+        assert judge.check(at(now, np.full((120, 160), level, np.uint8)), now) is not None
 
 
 def test_no_recording_and_no_demo_is_frozen_or_black() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import ONCE
+from tests.support.claims import find_empty_tests
 
 DIFFERENT = {"cv2", "numpy", "tflite_runtime", "ai_edge_litert"}
 
@@ -68,3 +69,26 @@ def test_no_test_imports_another_one(repository: Path) -> None:
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests."):
                 names = [node.module or "", *(alias.name for alias in node.names)]
                 assert not any(part.startswith("test_") for part in ".".join(names).split(".")), path
+
+
+def test_every_test_can_fail(repository: Path) -> None:
+    """One that asserts nothing, and expects no error, passes whatever the product does."""
+    assert list(find_empty_tests(repository)) == []
+
+
+def test_a_test_that_asserts_nothing_is_found(tmp_path: Path) -> None:
+    (tmp_path / "tests" / "support").mkdir(parents=True)
+    (tmp_path / "tests" / "support" / "holding.py").write_text("def hold(x):\n    assert x\n\ndef run(x):\n    x()\n")
+    (tmp_path / "tests" / "conftest.py").write_text("def held():\n    yield\n    assert ended()\n")
+    bodies = {
+        "nothing": "run(print)",
+        "prints": "print(1)",
+        "asserts": "assert 1",
+        "expects": "with pytest.raises(OSError):\n        run(fail)",
+        "asks": "hold(1)",
+        "passes_on": "run(hold)",
+    }
+    tests = "".join(f"def test_it_{name}():\n    {body}\n\n" for name, body in bodies.items())
+    text = f"from tests.support.holding import hold, run\n\n{tests}def test_it_is_held(held):\n    print(2)\n"
+    (tmp_path / "tests" / "test_some.py").write_text(text)
+    assert [found.split(": ")[1] for found in find_empty_tests(tmp_path)] == ["test_it_nothing", "test_it_prints"]

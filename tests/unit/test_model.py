@@ -391,10 +391,11 @@ def test_a_contract_that_says_otherwise_is_refused_with_the_reason(
 
 
 def test_how_the_file_was_made_is_for_people_only(copied: Path) -> None:
+    contract = ExpressionModel(copied).contract
     change_contract(copied, lambda table: table.update(recipe=None))
-    ExpressionModel(copied)
+    assert ExpressionModel(copied).contract == contract
     change_contract(copied, lambda table: table.pop("recipe"))
-    ExpressionModel(copied)
+    assert ExpressionModel(copied).contract == contract
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "\xff", pytest.param("[" * 60_000, id="deep")])

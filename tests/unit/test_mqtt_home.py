@@ -26,6 +26,7 @@ from edge.sinks.mqtt import MqttSink
 from edge.sinks.mqtt_broker import CONTEST, CONTESTED, UNANSWERED_MS, ClientId
 from edge.sinks.mqtt_home import EXPIRES
 from tests.support.mqtt import (
+    CONNECT,
     OPENSSL,
     SMILE,
     UPSET,
@@ -300,9 +301,12 @@ def test_a_host_is_a_name_alone(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "LOCALHOST.", "[::ffff:127.0.0.1]"])
 def test_a_host_may_be_written_in_any_way(host: str, peer: MakePeer) -> None:
-    sink = MqttSink("", control(peer(accept).port, host=host, user="glasses", password="secret"))
+    listening = peer(accept)
+    sink = MqttSink("", control(listening.port, host=host, user="glasses", password="secret"))
     show(sink, SMILE)
     sink.close()
+    kind, body = listening.packets.get(timeout=WAIT)
+    assert (kind, b"glasses" in body) == (CONNECT, True)
 
 
 @pytest.mark.parametrize("prefix", ["/homeassistant", "a/#", "a/"])

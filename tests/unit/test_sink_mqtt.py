@@ -23,9 +23,12 @@ from edge.sinks.mqtt import ANSWER, FAREWELL, MqttSink
 from edge.types import Cue, Update
 from tests.support.mqtt import (
     ACCEPTED,
+    CONNECT,
+    DISCONNECT,
     NOT_AUTHORISED,
     OPENSSL,
     PASSWD,
+    PUBLISH,
     SMILE,
     UPSET,
     WAIT,
@@ -54,8 +57,6 @@ AWAY = Cue("unsure", None, 0.2, 0.0, "away", "far", "right")
 
 
 # A scripted peer
-
-CONNECT, PUBLISH, DISCONNECT = 1, 3, 14
 
 
 def refuse(peer: Peer, connection: socket.socket) -> None:

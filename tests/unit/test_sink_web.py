@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import sys
 import threading
@@ -823,7 +824,9 @@ def test_a_short_token_is_refused_without_saying_it() -> None:
 
 @pytest.mark.parametrize("argument", ["0", "127.0.0.1:0", "localhost:0"])
 def test_loopback_needs_no_token(argument: str) -> None:
-    WebSink(argument, Control()).close()
+    sink = WebSink(argument, Control())
+    sink.close()
+    assert re.fullmatch(r"http://(127\.0\.0\.1|localhost):[1-9]\d*/", sink.url)
 
 
 def test_a_port_in_use_is_reported_at_once(serve: Callable[..., Page]) -> None:
