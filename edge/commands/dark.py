@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.backends import import_for
 from edge.errors import CuelensError, SettingsInvalid
 from edge.settings import PinSettings, Settings
-from edge.settings_file import load_settings, load_settings_safely, read_settings
+from edge.settings_file import load_settings_safely, read_settings
 from edge.sinks.table import needs_of
 from edge.system.messages import failed, say
 from edge.system.systemd import service_settings_file
@@ -66,8 +66,8 @@ def _steps(config: Path | None, end: float) -> Iterator[Callable[[], object]]:
         glasses = [spec.partition(":")[2] for spec in settings.sinks if spec.startswith("glasses:")]
         for number, spec in enumerate(glasses):
             yield partial(_blank, spec, end, len(glasses) - number)
-    if config and mistakes:
-        yield partial(load_settings, config)  # names the first, as every other command does
+    if mistakes:
+        yield partial(_refuse, mistakes[0])  # as every other command does
 
 
 def _read_pins(config: Path | None) -> PinSettings:
@@ -75,6 +75,10 @@ def _read_pins(config: Path | None) -> PinSettings:
         return read_settings(config, _Light, []).pins if config else PinSettings()
     except SettingsInvalid:  # not even TOML, which the last step names
         return PinSettings()
+
+
+def _refuse(mistake: str) -> None:
+    raise SettingsInvalid(mistake)
 
 
 def _close_light(pins: PinSettings) -> None:
