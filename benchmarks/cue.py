@@ -92,45 +92,30 @@ def measure_blocked(seconds: float, model: ExpressionModel) -> dict[str, float]:
     }
 
 
-def _streams(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
-    return measure_streams(settings)
-
-
-def _sequences(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
+def _play_sequences(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
     films, words = read_films(model, args.data, args.split, args.ferplus)
-    played = play_films(films, words, settings)
     return {
         "split": args.split,
         "rows": len(words),
-        **played,
+        **play_films(films, words, settings),
         "lively": play_lively(lively_streams(films, words), settings),
     }
 
 
-def _clips(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
+def _watch_clips(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
     rows = judge_clips(watch_clips(args.clips, model, args.logs), settings)
     return {"clips": rows, "sums": sum_folders(rows)}
 
 
-def _people(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
-    return {"people": compare(read_people(args.images, model), settings)}
-
-
-def _tune(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
-    return tune(Bench(watch_clips(args.clips, model, args.logs)), settings, args.rounds, validate=not args.quick)
-
-
-def _blocked(args: argparse.Namespace, settings: CueSettings, model: ExpressionModel) -> dict[str, Any]:
-    return measure_blocked(args.seconds, model)
-
-
 TASKS: Mapping[str, Callable[[argparse.Namespace, CueSettings, ExpressionModel], dict[str, Any]]] = {
-    "cue streams": _streams,
-    "cue sequences": _sequences,
-    "cue clips": _clips,
-    "cue people": _people,
-    "cue tune": _tune,
-    "cue blocked": _blocked,
+    "cue streams": lambda args, settings, model: measure_streams(settings),
+    "cue sequences": _play_sequences,
+    "cue clips": _watch_clips,
+    "cue people": lambda args, settings, model: {"people": compare(read_people(args.images, model), settings)},
+    "cue tune": lambda args, settings, model: tune(
+        Bench(watch_clips(args.clips, model, args.logs)), settings, args.rounds, validate=not args.quick
+    ),
+    "cue blocked": lambda args, settings, model: measure_blocked(args.seconds, model),
 }
 
 

@@ -55,7 +55,7 @@ from edge.settings import FaceSettings
 from edge.sources import open_source
 from edge.sources.file import PICTURES, load_picture
 from edge.stills.finder import StillFinder
-from edge.system.quiet import tame_opencv
+from edge.system.quiet import quiet, tame_opencv
 from edge.types import Gray
 from edge.vision.faces import FaceFinder
 from edge.vision.model import load_interpreter, models_folder, name_delegate, read_model
@@ -259,8 +259,9 @@ def measure(args: argparse.Namespace) -> Measured:
     result = TASKS[args.task](args)
     figures = figures_of(args.task, result)
     verifier = models_folder() / "face.tflite"
-    interpreter, runtime = load_interpreter(read_model(verifier))
-    interpreter.allocate_tensors()
+    with quiet():
+        interpreter, runtime = load_interpreter(read_model(verifier))
+        interpreter.allocate_tensors()
     return Measured(
         result,
         {name: [value] for name, value in figures.items() if value is not None},
