@@ -6,6 +6,7 @@ source -> edge.runtime -> a sink that only counts; then the same frames through 
 from __future__ import annotations
 
 import argparse
+import gc
 import multiprocessing
 import os
 import threading
@@ -169,6 +170,7 @@ def measure_here(plan: Plan) -> dict[str, Any]:
         return outcome.metrics
 
     warmup_frames = play(warm, _Counter()).frames
+    gc.collect()  # a run's parts hold each other: its networks would count beside the next one's
     source, counter = Played(plan), _Counter()
     metrics = play(source, counter)
     cpu_ms_per_frame, peak_mb = metrics.cpu_ms_per_frame(), peak_rss_mb()
