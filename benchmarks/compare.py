@@ -72,7 +72,9 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[st
 
 
 def _clips(report: Mapping[str, Any]) -> set[str]:
-    return {row["clip"] for key in ("clips", "by_clip") for row in report["result"].get(key, [])}
+    """Return the names of the clips or films that a report is of; of made-up ones there are none."""
+    rows = [row for key in ("clips", "by_clip", "films") for row in report["result"].get(key, [])]
+    return {row.get("clip", row.get("film")) for row in rows if isinstance(row, Mapping)}
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
