@@ -127,7 +127,7 @@ def test_the_cues_figures_are_those_of_the_reports() -> None:
     reports = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     measured = " ".join(page.RESULTS_PAGE.read_text().split())
     faces, clips, streams = (reports[name]["result"] for name in ("PublicTest", "clips", "streams"))
-    clips = clips["sums"]["whole"]
+    talk, clips = clips["sums"]["talk"], clips["sums"]["whole"]
     assert f"shows a word {faces['coverage']:.1%} of the time, and {faces['right']:.1%}".replace("%", " %") in measured
     assert f"right in {faces['raw_right']:.1%}".replace("%", " %") in measured
     assert f"changes {clips['raw_changes_per_minute']} times a minute" in measured
@@ -136,6 +136,8 @@ def test_the_cues_figures_are_those_of_the_reports() -> None:
         in measured
     )
     assert f"shows one in {clips['told']:.1%}, and {clips['cue_right']:.1%}".replace("%", " %") in measured
+    means = f"{talk['mean_told']:.1%} shown, {talk['mean_cue_right']:.1%}".replace("%", " %")
+    assert f"{means} of that right, and {talk['mean_cue_changes']} changes a minute" in measured
     assert f"within {max(streams['onset_s'].values()):.2f} s" in measured
     noise = [max(rates.values()) for name, rates in streams["noise"].items() if "0.3 s" not in name]
     assert max(noise) <= 1.0
