@@ -44,18 +44,21 @@ lane() {  # LANE [ARGUMENTS]: its tests; pytest keeps in a folder of the lane wh
     [ "$code" = 5 ] && [ "${#chosen[@]}" != 0 ] || return "$code"
 }
 
-start_beside() {  # LANE: with temporary files of its own, since pytest keeps the newest three folders
-    mkdir -p -- "$scratch/$1/files"
-    TMPDIR=$scratch/$1/files lane "$1" >"$scratch/$1.log" 2>&1 &
-    processes[$1]=$!
+start_beside() {  # LANE...: one after the other, each with temporary files of its own: pytest keeps the newest three folders
+    local name
+    for name; do mkdir -p -- "$scratch/$name/files"; done
+    for name; do
+        TMPDIR=$scratch/$name/files lane "$name" >"$scratch/$name.log" 2>&1 && echo 0 >"$scratch/$name.code" ||
+            echo $? >"$scratch/$name.code"
+    done &
+    for name; do processes[$name]=$!; done
 }
 
 # shellcheck disable=SC2329  # check calls it
-ended() {  # LANE: wait for it and print what it printed
-    local code=0
-    wait "${processes[$1]}" || code=$?
+ended() {  # LANE: wait for it, and for those started with it, and print what it printed
+    wait "${processes[$1]}" || :
     cat -- "$scratch/$1.log"
-    return "$code"
+    return "$(cat -- "$scratch/$1.code" || echo 1)"
 }
 
 # shellcheck disable=SC2329  # check calls it
@@ -90,11 +93,11 @@ if [ "$quick" ]; then
     check "pytest, host packages" ended host
 else
     mkdir -p .cache/coverage && .venv-host/bin/coverage erase
-    # Machines that boot mostly wait; fits and conversions take what the others leave, however long that is.
+    # Machines that boot mostly wait; fits and conversions, and what follows them, take what the others leave.
     start_beside machines
-    start_beside fits
+    start_beside fits host
     check "pytest, device packages" lane device
-    check "pytest, host packages" lane host
+    check "pytest, host packages" ended host
     check "pytest, fits and conversions" ended fits
     check "pytest, booted machines" ended machines
     if [ ${#covered[@]} != 0 ]; then check "branch coverage" coverage && covered=(); fi
