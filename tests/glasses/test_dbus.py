@@ -12,13 +12,14 @@ import pytest
 
 pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks adds it")
 
-from dbus_fast import DBusError, Message, MessageType
+from dbus_fast import DBusError, Message, MessageType, Variant
 from dbus_fast.aio import MessageBus
 
 from edge.errors import SinkFailed
 from edge.settings import LookSettings
 from edge.sinks.glasses import radio
 from edge.sinks.glasses.agent import AGENT, MANAGER, PATH, pairing_agent
+from edge.sinks.glasses.bluez import CHARACTERISTIC, PROPERTIES, ask_mtu
 from edge.sinks.glasses.known import Wanted
 from edge.sinks.glasses.makes import MAKES
 from edge.sinks.glasses.radio import explain
@@ -26,6 +27,7 @@ from edge.sinks.glasses.visit import pair
 
 OURS = "F0:F1:00:00:00:08"
 DEVICE = "/org/bluez/hci0/dev_{}"
+MAILBOX = DEVICE.format(OURS.replace(":", "_")) + "/service0012/char0013"
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 class Bluetoothd:
-    """What bluetoothd does with agents, and no adapter."""
+    """What bluetoothd does with agents and the size of packets, and no adapter."""
 
     def __init__(self, *, refuses: bool = False, hangs: bool = False) -> None:
         self.calls: list[tuple[str, list[object]]] = []
@@ -61,7 +63,13 @@ class Bluetoothd:
     def _answer(self, message: Message) -> Message | bool | None:
         if self._hangs:
             return True  # taken, and never answered
-        if message.message_type is not MessageType.METHOD_CALL or message.interface != MANAGER:
+        if message.message_type is not MessageType.METHOD_CALL:
+            return None
+        if message.interface == PROPERTIES and message.member == "Get":
+            if message.path != MAILBOX or message.body != [CHARACTERISTIC, "MTU"]:
+                return Message.new_error(message, "org.freedesktop.DBus.Error.InvalidArgs", "No such property 'MTU'")
+            return Message.new_method_return(message, "v", [Variant("q", 517)])
+        if message.interface != MANAGER:
             return None
         self.calls.append((str(message.member), list(message.body)))
         self.agent = message.sender or ""
@@ -119,6 +127,19 @@ def test_an_agent_that_bluetoothd_does_not_take_is_reported(bus: str) -> None:
     with pytest.raises(DBusError) as refused:
         asyncio.run(play())
     assert explain(refused.value, "Halo").startswith("no right to use bluetoothd; sudo usermod -aG bluetooth")
+
+
+def test_the_size_of_packets_is_bluetoothds_where_it_has_one(bus: str) -> None:
+    async def play() -> tuple[int | None, int | None]:
+        bluetoothd = Bluetoothd()
+        await bluetoothd.start(bus)
+        try:
+            return await ask_mtu(MAILBOX), await ask_mtu("/org/bluez/hci0")
+        finally:
+            assert bluetoothd.connection is not None
+            bluetoothd.connection.disconnect()
+
+    assert asyncio.run(play()) == (517, None)
 
 
 def look_around() -> str:

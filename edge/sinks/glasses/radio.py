@@ -24,6 +24,7 @@ from dbus_fast import DBusError
 
 from edge.errors import SinkFailed, printable
 from edge.sinks.glasses.agent import pairing_agent
+from edge.sinks.glasses.bluez import ask_mtu
 from edge.sinks.glasses.known import Wanted
 from edge.sinks.glasses.wearable import LONGEST_WRITE, Make
 
@@ -62,6 +63,7 @@ class Connection:
         self.on_dropped: Callable[[], None] = lambda: None
         self.battery: int | None = None  # per cent
         self.written = 0  # bytes
+        self.mtu: int | None = None  # bytes of a packet, where bleak does not have what is true
         self._client = client
         self._mailbox = make.mailbox
         self._flooded = False
@@ -70,8 +72,16 @@ class Connection:
     @property
     def largest(self) -> int:
         """Bytes that one write may have."""
+        if self.mtu is not None:
+            return min(self.mtu - ATT_HEADER, LONGEST_WRITE)
         found = self._client.services.get_characteristic(self._mailbox)
         return min(found.max_write_without_response_size if found else 0, LONGEST_WRITE)
+
+    async def ask_mtu(self) -> None:
+        """Ask bluetoothd for the size of packets."""
+        found = self._client.services.get_characteristic(self._mailbox)
+        if found is not None:
+            self.mtu = await ask_mtu(found.obj[0])
 
     async def write(self, uuid: str, data: bytes) -> None:
         """Write, and wait for the acknowledgement; raises SinkFailed where the glasses flood us."""
@@ -200,6 +210,9 @@ class Radio:
             connection = Connection(client, make, shown_name(device.name or device.address))
             if client.services.get_service(make.service) is None:
                 raise SinkFailed(f"{connection.name} is no {make.title}; cuelens pair lists what is near")
+            if self.client is None:
+                async with asyncio.timeout(seconds):
+                    await connection.ask_mtu()
             if connection.largest + ATT_HEADER < make.least_mtu:
                 raise SinkFailed(
                     f"{connection.name} takes packets of {connection.largest + ATT_HEADER} bytes (MTU), "
