@@ -14,6 +14,7 @@ from deploy.device import build, command, releases, service, trial, units
 from deploy.device.options import Options
 from deploy.device.programs import ask, base, place, say, step
 from deploy.device.system import PACKAGES, is_booted, need_writable, python_version, system_value
+from deploy.device.user import remove_user
 from deploy.failure import Failure
 from deploy.tools import first_absent
 from deploy.verify import (
@@ -235,6 +236,7 @@ def remove(everything: bool) -> None:
         ask("systemctl", "stop", "cuelens-prove.service", *(f"{name}.service" for name in NAMES))
     links = [f"{folder}/{name}.service" for name in NAMES for folder in (units.WANTS, units.UNITS)]
     command.take_off_path()
+    remove_user()
     for path in (units.DROP_IN, units.SAFE_DROP_IN, units.JOURNAL, *links):
         place(path).unlink(missing_ok=True)
         place(f"{path}.new").unlink(missing_ok=True)

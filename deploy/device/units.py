@@ -10,6 +10,7 @@ from deploy.device.programs import ask, place, show
 from deploy.device.releases import is_usable, point, replace
 from deploy.device.stated import STATED
 from deploy.device.system import GROUPS, existing_groups, is_booted, read, system_value
+from deploy.device.user import keep_user
 from deploy.failure import Failure
 
 SETTINGS = "/etc/cuelens/cuelens.toml"
@@ -54,9 +55,10 @@ def _lines(reach: Reach) -> Iterator[str]:
 
 def write_drop_ins() -> bool:
     """Give the service what the settings need; says whether that changed anything."""
-    main, safe = drop_ins(needs(place(SETTINGS), STATED))
+    needed = needs(place(SETTINGS), STATED)
+    main, safe = drop_ins(needed)
     changed = [_put(place(path), text) for path, text in ((SAFE_DROP_IN, safe), (DROP_IN, main))]
-    return any(changed)
+    return any([*changed, keep_user(needed)])
 
 
 def _put(path: Path, text: str) -> bool:

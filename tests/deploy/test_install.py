@@ -434,6 +434,22 @@ def test_removed_it_leaves_nothing(device: Device, words: list[str]) -> None:
     assert files.keys() - device.files().keys() == {"opt/cuelens"}  # made by this test's device
 
 
+def test_the_user_that_glasses_need_lasts_until_all_is_removed(device: Device) -> None:
+    device.load("update")
+    (device.root / "etc/cuelens/cuelens.toml").write_text('sinks = ["glasses:halo"]')
+    with (device.root / "etc/group").open("a") as groups:  # of the package bluez
+        groups.write("bluetooth:x:912:\n")
+    before = (device.root / "etc/passwd").read_text()
+    assert enter(device.root, "bash", "/files/install.sh", "apply").returncode == 0
+    after = (device.root / "etc/passwd").read_text()
+    assert after.startswith(before)
+    assert after.removeprefix(before).startswith("cuelens:")
+    done = enter(device.root, "bash", "/files/install.sh", "remove")
+    assert done.returncode == 0, done.stderr
+    assert (device.root / "etc/passwd").read_text() == before
+    assert not (device.root / "etc/sysusers.d/cuelens.conf").exists()
+
+
 def test_cuelens_on_the_path_is_the_release_that_starts(device: Device) -> None:
     for saved, command, version in (
         ("update", "mark-good", "1.0"),

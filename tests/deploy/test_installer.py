@@ -15,7 +15,7 @@ import pytest
 
 from deploy import device, verify
 from deploy.bundle import packed_installer
-from deploy.device import build, install, programs, releases, service, system, trial, units
+from deploy.device import build, install, programs, releases, service, system, trial, units, user
 from deploy.device.__main__ import main
 from deploy.device.needs import Reach, needs
 from deploy.device.options import Options, read_options
@@ -411,6 +411,31 @@ def test_a_group_that_the_system_lacks_is_not_named(place: Place) -> None:
     (place.root / "etc/group").write_text("video:x:44:\n")
     for text in units.drop_ins([AUDIO, GLASSES]):
         assert [line for line in text.splitlines() if line.startswith("Supp")] == ["SupplementaryGroups=video"]
+
+
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="no systemd-sysusers here; .ci/run installs it")
+def test_only_for_what_the_d_bus_reaches_the_user_lasts(place: Place) -> None:
+    assert not user.keep_user([CAMERA, NETWORK, AUDIO])
+    assert not (place.root / "etc/passwd").exists()
+    assert user.keep_user([CAMERA, GLASSES])
+    made = (place.root / "etc/passwd").read_text()
+    assert [line.split(":")[0] for line in made.splitlines()] == ["cuelens"]
+    assert not user.keep_user([GLASSES]), "a second time nothing changes"
+    assert (place.root / "etc/passwd").read_text() == made
+
+
+def test_a_user_that_cannot_be_made_is_reported(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(user, "ask", lambda *_: (127, "systemd-sysusers: No such file or directory"))
+    assert not user.keep_user([GLASSES])
+    assert "no lasting user cuelens could be made" in capsys.readouterr().err
+
+
+def test_without_bluetooth_no_user_is_made(place: Place) -> None:
+    (place.root / "etc/group").write_text("video:x:44:\n")
+    assert not user.keep_user([GLASSES])
+    assert not (place.root / "etc/passwd").exists()
 
 
 # The bundle

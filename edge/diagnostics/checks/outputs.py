@@ -133,8 +133,11 @@ def look_for_pair(machine: Machine, needs: Needs) -> Found:
         return "Bluetooth is blocked", "sudo rfkill unblock bluetooth"
     if package := absent_package(machine, needs):
         return package.absent, f"sudo apt install {package.name}"
-    if machine.unit.get("DynamicUser") == "yes" and not _is_service_user_known(machine):
-        return "the D-Bus refuses the service, whose user this system cannot look up", "sudo apt install libnss-systemd"
+    if machine.unit.get("DynamicUser") == "yes" and not _has_service_user(machine):
+        return (
+            "the D-Bus refuses the service, whose user is not in /etc/passwd",
+            "sudo /opt/cuelens/current/install.sh apply",
+        )
     try:
         paired = [known.name for known in load_glasses(machine.path(f"{STATE}/{NAME}")) if known.make == make]
     except SettingsInvalid as error:
@@ -144,14 +147,12 @@ def look_for_pair(machine: Machine, needs: Needs) -> Found:
     return f"{adapters[0]}, and {name or paired[0]}", ""
 
 
-def _is_service_user_known(machine: Machine) -> bool:
-    """Return whether programs can look up the user that systemd makes for the run: dbus-daemon refuses one it cannot.
+def _has_service_user(machine: Machine) -> bool:
+    """Return whether the service's user lasts: the D-Bus refuses one that systemd makes for the run alone.
 
-    nss-systemd(8) gives such users their names.
+    systemd keeps dbus-daemon from looking such a user up, lest both wait for each other (SYSTEMD_NSS_DYNAMIC_BYPASS).
     """
-    sources = [line.split() for line in (machine.text("/etc/nsswitch.conf") or "").splitlines()]
-    listed = any(words[:1] == ["passwd:"] and "systemd" in words for words in sources)
-    return listed and any(machine.paths(folder, "*/libnss_systemd.so.2") for folder in ("/lib", "/usr/lib"))
+    return any(line.startswith("cuelens:") for line in (machine.text("/etc/passwd") or "").splitlines())
 
 
 def look_for_folder(machine: Machine, file: str) -> Found:

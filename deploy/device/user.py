@@ -1,0 +1,51 @@
+"""The service's user: systemd makes it for each run, but where the D-Bus is needed it lasts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from deploy.device.needs import Reach
+from deploy.device.programs import ask, place, say, show
+from deploy.device.releases import replace
+from deploy.device.system import existing_groups, read
+
+NAME = "cuelens"
+FILE = "/etc/sysusers.d/cuelens.conf"
+TEXT = b"""\
+# Of Cuelens: the D-Bus, by which Bluetooth is reached, refuses a user that systemd makes for a run alone.
+u cuelens - "Cuelens"
+"""
+OF_D_BUS = ("bluetooth",)  # groups of what is reached by it
+
+
+def keep_user(needed: Iterable[Reach]) -> bool:
+    """Give the service a user that lasts where what is needed is reached by the D-Bus; says whether it is new."""
+    groups = {group for reach in needed for group in existing_groups(*reach.groups)}
+    if groups.isdisjoint(OF_D_BUS) or is_there():
+        return False
+    replace(place(FILE), TEXT)
+    # The user of a run that lasts at this moment has the same name: it is not to be found.
+    code, output = ask("env", "SYSTEMD_NSS_DYNAMIC_BYPASS=1", "systemd-sysusers", *_root(), str(place(FILE)))
+    if code or not is_there():
+        show(output)
+        say(f"no lasting user {NAME} could be made (its words are above): glasses stay dark")
+    return is_there()
+
+
+def is_there() -> bool:
+    """Say whether the user lasts."""
+    return any(line.startswith(f"{NAME}:") for line in read(place("/etc/passwd")).splitlines())
+
+
+def remove_user() -> None:
+    """Remove the user where it was made here."""
+    if place(FILE).exists():
+        place(FILE).unlink()
+        if not os.environ.get("CUELENS_ROOT"):
+            ask("env", "SYSTEMD_NSS_DYNAMIC_BYPASS=1", "userdel", NAME)
+
+
+def _root() -> list[str]:
+    root = os.environ.get("CUELENS_ROOT")
+    return [f"--root={root}"] if root else []
