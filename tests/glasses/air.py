@@ -86,6 +86,7 @@ class Peripheral:
 
     services: tuple[str, ...] = ()  # that it advertises
     manufacturer: bytes = b""
+    interval_ms = 20.0  # between advertisements
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -160,8 +161,8 @@ class Peripheral:
         await self._device.start_advertising(
             advertising_data=bytes(AdvertisingData(data)),
             auto_restart=True,
-            advertising_interval_min=20.0,
-            advertising_interval_max=20.0,
+            advertising_interval_min=self.interval_ms,
+            advertising_interval_max=self.interval_ms,
         )
 
     async def leave(self) -> None:
