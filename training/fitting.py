@@ -1,12 +1,12 @@
-"""The fit of a recipe: what a network is taught, the loop, and the journal and checkpoint from which it goes on."""
+"""The fit of a recipe: what an expression network is taught and judged by, and what is written of it."""
 
 from __future__ import annotations
 
 import hashlib
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +23,9 @@ from lab.datasets.ferplus import COLUMNS, soft_labels
 from lab.datasets.labelled import DataSet, Labelled
 from lab.datasets.sample import draw_rows
 from lab.networks.keras_file import as_batch, import_keras, save_keras
+from lab.reporting.plots import as_png, make_figure
 from training.augment import augment, cutmix, mixup
-from training.journal import Run
+from training.loop import Batches, Row, Run
 from training.recipes import Recipe, count_macs
 from training.targets import make_targets, read_soft_labels, vote_shares, write_soft_labels
 
@@ -102,7 +103,7 @@ def fit(
     keras = import_keras()
     from training.fused import fuse
 
-    train, classes = data.fit, len(data.classes)
+    train, classes, (fitted, chosen) = data.fit, len(data.classes), list(data.splits)[:2]
     keras.utils.set_random_seed(seed)
     devices = _spread_over_devices()
     batch = max(1, min(recipe.batch, len(train.labels)) // devices) * devices
@@ -119,17 +120,51 @@ def fit(
     about = {"recipe": name, "epochs": recipe.epochs, "batch": batch, "seed": seed, "rows": len(train.labels)}
     about |= {"weights": [hashlib.sha256(path.read_bytes()).hexdigest() for path in start]}
     about |= {"classes": list(data.classes), "side": preprocessing.side, "colour": preprocessing.colour}
-    fitted, chosen = list(data.splits)[:2]
-    run = Run(recipe, (fitted, chosen), steps, out, model, about)
-    begun = run.resume()
-    _run_epochs(run, lessons, _make_batches(lessons, recipe, seed, batch, steps, begun), data.choose, begun, devices)
+    run = Run(
+        model,
+        recipe.epochs,
+        _make_batches(lessons, recipe, seed, batch, steps),
+        out / "checkpoint.npz",
+        about,
+        advice="start again with a lower --learning-rate and another --out",
+        describe=partial(_describe, chosen),
+        judge=_make_judge(model, lessons, data.choose, devices),
+        draw=partial(plot_history, fitted=fitted, chosen=chosen),
+    )
+    _fit_within_memory(run)
     if recipe.teaches or teach:
         write_soft_labels(out / "soft-labels.npz", _soften(model, lessons, seed), train, data.classes)
+    return _write(network, name, recipe, preprocessing, data, out)
+
+
+def _write(
+    network: keras.Model, name: str, recipe: Recipe, preprocessing: Preprocessing, data: DataSet, out: Path
+) -> Path:
+    """Write OUT/model.keras, which computes in float32."""
+    import keras
+
     keras.config.set_dtype_policy("float32")
-    shipped = recipe.build(preprocessing, classes)
+    shipped = recipe.build(preprocessing, len(data.classes))
     shipped.set_weights(network.get_weights())
     described = {"classes": data.classes, "colour": preprocessing.colour, "side": preprocessing.side, "network": name}
-    return save_keras(shipped, out / "model.keras", {**described, "data": data.title, "rows": len(train.labels)})
+    return save_keras(shipped, out / "model.keras", {**described, "data": data.title, "rows": len(data.fit.labels)})
+
+
+def _describe(chosen: str, row: Row) -> str:
+    return f"loss {row['loss']:.4f} accuracy {row['accuracy']:.4f} {chosen} {row['val_accuracy']:.4f}"
+
+
+def _fit_within_memory(run: Run) -> None:
+    """Fit; raises MemoryShort, which names a batch that may fit, and what the loop raises."""
+    try:
+        run.fit()
+    except Exception as error:  # each backend has its own
+        if any(mark in f"{type(error).__name__} {error}" for mark in _EXHAUSTED):
+            batch = run.batches.size
+            raise MemoryShort(
+                f"batches of {batch} do not fit into the memory; try --batch {max(1, batch // 2)}"
+            ) from error
+        raise
 
 
 def _spread_over_devices() -> int:
@@ -188,58 +223,27 @@ def _make_accuracy(classes: int) -> Callable[[Any, Any], Any]:
     return accuracy
 
 
-def _make_batches(lessons: Lessons, recipe: Recipe, seed: int, batch: int, steps: int, epoch: int) -> Any:
-    """Make augmented batches, from an epoch on, in an order drawn from the seed and the epoch."""
-    import keras
+def _make_batches(lessons: Lessons, recipe: Recipe, seed: int, batch: int, steps: int) -> Batches:
+    """Make augmented batches in an order drawn from the seed and the epoch."""
 
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        def __init__(self, epoch: int) -> None:
-            super().__init__()
-            self._begin(epoch)
+    def draw(rows: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Any, npt.NDArray[np.float32]]:
+        views, goals = augment(lessons.train.images[rows], rng), lessons.targets[rows]
+        mixed = rng.random()
+        if mixed < recipe.cutmix:
+            views, goals = cutmix(views, goals, rng)
+        elif mixed < recipe.cutmix + recipe.mixup:
+            views, goals = mixup(views, goals, rng)
+        return (views if lessons.raters is None else (views, lessons.raters[rows])), goals
 
-        def _begin(self, epoch: int) -> None:
-            self._epoch = epoch
-            self._order = np.random.default_rng((seed, epoch)).permutation(len(lessons.targets))
-
-        def __len__(self) -> int:
-            return steps
-
-        def __getitem__(self, index: int) -> tuple[Any, npt.NDArray[np.float32]]:
-            rows = self._order[index * batch : (index + 1) * batch]
-            rng = np.random.default_rng((seed, self._epoch, index))
-            views, goals = augment(lessons.train.images[rows], rng), lessons.targets[rows]
-            mixed = rng.random()
-            if mixed < recipe.cutmix:
-                views, goals = cutmix(views, goals, rng)
-            elif mixed < recipe.cutmix + recipe.mixup:
-                views, goals = mixup(views, goals, rng)
-            return (views if lessons.raters is None else (views, lessons.raters[rows])), goals
-
-        def on_epoch_end(self) -> None:
-            self._begin(self._epoch + 1)
-
-    return Batches(epoch)
+    count = len(lessons.targets)
+    # Keras shuffles the batches once more, as for every network so far: a seed gives the same one.
+    return Batches((seed,), batch, steps, lambda rng: rng.permutation(count), draw, shuffle=True)
 
 
-def _make_journal(run: Run) -> Any:
-    """Make what has journal, plot and checkpoint written after each epoch; progress on a terminal, a line an epoch."""
-    import keras
-
-    class Journal(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-            self._since, self._number = time.monotonic(), epoch + 1
-
-        def on_train_batch_end(self, step: int, logs: dict[str, float] | None = None) -> None:
-            run.end_step(logs or {}, self._number, step + 1)
-
-        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            run.end_epoch(logs or {}, epoch + 1, round(time.monotonic() - self._since, 1))
-
-    return Journal()
-
-
-def _run_epochs(run: Run, lessons: Lessons, batches: Any, chosen: Labelled, begun: int, devices: int) -> None:
-    """Fit from epoch `begun` on, each judged on `chosen`; raises MemoryShort, and what the journal raises."""
+def _make_judge(
+    model: keras.Model, lessons: Lessons, chosen: Labelled, devices: int
+) -> Callable[[Sequence[Row]], Mapping[str, float]]:
+    """Make what judges the averaged weights on `chosen`; the fit keeps the raw ones."""
     import keras
 
     # Every device takes as many rows: what fills the last batch up weighs nothing.
@@ -247,27 +251,32 @@ def _run_epochs(run: Run, lessons: Lessons, batches: Any, chosen: Labelled, begu
     weights = (np.arange(len(rows)) < len(chosen.labels)).astype(np.float32)
     truth = np.zeros((len(rows), lessons.targets.shape[1]), np.float32)
     truth[np.arange(len(rows)), chosen.labels[rows]] = 1
-    of_chosen: Any = as_batch(chosen.images[rows])
+    pixels: Any = as_batch(chosen.images[rows])
     if lessons.raters is not None:
-        of_chosen = of_chosen, np.zeros((len(rows), len(COLUMNS)), np.float32)  # the network's own head sees no votes
-    try:
-        run.model.fit(
-            batches,
-            initial_epoch=begun,
-            epochs=run.recipe.epochs,
-            verbose=0,
-            validation_data=(of_chosen, truth, weights),
-            validation_batch_size=512 // devices * devices,
-            # Judge the averaged weights, go on with the raw ones.
-            callbacks=[keras.callbacks.SwapEMAWeights(), _make_journal(run)],
+        pixels = pixels, np.zeros((len(rows), len(COLUMNS)), np.float32)  # the network's own head sees no votes
+    average, batch = keras.callbacks.SwapEMAWeights(), 512 // devices * devices
+
+    def judge(_: Sequence[Row]) -> dict[str, float]:
+        judged = model.evaluate(
+            pixels, truth, batch, verbose=0, sample_weight=weights, callbacks=[average], return_dict=True
         )
-    except Exception as error:  # each backend has its own
-        if any(mark in f"{type(error).__name__} {error}" for mark in _EXHAUSTED):
-            batch = run.about["batch"]
-            raise MemoryShort(
-                f"batches of {batch} do not fit into the memory; try --batch {max(1, batch // 2)}"
-            ) from error
-        raise
+        return {f"val_{name}": round(float(value), 5) for name, value in judged.items()}
+
+    return judge
+
+
+def plot_history(history: Sequence[Row], fitted: str, chosen: str) -> bytes:
+    """Draw accuracy and loss by epoch, as a PNG."""
+    figure = make_figure(10, 4)
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    for axes, name in ((left, "accuracy"), (right, "loss")):
+        axes.plot(epochs, [row[name] for row in history], label=f"{fitted} (augmented, raw weights)")
+        axes.plot(epochs, [row[f"val_{name}"] for row in history], label=f"{chosen} (averaged weights)")
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.legend()
+        axes.grid(alpha=0.3)
+    return as_png(figure)
 
 
 def _mean_weights(

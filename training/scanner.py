@@ -8,16 +8,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from edge.errors import DataMissing, SettingsInvalid
 from edge.files import replace_file, sink_error
@@ -30,7 +29,6 @@ from edge.vision.verifier import Evening
 from lab.datasets.ferplus import drop_no_face
 from lab.datasets.read import read_data
 from lab.networks.keras_file import import_keras, save_keras
-from training.checkpoint import load_checkpoint, save_checkpoint
 from training.faces.material import Material, order_epoch
 from training.faces.scenes import digest_scenes, draw_patches, read_scenes, split_scenes
 from training.faces.views import (
@@ -45,6 +43,7 @@ from training.faces.views import (
     draw_misplaced,
     light,
 )
+from training.loop import Batches, Run
 from training.verifier import quantise
 
 if TYPE_CHECKING:
@@ -140,7 +139,7 @@ def judge(scores: Real, of_patches: Real, off_deg: Real) -> dict[str, Any]:
 def fit(material: Material, out: Path, epochs: int, seed: int, about: Mapping[str, Any]) -> keras.Model:
     """Fit the network on single windows, checkpointed every epoch into OUT/scan.npz, and return it.
 
-    Raises SinkUnwritable, DiskFull, CheckpointUnusable.
+    Raises SinkUnwritable, DiskFull, CheckpointUnusable, FitDiverged.
     """
     keras = import_keras()
     from keras import ops
@@ -161,22 +160,20 @@ def fit(material: Material, out: Path, epochs: int, seed: int, about: Mapping[st
         0.0, max(1, (epochs - 1) * steps), warmup_target=LEARNING_RATE, warmup_steps=steps
     )
     joined.compile(keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY), loss)
-    joined.optimizer.build(joined.trainable_variables)
-    variables = [*joined.variables, *joined.optimizer.variables]
-    checkpoint = out / "scan.npz"
-    if checkpoint.exists():
-        load_checkpoint(checkpoint, variables, about)
-    begun = int(ops.convert_to_numpy(joined.optimizer.iterations)) // steps
-    for epoch in range(begun, epochs):
-        order = order_epoch(material, np.random.default_rng((seed, epoch)))
-        bar = tqdm(range(steps), f"epoch {epoch + 1}/{epochs}", disable=not sys.stderr.isatty(), leave=False)
-        losses = []
-        for step in bar:
-            part = order[step * BATCH : (step + 1) * BATCH]
-            views, targets = draw_batch(material, part, np.random.default_rng((seed, epoch, step)))
-            losses.append(joined.train_on_batch(views[..., None].astype(np.float32), targets))
-        save_checkpoint(checkpoint, variables, about)
-        print(f"epoch {epoch + 1}/{epochs}: loss {float(losses[-1]):.4f}", flush=True)
+
+    def draw(rows: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Any, npt.NDArray[np.float32]]:
+        views, targets = draw_batch(material, rows, rng)
+        return views[..., None].astype(np.float32), targets
+
+    Run(
+        joined,
+        epochs,
+        Batches((seed,), BATCH, steps, partial(order_epoch, material), draw, first=0),
+        out / "scan.npz",
+        about,
+        advice="give --out another folder and --seed another number",
+        describe=lambda row: f"loss {row['loss']:.4f}",
+    ).fit()
     return network
 
 

@@ -23,7 +23,7 @@ from edge.files import replace_file, sink_error
 from edge.system.program import command
 from lab.datasets.labelled import split_names
 from lab.networks.keras_file import read_about
-from training.journal import plot_history
+from training.fitting import plot_history
 from training.raters import aim_at_raters, temper
 
 TEACHERS = 1
@@ -342,7 +342,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         history = [row for folder in folders for row in json.loads((folder / "history.json").read_text())]
         history = [row | {"epoch": epoch} for epoch, row in enumerate(history, 1)]
         replace_file(args.out / "history.json", json.dumps(history, indent=1).encode() + b"\n")
-        plot_history(history, args.out / "history.png", *split_names(args.data)[:2])
+        replace_file(args.out / "history.png", plot_history(history, *split_names(args.data)[:2]))
     if read_about(shipped).get("made_from") != _hash(of_labels):
         given = aim_at_raters(of_labels, args.data, args.ferplus, shipped)
         print(f"temperature {given['temperature']['value']:.4f} by the raters' majority")

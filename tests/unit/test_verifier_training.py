@@ -19,9 +19,8 @@ from edge.vision.verifier import FaceVerifier, read_contract
 from edge.vision.views import Pyramid, Spot
 from lab.datasets.fer2013 import CLASSES
 from tests.support.failures import ended_by
-from training import scanner, verifier
+from training import loop, scanner, verifier
 from training.faces import exam as faces_exam
-from training.faces import fitting
 from training.faces import material as faces_material
 from training.faces.scenes import Scene
 from training.faces.views import FACE_SIDE, PATCH_SIDE, SHARE, SIDE, UNITS
@@ -187,7 +186,7 @@ def test_a_fit_that_was_cut_off_goes_on_from_its_last_epoch_to_the_same_network(
 ) -> None:
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run(whole, "--epochs", "2") == 0
-    save, saved = fitting.save_checkpoint, []
+    save, saved = loop.save_checkpoint, []
 
     def save_and_die(path: Path, *rest: Any) -> None:
         save(path, *rest)
@@ -195,7 +194,7 @@ def test_a_fit_that_was_cut_off_goes_on_from_its_last_epoch_to_the_same_network(
         if saved == ["first.npz", "long.npz"]:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "save_checkpoint", save_and_die)
+    monkeypatch.setattr(loop, "save_checkpoint", save_and_die)
     assert run(cut, "--epochs", "2") == 130
     assert not (cut / "face.keras").exists()
     before = json.loads((cut / "history.json").read_text())

@@ -1,29 +1,23 @@
-"""The fit of the verifier: judged every epoch, kept so that it goes on after any end."""
+"""The fit of the verifier: its network, loss and optimizer, and the recall by which an epoch is chosen."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from edge.errors import CheckpointUnusable, FitDiverged
-from edge.files import replace_file
 from edge.vision.verifier import OUTPUTS
 from lab.networks.keras_file import import_keras
 from lab.reporting.plots import as_png, make_figure
-from training.checkpoint import load_checkpoint, save_checkpoint
 from training.faces.exam import CHOSEN_RATE, RATES, Exam, answer_keras, judge
 from training.faces.material import Material, draw_batch, order_epoch
 from training.faces.views import SIDE, Images
+from training.loop import Batches, Row, Run, read_history
 
 if TYPE_CHECKING:
     import keras
@@ -57,70 +51,6 @@ def build() -> keras.Model:
     return keras.Model(pixels, [layers.Dense(length, name=name)(features) for name, length in OUTPUTS.items()])
 
 
-@dataclass(slots=True)
-class Round:
-    """One round of fitting: its networks, and where it stands."""
-
-    name: str
-    epochs: int
-    steps: int  # of an epoch
-    out: Path
-    network: keras.Model
-    joined: keras.Model  # the same with its outputs side by side, as it is fitted
-    best: keras.Model
-    about: Mapping[str, Any]  # what a checkpoint must be of
-    before: list[dict[str, Any]]  # the journal's rows of other rounds
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where all is kept that it goes on from."""
-        return self.out / f"{self.name}.npz"
-
-    def variables(self) -> list[Any]:
-        """Return what a checkpoint holds."""
-        return [*self.joined.variables, *self.joined.optimizer.variables, *self.best.variables]
-
-    def resume(self) -> None:
-        """Go on from the checkpoint, if there is one; raises CheckpointUnusable."""
-        if not self.checkpoint.exists():
-            return
-        from keras import ops
-
-        load_checkpoint(self.checkpoint, self.variables(), self.about)
-        begun = int(ops.convert_to_numpy(self.joined.optimizer.iterations)) // self.steps
-        self.history = [row for row in read_history(self.out) if row["round"] == self.name][:begun]
-        if len(self.history) < begun:
-            raise CheckpointUnusable(
-                f"{self.out / 'history.json'}: {len(self.history)} of {begun} epochs of the {self.name} fit; "
-                f"delete {self.checkpoint} to begin again"
-            )
-
-    def hold_finite(self, loss: float, epoch: int, step: int) -> None:
-        """Raise FitDiverged for a loss that is no number; show a terminal how far it is."""
-        if not np.isfinite(loss):
-            raise FitDiverged(
-                f"{self.out}: the loss is {loss} at epoch {epoch} of the {self.name} fit, step {step}; "
-                "give --out another folder and --seed another number"
-            )
-        if sys.stderr.isatty():
-            done = f"{self.name} epoch {epoch}/{self.epochs}: step {step}/{self.steps}"
-            print(f"\r{done} loss {loss:.4f} ", end="", file=sys.stderr)
-
-    def end_epoch(self, epoch: int, loss: float, wall_s: float, judged: Mapping[str, Any]) -> None:
-        """Write the journal and the checkpoint after an epoch, numbered from 1."""
-        row = {"round": self.name, "epoch": epoch, "wall_s": wall_s, "loss": round(loss, 5)}
-        self.history[epoch - 1 :] = [{**row, **judged}]
-        write_history([*self.before, *self.history], self.out)
-        save_checkpoint(self.checkpoint, self.variables(), self.about)
-        print(
-            f"\r{self.name} epoch {epoch}/{self.epochs}: loss {row['loss']:.4f} "
-            f"recall {judged['recall'][str(CHOSEN_RATE)]:.4f} at {CHOSEN_RATE:.0%} "
-            f"false alarms, turn off by {judged['roll_deg']['median']:.1f} degrees in {wall_s:.0f} s",
-            flush=True,
-        )
-
-
 def fit(
     name: str,
     number: int,
@@ -150,50 +80,34 @@ def fit(
     batch = min(BATCH, rows)
     steps = rows // batch
     joined.compile(_optimizer(epochs, steps), _make_loss(batch))
-    joined.optimizer.build(joined.trainable_variables)
     about = {"round": name, "epochs": epochs, "batch": batch, "seed": seed, "faces": len(material.faces)}
     about |= {"scenes": scenes, "false alarms": len(material.false_alarms), "hard": _digest(material.hard)}
-    before = [row for row in read_history(out) if row["round"] != name and number]
-    run = Round(name, epochs, steps, out, network, joined, best, about, before)
-    run.resume()
-    begun = len(run.history)
-    if begun < epochs:
-        joined.fit(
-            _make_batches(material, (seed, number), steps, batch, begun),
-            initial_epoch=begun,
-            epochs=epochs,
-            verbose=0,
-            shuffle=False,
-            callbacks=[_make_judge(run, exam)],
-        )
-    recalls = [row["recall"][str(CHOSEN_RATE)] for row in run.history]
+    run = Run(
+        joined,
+        epochs,
+        Batches((seed, number), batch, steps, partial(order_epoch, material), partial(draw_batch, material)),
+        out / f"{name}.npz",
+        about,
+        advice="give --out another folder and --seed another number",
+        describe=lambda row: (
+            f"loss {row['loss']:.4f} recall {_recall(row):.4f} at {CHOSEN_RATE:.0%} "
+            f"false alarms, turn off by {row['roll_deg']['median']:.1f} degrees"
+        ),
+        judge=_make_judge(network, joined, best, exam),
+        draw=plot_history,
+        name=name,
+        before=[row for row in read_history(out, named=True) if row["round"] != name] if number else [],
+        kept=best.variables,
+    )
+    run.fit()
+    recalls = [_recall(row) for row in run.history]
     return best, max(range(len(recalls)), key=lambda epoch: (recalls[epoch], epoch)) + 1
 
 
-def _make_batches(material: Material, seed: tuple[int, int], steps: int, batch: int, epoch: int) -> Any:
-    """Make a fit's data: views drawn from seed, epoch and batch, so that one that goes on sees the same."""
-    import keras
-
-    class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-        def __init__(self, epoch: int) -> None:
-            super().__init__()
-            self._begin(epoch)
-
-        def _begin(self, epoch: int) -> None:
-            self._epoch = epoch
-            self._order = order_epoch(material, np.random.default_rng((*seed, epoch)))
-
-        def __len__(self) -> int:
-            return steps
-
-        def __getitem__(self, index: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-            rng = np.random.default_rng((*seed, self._epoch, index))
-            return draw_batch(material, self._order[index * batch : (index + 1) * batch], rng)
-
-        def on_epoch_end(self) -> None:
-            self._begin(self._epoch + 1)
-
-    return Batches(epoch)
+def _recall(row: Mapping[str, Any]) -> float:
+    """Return what chooses the epoch."""
+    recall: float = row["recall"][str(CHOSEN_RATE)]
+    return recall
 
 
 def _make_loss(batch: int) -> Callable[[Any, Any], Any]:
@@ -213,32 +127,23 @@ def _make_loss(batch: int) -> Callable[[Any, Any], Any]:
     return loss
 
 
-def _make_judge(run: Round, exam: Exam) -> Any:
-    """Make what judges the averaged weights after each epoch, keeps the best, and has the rest written."""
-    import keras
+def _make_judge(
+    network: keras.Model, joined: keras.Model, best: keras.Model, exam: Exam
+) -> Callable[[Sequence[Row]], Mapping[str, Any]]:
+    """Make what judges the averaged weights, gives `best` those of the best epoch, and leaves the raw ones."""
     from keras import ops
 
-    class Judge(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_epoch_begin(self, epoch: int, logs: object = None) -> None:
-            self._since, self._number = time.monotonic(), epoch + 1
+    def judge_epoch(before: Sequence[Row]) -> dict[str, Any]:
+        raw = [ops.convert_to_numpy(variable) for variable in network.trainable_variables]
+        joined.optimizer.finalize_variable_values(joined.trainable_variables)  # the averaged ones
+        judged = judge(answer_keras(network), exam)
+        if all(_recall(judged) >= _recall(row) for row in before):
+            best.set_weights(network.get_weights())
+        for variable, value in zip(network.trainable_variables, raw, strict=True):
+            variable.assign(value)
+        return judged
 
-        def on_train_batch_end(self, step: int, logs: dict[str, float] | None = None) -> None:
-            run.hold_finite((logs or {}).get("loss", 0.0), self._number, step + 1)
-
-        def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-            network, joined = run.network, run.joined
-            raw = [ops.convert_to_numpy(variable) for variable in network.trainable_variables]
-            joined.optimizer.finalize_variable_values(joined.trainable_variables)  # the averaged ones
-            judged = judge(answer_keras(network), exam)
-            recall = judged["recall"][str(CHOSEN_RATE)]
-            if all(recall >= row["recall"][str(CHOSEN_RATE)] for row in run.history[:epoch]):
-                run.best.set_weights(network.get_weights())
-            for variable, value in zip(network.trainable_variables, raw, strict=True):
-                variable.assign(value)
-            wall_s = round(time.monotonic() - self._since, 1)
-            run.end_epoch(epoch + 1, float((logs or {})["loss"]), wall_s, judged)
-
-    return Judge()
+    return judge_epoch
 
 
 def _optimizer(epochs: int, steps: int) -> keras.optimizers.Optimizer:
@@ -252,21 +157,8 @@ def _optimizer(epochs: int, steps: int) -> keras.optimizers.Optimizer:
     return keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, use_ema=True, ema_momentum=average)
 
 
-def read_history(out: Path) -> list[dict[str, Any]]:
-    """Read OUT/history.json, nothing where there is none; raises CheckpointUnusable for a damaged one."""
-    path = out / "history.json"
-    if not path.exists():
-        return []
-    try:
-        rows: list[dict[str, Any]] = json.loads(path.read_bytes())
-        return [row for row in rows if row["round"]]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise CheckpointUnusable(f"{path}: {error}; give --out another folder to begin again") from error
-
-
-def write_history(history: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """Write OUT/history.json, a row an epoch, and draw OUT/history.png; raises SinkUnwritable or DiskFull."""
-    replace_file(out / "history.json", json.dumps(history, indent=1).encode() + b"\n")
+def plot_history(history: Sequence[Row]) -> bytes:
+    """Draw loss, recall and errors of turn by epoch, as a PNG."""
     figure = make_figure(13, 4)
     left, middle, right = figure.subplots(1, 3)
     epochs = np.arange(1, len(history) + 1)
@@ -282,7 +174,7 @@ def write_history(history: Sequence[Mapping[str, Any]], out: Path) -> None:
         axes.set(xlabel="epoch")
         axes.legend()
         axes.grid(alpha=0.3)
-    replace_file(out / "history.png", as_png(figure))
+    return as_png(figure)
 
 
 def _digest(pictures: Images) -> str:
