@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from statistics import median
 
@@ -11,6 +13,7 @@ pytest.importorskip("bleak", reason="bleak is not installed; ./deploy.sh sinks a
 pytest.importorskip("bumble", reason="bumble is not installed; ./deploy.sh test adds it")
 pytest.importorskip("halo_emulator", reason="halo-emulator is not installed; ./deploy.sh test adds it")
 
+from benchmarks.start import IMPORTS
 from edge.sinks.glasses.link import Link
 from edge.sinks.glasses.radio import Connection
 from edge.types import Cue
@@ -55,3 +58,11 @@ def test_the_table_of_costs_is_measured(make: str, mtu: int, monkeypatch: pytest
     assert row in PAGE.read_text(encoding="utf-8").splitlines(), row
     if isinstance(glasses, HaloPeripheral):
         glasses.stop()
+
+
+@pytest.mark.parametrize(("more", "imported"), [("", False), ("import edge.sinks.glasses.link", True)])
+def test_a_start_imports_bleak_only_where_a_sink_is_glasses(more: str, imported: bool, repository: Path) -> None:
+    """The step of `cuelens-bench start` whose instructions the page has, with and without."""
+    program = f"{IMPORTS}\n{more}\nimport sys; print(sorted({{name.partition('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=True)
+    assert ("'bleak'" in done.stdout, "'dbus_fast'" in done.stdout) == (imported, imported)
