@@ -7,6 +7,7 @@
 /opt/cuelens/tried             the version on trial that a boot was spent on
 /opt/cuelens/failed            the version that was taken back last, and why
 /opt/cuelens/before-VERSION    the settings before those that came with VERSION; they come back when it goes
+/opt/cuelens/signers-before-VERSION    the known keys before VERSION, which another key signed; they come back too
 /usr/local/bin/cuelens         a link to the program of `current`
 
 A link changes by a rename, after what it names is on the disk; units are links into `current` and `good`. So whatever

@@ -30,7 +30,6 @@ from deploy.verify import (
     refusing,
 )
 
-SIGNERS = "/etc/cuelens/allowed_signers"
 NAMES = ("cuelens", "cuelens-safe", "cuelens-settle")  # units
 SETTING = re.compile(rb"^([a-z_]+ *=)", re.MULTILINE)
 
@@ -45,9 +44,7 @@ def install(options: Options, clock: service.Clock) -> None:
         version = put_release(archive, options)
     step("putting the settings in place")
     changed = put_settings(version, options.settings)
-    known = (releases.release(version) / "allowed_signers").read_bytes()
-    if not holds(place(SIGNERS), known):
-        releases.replace(place(SIGNERS), known)
+    put_signers(version)
     step("putting the units in place")
     changed |= units.put_units()
     command.put_on_path()
@@ -73,7 +70,7 @@ def install(options: Options, clock: service.Clock) -> None:
 @contextmanager
 def verified(options: Options) -> Iterator[tarfile.TarFile]:
     """The payload of a bundle, opened once its signature was found good; raises Failure."""
-    bundle, signers = Path(options.bundle), Path(options.signers or place(SIGNERS))
+    bundle, signers = Path(options.bundle), Path(options.signers or place(units.SIGNERS))
     step("checking the signature")
     if not bundle.is_file():
         raise Failure(97, f"{bundle}: no such file; give a bundle that ./deploy.sh bundle made")
@@ -133,7 +130,7 @@ def put_release(archive: tarfile.TarFile, options: Options) -> str:
             releases.drop(version)
     step("removing what an earlier one left")
     releases.remove_half()
-    trial.take_back_settings()
+    trial.take_back()
     if not releases.is_whole(version):
         releases.remove_old(1)
         build.check_space(sizes)
@@ -180,6 +177,17 @@ def put_settings(version: str, given: Path | None) -> bool:
         releases.replace(base() / f"before-{version}", before or b"")
     releases.replace(settings, wanted)
     return True
+
+
+def put_signers(version: str) -> None:
+    """Have the next bundle signed as this release is, and keep the keys known before until it was seen working."""
+    signers = place(units.SIGNERS)
+    wanted = (releases.release(version) / "allowed_signers").read_bytes()
+    if holds(signers, wanted):
+        return
+    if signers.exists() and releases.version_of("current") != version:
+        releases.replace(base() / f"signers-before-{version}", signers.read_bytes())
+    releases.replace(signers, wanted)
 
 
 def flip(version: str) -> None:

@@ -17,8 +17,13 @@ from deploy.device.releases import (
 )
 from deploy.device.service import Clock, restart, show_log, wait_for
 from deploy.device.system import file_system, is_booted, read
-from deploy.device.units import SETTINGS, write_drop_ins
+from deploy.device.units import SETTINGS, SIGNERS, write_drop_ins
 from deploy.failure import Failure
+
+BEFORE = {
+    "before": SETTINGS,
+    "signers-before": SIGNERS,
+}  # by the name under which what it held is kept: what comes back
 
 
 def mark_good() -> None:
@@ -30,7 +35,7 @@ def mark_good() -> None:
         set_link("good", current)
         (base() / "failed").unlink(missing_ok=True)
     forget_trial()
-    take_back_settings()
+    take_back()
 
 
 def forget_trial() -> None:
@@ -38,16 +43,18 @@ def forget_trial() -> None:
     (base() / "tried").unlink(missing_ok=True)
 
 
-def take_back_settings() -> None:
-    """Put the settings back that were replaced for releases which are not the current one."""
+def take_back() -> None:
+    """Put back what was replaced, settings and known keys, for releases which are not the current one."""
     current = version_of("current")
-    for kept in sorted(base().glob("before-*")):
-        if kept.name != f"before-{current}":
-            replace(place(SETTINGS), kept.read_bytes())
-            write_drop_ins()
-        elif current != version_of("good"):
-            continue  # on trial
-        kept.unlink()
+    for name, path in BEFORE.items():
+        for kept in sorted(base().glob(f"{name}-*")):
+            if kept.name != f"{name}-{current}":
+                replace(place(path), kept.read_bytes())
+                if path == SETTINGS:
+                    write_drop_ins()
+            elif current != version_of("good"):
+                continue  # on trial
+            kept.unlink()
 
 
 def go_back(why: str) -> None:
@@ -56,7 +63,7 @@ def go_back(why: str) -> None:
     replace(base() / "failed", f"{bad} {why}\n".encode())
     set_link("current", good)
     forget_trial()
-    take_back_settings()
+    take_back()
     say(f"{bad} was taken back: {why}; {good} is the release again")
     if is_booted():
         restart()
@@ -96,7 +103,7 @@ def settle() -> None:
     version = version_of("current")
     if version == version_of("good"):
         forget_trial()
-        take_back_settings()
+        take_back()
     elif version == read(base() / "tried"):
         go_back("it was started once and not seen working before the power went")
     else:

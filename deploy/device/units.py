@@ -13,7 +13,7 @@ from deploy.device.system import GROUPS, existing_groups, is_booted, read, syste
 from deploy.device.user import keep_user
 from deploy.failure import Failure
 
-SETTINGS = "/etc/cuelens/cuelens.toml"
+SETTINGS, SIGNERS = "/etc/cuelens/cuelens.toml", "/etc/cuelens/allowed_signers"
 SYSTEM = "/etc/systemd/system"
 UNITS = "/usr/local/lib/systemd/system"  # not /etc: `systemctl disable` would take a link there away for good
 WANTS = f"{SYSTEM}/multi-user.target.wants"

@@ -255,8 +255,12 @@ def test_a_bundle_of_another_key_is_refused_unless_that_key_is_given(
     line = f'cuelens namespaces="cuelens-release" {other.with_suffix(".pub").read_text()}'
     (device.root / "files" / "other signers").write_text(line)
     refused(device, "other.tar", 98, "signed by a key that is not in /files/signers")
+    known = device.root / "etc/cuelens/allowed_signers"
+    before = known.read_text()
     assert device.install("other.tar", "--signers", "/files/other signers").returncode == 0
-    assert (device.root / "etc/cuelens/allowed_signers").read_text().split()[3] == line.split()[3]
+    assert known.read_text().split()[3] == line.split()[3]
+    assert [device.boot() for _ in range(2)] == ["2.0", "1.0"], "it was not seen working"
+    assert known.read_text() == before
 
 
 def test_without_a_known_key_nothing_is_installed(device: Device) -> None:

@@ -224,13 +224,37 @@ def test_settings_come_back_with_the_release_that_had_them(place: Place) -> None
     given.write_text("threads = 2\n")
     assert install.put_settings("2.0", given)
     install.flip("2.0")
-    trial.take_back_settings()
+    trial.take_back()
     assert settings.read_text() == "threads = 2\n", "on trial they stay"
     trial.go_back("of a test")
     assert (settings.read_text(), place.links()["current"]) == ("threads = 1\n", "1.0")
     assert system.read(place.base / "failed") == "2.0 of a test"
     assert not list(place.base.glob("before-*"))
     assert not install.put_settings("1.0", settings), "the same again are no change"
+
+
+def test_known_keys_come_back_with_the_release_that_they_signed(place: Place) -> None:
+    for number in (1, 2, 3):
+        place.release(f"{number}.0", number)
+        (releases.release(f"{number}.0") / "allowed_signers").write_text(f"key {number}\n")
+    signers = place.root / units.SIGNERS[1:]
+    install.put_signers("1.0")
+    install.flip("1.0")
+    assert signers.read_text() == "key 1\n"
+    install.put_signers("2.0")
+    trial.settle()
+    assert signers.read_text() == "key 1\n", "killed before it was the release that starts"
+    install.put_signers("2.0")
+    install.flip("2.0")
+    trial.take_back()
+    assert signers.read_text() == "key 2\n", "on trial they stay"
+    trial.go_back("of a test")
+    assert (signers.read_text(), place.links()["current"]) == ("key 1\n", "1.0")
+    install.put_signers("3.0")
+    install.flip("3.0")
+    trial.mark_good()
+    assert signers.read_text() == "key 3\n"
+    assert not list(place.base.glob("signers-*"))
 
 
 def test_seen_working_it_is_good_and_the_former_one_is_the_previous(place: Place) -> None:
