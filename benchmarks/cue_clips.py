@@ -28,9 +28,10 @@ from edge.settings import CueSettings, FaceSettings, Settings
 from edge.sinks.log import LogSink
 from edge.sources import open_source
 from edge.types import Cue
-from edge.vision.model import ExpressionModel, models_folder
+from edge.vision.model import ExpressionModel
 from edge.vision.pipeline import Pipeline
 from edge.vision.sight import DeviceSight
+from edge.vision.tflite import models_folder
 
 CLIP_WORDS = Path(__file__).with_name("clip_words.csv")
 EDGE = Path(edge.__file__).parent

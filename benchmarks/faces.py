@@ -58,7 +58,7 @@ from edge.stills.finder import StillFinder
 from edge.system.quiet import quiet, tame_opencv
 from edge.types import Gray
 from edge.vision.faces import FaceFinder
-from edge.vision.model import load_interpreter, models_folder, name_delegate, read_model
+from edge.vision.tflite import load_interpreter, models_folder, name_delegate, read_model
 from edge.vision.verifier import read_contract
 from edge.vision.views import wrap_deg
 

@@ -28,7 +28,8 @@ from edge.sinks.log import LogSink
 from edge.sources import SOURCES
 from edge.system.quiet import tame_opencv
 from edge.types import Gray, Sink
-from edge.vision.model import ExpressionModel, models_folder, shipped_model
+from edge.vision.model import ExpressionModel, shipped_model
+from edge.vision.tflite import models_folder
 from edge.vision.verifier import FaceVerifier
 
 ROUNDS, LEAST_ROUNDS = 5, 3  # of fewer no interval is known

@@ -15,7 +15,7 @@ from benchmarks.walk import Cost
 from edge.runtime.metrics import percentile
 from edge.system.quiet import quiet
 from edge.types import Clock
-from edge.vision.model import RUNTIMES, models_folder, name_delegate, read_model
+from edge.vision.tflite import RUNTIMES, models_folder, name_delegate, read_model
 
 READS, READS_SECONDS = 100, 0.2
 PERCENTS = (50, 90, 99)

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from edge.vision.model import CONTRACT_FORMAT, read_tensor
+from edge.vision.model import CONTRACT_FORMAT
 from edge.vision.preprocessing import Preprocessing
+from edge.vision.tflite import read_tensor
 
 
 def write_contract(

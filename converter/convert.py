@@ -35,8 +35,9 @@ from edge.errors import ConfidenceDrifted, GateFailed, ModelShape, SinkUnwritabl
 from edge.files import replace_file, sink_error
 from edge.system.program import command
 from edge.system.quiet import quiet
-from edge.vision.model import CONTRACT_FORMAT, load_interpreter
+from edge.vision.model import CONTRACT_FORMAT
 from edge.vision.preprocessing import Preprocessing
+from edge.vision.tflite import load_interpreter
 from lab.datasets.classes import match_classes, reorder
 from lab.datasets.ferplus import relabel
 from lab.datasets.labelled import DataSet

@@ -23,8 +23,8 @@ from edge.files import replace_file, sink_error
 from edge.system.program import command
 from edge.system.quiet import quiet, tame_opencv
 from edge.vision.finders.net import CONTRACT_FORMAT, OUTPUTS, REACH, STRIDE, TILE, WINDOW
-from edge.vision.model import load_interpreter, read_tensor
 from edge.vision.preprocessing import Preprocessing
+from edge.vision.tflite import load_interpreter, read_tensor
 from edge.vision.verifier import Evening
 from lab.datasets.ferplus import drop_no_face
 from lab.datasets.read import read_data

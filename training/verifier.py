@@ -25,8 +25,8 @@ from edge.errors import CheckpointUnusable, DataSplitEmpty, SettingsInvalid
 from edge.files import replace_file, sink_error
 from edge.system.program import command
 from edge.system.quiet import quiet, tame_opencv
-from edge.vision.model import load_interpreter, read_tensor
 from edge.vision.preprocessing import Preprocessing
+from edge.vision.tflite import load_interpreter, read_tensor
 from edge.vision.verifier import CONTRACT_FORMAT, OUTPUTS
 from lab.datasets.ferplus import drop_no_face
 from lab.datasets.read import read_data

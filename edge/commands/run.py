@@ -197,7 +197,8 @@ def _choose_models(
     A service takes the next where one is refused, also those of the releases before it.
     """
     from edge.vision.finders.net import NetFinder
-    from edge.vision.model import ExpressionModel, former_folders, models_folder, open_first
+    from edge.vision.model import ExpressionModel, former_folders, open_first
+    from edge.vision.tflite import models_folder
     from edge.vision.verifier import FaceVerifier
 
     settings = control.settings

@@ -6,14 +6,12 @@ What differs from its contract is never parsed, let alone run; where the two dif
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,32 +29,29 @@ from edge.errors import (
     RuntimeMissing,
 )
 from edge.files import read_file
-from edge.system.quiet import quiet
 from edge.types import Gray
 from edge.vision.preprocessing import Preprocessing
+from edge.vision.tflite import (
+    LARGEST_CONTRACT,
+    Tensor,
+    build_interpreter,
+    check_content,
+    check_tensor,
+    models_folder,
+    name_delegate,
+    read_model,
+    read_promise,
+    read_tensor,
+)
 
 Model = TypeVar("Model")
 
 LABELS_FILE, PREPROCESSING_FILE = "labels.txt", "preprocessing.json"  # in the zip; the first is TFLite's own convention
 GIVES = ("probabilities", "logits")
 
-RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
-_PACKAGED = Path(__file__).parents[1] / "model"
-_CHECKOUT = Path(__file__).parents[2] / "models"
 CONTRACT_FORMAT = 3  # 3: the output says what it gives, the file carries labels and pre-processing too
-LARGEST_MODEL, LARGEST_CONTRACT = 1 << 27, 1 << 20  # bytes of their files
 _MOST_CARRIED = 64 * 1024  # bytes of labels.txt, and of preprocessing.json
 _MOST_ZIP = 256 * 1024  # bytes at a file's end among which its zip is looked for
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One end of the network: real value = scale * (stored - zero_point); of float32 they are 1.0 and 0."""
-
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float
-    zero_point: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +79,6 @@ class Contract:
         return np.asarray(real / np.maximum(real.sum(axis=-1, keepdims=True), 1e-6), np.float64)
 
 
-def models_folder() -> Path:
-    """Return the folder of the models that came with this installation or checkout."""
-    return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-
-
 def shipped_model() -> Path:
     """Return the path of the expression model that came with this installation or checkout."""
     return models_folder() / "emotion.tflite"
@@ -101,7 +91,7 @@ def former_folders() -> list[Path]:
         return []
     links = (release.parent.parent / name for name in ("good", "previous"))
     others = dict.fromkeys(link.resolve() for link in links if link.is_symlink())
-    within = "venv/lib/python3*/site-packages/edge/model"  # as _PACKAGED
+    within = "venv/lib/python3*/site-packages/edge/model"  # as _PACKAGED of edge.vision.tflite
     return [folder for other in others if other != release for folder in other.glob(within)]
 
 
@@ -168,64 +158,6 @@ def read_contract(path: Path) -> Contract:
         raise ContractUnreadable(f"{path}: {error}; write the contract with cuelens-convert") from error
 
 
-def read_promise(table: dict[str, Any]) -> Tensor:
-    """Read one end of a network from a contract's table; raises KeyError, TypeError or ValueError."""
-    shape = tuple(int(length) for length in table["shape"])
-    tensor = Tensor(shape, str(table["dtype"]), float(table["scale"]), int(table["zero_point"]))
-    if not 0 < tensor.scale < float("inf"):
-        raise ValueError(f"scale {tensor.scale}; valid is a finite one above 0")
-    if tensor.dtype == "float32" and (tensor.scale, tensor.zero_point) != (1.0, 0):
-        raise ValueError(f"float32 with scale {tensor.scale} and zero point {tensor.zero_point}; valid are 1.0 and 0")
-    return tensor
-
-
-def read_tensor(details: dict[str, Any]) -> Tensor:
-    """Read one end of a network from what `get_input_details` or `get_output_details` of an interpreter states."""
-    scale, zero_point = details["quantization"]
-    dtype = np.dtype(details["dtype"]).name
-    if dtype == "float32" and scale == 0:  # the interpreter's word for: not quantised
-        scale = 1.0
-    return Tensor(tuple(int(length) for length in details["shape"]), dtype, float(scale), int(zero_point))
-
-
-def read_model(path: Path) -> bytes:
-    """Read a .tflite file, whole or not; raises ModelMissing or ModelUnreadable."""
-    try:
-        content = read_file(path, LARGEST_MODEL)
-    except FileNotFoundError as error:
-        raise ModelMissing(f"{path}: no such file; give the path of a .tflite model") from error
-    except OSError as error:
-        raise ModelUnreadable(f"{path}: {error.strerror}; give the path of a .tflite model") from error
-    if content[4:8] != b"TFL3":
-        raise ModelUnreadable(f"{path}: not a TFLite model (no TFL3 mark); convert it with cuelens-convert")
-    return content
-
-
-def check_content(path: Path, content: bytes, size: int, sha256: str) -> None:
-    """Raise ModelUnreadable or ContractMismatch where a model's file is not the one of its contract."""
-    if len(content) < size:
-        raise ModelUnreadable(f"{path}: ends after {len(content)} of {size} bytes; copy it again")
-    found = hashlib.sha256(content).hexdigest()
-    if found != sha256:
-        raise ContractMismatch(
-            f"{path}: sha256 {found[:12]}…, its contract has {sha256[:12]}…; install model and contract together"
-        )
-
-
-def check_tensor(path: Path, name: str, found: Tensor, promised: Tensor) -> None:
-    """Raise ModelShape or ContractMismatch where one end of a network differs from its contract."""
-    if (found.shape, found.dtype) != (promised.shape, promised.dtype):
-        raise ModelShape(
-            f"{path}: {name} is {found.dtype} {found.shape}, its contract has "
-            f"{promised.dtype} {promised.shape}; convert it again"
-        )
-    if not np.isclose(found.scale, promised.scale, rtol=1e-6) or found.zero_point != promised.zero_point:
-        raise ContractMismatch(
-            f"{path}: {name} scale {found.scale} zero point {found.zero_point}, its contract has "
-            f"{promised.scale} and {promised.zero_point}; convert it again"
-        )
-
-
 def _read_carried(content: bytes) -> tuple[list[str] | None, dict[str, Any] | None]:
     """Read labels.txt and preprocessing.json from the zip behind a model; None for one that is not there.
 
@@ -288,37 +220,6 @@ def _show(value: object) -> str:
     return "missing" if value is None else f"{value!r:.60}"
 
 
-def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
-    """Build the TFLite interpreter this system has; returns it with its name and version.
-
-    Raises RuntimeMissing, or ValueError for what is not a model.
-    """
-    for distribution, module in RUNTIMES:
-        try:
-            interpreter_class = import_module(module).Interpreter
-        except ImportError:
-            continue
-        # Not importlib.metadata: it costs 5 MB of memory.
-        runtime = f"{distribution} {import_module(module.partition('.')[0]).__version__}"
-        try:
-            return interpreter_class(model_content=content, num_threads=threads), runtime
-        except (SystemError, ImportError, AttributeError) as error:  # how a library built for another numpy dies
-            raise RuntimeMissing(
-                f"{runtime} does not work with numpy {np.__version__}; "
-                "install cuelens again (in a checkout: ./deploy.sh demo)"
-            ) from error
-    raise RuntimeMissing(
-        "neither tflite-runtime nor ai-edge-litert is installed; "
-        "install cuelens again (in a checkout: ./deploy.sh demo)"
-    )
-
-
-def name_delegate(interpreter: Any) -> str:
-    """Say who runs an interpreter's operators: XNNPACK where it took some over, else the runtime's built-in kernels."""
-    nodes = interpreter._get_ops_details()  # no public call tells
-    return "XNNPACK" if any(node["op_name"] == "DELEGATE" for node in nodes) else "built-in kernels"
-
-
 class ExpressionModel:
     """A TFLite classifier of pictures: upright faces on the device, anything with labels elsewhere."""
 
@@ -333,12 +234,7 @@ class ExpressionModel:
         self.contract = contract = read_contract(self.path.with_suffix(".json"))
         check_content(self.path, content, contract.size, contract.sha256)
         _check_carried(self.path, content, contract)
-        try:
-            with quiet():
-                self._interpreter, self.runtime = load_interpreter(content, threads)
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise ModelUnreadable(f"{self.path}: {error}; this runtime cannot load it") from error
+        self._interpreter, self.runtime = build_interpreter(self.path, content, threads)
         (given,) = self._interpreter.get_input_details()
         (taken,) = self._interpreter.get_output_details()
         for name, details, promised in (("input", given, contract.input), ("output", taken, contract.output)):

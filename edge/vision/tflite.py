@@ -1,28 +1,40 @@
-"""What the finder's two networks share: a contract as JSON beside the file, and an interpreter held to it."""
+"""What all networks of the device share: their files, contracts' tables, the runtime, and interpreters held to them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from edge.errors import ContractUnreadable, ModelMissing, ModelUnreadable
+import numpy as np
+
+from edge.errors import ContractMismatch, ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable, RuntimeMissing
 from edge.files import read_file
 from edge.system.quiet import quiet
-from edge.vision.model import (
-    LARGEST_CONTRACT,
-    Tensor,
-    check_content,
-    check_tensor,
-    load_interpreter,
-    read_tensor,
-)
+
+RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
+_PACKAGED = Path(__file__).parents[1] / "model"
+_CHECKOUT = Path(__file__).parents[2] / "models"
+LARGEST_MODEL, LARGEST_CONTRACT = 1 << 27, 1 << 20  # bytes of their files
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One end of the network: real value = scale * (stored - zero_point); of float32 they are 1.0 and 0."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float
+    zero_point: int
 
 
 class Promise(Protocol):
-    """What a contract of either says of its file."""
+    """What a contract of the finder's networks says of its file."""
 
     @property
     def sha256(self) -> str:
@@ -35,6 +47,69 @@ class Promise(Protocol):
     @property
     def input(self) -> Tensor:
         """The one input."""
+
+
+def models_folder() -> Path:
+    """Return the folder of the models that came with this installation or checkout."""
+    return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
+
+
+def read_model(path: Path) -> bytes:
+    """Read a .tflite file, whole or not; raises ModelMissing or ModelUnreadable."""
+    try:
+        content = read_file(path, LARGEST_MODEL)
+    except FileNotFoundError as error:
+        raise ModelMissing(f"{path}: no such file; give the path of a .tflite model") from error
+    except OSError as error:
+        raise ModelUnreadable(f"{path}: {error.strerror}; give the path of a .tflite model") from error
+    if content[4:8] != b"TFL3":
+        raise ModelUnreadable(f"{path}: not a TFLite model (no TFL3 mark); convert it with cuelens-convert")
+    return content
+
+
+def read_promise(table: dict[str, Any]) -> Tensor:
+    """Read one end of a network from a contract's table; raises KeyError, TypeError or ValueError."""
+    shape = tuple(int(length) for length in table["shape"])
+    tensor = Tensor(shape, str(table["dtype"]), float(table["scale"]), int(table["zero_point"]))
+    if not 0 < tensor.scale < float("inf"):
+        raise ValueError(f"scale {tensor.scale}; valid is a finite one above 0")
+    if tensor.dtype == "float32" and (tensor.scale, tensor.zero_point) != (1.0, 0):
+        raise ValueError(f"float32 with scale {tensor.scale} and zero point {tensor.zero_point}; valid are 1.0 and 0")
+    return tensor
+
+
+def read_tensor(details: dict[str, Any]) -> Tensor:
+    """Read one end of a network from what `get_input_details` or `get_output_details` of an interpreter states."""
+    scale, zero_point = details["quantization"]
+    dtype = np.dtype(details["dtype"]).name
+    if dtype == "float32" and scale == 0:  # the interpreter's word for: not quantised
+        scale = 1.0
+    return Tensor(tuple(int(length) for length in details["shape"]), dtype, float(scale), int(zero_point))
+
+
+def check_content(path: Path, content: bytes, size: int, sha256: str) -> None:
+    """Raise ModelUnreadable or ContractMismatch where a model's file is not the one of its contract."""
+    if len(content) < size:
+        raise ModelUnreadable(f"{path}: ends after {len(content)} of {size} bytes; copy it again")
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        raise ContractMismatch(
+            f"{path}: sha256 {found[:12]}…, its contract has {sha256[:12]}…; install model and contract together"
+        )
+
+
+def check_tensor(path: Path, name: str, found: Tensor, promised: Tensor) -> None:
+    """Raise ModelShape or ContractMismatch where one end of a network differs from its contract."""
+    if (found.shape, found.dtype) != (promised.shape, promised.dtype):
+        raise ModelShape(
+            f"{path}: {name} is {found.dtype} {found.shape}, its contract has "
+            f"{promised.dtype} {promised.shape}; convert it again"
+        )
+    if not np.isclose(found.scale, promised.scale, rtol=1e-6) or found.zero_point != promised.zero_point:
+        raise ContractMismatch(
+            f"{path}: {name} scale {found.scale} zero point {found.zero_point}, its contract has "
+            f"{promised.scale} and {promised.zero_point}; convert it again"
+        )
 
 
 @contextmanager
@@ -59,18 +134,58 @@ def contract_table(path: Path, formats: tuple[int, ...], network: str) -> Iterat
         raise ContractUnreadable(f"{path}: {error}; a contract is JSON written by cuelens-{network}") from error
 
 
+def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
+    """Build the TFLite interpreter this system has; returns it with its name and version.
+
+    Raises RuntimeMissing, or ValueError for what is not a model.
+    """
+    for distribution, module in RUNTIMES:
+        try:
+            interpreter_class = import_module(module).Interpreter
+        except ImportError:
+            continue
+        # Not importlib.metadata: it costs 5 MB of memory.
+        runtime = f"{distribution} {import_module(module.partition('.')[0]).__version__}"
+        try:
+            return interpreter_class(model_content=content, num_threads=threads), runtime
+        except (SystemError, ImportError, AttributeError) as error:  # how a library built for another numpy dies
+            raise RuntimeMissing(
+                f"{runtime} does not work with numpy {np.__version__}; "
+                "install cuelens again (in a checkout: ./deploy.sh demo)"
+            ) from error
+    raise RuntimeMissing(
+        "neither tflite-runtime nor ai-edge-litert is installed; "
+        "install cuelens again (in a checkout: ./deploy.sh demo)"
+    )
+
+
+def build_interpreter(path: Path, content: bytes, threads: int = 1) -> tuple[Any, str]:
+    """Build the interpreter of a .tflite file's content, ready to run; returns it and its runtime's name and version.
+
+    Raises ModelUnreadable or RuntimeMissing.
+    """
+    try:
+        with quiet():
+            interpreter, runtime = load_interpreter(content, threads)
+            interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise ModelUnreadable(f"{path}: {error}; this runtime cannot load it") from error
+    return interpreter, runtime
+
+
 def open_network(path: Path, content: bytes, contract: Promise) -> Any:
     """Return an interpreter of a .tflite file's content, its file and input held to the contract.
 
     Raises ModelUnreadable, ModelShape, ContractMismatch, RuntimeMissing.
     """
     check_content(path, content, contract.size, contract.sha256)
-    try:
-        with quiet():
-            interpreter, _ = load_interpreter(content)
-            interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise ModelUnreadable(f"{path}: {error}; this runtime cannot load it") from error
+    interpreter, _ = build_interpreter(path, content)
     (given,) = interpreter.get_input_details()
     check_tensor(path, "input", read_tensor(given), contract.input)
     return interpreter
+
+
+def name_delegate(interpreter: Any) -> str:
+    """Say who runs an interpreter's operators: XNNPACK where it took some over, else the runtime's built-in kernels."""
+    nodes = interpreter._get_ops_details()  # no public call tells
+    return "XNNPACK" if any(node["op_name"] == "DELEGATE" for node in nodes) else "built-in kernels"

@@ -15,15 +15,16 @@ import numpy as np
 
 from edge.errors import ContractUnreadable, ModelShape
 from edge.types import Gray
-from edge.vision.model import (
+from edge.vision.tflite import (
     Tensor,
     check_tensor,
+    contract_table,
     models_folder,
+    open_network,
     read_model,
     read_promise,
     read_tensor,
 )
-from edge.vision.tflite import contract_table, open_network
 from edge.vision.views import Pyramid, Spot
 
 CONTRACT_FORMAT = 2  # 2: the view's light is evened out; of 1, a release before, it is not

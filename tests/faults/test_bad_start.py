@@ -32,8 +32,9 @@ from edge.settings import Settings
 from edge.sources.demo import DemoSource
 from edge.sources.missing import MissingCamera
 from edge.types import Capabilities, Frame, Update
-from edge.vision import model
-from edge.vision.model import ExpressionModel, former_folders, models_folder, open_first, shipped_model
+from edge.vision import tflite
+from edge.vision.model import ExpressionModel, former_folders, open_first, shipped_model
+from edge.vision.tflite import models_folder
 from tests.support.failures import ended_by
 
 FAST = ("--source", "demo", "--pace", "fast", "--seconds", "0.3")
@@ -107,7 +108,7 @@ def test_a_network_damaged_after_an_update_is_replaced_by_that_of_the_release_be
     (tmp_path / "good").symlink_to("releases/3.0")
     before = release(tmp_path, "2.0", "previous")
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "releases/3.0/venv"))
-    monkeypatch.setattr(model, "_PACKAGED", own)
+    monkeypatch.setattr(tflite, "_PACKAGED", own)
     assert former_folders() == [before]
     log = tmp_path / "log.jsonl"
     with pytest.raises(SystemExit) as ended:

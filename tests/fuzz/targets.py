@@ -43,7 +43,7 @@ from edge.sources.file import FileSource, load_picture
 from edge.sources.picamera import monotonic_of
 from edge.sources.pictures import decode
 from edge.sources.pixels import KNOWN, PixelsInvalid, luma
-from edge.vision import model, verifier
+from edge.vision import model, tflite, verifier
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONGEST_WORDS = 1000  # characters of an error: a line for a person
@@ -144,9 +144,9 @@ def _model(data: bytes, folder: Path) -> None:
     contract |= {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
     _put(folder, "emotion.json", json.dumps(contract).encode())
     with refusals(CuelensError):
-        content = model.read_model(path)
+        content = tflite.read_model(path)
         found = model.read_contract(path.with_suffix(".json"))
-        model.check_content(path, content, found.size, found.sha256)
+        tflite.check_content(path, content, found.size, found.sha256)
         model._check_carried(path, content, found)
 
 

@@ -20,7 +20,8 @@ from benchmarks.schema import complaints
 from edge.errors import CuelensError, ModelMissing, ModelUnreadable, SettingsInvalid, SourceMissing
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Gray, Update
-from edge.vision.model import ExpressionModel, models_folder, shipped_model
+from edge.vision.model import ExpressionModel, shipped_model
+from edge.vision.tflite import models_folder
 from tests.support.failures import ended_by
 
 

@@ -15,7 +15,7 @@ import pytest
 from edge.errors import ContractMismatch, ContractUnreadable, CuelensError, ModelMissing, ModelShape, ModelUnreadable
 from edge.sources.demo import DemoSource
 from edge.vision.finders.net import EDGE, SIDE_STEP, STRIDE, TILE, WINDOW, NetFinder
-from edge.vision.model import models_folder
+from edge.vision.tflite import models_folder
 from edge.vision.views import Pyramid, Spot, wrap_deg
 
 

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import strategies
 
 from edge.errors import DataLabelInvalid
-from edge.vision.model import ExpressionModel, load_interpreter, shipped_model
+from edge.vision.model import ExpressionModel, shipped_model
 from edge.vision.preprocessing import Preprocessing
+from edge.vision.tflite import load_interpreter
 
 pytestmark = pytest.mark.host
 

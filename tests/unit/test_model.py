@@ -26,8 +26,9 @@ from edge.errors import (
     ModelUnreadable,
     RuntimeMissing,
 )
-from edge.vision.model import ExpressionModel, load_interpreter, shipped_model
+from edge.vision.model import ExpressionModel, shipped_model
 from edge.vision.preprocessing import Preprocessing
+from edge.vision.tflite import load_interpreter
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 SAID = {"colour": "gray", "range": [0, 255], "resize": "area", "side": 48}
@@ -301,7 +302,7 @@ def test_nothing_is_parsed_before_file_and_contract_agree(copied: Path, monkeypa
     def parse(*_: object) -> None:
         raise AssertionError("parsed")
 
-    monkeypatch.setattr("edge.vision.model.load_interpreter", parse)
+    monkeypatch.setattr("edge.vision.tflite.load_interpreter", parse)
     carry(copied, labels_file(LABELS[::-1]), preprocessing_file())
     with pytest.raises(ContractMismatch, match="label 1"):
         ExpressionModel(copied)

@@ -14,7 +14,7 @@ import pytest
 
 from edge.errors import ContractMismatch, ContractUnreadable, CuelensError, ModelMissing, ModelShape, ModelUnreadable
 from edge.sources.demo import DemoSource
-from edge.vision.model import models_folder
+from edge.vision.tflite import models_folder
 from edge.vision.verifier import Evening, FaceVerifier
 from edge.vision.views import Pyramid, Spot
 

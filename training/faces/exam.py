@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from edge.system.quiet import quiet
-from edge.vision.model import load_interpreter, read_tensor
+from edge.vision.tflite import load_interpreter, read_tensor
 from edge.vision.verifier import OUTPUTS
 from lab.networks.keras_file import as_batch
 from training.faces.material import finish

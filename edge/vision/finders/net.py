@@ -15,15 +15,16 @@ import numpy.typing as npt
 
 from edge.errors import ModelShape
 from edge.vision.finders import Slice
-from edge.vision.model import (
+from edge.vision.tflite import (
     Tensor,
     check_tensor,
+    contract_table,
     models_folder,
+    open_network,
     read_model,
     read_promise,
     read_tensor,
 )
-from edge.vision.tflite import contract_table, open_network
 from edge.vision.verifier import Evening
 from edge.vision.views import Pyramid, Spot, shared
 
