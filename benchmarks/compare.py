@@ -41,7 +41,7 @@ def interval(before: Sequence[float], after: Sequence[float]) -> tuple[float, fl
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each figure that both reports have: its verdict is worse, better, the same, or no ratio of 0.
+    """Return a row for each figure that both reports have: its verdict is worse, better or the same.
 
     Raises SettingsInvalid for reports of different tasks, sources or clips.
     """
@@ -60,7 +60,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[st
             continue
         row = {"figure": name, "before": figure["median"], "after": other["median"]}
         if min(figure["rounds"] + other["rounds"]) <= 0:
-            rows.append(row | {"ratio": "-", "interval": "-", "verdict": "no ratio"})
+            rows.append(row | {"ratio": "-", "interval": "-", "verdict": _verdict_by_zero(figure, other)})
             continue
         ratio, low, high = interval(figure["rounds"], other["rounds"])
         worse, better = low > 1 + TOLERANCE, high < 1 - TOLERANCE
@@ -69,6 +69,14 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[st
         verdict = "worse" if worse else "better" if better else "the same"
         rows.append(row | {"ratio": round(ratio, 3), "interval": f"{low:.3f}-{high:.3f}", "verdict": verdict})
     return rows
+
+
+def _verdict_by_zero(figure: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Judge a figure without a ratio, since it is 0 in one report, by which of the medians is better."""
+    more = other["median"] - figure["median"]
+    if not more:
+        return "the same"
+    return "better" if (more > 0) == (figure["better"] == "higher") else "worse"
 
 
 def _clips(report: Mapping[str, Any]) -> set[str]:

@@ -192,7 +192,7 @@ def check_sums(sums: bytes, names: Iterable[str], digest: Callable[[str], str]) 
 
 
 def digest_of(file: IO[bytes]) -> str:
-    """The sha256 in hex of what a file still has."""
+    """The sha256 in hex of what an open file, at its begin, holds."""
     return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # which reads into a buffer
 
 

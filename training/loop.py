@@ -125,7 +125,7 @@ class Run:
         if not np.isfinite(now.get("loss", 0.0)):
             raise FitDiverged(
                 f"{self.checkpoint.parent}: the loss is {now['loss']} at epoch {epoch}{self._of_fit}, step {step}; "
-                f"{self.checkpoint} holds epoch {epoch - 1}: {self.advice}"
+                f"{f'{self.checkpoint} holds epoch {epoch - 1}: ' if epoch > 1 else ''}{self.advice}"
             )
         if sys.stderr.isatty():
             figures = " ".join(f"{name} {value:.4f}" for name, value in now.items())

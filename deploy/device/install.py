@@ -40,6 +40,7 @@ def install(options: Options, clock: service.Clock) -> None:
         raise Failure(94, lacking)
     need_writable()
     releases.lock()
+    trial.take_back()
     with verified(options) as archive:
         version = put_release(archive, options)
     step("putting the settings in place")
@@ -130,7 +131,8 @@ def put_release(archive: tarfile.TarFile, options: Options) -> str:
             releases.drop(version)
     step("removing what an earlier one left")
     releases.remove_half()
-    trial.take_back()
+    if releases.version_of("current") != version:
+        trial.end_trial()
     if not releases.is_whole(version):
         releases.remove_old(1)
         build.check_space(sizes)
@@ -240,6 +242,7 @@ def apply(options: Options, clock: service.Clock) -> None:
 def remove(everything: bool) -> None:
     """Remove all that was installed; settings and what was saved only with `everything`."""
     releases.lock()
+    trial.end_trial()
     if is_booted():
         ask("systemctl", "stop", "cuelens-prove.service", *(f"{name}.service" for name in NAMES))
     links = [f"{folder}/{name}.service" for name in NAMES for folder in (units.WANTS, units.UNITS)]

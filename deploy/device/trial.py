@@ -57,6 +57,15 @@ def take_back() -> None:
             kept.unlink()
 
 
+def end_trial() -> None:
+    """Have the good release start where another is on trial, with what was there before that: another one comes."""
+    good = version_of("good")
+    if is_usable("good") and version_of("current") != good:
+        set_link("current", good)
+        forget_trial()
+    take_back()
+
+
 def go_back(why: str) -> None:
     """Go from a release on trial to the good one."""
     bad, good = version_of("current"), version_of("good")

@@ -40,10 +40,18 @@ def is_there() -> bool:
 
 def remove_user() -> None:
     """Remove the user where it was made here."""
-    if place(FILE).exists():
-        place(FILE).unlink()
-        if not os.environ.get("CUELENS_ROOT"):
-            ask("env", "SYSTEMD_NSS_DYNAMIC_BYPASS=1", "userdel", NAME)
+    place(f"{FILE}.new").unlink(missing_ok=True)
+    if not place(FILE).exists():
+        return
+    if is_there():
+        root = os.environ.get("CUELENS_ROOT")
+        words = [f"--prefix={root}"] if root else []
+        code, output = ask("env", "SYSTEMD_NSS_DYNAMIC_BYPASS=1", "userdel", *words, NAME)
+        if code:
+            show(output)
+            say(f"the user {NAME} stays (the words above say why): remove it with sudo userdel {NAME}")
+            return
+    place(FILE).unlink()
 
 
 def _root() -> list[str]:

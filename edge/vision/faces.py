@@ -163,7 +163,7 @@ class FaceFinder:
 
         `share` of the settings' budget is what the search for new ones gets.
 
-        Returns those confirmed that are seen in this very frame, nearest first.
+        Returns those confirmed that are seen in this very frame, and unread those that lately were, nearest first.
         """
         if gray.shape != self._shape or t < self._t:
             self._begin(gray, t)
@@ -263,14 +263,14 @@ class FaceFinder:
         This is not paid for by the search for new faces: that may be in debt when a head turns back.
         """
         settings = self._settings
-        if t - self._sought < SEEK_EVERY / share:
+        if (t - self._sought) * share < SEEK_EVERY:
             return
         lost = [track for track in self._tracks if not track.present and t - track.seen <= settings.coast]
         if not lost:
             return
         track = min(lost, key=lambda track: track.sought)
         self._sought = track.sought = t
-        sides = tuple(share * track.spot.side for share in SEEK_SIDES)
+        sides = tuple(zoom * track.spot.side for zoom in SEEK_SIDES)
         wide = SEEK_WIDE * (1 + (t - track.seen) / BELIEVED)
         proposals = self._proposer.around(pyramid, track.spot.moved(0.0, 0.0, wide), sides)
         for proposal in itertools.islice(proposals, SEEK_LOOKS):

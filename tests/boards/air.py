@@ -51,7 +51,7 @@ class BoardAir:
         self.controller: Any = None
         self._uart, self._peripherals = uart, peripherals
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="air")
+        self._thread = threading.Thread(target=self._loop.run_forever, name="air", daemon=True)
         self._thread.start()
         self.do(self._open())
 
@@ -81,7 +81,9 @@ class BoardAir:
         await asyncio.gather(*others, return_exceptions=True)
 
     def close(self) -> None:
-        self.do(self._leave())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        try:
+            self.do(self._leave())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()

@@ -257,6 +257,33 @@ def test_known_keys_come_back_with_the_release_that_they_signed(place: Place) ->
     assert not list(place.base.glob("signers-*"))
 
 
+@pytest.mark.parametrize(("third", "good"), [("key 2", True), ("key 3", True), ("key 3", False)])
+def test_a_release_that_comes_while_another_is_on_trial_begins_from_the_good_ones_keys_and_settings(
+    place: Place, third: str, good: bool
+) -> None:
+    signers, settings, given = (
+        place.root / units.SIGNERS[1:],
+        place.root / units.SETTINGS[1:],
+        place.root / "given.toml",
+    )
+    releases.replace(settings, b"threads = 1\n")
+    for number, key in enumerate(("key 1", "key 2", third), 1):
+        place.release(f"{number}.0", number)
+        (releases.release(f"{number}.0") / "allowed_signers").write_text(f"{key}\n")
+        given.write_text(f"threads = {number}\n")
+        trial.end_trial()
+        install.put_settings(f"{number}.0", given)
+        install.put_signers(f"{number}.0")
+        install.flip(f"{number}.0")
+    if good:
+        trial.mark_good()
+    else:
+        trial.go_back("of a test")
+    after = ("key 1\n", "threads = 1\n", "1.0") if not good else (f"{third}\n", "threads = 3\n", "3.0")
+    assert (signers.read_text(), settings.read_text(), place.links()["current"]) == after
+    assert not [*place.base.glob("signers-*"), *place.base.glob("before-*")]
+
+
 def test_seen_working_it_is_good_and_the_former_one_is_the_previous(place: Place) -> None:
     for number in (1, 2):
         place.release(f"{number}.0", number)

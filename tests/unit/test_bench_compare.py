@@ -128,7 +128,7 @@ def test_a_report_without_figures_is_refused_in_one_line(tmp_path: Path, capsys:
 
 def test_a_figure_beside_nothing_is_shown_without_a_ratio() -> None:
     row = compare(BEFORE, report([1.0] * 5, [0.0] * 5))[1]
-    assert (row["before"], row["after"], row["ratio"], row["verdict"]) == (30.0, 0.0, "-", "no ratio")
+    assert (row["before"], row["after"], row["ratio"], row["verdict"]) == (30.0, 0.0, "-", "worse")
 
 
 @pytest.mark.parametrize("path", sorted(REFERENCE.glob("*/*.json")), ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -50,7 +50,10 @@ def test_boxes_come_from_a_file_by_film(tmp_path: Path) -> None:
     assert read_boxes(path) == {"a.avi": [[(1, 3, 30, 31)], []]}
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"a.avi": [[[1, 2]]]}', '{"a.avi": [[[0.9, "x", 0, 1, 1]]]}'])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"a.avi": [[[1, 2]]]}', '{"a.avi": [[[1, 1e999, 0, 1, 1]]]}', '{"a.avi": [[[0.9, "x", 0, 1, 1]]]}'],
+)
 def test_a_file_of_anything_else_is_refused_with_the_next_step(tmp_path: Path, content: str) -> None:
     path = tmp_path / "boxes.json"
     path.write_text(content, encoding="utf-8")

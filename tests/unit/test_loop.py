@@ -106,7 +106,7 @@ def test_a_batch_hangs_on_seed_epoch_and_number_alone(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_number_stops_at_its_step(tmp_path: Path) -> None:
     run = make_run(tmp_path, name="long")
     run.batches = replace(run.batches, draw=lambda rows, rng: (np.full((len(rows), 3), np.nan), draw(rows, rng)[1]))
-    with pytest.raises(FitDiverged, match=r"the loss is nan at epoch 1 of the long fit, step 1; .*: begin again"):
+    with pytest.raises(FitDiverged, match=r"the loss is nan at epoch 1 of the long fit, step 1; begin again"):
         run.fit()
     assert list(tmp_path.iterdir()) == []
 
