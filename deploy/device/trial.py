@@ -20,10 +20,8 @@ from deploy.device.system import file_system, is_booted, read
 from deploy.device.units import SETTINGS, SIGNERS, write_drop_ins
 from deploy.failure import Failure
 
-BEFORE = {
-    "before": SETTINGS,
-    "signers-before": SIGNERS,
-}  # by the name under which what it held is kept: what comes back
+# What comes back with the release before, by the name under which what it held is kept.
+BEFORE = {"before": SETTINGS, "signers-before": SIGNERS}
 
 
 def mark_good() -> None:
