@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -106,7 +107,14 @@ class Run:
         (folder / "cuelens.toml").write_text(settings)
         words = [*self._command("run"), "--source", f"v4l2:{fault}"]
         words += [*more, *(word for sink in sinks for word in ("--sink", sink))]
-        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE} | popen
+        prepare = popen.pop("preexec_fn", None)
+
+        def begin() -> None:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which tests that run under nohup would hand on ignored
+            if prepare:
+                prepare()
+
+        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "preexec_fn": begin} | popen
         self._process = subprocess.Popen(words, cwd=folder, text=True, **streams)
 
     def _command(self, name: str) -> list[str]:
@@ -152,7 +160,12 @@ class Run:
         self._process.send_signal(number)
 
     def end(self) -> tuple[int, str]:
-        _, errors = self._process.communicate(timeout=60)
+        try:
+            _, errors = self._process.communicate(timeout=60)
+        finally:
+            if self.running:  # what it holds would fail another test
+                self._process.kill()
+                self._process.communicate()
         return self._process.returncode, errors
 
     def put_out(self) -> None:
