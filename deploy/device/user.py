@@ -26,10 +26,12 @@ def keep_user(needed: Iterable[Reach]) -> bool:
         return False
     replace(place(FILE), TEXT)
     # The user of a run that lasts at this moment has the same name: it is not to be found.
-    code, output = ask("env", "SYSTEMD_NSS_DYNAMIC_BYPASS=1", "systemd-sysusers", *_root(), str(place(FILE)))
+    code, output = ask(
+        "env", "SYSTEMD_NSS_DYNAMIC_BYPASS=1", "systemd-sysusers", *_under_root("--root"), str(place(FILE))
+    )
     if code or not is_there():
         show(output)
-        say(f"no lasting user {NAME} could be made (its words are above): glasses stay dark")
+        say(f"no lasting user {NAME} could be made, systemd-sysusers printed why: glasses stay dark")
     return is_there()
 
 
@@ -44,16 +46,14 @@ def remove_user() -> None:
     if not place(FILE).exists():
         return
     if is_there():
-        root = os.environ.get("CUELENS_ROOT")
-        words = [f"--prefix={root}"] if root else []
-        code, output = ask("env", "SYSTEMD_NSS_DYNAMIC_BYPASS=1", "userdel", *words, NAME)
+        code, output = ask("env", "SYSTEMD_NSS_DYNAMIC_BYPASS=1", "userdel", *_under_root("--prefix"), NAME)
         if code:
             show(output)
-            say(f"the user {NAME} stays (the words above say why): remove it with sudo userdel {NAME}")
+            say(f"userdel did not remove the user {NAME}, and printed why: sudo userdel {NAME} removes it")
             return
     place(FILE).unlink()
 
 
-def _root() -> list[str]:
+def _under_root(option: str) -> list[str]:
     root = os.environ.get("CUELENS_ROOT")
-    return [f"--root={root}"] if root else []
+    return [f"{option}={root}"] if root else []

@@ -103,7 +103,7 @@ class Control:
             raise SettingsInvalid(f"{table!r} cannot be changed while it runs; valid are {valid}")
         with self._lock:
             before = table_of(self._settings, table)
-            for item in fields(before):  # first: what is said of another value quotes it
+            for item in fields(before):  # before an error quotes a value, which may be a secret
                 if item.name in values and not is_changeable(item, getattr(before, item.name)):
                     raise SettingsInvalid(
                         f"{table}.{item.name} cannot be changed while it runs; change it in the settings file"

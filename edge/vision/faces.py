@@ -156,7 +156,6 @@ class FaceFinder:
         self._level_deg = 0.0  # the angle that upright faces have: the wearer's own tilt, turned round
         self._shape, self._t = (0, 0), -np.inf
         self._looks = 0
-        self._sought = -np.inf  # when a lost face was searched for last
 
     def find(self, gray: Gray, t: float, share: float = 1.0) -> list[Face]:
         """Find the faces of a luma frame, uint8 (height, width), taken at `t` on the capture clock.
@@ -200,7 +199,7 @@ class FaceFinder:
     def _begin(self, gray: Gray, t: float) -> None:
         """Forget everything: this is the first frame, one of another size, or the clock went back."""
         self._shape = gray.shape
-        self._tracks, self._level_deg, self._sought = [], 0.0, -np.inf
+        self._tracks, self._level_deg = [], 0.0
         self._search.begin(gray.shape[1], gray.shape[0], t)
 
     def _look(self, pyramid: Pyramid, spot: Spot) -> Look:
@@ -263,13 +262,14 @@ class FaceFinder:
         This is not paid for by the search for new faces: that may be in debt when a head turns back.
         """
         settings = self._settings
-        if (t - self._sought) * share < SEEK_EVERY:
+        newest = max((track.sought for track in self._tracks), default=-np.inf)
+        if (t - newest) * share < SEEK_EVERY:
             return
         lost = [track for track in self._tracks if not track.present and t - track.seen <= settings.coast]
         if not lost:
             return
         track = min(lost, key=lambda track: track.sought)
-        self._sought = track.sought = t
+        track.sought = t
         sides = tuple(zoom * track.spot.side for zoom in SEEK_SIDES)
         wide = SEEK_WIDE * (1 + (t - track.seen) / BELIEVED)
         proposals = self._proposer.around(pyramid, track.spot.moved(0.0, 0.0, wide), sides)

@@ -48,7 +48,7 @@ class Track:
     velocity: Vector = field(default_factory=lambda: np.zeros(3))  # faces a second: right, down, log size
     checked: float = 0.0
     tried: float = 0.0
-    sought: float = 0.0  # when it was searched for last, after it was lost
+    sought: float = -np.inf  # when it was searched for last, after it was lost
     anchor: float = 0.0
     home: Spot = field(init=False)  # where a fresh look last agreed with it
     doubts: int = 0

@@ -483,6 +483,21 @@ def test_a_user_that_cannot_be_made_is_reported(
     assert "no lasting user cuelens could be made" in capsys.readouterr().err
 
 
+def test_a_user_that_userdel_does_not_remove_is_named_and_removed_the_next_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, users = place.root / user.FILE[1:], place.root / "etc/passwd"
+    releases.replace(file, user.TEXT)
+    users.write_text("cuelens:x:999:999::/:/usr/sbin/nologin\n")
+    monkeypatch.setattr(user, "ask", lambda *_: (8, "userdel: user cuelens is currently used by process 7"))
+    user.remove_user()
+    assert "sudo userdel cuelens removes it" in capsys.readouterr().err
+    assert file.exists()
+    monkeypatch.setattr(user, "ask", lambda *_: (0, ""))
+    user.remove_user()
+    assert not file.exists()
+
+
 def test_without_bluetooth_no_user_is_made(place: Place) -> None:
     (place.root / "etc/group").write_text("video:x:44:\n")
     assert not user.keep_user([GLASSES])
