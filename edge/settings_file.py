@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -44,6 +44,27 @@ def read_settings(path: Path, settings_type: type[T], mistakes: list[str] | None
     Raises SettingsInvalid with file, line, value seen and valid values. With a list of `mistakes`, what is wrong with a
     single setting is added there instead, and its default taken.
     """
+    return read_toml(path, mistakes).build(settings_type, mistakes)
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsFile:
+    """A TOML file as it was read, once; several dataclasses may be built of it."""
+
+    path: Path
+    table: dict[str, Any]
+    lines: dict[tuple[str, str], int]  # of each section, under (section, ""), and of each key, under (section, key)
+
+    def build(self, settings_type: type[T], mistakes: list[str] | None = None) -> T:
+        """Return its values in a dataclass; raises SettingsInvalid, or adds to `mistakes`, as read_settings() does."""
+        settings: T = _build(settings_type, self.table, self.path, self.lines, "", mistakes)
+        if isinstance(settings, Settings):
+            hide_secrets(settings)
+        return settings
+
+
+def read_toml(path: Path, mistakes: list[str] | None = None) -> SettingsFile:
+    """Read a TOML file; raises SettingsInvalid. With a list of `mistakes`, bytes that are no text are added there."""
     import tomllib
 
     try:
@@ -64,10 +85,7 @@ def read_settings(path: Path, settings_type: type[T], mistakes: list[str] | None
         raise SettingsInvalid(f"{path}: not TOML: {error}") from error
     if wrong and mistakes is not None:
         mistakes.append(f"{path}:{wrong}")
-    settings: T = _build(settings_type, table, path, _lines(text), "", mistakes)
-    if isinstance(settings, Settings):
-        hide_secrets(settings)
-    return settings
+    return SettingsFile(path, table, _lines(text))
 
 
 def hide_secrets(settings: Settings) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.backends import import_for
 from edge.errors import CuelensError, SettingsInvalid
 from edge.settings import PinSettings, Settings
-from edge.settings_file import load_settings_safely, read_settings
+from edge.settings_file import SettingsFile, read_toml
 from edge.sinks.table import needs_of
 from edge.system.messages import failed, say
 from edge.system.systemd import service_settings_file
@@ -59,8 +59,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _steps(config: Path | None, end: float) -> Iterator[Callable[[], object]]:
     """Yield the steps, the camera's light before what sinks have set is read: that imports them, which takes time."""
-    yield partial(_close_light, _read_pins(config))
-    settings, mistakes = load_settings_safely(config) if config else (Settings(), [])
+    mistakes: list[str] = []
+    file = _read_file(config, mistakes) if config else None
+    yield partial(_close_light, file.build(_Light, []).pins if file else PinSettings())
+    settings = file.build(Settings, mistakes) if file else Settings()
     yield partial(_lower_pins, settings)
     if os.environ.get("SERVICE_RESULT") != "success":  # else the run made them dark itself
         glasses = [spec.partition(":")[2] for spec in settings.sinks if spec.startswith("glasses:")]
@@ -70,11 +72,12 @@ def _steps(config: Path | None, end: float) -> Iterator[Callable[[], object]]:
         yield partial(_refuse, mistakes[0])  # as every other command does
 
 
-def _read_pins(config: Path | None) -> PinSettings:
+def _read_file(config: Path, mistakes: list[str]) -> SettingsFile | None:
     try:
-        return read_settings(config, _Light, []).pins if config else PinSettings()
-    except SettingsInvalid:  # not even TOML, which the last step names
-        return PinSettings()
+        return read_toml(config, mistakes)
+    except SettingsInvalid as error:  # not even TOML, which the last step names
+        mistakes.append(str(error))
+        return None
 
 
 def _refuse(mistake: str) -> None:

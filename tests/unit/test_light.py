@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge import settings_file
 from edge.cli import main
 from edge.errors import CameraLost, CameraMissing, LightUnlit, SettingsInvalid
+from edge.files import read_file
 from edge.hardware.light import Light, LitCamera, open_light
 from edge.settings import PinSettings
 from edge.types import Frame
@@ -286,3 +288,20 @@ def test_dark_puts_it_out_whatever_else_is_wrong_in_the_settings_and_names_that(
     assert (tmp_path / "5").read_bytes() == b"0"
     assert ended.value.code == SettingsInvalid.exit_code
     assert "settings.toml:1: threads is 99" in capsys.readouterr().err
+
+
+def test_dark_reads_the_settings_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path, most: int) -> bytes:
+        read.append(path)
+        return read_file(path, most)
+
+    monkeypatch.setattr(settings_file, "read_file", counted)
+    (tmp_path / "5").write_bytes(b"1")
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f'[pins]\nchip = "mock:{tmp_path}"\nlight = 5\n')
+    with pytest.raises(SystemExit) as ended:
+        main(["dark", "--config", str(settings)])
+    assert not ended.value.code
+    assert ((tmp_path / "5").read_bytes(), read) == (b"0", [settings])
