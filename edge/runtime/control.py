@@ -15,7 +15,7 @@ from edge.runtime.pause import KeptPause
 from edge.runtime.saved import MOVED, SavedSettings, Values
 from edge.settings import Settings, is_changeable, with_sensitivity, with_settings
 from edge.settings_file import check_setting
-from edge.sinks.table import is_live, live_tables, table_of, with_table
+from edge.sinks.table import live_tables, table_of, with_table
 from edge.system.messages import Warned, say
 
 if TYPE_CHECKING:
@@ -93,14 +93,17 @@ class Control:
         return self._pause.problem
 
     def change(self, table: str, values: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> None:
-        """Change settings of a table that is live; raises SettingsInvalid, and then nothing is changed.
+        """Change settings of a live table; of sinks those that the settings name, also of one that did not open.
 
-        `seen` are the values that they had for whoever changes them: where one is another by now, ChangedMeanwhile is
-        raised, so that of two people who change the same setting one is answered.
+        Raises SettingsInvalid, and then nothing is changed. `seen` are the values that they had for whoever changes
+        them: where one is another by now, ChangedMeanwhile is raised, so that of two people who change the same setting
+        one is answered.
         """
-        if not is_live(table):
-            valid = ", ".join(live_tables(self._settings))
-            raise SettingsInvalid(f"{table!r} cannot be changed while it runs; valid are {valid}")
+        if table not in (valid := live_tables(self._settings)):
+            raise SettingsInvalid(f"{table!r} cannot be changed while it runs; valid are {', '.join(valid)}")
+        self._change(table, values, seen)
+
+    def _change(self, table: str, values: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> None:
         with self._lock:
             before = table_of(self._settings, table)
             for item in fields(before):  # before an error quotes a value, which may be a secret
@@ -163,8 +166,9 @@ class Control:
             self._take(self._saved.load())
 
     def _take(self, saved: Mapping[tuple[str, str], Any]) -> None:
+        # Also those of a sink that this run is without: they are saved again, for the next run that has it.
         for name in dict.fromkeys(table for table, _ in saved):
-            self.change(name, {key: value for (table, key), value in saved.items() if table == name})
+            self._change(name, {key: value for (table, key), value in saved.items() if table == name})
 
     def save(self) -> Path:
         """Write what was changed, now and before, to the file for that, and return its path.

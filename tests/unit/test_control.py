@@ -15,6 +15,8 @@ from edge.runtime.control import NOTICE, ChangedMeanwhile, Control
 from edge.settings import SENSITIVITIES, CueSettings, Settings, with_sensitivity
 from edge.sinks.audio import AudioSettings
 
+AUDIBLE = Settings(sinks=("audio",))
+
 
 def test_a_change_is_in_force_at_once_and_leaves_the_rest() -> None:
     control = Control(Settings(source="demo"))
@@ -35,6 +37,7 @@ def test_a_change_is_in_force_at_once_and_leaves_the_rest() -> None:
         ("cue", {"hold": float("nan")}, "valid are 0.0 to 10.0"),
         ("web", {"token": ""}, "cannot be changed while it runs"),
         ("source", {}, "cannot be changed while it runs"),
+        ("audio", {"volume": 0.7}, r"'audio' cannot be changed while it runs; valid are cue, look$"),
     ],
 )
 def test_a_change_that_is_not_valid_changes_nothing(table: str, values: dict[str, object], words: str) -> None:
@@ -42,6 +45,25 @@ def test_a_change_that_is_not_valid_changes_nothing(table: str, values: dict[str
     with pytest.raises(SettingsInvalid, match=words):
         control.change(table, {"arrow": True, **values} if table == "look" else values)
     assert control.settings == Settings()
+
+
+def test_a_sink_that_the_settings_name_can_be_changed_whether_it_opened_or_not() -> None:
+    control = Control(Settings(sinks=("terminal", "audio:no such device")))
+    control.change("audio", {"volume": 0.7})
+    assert control.settings.of(AudioSettings).volume == 0.7
+
+
+def test_what_was_saved_of_a_sink_that_this_run_is_without_stays_saved(tmp_path: Path) -> None:
+    before = Control(AUDIBLE, saved=tmp_path / "saved.toml")
+    before.change("audio", {"volume": 0.7})
+    before.save()
+    without = Control(saved=tmp_path / "saved.toml")
+    without.load()
+    without.change("look", {"language": "de"})
+    without.save()
+    again = Control(AUDIBLE, saved=tmp_path / "saved.toml")
+    again.load()
+    assert (again.settings.of(AudioSettings).volume, again.settings.look.language) == (0.7, "de")
 
 
 @pytest.mark.parametrize("sensitivity", SENSITIVITIES)
@@ -136,7 +158,7 @@ def test_without_a_file_or_the_right_to_write_it_saving_is_refused_in_a_line(tmp
 
 def test_many_who_save_at_once_all_succeed_and_the_newest_is_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "saved.toml"
-    control = Control(saved=path)
+    control = Control(AUDIBLE, saved=path)
     failures: list[BaseException] = []
     ready = threading.Barrier(8)
 
@@ -156,7 +178,7 @@ def test_many_who_save_at_once_all_succeed_and_the_newest_is_in_the_file(tmp_pat
     for thread in threads:
         thread.join()
     assert failures == []
-    again = Control(saved=path)
+    again = Control(AUDIBLE, saved=path)
     again.load()
     assert again.settings == control.settings
     assert [entry.name for entry in tmp_path.iterdir()] == ["saved.toml"]
@@ -164,7 +186,7 @@ def test_many_who_save_at_once_all_succeed_and_the_newest_is_in_the_file(tmp_pat
 
 def test_what_another_program_saved_meanwhile_stays_and_is_in_force_here(tmp_path: Path) -> None:
     path = tmp_path / "saved.toml"
-    here, there = Control(saved=path), Control(saved=path)
+    here, there = Control(saved=path), Control(AUDIBLE, saved=path)
     here.change("look", {"language": "de"})
     there.change("audio", {"volume": 0.7})
     there.change("cue", {"hold": 2.0})

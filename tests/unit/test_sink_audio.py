@@ -38,7 +38,7 @@ def update(cue: Cue, t: float = 0.0) -> Update:
 
 
 def control(look: LookSettings | None = None, **settings: float) -> Control:
-    return Control(Settings(own={"audio": AudioSettings(**settings)}, look=look or LookSettings()))
+    return Control(Settings(sinks=("audio",), own={"audio": AudioSettings(**settings)}, look=look or LookSettings()))
 
 
 # The tones
