@@ -13,7 +13,6 @@ import os
 import re
 import shutil
 import stat
-import subprocess
 import sys
 import tempfile
 import time
@@ -209,17 +208,9 @@ def download(text: str, target: Target, folder: Path) -> None:
     words += ["--only-binary=:all:", "--implementation", "cp", "--python-version", target.minor, *platforms]
     words += ["--dest", str(folder), "--requirement", str(requirements)]
     # On a terminal pip shows its own progress.
-    out = sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL
-    done = subprocess.run(
-        words,
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=subprocess.PIPE,
-        env={"TMPDIR": str(folder.parent), **os.environ},  # /tmp is often small, and in memory
-        text=True,
-        errors="replace",
-        check=False,
-    )
+    out = sys.stderr if sys.stderr.isatty() else None
+    space = {"TMPDIR": os.environ.get("TMPDIR", str(folder.parent))}  # /tmp is often small, and in memory
+    done = run(*words, variables=space, stdout=out)
     if done.returncode == 0:
         return
     errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]

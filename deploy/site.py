@@ -6,9 +6,10 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
+
+from deploy.tools import hand_over, say
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGE = ROOT / ".cache" / "site"
@@ -56,12 +57,9 @@ def build(root: Path, out: Path) -> int:
         target = STAGE / path
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(root / path, target)
-    environment = {"CUELENS_SITE_SOURCE": str(STAGE), "CUELENS_SITE": str(out), "NO_MKDOCS_2_WARNING": "1"}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--clean"]
-    done = subprocess.run(
-        [*command, "--config-file", root / "deploy" / "mkdocs.yml"], env={**os.environ, **environment}, check=False
-    )
-    return done.returncode
+    variables = {"CUELENS_SITE_SOURCE": str(STAGE), "CUELENS_SITE": str(out), "NO_MKDOCS_2_WARNING": "1"}
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--clean"]
+    return hand_over(*words, "--config-file", root / "deploy" / "mkdocs.yml", variables=variables)
 
 
 def main() -> int:
@@ -82,7 +80,7 @@ def main() -> int:
     try:
         code = build(ROOT, args.out.absolute())
     except LinkDead as error:
-        print(f"deploy.sh: {error}", file=sys.stderr)
+        say(str(error))
         return 1
     if code == 0:
         print(args.out / "index.html")

@@ -1,4 +1,4 @@
-"""Programs of the system, run to their end. Standard library alone: the installer takes it along."""
+"""Programs of the system, run to their end: all that deploy/ starts. Standard library alone: the installer takes it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from typing import IO
 from deploy.failure import Failure
 
 CHUNK = 1 << 20  # bytes
+
+BytesDone = subprocess.CompletedProcess[bytes]
+TextDone = subprocess.CompletedProcess[str]
 
 
 def say(words: str, program: str = "deploy.sh") -> None:
@@ -32,36 +35,74 @@ def first_absent(packages: Mapping[str, str]) -> str:
     return next((absent(tool, package) for tool, package in packages.items() if not shutil.which(tool)), "")
 
 
-def run(
-    *words: str | Path, given: IO[bytes] | None = None, cwd: Path | None = None, without: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run a tool to its end, with `given` as its input, and keep what it says, in English.
+def complete(
+    *words: str | Path,
+    given: IO[bytes] | None = None,
+    cwd: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    without: str = "",
+    stdout: IO[str] | None = None,
+    together: bool = False,
+) -> BytesDone:
+    """Run a program to its end, with `given` as its input, and keep what it prints, in English.
 
-    Of the environment's variables it does not get those whose names begin with `without`. Raises Failure where it is
-    missing.
+    It gets `variables` beside the environment's, of these not those whose names begin with `without`. With `stdout` it
+    prints there instead; `together` has it complain where it prints. Raises OSError where it cannot be started.
     """
     pipe = subprocess.PIPE
-    stdin = pipe if given else subprocess.DEVNULL
     kept = {name: value for name, value in os.environ.items() if not without or not name.startswith(without)}
-    environment = {**kept, "LC_ALL": "C"}
-    try:
-        process = subprocess.Popen(words, stdin=stdin, stdout=pipe, stderr=pipe, cwd=cwd, env=environment)
-    except FileNotFoundError as error:
-        tool = str(words[0])
-        raise Failure(76, absent(tool, {"ssh-keygen": "openssh-client"}.get(tool, tool))) from error
+    # What is inheritable, as the file that the installer has locked, stays open in what is started: killed, this leaves
+    # it locked until that has ended, too. A signal that is ignored here is ignored there: a connection may break.
+    process = subprocess.Popen(
+        words,
+        stdin=pipe if given else subprocess.DEVNULL,
+        stdout=stdout or pipe,
+        stderr=subprocess.STDOUT if together else pipe,
+        cwd=cwd,
+        env={**kept, "LC_ALL": "C", **(variables or {})},
+        close_fds=False,
+        restore_signals=False,
+    )
     with process:
         try:
             if given and process.stdin:
                 given.seek(0)
                 with suppress(BrokenPipeError):  # it has heard enough
                     shutil.copyfileobj(given, process.stdin, CHUNK)
-            out, errors = (text.decode(errors="replace") for text in process.communicate())
+            out, errors = process.communicate()
         except BaseException:
             process.kill()
             raise
-    return subprocess.CompletedProcess(words, process.returncode, out, errors)
+    return BytesDone(words, process.returncode, out or b"", errors or b"")
 
 
-def last_line(done: subprocess.CompletedProcess[str]) -> str:
+def run(
+    *words: str | Path,
+    given: IO[bytes] | None = None,
+    cwd: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+    without: str = "",
+    stdout: IO[str] | None = None,
+) -> TextDone:
+    """Run a tool as complete() does, and read what it prints as text; raises Failure where it is missing."""
+    try:
+        done = complete(*words, given=given, cwd=cwd, variables=variables, without=without, stdout=stdout)
+    except FileNotFoundError as error:
+        tool = str(words[0])
+        raise Failure(76, absent(tool, {"ssh-keygen": "openssh-client"}.get(tool, tool))) from error
+    return TextDone(words, done.returncode, as_text(done.stdout), as_text(done.stderr))
+
+
+def hand_over(*words: str | Path, variables: Mapping[str, str] | None = None) -> int:
+    """Run a program that talks with the maker itself, on standard error; returns its exit code."""
+    return subprocess.run(words, stdout=sys.stderr, env={**os.environ, **(variables or {})}, check=False).returncode
+
+
+def as_text(printed: bytes) -> str:
+    """What a program printed, whatever its encoding."""
+    return printed.decode(errors="replace")
+
+
+def last_line(done: TextDone) -> str:
     """Say what a tool complained of last."""
     return (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
 from deploy.failure import Failure
+from deploy.tools import as_text, complete
 from deploy.tools import say as say_as
 
 FULL = ("No space left on device", "Disk quota exceeded")
@@ -34,33 +33,22 @@ def show(text: str) -> None:
 
 def ask(*words: str | Path) -> tuple[int, str]:
     """Run a program; returns its exit code, and what it printed, both streams together."""
-    code, output, _ = _run(words, subprocess.STDOUT)
+    code, output, _ = _run(*words, together=True)
     return code, output
 
 
 def ask_apart(*words: str | Path) -> tuple[int, str, str]:
     """Run a program; returns its exit code, its output, and what it complained of."""
-    return _run(words, subprocess.PIPE)
+    return _run(*words)
 
 
-def _run(words: Sequence[str | Path], stderr: int) -> tuple[int, str, str]:
-    # The lock's file stays open in what is started: killed, this leaves it locked until that has ended, too.
+def _run(*words: str | Path, together: bool = False) -> tuple[int, str, str]:
     try:
-        done = subprocess.run(
-            words,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            errors="replace",
-            close_fds=False,
-            restore_signals=False,
-            check=False,
-        )
+        done = complete(*words, together=together)
     except OSError as error:
         complaint = f"{words[0]}: {error.strerror}"
-        return (127, "", complaint) if stderr == subprocess.PIPE else (127, complaint, "")
-    return done.returncode, done.stdout, done.stderr or ""
+        return (127, complaint, "") if together else (127, "", complaint)
+    return done.returncode, as_text(done.stdout), as_text(done.stderr)
 
 
 def run_step(failed: str, *words: str | Path) -> None:

@@ -9,7 +9,6 @@ import lzma
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -33,7 +32,7 @@ from deploy.flash.network import (
 from deploy.flash.seed import FOLDER, Wishes, seed_files
 from deploy.keys import default_key, ensure_key, signers_line
 from deploy.packages import ROOT, TARGETS, counted, progress_bar, project_version, refused
-from deploy.tools import CHUNK, first_absent, say
+from deploy.tools import CHUNK, first_absent, hand_over, say
 from edge.errors import CuelensError
 from edge.settings import Settings
 from edge.settings_file import load_settings
@@ -216,7 +215,7 @@ def write_card(device: Path, image: Path, large: bool) -> None:
     if not os.access(device, os.R_OK | os.W_OK):
         say(f"using sudo to write {device}")
         command = ["sudo", "env", f"PYTHONPATH={os.environ.get('PYTHONPATH', '')}", *command]
-    if code := subprocess.run(command, check=False).returncode:
+    if code := hand_over(*command):
         sys.exit(code)
 
 
@@ -346,7 +345,7 @@ def confirm(device: Path, disk: Disk, yes: int) -> None:
         return
     kind = "a card" if disk.card else "NO card: built in, or a large USB disk"
     print(f"{device}: {disk.model}, {disk.size / 1e9:.1f} GB, {kind}", file=sys.stderr)
-    subprocess.run(["lsblk", "--output", "NAME,SIZE,FSTYPE,LABEL", device], stdout=sys.stderr, check=False)
+    hand_over("lsblk", "--output", "NAME,SIZE,FSTYPE,LABEL", device)
     if not sys.stdin.isatty():
         more = " --yes" * questions
         raise Failure(107, f"no terminal to ask whether all on {device} may be lost; if so, say{more}")

@@ -5,13 +5,13 @@ All without root or a mount: the partition table is read here, ext4 by debugfs, 
 
 from __future__ import annotations
 
-import os
 import struct
-import subprocess
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from deploy.failure import Failure, plain
+from deploy.tools import BytesDone, as_text, complete
 
 SECTOR = 512  # bytes
 FAT32, LINUX, GPT = 0x0C, 0x83, 0xEE  # types of partitions
@@ -82,7 +82,7 @@ class Root:
 
     def _ask(self, request: str) -> bytes:
         words = ["debugfs", "-R", request, self._file]
-        return subprocess.run(words, cwd=self._folder, capture_output=True, check=False).stdout
+        return complete(*words, cwd=self._folder).stdout
 
     def read(self, path: str) -> bytes:
         """Return a file's bytes; none where it is not there."""
@@ -158,24 +158,17 @@ class Boot:
         if not self._cluster:
             raise Failure(100, f"{image.name} has a boot partition without clusters; download it again")
 
-    def _tool(self, tool: str, *words: str, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    def _tool(self, tool: str, *words: str, given: bytes = b"") -> BytesDone:
         # mtools knows how many sectors a track has to have; no disk of this century has such tracks.
-        environment = {**os.environ, "MTOOLS_SKIP_CHECK": "1", "LC_ALL": "C"}
-        return subprocess.run(
-            [tool, "-i", self._where, *words],
-            cwd=self._folder,
-            input=given,
-            capture_output=True,
-            env=environment,
-            check=False,
-        )
+        variables = {"MTOOLS_SKIP_CHECK": "1"}
+        return complete(tool, "-i", self._where, *words, cwd=self._folder, given=BytesIO(given), variables=variables)
 
     def free(self) -> int:
         """Return the bytes that are free; raises Failure where mtools cannot read the file system."""
         done = self._tool("mdir", "::/")
-        last = done.stdout.decode(errors="replace").strip().rpartition("\n")[2]
+        last = as_text(done.stdout).strip().rpartition("\n")[2]
         if done.returncode or not last.endswith(" bytes free"):
-            raise Failure(100, f"mtools cannot read the boot partition: {done.stderr.decode(errors='replace').strip()}")
+            raise Failure(100, f"mtools cannot read the boot partition: {as_text(done.stderr).strip()}")
         return int(last.removesuffix(" bytes free").replace(" ", ""))
 
     def read(self, path: str) -> bytes | None:
@@ -198,7 +191,7 @@ class Boot:
         for path, content in files.items():
             done = self._tool("mcopy", "-o", "-", f"::/{path}", given=content)
             if done.returncode:
-                words = done.stderr.decode(errors="replace").strip()
+                words = as_text(done.stderr).strip()
                 raise Failure(107, f"{path} could not be written to the boot partition: {words}")
             if self.read(path) != content:
                 raise Failure(
