@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -100,8 +99,7 @@ COLOURS: dict[str, Colour] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """All that a picture depends on besides its size: equal plans are equal pictures. No glyph is dark."""
 
     glyph: str | None

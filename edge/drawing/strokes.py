@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,15 +15,13 @@ STROKE = 10.0  # hundredths of a glyph's side: 3 pixels at 32, which a half mirr
 _SHIFT = 4  # binary digits of a pixel's fraction that OpenCV draws by
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line through points."""
 
     points: tuple[Point, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Arc:
+class Arc(NamedTuple):
     """A part of an ellipse about (x, y), clockwise as seen from `start_deg` to `end_deg`, 0 being to the right."""
 
     x: float
@@ -44,8 +42,7 @@ class Arc:
         return self.x + self.rx * math.cos(angle), self.y + self.ry * math.sin(angle)
 
 
-@dataclass(frozen=True, slots=True)
-class Disc:
+class Disc(NamedTuple):
     """A filled circle about (x, y)."""
 
     x: float

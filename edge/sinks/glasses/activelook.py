@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,8 +58,7 @@ def encode_command(command: int, data: bytes = b"", query: bytes = b"") -> bytes
     return bytes([0xFF, command, 0x10 | len(query)]) + (whole + 1).to_bytes(2, "big") + query + data + b"\xaa"
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A message of the glasses."""
 
     command: int

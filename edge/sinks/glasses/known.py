@@ -7,8 +7,8 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from edge.errors import SettingsInvalid
 from edge.files import read_file, replace_file
@@ -19,8 +19,7 @@ LARGEST = 10_000  # bytes: some hundred pairs
 _ADDRESS = re.compile(r"(?:[0-9A-F]{2}:){5}[0-9A-F]{2}")
 
 
-@dataclass(frozen=True, slots=True)
-class Glasses:
+class Glasses(NamedTuple):
     """A pair of glasses that was paired: its make's name, its Bluetooth address, the name that it advertises."""
 
     make: str
@@ -28,8 +27,7 @@ class Glasses:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Which glasses: by address, else by name, else any of the make."""
 
     address: str = ""
@@ -81,5 +79,5 @@ def forget_glasses(path: Path, address: str) -> None:
 def _save(path: Path, glasses: list[Glasses]) -> None:
     with contextlib.suppress(OSError):  # the next line says what is wrong
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    replace_file(path, json.dumps([asdict(known) for known in glasses], indent=1).encode() + b"\n")
+    replace_file(path, json.dumps([known._asdict() for known in glasses], indent=1).encode() + b"\n")
     path.chmod(0o644)  # written by whoever pairs, read by the service's own user

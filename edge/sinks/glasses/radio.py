@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bleak import BleakAdapter, BleakClient, BleakScanner
 from bleak.backends.adapter import BaseBleakAdapter
@@ -45,8 +45,7 @@ class LinkLost(BleakError):
     """A connection that was up is not any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """Glasses that advertise; `rssi` is in dBm."""
 
     device: BLEDevice

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from edge.drawing.glyphs import Plan
 from edge.runtime.sink_worker import STALE
@@ -20,8 +19,7 @@ DARK = Plan(None)
 Kind = Literal["draw", "blank", "keep"]
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What is to be sent now: a picture, nothing to be seen, or that what is shown still holds."""
 
     kind: Kind

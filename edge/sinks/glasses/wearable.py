@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from edge.drawing.glyphs import Canvas, Plan
 from edge.errors import SinkFailed
@@ -49,8 +48,7 @@ def check_firmware(found: tuple[int, ...], least: tuple[int, ...], name: str) ->
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Make:
+class Make(NamedTuple):
     """A make of glasses: how it is found, what it shows, how it is spoken to."""
 
     name: str  # as in glasses:NAME
