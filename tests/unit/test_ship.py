@@ -27,8 +27,11 @@ def result(**changes: Any) -> dict[str, Any]:
     told = {
         "model": "emotion.tflite",
         "runtime": "r 1",
+        "data": "FER2013",
         "split": "PrivateTest",
         "labels": "majority",
+        "flip": False,
+        "rows": 70,
         "classes": classes,
     }
     told |= {"accuracy": 0.7, "accuracy_interval": [0.69, 0.71], "balanced_accuracy": 0.6, "macro_f1": 0.61}
@@ -44,7 +47,7 @@ def result(**changes: Any) -> dict[str, Any]:
 
 
 CONTRACT = {"temperature": {"value": 1.25, "fitted_on": "PublicTest", "applied": "in the last layer"}}
-TABLES = ("measured", "wild", "words", "groups", "classes", "parity", "coverage", "temperature")
+TABLES = ("measured", "wild", "mirrored", "words", "groups", "classes", "parity", "coverage", "temperature")
 PAGE = "".join(f"<!-- {name} -->\nstale\n<!-- end -->\n" for name in TABLES)
 PARITY = {
     "runtimes": [
@@ -70,6 +73,24 @@ def test_the_cards_table_of_everyday_faces_has_them_alone() -> None:
     assert "fer2013.tflite" not in measured
     assert "emotion.tflite" not in everyday
     assert everyday.splitlines()[-1].endswith("| 0.810, 0.810 | 0.810, 0.810, 0.250 |")
+
+
+def test_readings_of_both_mirror_images_have_a_table_of_their_own() -> None:
+    mirrored = result(split="PublicTest", flip=True, accuracy=0.75)
+    everyday = result(data="wild", labels="own", split="all", flip=True, rows=9121)
+    # What is shown of the others is of the results without mirror images, whichever comes last.
+    card = write_tables(PAGE, [result(), mirrored, everyday], CONTRACT, PARITY)
+    tables = {name: card.split(f"<!-- {name} -->")[1].split("<!-- end -->")[0] for name in TABLES}
+    first, second = tables["mirrored"].splitlines()[-2:]
+    share = "0.8100 (0.8000 to 0.8200)"
+    assert first == (
+        f"| FER2013, PublicTest | r 1 | 70 | 0.7500 (0.6900 to 0.7100) | 0.0200 | 0.8000 (0.7900 to 0.8100) "
+        f"| {share} | {share} | 0.500 | {share} |"
+    )
+    assert second.startswith("| wild, all | r 1 | 9121 | 0.7000 ")
+    others = write_tables(PAGE, [result()], CONTRACT, PARITY)
+    for name in set(TABLES) - {"mirrored"}:
+        assert others.split(f"<!-- {name} -->")[1].split("<!-- end -->")[0] == tables[name], name
 
 
 def test_the_cards_tables_say_what_was_measured_and_nothing_else() -> None:
@@ -137,10 +158,13 @@ def test_one_command_makes_all_that_ships_and_again_only_what_is_missing(tmp_pat
     first = subprocess.run(line, cwd=repository, capture_output=True, text=True, check=False)
     assert first.returncode == 0, first.stderr
     results = json.loads((out / "evaluation.json").read_text())
-    assert {(r["model"], r["split"], r["labels"], r["own_labels"]["labels"]) for r in results} == {
-        (model, split, "majority", "fer2013")
-        for model in ("emotion.keras", "emotion.tflite", "fer2013.tflite")
-        for split in ("PublicTest", "PrivateTest")
+    assert {(r["model"], r["split"], r["labels"], r["own_labels"]["labels"], r["flip"]) for r in results} == {
+        *(
+            (model, split, "majority", "fer2013", False)
+            for model in ("emotion.keras", "emotion.tflite", "fer2013.tflite")
+            for split in ("PublicTest", "PrivateTest")
+        ),
+        ("emotion.tflite", "PublicTest", "majority", "fer2013", True),
     }
     contract = json.loads((out / "emotion.json").read_text())
     assert contract["temperature"]["fitted_on"] == "PublicTest"
