@@ -333,29 +333,44 @@ class FaceFinder:
         """Take a proposal as a new face, or as one that was here before, if the verifier agrees."""
         settings = self._settings
         look = self._look(pyramid, proposal)
-        if look.score < settings.admit or look.spot.side < settings.least_side * SMALLER:
-            return
-        if (
-            abs(wrap_deg(look.spot.roll_deg - proposal.roll_deg)) > MOST_TURN_DEG
-            or abs(look.spot.roll_deg) > MOST_ROLL_DEG
-        ):
-            return
-        self._looks += 1
-        if self._verifier.look(pyramid, look.spot.moved(0.0, 0.0, 1.0, 180.0)).score > look.score:
-            self.overturned += 1  # its chin is up: what it shows would be read wrong
-            return
-        known = [track for track in self._tracks if track.present]
-        if any(shared(track.spot, look.spot) > COVERED or on_chest(track.spot, look.spot) for track in known):
-            return
-        evidence = nudge(self._verifier, pyramid, look.spot)
-        self._looks += len(NUDGES)
-        if evidence < least:
-            return
-        self._looks += FRESH_LOOKS
-        if not stands(self._verifier, pyramid, look.spot, settings.admit):
+        evidence = self._second_opinion(pyramid, proposal, look, least)
+        if evidence is None:
             return
         seen = self._appearance(pyramid, look.spot)
-        sure = evidence >= settings.confirm  # what a denied face needs to come back
+        track = self._gone_track(look.spot, seen, t, sure=evidence >= settings.confirm)
+        if track is not None:
+            track.spot, track.velocity = look.spot, np.zeros(3)
+            track.correct(look.spot, t)
+            track.welcome(evidence, t, settings.confirm)
+            return
+        track = Track(next(self._ids), look.spot, t, evidence)
+        track.confirmed = track.evidence >= settings.confirm
+        track.remember(seen)
+        self._tracks.append(track)
+
+    def _second_opinion(self, pyramid: Pyramid, proposal: Spot, look: Look, least: float) -> float | None:
+        """Return the evidence for a proposal that was looked at, at least `least`; None where it is not taken."""
+        settings, spot = self._settings, look.spot
+        if look.score < settings.admit or spot.side < settings.least_side * SMALLER:
+            return None
+        if abs(wrap_deg(spot.roll_deg - proposal.roll_deg)) > MOST_TURN_DEG or abs(spot.roll_deg) > MOST_ROLL_DEG:
+            return None
+        self._looks += 1
+        if self._verifier.look(pyramid, spot.moved(0.0, 0.0, 1.0, 180.0)).score > look.score:
+            self.overturned += 1  # its chin is up: what it shows would be read wrong
+            return None
+        known = [track for track in self._tracks if track.present]
+        if any(shared(track.spot, spot) > COVERED or on_chest(track.spot, spot) for track in known):
+            return None
+        evidence = nudge(self._verifier, pyramid, spot)
+        self._looks += len(NUDGES)
+        if evidence < least:
+            return None
+        self._looks += FRESH_LOOKS
+        return evidence if stands(self._verifier, pyramid, spot, settings.admit) else None
+
+    def _gone_track(self, spot: Spot, seen: npt.NDArray[np.float64], t: float, *, sure: bool) -> Track | None:
+        """Return the track of a face that is gone and looks like this one, or was here; a denied one only if `sure`."""
         gone = [
             track
             for track in self._tracks
@@ -366,17 +381,9 @@ class FaceFinder:
         # The longer it was hidden, the farther it may have gone from where it was expected.
         hidden = np.array([t - track.seen for track in gone]).reshape(-1, 1)
         near = NEAR * (1 + hidden / BELIEVED)
-        placed = np.where(hidden <= settings.coast, ALIKE * distances(gone, [look.spot], [seen]) / near, np.inf)
-        for row, _ in assign(np.minimum(unlike.reshape(-1, 1), placed), ALIKE):
-            track = gone[row]
-            track.spot, track.velocity = look.spot, np.zeros(3)
-            track.correct(look.spot, t)
-            track.welcome(evidence, t, settings.confirm)
-            return
-        track = Track(next(self._ids), look.spot, t, evidence)
-        track.confirmed = track.evidence >= settings.confirm
-        track.remember(seen)
-        self._tracks.append(track)
+        placed = np.where(hidden <= self._settings.coast, ALIKE * distances(gone, [spot], [seen]) / near, np.inf)
+        pairs = assign(np.minimum(unlike.reshape(-1, 1), placed), ALIKE)
+        return gone[pairs[0][0]] if pairs else None
 
     def _appearance(self, pyramid: Pyramid, spot: Spot) -> npt.NDArray[np.float64]:
         return appearance(pyramid.view(spot, THUMB))
