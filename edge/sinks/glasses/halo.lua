@@ -8,6 +8,8 @@ local LAST = 30 -- steps after the last word until it is dark: 1.5 seconds
 local REST = 200 -- steps in the dark until display and link rest
 local MARK = 100 -- steps for which a mark says that the link is gone
 local FAST, SLOW = 15, 60 -- milliseconds between two meetings of the link
+local LEFT, TOP = 0, 0 -- where a square of 256 pixels begins: Halo's is all there is, Frame's the middle of 640 x 400
+if not display.clear then LEFT, TOP = 192, 72 end
 
 local quiet, lit, resting, marked, away = 0, false, false, false, 0
 local seq, size, parts, got = nil, 0, {}, 0
@@ -33,13 +35,14 @@ end
 local function draw(picture)
   rest(false)
   if display.clear then display.clear() end
-  display.assign_color(1, 230, 230, 230)
-  display.assign_color(2, picture:byte(1, 3))
+  display.assign_color('WHITE', 230, 230, 230) -- Frame takes entries by name alone; these are 1 and 2
+  display.assign_color('GREY', picture:byte(1, 3))
   local at = 4
   while at <= #picture do
     local entry, bytes = picture:byte(at), u16(picture, at + 7)
     local bits = picture:sub(at + 9, at + 8 + bytes)
-    display.bitmap(u16(picture, at + 1), u16(picture, at + 3), u16(picture, at + 5), 2, entry - 1, bits)
+    local x, y = LEFT + u16(picture, at + 1), TOP + u16(picture, at + 3)
+    display.bitmap(x, y, u16(picture, at + 5), 2, entry - 1, bits)
     at = at + 9 + bytes
   end
   display.show()
@@ -94,7 +97,7 @@ while true do
     away = away + 1
     if away == 1 and not lit then
       rest(false)
-      display.bitmap(108, 216, 40, 2, 0, string.rep('\255', 20))
+      display.bitmap(LEFT + 108, TOP + 216, 40, 2, 0, string.rep('\255', 20))
       display.show()
       marked, quiet = true, 0
     elseif marked and away >= MARK then

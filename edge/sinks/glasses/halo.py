@@ -154,10 +154,17 @@ def packets(picture: bytes, seq: int, largest: int) -> Iterator[bytes]:
 
 
 def encode_picture(plan: Plan) -> bytes:
-    """Return a plan as the program on the glasses takes it: the glyph's colour, then its bits, then the white ones."""
+    """Return a plan as the program on the glasses takes it: the glyph's colour, then its bits, then the white ones.
+
+    What is beside the glyph and what is below it are apart: on Frame, the dark pixels of a bitmap erase.
+    """
     glyph, rest = draw_layers(plan, WIDTH, HEIGHT, crisp=True)
+    rows = np.flatnonzero((glyph >= LIT).any(axis=1))
+    below = rows[-1] + 1 if len(rows) else 0
+    beside = rest.copy()
+    beside[below:], rest[:below] = 0, 0
     found = bytes(COLOURS.get(plan.glyph or "", WHITE))
-    for entry, mask in ((2, glyph), (1, rest)):
+    for entry, mask in ((2, glyph), (1, beside), (1, rest)):
         if (mask >= LIT).any():
             found += _encode_bitmap(entry, mask)
     return found
@@ -167,9 +174,9 @@ def _encode_bitmap(entry: int, mask: Mask) -> bytes:
     """Return what is lit of a mask, 0 or 255, with its place on the display: x and y count from 1 there."""
     lit = mask >= LIT
     rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
-    top, bottom, left = rows[0], rows[-1] + 1, columns[0]
-    width = -(-(columns[-1] + 1 - left) // 8) * 8  # rows of whole bytes
-    left = min(left, mask.shape[1] - width)
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    width = -(-(right - left) // 8) * 8  # rows of whole bytes
+    left = max(0, right - width) if left + right < mask.shape[1] else min(left, mask.shape[1] - width)  # outwards
     bits = np.packbits(lit[top:bottom, left : left + width]).tobytes()
     x, y = (SIDE - WIDTH) // 2 + left + 1, (SIDE - HEIGHT) // 2 + top + 1
     return bytes([entry]) + b"".join(int(value).to_bytes(2, "big") for value in (x, y, width, len(bits))) + bits
