@@ -33,7 +33,8 @@ check() {  # NAME COMMAND...
 {
     device() { $bin/pytest -m "not host and not root$quick" "$@"; }
     host() { "${covered[@]}" .venv-host/bin/pytest -m "not host and not slow and not once and not root" "$@"; }
-    fits() { nice -n 5 "${covered[@]}" .venv-host/bin/pytest --timeout 1200 -m "host and not root" "$@"; }
+    fits() { nice -n 5 "${covered[@]}" .venv-host/bin/pytest --timeout 1200 -m "host and slow and not root" "$@"; }
+    keras() { "${covered[@]}" .venv-host/bin/pytest --timeout 1200 -m "host and not slow and not root" "$@"; }
     machines() { $bin/pytest -m "root and not host" "$@"; }
 }
 
@@ -93,16 +94,19 @@ if [ "$quick" ]; then
     check "pytest, host packages" ended host
 else
     mkdir -p .cache/coverage && .venv-host/bin/coverage erase
-    # Machines that boot mostly wait; fits and conversions take what the others leave, however long that is.
+    # Machines that boot mostly wait; fits and conversions take what the others leave, however long that is, and so
+    # have nothing before them.
     start_beside machines host
     start_beside fits
     check "pytest, device packages" lane device
+    check "pytest, Keras and TensorFlow" lane keras
     check "pytest, host packages" ended host
     check "pytest, fits and conversions" ended fits
     check "pytest, booted machines" ended machines
     if [ ${#covered[@]} != 0 ]; then check "branch coverage" coverage && covered=(); fi
     again "pytest, booted machines" machines
     again "pytest, fits and conversions" fits
+    again "pytest, Keras and TensorFlow" keras
 fi
 again "pytest, device packages" device
 again "pytest, host packages" host

@@ -81,8 +81,8 @@ def of(summary: list[str], name: str) -> str:
 def test_all_that_passes_is_ok_and_nothing_runs_twice(runs: Runs) -> None:
     code, summary, calls = runs("--all", failing={})
     assert code == 0
-    assert [line.split()[1] for line in summary] == ["ok"] * 9
-    assert len(calls) == 4
+    assert [line.split()[1] for line in summary] == ["ok"] * 10
+    assert len(calls) == 5
     assert not any("not slow" in call and call.startswith(".venv ") for call in calls)
 
 
@@ -96,7 +96,7 @@ def test_without_all_the_two_environments_run_what_is_quick(runs: Runs) -> None:
 
 def test_named_tests_run_in_every_lane(runs: Runs) -> None:
     _, _, calls = runs("tests/web", "-x", failing={})
-    assert len(calls) == 4
+    assert len(calls) == 5
     assert all(call.endswith("tests/web -x") for call in calls)
 
 

@@ -141,7 +141,7 @@ def test_the_comparison_names_each_recipe_and_its_difference() -> None:
 
 @pytest.mark.host
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_one_command_makes_all_that_ships_and_again_only_what_is_missing(tmp_path: Path, repository: Path) -> None:
     from tests.support.tables import write_table
 
