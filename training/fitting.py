@@ -25,7 +25,7 @@ from lab.datasets.sample import draw_rows
 from lab.networks.keras_file import as_batch, import_keras, save_keras
 from lab.reporting.plots import as_png, make_figure
 from training.augment import augment, cutmix, mixup
-from training.loop import Batches, Row, Run
+from training.loop import Batches, Row, Run, average_momentum, make_schedule
 from training.recipes import Recipe, count_macs
 from training.targets import make_targets, read_soft_labels, vote_shares, write_soft_labels
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import keras
 
 
-AVERAGE_EPOCHS = 2  # memory of the averaged weights
 LEAST_VOTES = 2  # of the ten raters, for a class: a single one is taken for a mistake, as FER+ does
 FACES = 512  # of the fit split, shown to a network that starts from weights made elsewhere
 VIEWS = 8  # of each picture behind a teacher's soft label: itself, its mirror image, and random ones
@@ -243,9 +242,7 @@ def _make_batches(lessons: Lessons, recipe: Recipe, seed: int, batch: int, steps
 def _make_judge(
     model: keras.Model, lessons: Lessons, chosen: Labelled, devices: int
 ) -> Callable[[Sequence[Row]], Mapping[str, float]]:
-    """Make what judges the averaged weights on `chosen`; the fit keeps the raw ones."""
-    import keras
-
+    """Make what judges the weights on `chosen`."""
     # Every device takes as many rows: what fills the last batch up weighs nothing.
     rows = np.arange(len(chosen.labels) + -len(chosen.labels) % devices) % len(chosen.labels)
     weights = (np.arange(len(rows)) < len(chosen.labels)).astype(np.float32)
@@ -254,12 +251,10 @@ def _make_judge(
     pixels: Any = as_batch(chosen.images[rows])
     if lessons.raters is not None:
         pixels = pixels, np.zeros((len(rows), len(COLUMNS)), np.float32)  # the network's own head sees no votes
-    average, batch = keras.callbacks.SwapEMAWeights(), 512 // devices * devices
+    batch = 512 // devices * devices
 
     def judge(_: Sequence[Row]) -> dict[str, float]:
-        judged = model.evaluate(
-            pixels, truth, batch, verbose=0, sample_weight=weights, callbacks=[average], return_dict=True
-        )
+        judged = model.evaluate(pixels, truth, batch, verbose=0, sample_weight=weights, return_dict=True)
         return {f"val_{name}": round(float(value), 5) for name, value in judged.items()}
 
     return judge
@@ -297,14 +292,8 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     import keras
 
     warmup = min(recipe.warmup_epochs, recipe.epochs - 1) * steps
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0 if warmup else recipe.learning_rate,
-        max(1, recipe.epochs * steps - warmup),
-        warmup_target=recipe.learning_rate if warmup else None,
-        warmup_steps=warmup,
-    )
-    # No more than the recipe's memory, and on small data no more than a few epochs.
-    average = min(recipe.average, 1 - 1 / (AVERAGE_EPOCHS * steps))
+    schedule = make_schedule(recipe.learning_rate, recipe.epochs * steps, warmup)
+    average = average_momentum(recipe.average, steps)
     common = {"weight_decay": recipe.weight_decay or None, "use_ema": True, "ema_momentum": average}
     if recipe.optimizer == "adam":
         optimizer = keras.optimizers.Adam(schedule, **common)

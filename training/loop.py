@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,8 @@ Row = dict[str, Any]
 """A row of the journal: what an epoch was, and what it is judged to be worth."""
 Rows = npt.NDArray[np.int64]
 
+AVERAGE_EPOCHS = 2  # most that averaged weights remember, which matters on small data
+
 
 @dataclass(frozen=True, slots=True)
 class Batches:
@@ -35,7 +39,12 @@ class Batches:
     order: Callable[[np.random.Generator], Rows]  # an epoch's rows
     draw: Callable[[Rows, np.random.Generator], tuple[Any, npt.NDArray[np.float32]]]  # pixels and targets of some
     first: int = 1  # number of the first epoch, as the seed has it
-    shuffle: bool = False  # whether Keras changes the order of an epoch's batches
+    shuffle: bool = False  # whether Keras changes the order of an epoch's batches, by the numbers that follow its seed
+
+    def skip(self, epochs: int) -> None:
+        """Draw what Keras drew for so many epochs: a fit that goes on has then the order of one that was not killed."""
+        for _ in range(epochs if self.shuffle else 0):
+            random.shuffle(list(range(self.steps)))
 
     def feed(self) -> Any:
         """Make what Keras takes batches from, once `begin` has named the epoch."""
@@ -70,7 +79,8 @@ class Run:
     about: Mapping[str, Any]  # what a checkpoint must be of
     advice: str  # for a loss that is no number
     describe: Callable[[Row], str]  # what an epoch's line has of its row
-    judge: Callable[[Sequence[Row]], Mapping[str, Any]] = lambda before: {}  # an epoch's figures, given the rows before
+    # An epoch's figures, given the rows before. The averaged weights are in the model then, where there are any.
+    judge: Callable[[Sequence[Row]], Mapping[str, Any]] = lambda before: {}
     draw: Callable[[Sequence[Row]], bytes] | None = None  # the journal as a PNG; None for a fit without a journal
     name: str = ""  # of the fit among those of one journal
     before: Sequence[Row] = ()  # the journal's rows of the others
@@ -83,6 +93,7 @@ class Run:
         Raises SinkUnwritable, DiskFull, CheckpointUnusable, FitDiverged.
         """
         begun, feed = self._resume(), self.batches.feed()
+        self.batches.skip(begun)
         feed.begin(begun)
         # Also after the last epoch: it ends with the averaged weights in the model.
         self.model.fit(
@@ -133,7 +144,8 @@ class Run:
 
     def end_epoch(self, now: Mapping[str, float], epoch: int, since: float) -> None:
         """Judge an epoch, numbered from 1, write journal and checkpoint, and print its line."""
-        judged = self.judge(self.history[: epoch - 1])
+        with averaged(self.model):
+            judged = self.judge(self.history[: epoch - 1])
         row: Row = {"round": self.name} if self.name else {}
         row |= {"epoch": epoch, "wall_s": round(time.monotonic() - since, 1)}
         row |= {name: round(float(value), 5) for name, value in now.items()}
@@ -149,6 +161,40 @@ class Run:
 
     def _number(self, epoch: int) -> str:
         return f"{self.name} epoch {epoch}/{self.epochs}".lstrip()
+
+
+@contextmanager
+def averaged(model: keras.Model) -> Iterator[None]:
+    """Have a compiled model's averaged weights in it, where its optimizer keeps any, and then the raw ones again."""
+    import keras
+
+    if not getattr(model.optimizer, "inner_optimizer", model.optimizer).use_ema:  # inside is one whose loss is scaled
+        yield
+        return
+    swap = keras.callbacks.SwapEMAWeights()
+    swap.set_model(model)
+    swap.on_test_begin()
+    try:
+        yield
+    finally:
+        swap.on_test_end()
+
+
+def average_momentum(most: float, steps: int) -> float:
+    """Return the memory of averaged weights, a step: `most`, or of AVERAGE_EPOCHS epochs of so many steps, if less."""
+    return min(most, 1 - 1 / (AVERAGE_EPOCHS * steps))
+
+
+def make_schedule(rate: float, steps: int, warmup: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Make a learning rate that rises to `rate` within `warmup` steps, and falls as a cosine to none after `steps`."""
+    import keras
+
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warmup else rate,
+        max(1, steps - warmup),
+        warmup_target=rate if warmup else None,
+        warmup_steps=warmup,
+    )
 
 
 def _make_callback(run: Run, feed: Any) -> keras.callbacks.Callback:

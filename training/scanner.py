@@ -43,7 +43,7 @@ from training.faces.views import (
     draw_misplaced,
     light,
 )
-from training.loop import Batches, Run
+from training.loop import Batches, Run, make_schedule
 from training.verifier import quantise
 
 if TYPE_CHECKING:
@@ -156,9 +156,7 @@ def fit(material: Material, out: Path, epochs: int, seed: int, about: Mapping[st
         pose = ops.mean(ops.square(answer[:, 1:] - true[:, 1:]), axis=-1) * face
         return decision + POSE_WEIGHT * pose * BATCH / (ops.sum(face) + 1)
 
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, (epochs - 1) * steps), warmup_target=LEARNING_RATE, warmup_steps=steps
-    )
+    schedule = make_schedule(LEARNING_RATE, epochs * steps, warmup=steps)
     joined.compile(keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY), loss)
 
     def draw(rows: npt.NDArray[np.int64], rng: np.random.Generator) -> tuple[Any, npt.NDArray[np.float32]]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from edge.errors import CheckpointUnusable, FitDiverged
-from training.loop import Batches, Row, Run, read_history
+from training.loop import Batches, Row, Run, average_momentum, read_history
 
 pytestmark = pytest.mark.host
 
@@ -83,6 +83,35 @@ def test_one_killed_after_its_last_epoch_ends_with_the_averaged_weights_too(tmp_
     with np.load(tmp_path / "fit.npz") as kept:
         raw = [np.ravel(kept[f"{i}"]).tolist() for i in range(2)]
     assert raw != weights(run)
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_an_epoch_is_judged_by_its_averaged_weights_where_there_are_any_and_the_fit_continues_from_the_raw_ones(
+    average: bool, tmp_path: Path
+) -> None:
+    import keras
+
+    seen: list[list[list[float]]] = []
+
+    def judge(_: Sequence[Row]) -> dict[str, int]:
+        seen.append(weights(run))
+        return {"seen": 0}
+
+    run = make_run(tmp_path, judge=judge)
+    run.model.compile(keras.optimizers.SGD(0.1, use_ema=average, ema_momentum=0.5 if average else 0.99), "mse")
+    run.epochs = 1
+    run.fit()
+    # The checkpoint has the raw weights, and after the last epoch the averaged ones are in the model.
+    with np.load(tmp_path / "fit.npz") as kept:
+        raw = [np.ravel(kept[f"{i}"]).tolist() for i in range(2)]
+    assert len(seen) == 1
+    np.testing.assert_allclose(np.concatenate(seen[0]), np.concatenate(weights(run)), rtol=1e-5)
+    assert (raw != weights(run)) == average
+
+
+def test_averaged_weights_remember_no_more_than_two_epochs() -> None:
+    assert average_momentum(0.998, 10_000) == 0.998
+    assert average_momentum(0.998, 5) == pytest.approx(0.9)
 
 
 def test_a_batch_hangs_on_seed_epoch_and_number_alone(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from lab.reporting.plots import as_png, make_figure
 from training.faces.exam import CHOSEN_RATE, RATES, Exam, answer_keras, judge
 from training.faces.material import Material, draw_batch, order_epoch
 from training.faces.views import SIDE, Images
-from training.loop import Batches, Row, Run, read_history
+from training.loop import Batches, Row, Run, average_momentum, make_schedule, read_history
 
 if TYPE_CHECKING:
     import keras
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 BATCH = 256
 LEARNING_RATE, WARMUP_STEPS, WEIGHT_DECAY = 2e-3, 400, 1e-3
-AVERAGE = 0.998  # memory of the averaged weights, by step
-AVERAGE_EPOCHS = 2  # and no more than so many epochs, which matters on small data
+AVERAGE = 0.998  # most memory of the averaged weights, by step
 SMOOTHING = 0.01  # of the truth: log odds need not grow for ever
 POSE_WEIGHT = 2.0  # of the pose's loss beside the decision's
 POSE_WEIGHTS = (2.0, 1.0, 1.0, 1.0)  # turn, right, down, size: nothing else gives the turn
@@ -93,7 +92,7 @@ def fit(
             f"loss {row['loss']:.4f} recall {_recall(row):.4f} at {CHOSEN_RATE:.0%} "
             f"false alarms, turn off by {row['roll_deg']['median']:.1f} degrees"
         ),
-        judge=_make_judge(network, joined, best, exam),
+        judge=_make_judge(network, best, exam),
         draw=plot_history,
         name=name,
         before=[row for row in read_history(out, named=True) if row["round"] != name] if number else [],
@@ -127,20 +126,13 @@ def _make_loss(batch: int) -> Callable[[Any, Any], Any]:
     return loss
 
 
-def _make_judge(
-    network: keras.Model, joined: keras.Model, best: keras.Model, exam: Exam
-) -> Callable[[Sequence[Row]], Mapping[str, Any]]:
-    """Make what judges the averaged weights, gives `best` those of the best epoch, and leaves the raw ones."""
-    from keras import ops
+def _make_judge(network: keras.Model, best: keras.Model, exam: Exam) -> Callable[[Sequence[Row]], Mapping[str, Any]]:
+    """Make what judges the weights, and gives `best` those of the best epoch."""
 
     def judge_epoch(before: Sequence[Row]) -> dict[str, Any]:
-        raw = [ops.convert_to_numpy(variable) for variable in network.trainable_variables]
-        joined.optimizer.finalize_variable_values(joined.trainable_variables)  # the averaged ones
         judged = judge(answer_keras(network), exam)
         if all(_recall(judged) >= _recall(row) for row in before):
             best.set_weights(network.get_weights())
-        for variable, value in zip(network.trainable_variables, raw, strict=True):
-            variable.assign(value)
         return judged
 
     return judge_epoch
@@ -149,11 +141,8 @@ def _make_judge(
 def _optimizer(epochs: int, steps: int) -> keras.optimizers.Optimizer:
     import keras
 
-    warmup = min(WARMUP_STEPS, epochs * steps // 4)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        0.0, max(1, epochs * steps - warmup), warmup_target=LEARNING_RATE, warmup_steps=max(1, warmup)
-    )
-    average = min(AVERAGE, 1 - 1 / (AVERAGE_EPOCHS * steps))
+    schedule = make_schedule(LEARNING_RATE, epochs * steps, max(1, min(WARMUP_STEPS, epochs * steps // 4)))
+    average = average_momentum(AVERAGE, steps)
     return keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY, use_ema=True, ema_momentum=average)
 
 
