@@ -66,6 +66,7 @@ FILM_FRAMES = 30
 LEAST_WIDTH = 60.0  # pixels, in clips shrunk to a width of 640: faces that are turned
 EVERY = {"turned": 30, "light": 6}  # frames from one that is measured to the next
 FRAMES = {"light": 90, "cost": 240}
+LOWER = ("boxes_off", "read_off", "false_")  # figures that are better lower, as all of `faces cost` are
 DEFINITIONS = {
     "plain": "OpenCV's frontal cascade on the whole frame: scale step 1.1, 5 neighbours, faces from 30 pixels",
     "still": "edge.stills.finder.StillFinder, as `cuelens faces` does",
@@ -78,6 +79,7 @@ DEFINITIONS = {
     "of clips of one face: changes of the nearest face's id",
     "found_by_still, found_by_film": "share of the frames at all angles in which the face is found",
     "frames_with_face": "rate over the frames of all clips that show faces",
+    "frames_without_false": "share of the frames of clips that show nobody in which no face is found",
     "pictures_without_false": "share of the pictures without a face in which none is found",
     "ms": f"CPU of the calling thread in FaceFinder.find after {WARMUP_FRAMES} frames of warm-up, nearest rank",
     "fit": "least squares over all frames of drawn faces: ms of a frame, of a look, of a thousand windows scanned",
@@ -266,7 +268,7 @@ def measure(args: argparse.Namespace) -> Measured:
         result,
         {name: [value] for name, value in figures.items() if value is not None},
         {"faces light": LIGHT_DEFINITIONS, "faces tracks": TRACKS_DEFINITIONS}.get(args.task, DEFINITIONS),
-        frozenset(figures) - {"boxes_off", "read_off"} if args.task != "faces cost" else frozenset(),
+        frozenset(name for name in figures if is_better_higher(args.task, name)),
         asdict(FaceSettings()),
         {
             "sha256": read_contract(verifier.with_suffix(".json")).sha256,
@@ -279,19 +281,34 @@ def measure(args: argparse.Namespace) -> Measured:
 
 
 def figures_of(task: str, result: Mapping[str, Any]) -> dict[str, float | None]:
-    """Return what two results of a task are compared by: shares, or the CPU of `faces cost`."""
+    """Return what two results of a task are compared by: shares, counts of false faces, or the CPU of `faces cost`."""
     if task == "faces turned":
         return {f"found_by_{method}": result["within"][-1][method] for method in METHODS if method != "plain"}
     if task == "faces clips":
-        rows = [row for row in result["clips"] if row["n_faces"]]
-        return {"frames_with_face": share(sum(row["with_face"] for row in rows), sum(row["frames"] for row in rows))}
+        of = {shown: [row for row in result["clips"] if bool(row["n_faces"]) == shown] for shown in (True, False)}
+        seen, frames = (
+            {shown: sum(row[key] for row in rows) for shown, rows in of.items()} for key in ("with_face", "frames")
+        )
+        return {
+            "frames_with_face": share(seen[True], frames[True]),
+            "frames_without_false": share(frames[False] - seen[False], frames[False]),
+        }
     if task == "faces tracks":
         return {name: result[name] for name in ("frames_with_face", "boxes_off", "read_off")}
     if task == "faces light":
-        return {f"found_{row['light']}_{row['factor']:g}": row["found"] for row in result["by_light"]}
+        return {
+            f"{key}_{row['light']}_{row['factor']:g}": row[key]
+            for key in ("found", "false")
+            for row in result["by_light"]
+        }
     if task == "faces stills":
         return {"pictures_without_false": share(result["pictures"] - result["pictures_with_false"], result["pictures"])}
     return {f"{name.replace(' ', '_')}_mean_ms": cost["mean_ms"] for name, cost in result["films"].items()}
+
+
+def is_better_higher(task: str, figure: str) -> bool:
+    """Return whether a figure of a task is better the higher it is."""
+    return task != "faces cost" and not figure.startswith(LOWER)
 
 
 def describe(report: Mapping[str, Any]) -> str:

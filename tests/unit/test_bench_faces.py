@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import bench, faces, faces_clips, faces_measures, films
+from benchmarks.compare import compare
 from benchmarks.faces_measures import Seen, Turned
 from benchmarks.report import read_report
 from benchmarks.result import table
@@ -241,3 +243,35 @@ def test_pictures_without_a_face_make_a_report_and_what_fires_a_sheet(
     report["result"]["false"] = [{"path": "wall.png", "score": 7.5, "box": [40, 40, 30, 30], "roll_deg": -20.0}]
     faces.finish(argparse.Namespace(task="faces stills", images=tmp_path, out=tmp_path), report)
     assert cv2.imread(str(tmp_path / "stills.png")).shape == (160, 1280, 3)
+
+
+REFERENCES = Path(__file__).parents[2] / "benchmarks" / "reference" / "faces"
+
+
+@pytest.mark.parametrize("path", sorted(REFERENCES.glob("*.json")), ids=lambda path: path.stem)
+def test_the_figures_of_a_reference_are_those_of_its_result(path: Path) -> None:
+    report = read_report(path)
+    made = {
+        name: value for name, value in faces.figures_of(report["task"], report["result"]).items() if value is not None
+    }
+    assert {name: figure["median"] for name, figure in report["figures"].items()} == made
+    assert {name: figure["better"] == "higher" for name, figure in report["figures"].items()} == {
+        name: faces.is_better_higher(report["task"], name) for name in made
+    }
+
+
+@pytest.mark.parametrize("task", ["clips", "light"])
+def test_another_false_face_is_named_as_worse(task: str) -> None:
+    before = read_report(REFERENCES / f"{task}.json")
+    after = copy.deepcopy(before)
+    if task == "light":
+        after["result"]["by_light"][2]["false"] += 1
+    else:
+        next(row for row in after["result"]["clips"] if not row["n_faces"])["with_face"] += 200
+    figures = faces.figures_of(after["task"], after["result"])
+    for name, figure in after["figures"].items():
+        figure.update(median=figures[name], rounds=[figures[name]])
+    verdicts = {row["figure"]: row["verdict"] for row in compare(before, after)}
+    worse = "false_dim_0.35" if task == "light" else "frames_without_false"
+    assert {name for name, verdict in verdicts.items() if verdict != "the same"} == {worse}
+    assert verdicts[worse] == "worse"
