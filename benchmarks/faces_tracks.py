@@ -86,8 +86,13 @@ def read_boxes(path: Path) -> dict[str, list[list[Box]]]:
         return {name: [[_as_box(*face) for face in faces] for faces in frames] for name, frames in films.items()}
     except OSError as error:
         raise DataMissing(f"{path}: {error.strerror}; write it with benchmarks/peers/boxes.py") from error
+    except json.JSONDecodeError as error:
+        raise DataUnreadable(f"{path}: not JSON: {error}; write it with benchmarks/peers/boxes.py") from error
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise DataUnreadable(f"{path}: {error}; write it with benchmarks/peers/boxes.py") from error
+        raise DataUnreadable(
+            f"{path}: not the boxes of films, score, x, y, width and height by film, frame and face; "
+            "write it with benchmarks/peers/boxes.py"
+        ) from error
 
 
 def _as_box(_score: float, x: float, y: float, width: float, height: float) -> Box:
@@ -98,8 +103,10 @@ def measure_tracks(args: argparse.Namespace) -> dict[str, Any]:
     """Judge every film that has boxes of the reference; returns counts by film and over all, and shares over all."""
     truth = read_boxes(args.boxes)
     films = [args.clips / name for name in truth if fnmatch(name, args.only)]
+    if not truth:
+        raise DataMissing(f"{args.boxes}: has no film; write it with benchmarks/peers/boxes.py")
     if not films:
-        raise DataMissing(f"{args.boxes}: no film in it is called {args.only}; it has {', '.join(truth) or 'none'}")
+        raise DataMissing(f"{args.boxes}: no film in it is called {args.only}; it has {', '.join(truth)}")
     rows = spread(partial(find_film, truth=truth), films, "film")
     whole = {name: sum(row[name] for row in rows) for name in COUNTS}
     return {

@@ -51,13 +51,25 @@ def test_boxes_come_from_a_file_by_film(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
-    ["", "[]", '{"a.avi": [[[1, 2]]]}', '{"a.avi": [[[1, 1e999, 0, 1, 1]]]}', '{"a.avi": [[[0.9, "x", 0, 1, 1]]]}'],
+    ("content", "words"),
+    [
+        ("", "not JSON: Expecting value"),
+        *(
+            (content, "not the boxes of films, score, x, y, width and height by film, frame and face")
+            for content in (
+                "[]",
+                '{"a.avi": 3}',
+                '{"a.avi": [[[1, 2]]]}',
+                '{"a.avi": [[[1, 1e999, 0, 1, 1]]]}',
+                '{"a.avi": [[[0.9, "x", 0, 1, 1]]]}',
+            )
+        ),
+    ],
 )
-def test_a_file_of_anything_else_is_refused_with_the_next_step(tmp_path: Path, content: str) -> None:
+def test_a_file_of_anything_else_is_refused_with_the_next_step(tmp_path: Path, content: str, words: str) -> None:
     path = tmp_path / "boxes.json"
     path.write_text(content, encoding="utf-8")
-    with pytest.raises(DataUnreadable, match=r"boxes\.json: .*; write it with benchmarks/peers/boxes\.py"):
+    with pytest.raises(DataUnreadable, match=rf"boxes\.json: {words}.*; write it with benchmarks/peers/boxes\.py"):
         read_boxes(path)
     with pytest.raises(DataMissing, match="No such file"):
         read_boxes(tmp_path / "none.json")
@@ -69,3 +81,7 @@ def test_a_choice_that_leaves_no_film_is_refused(tmp_path: Path, capsys: pytest.
     with pytest.raises(SystemExit):
         bench.main(["faces", "tracks", "--clips", str(tmp_path), "--boxes", str(path), "--only", "b*"])
     assert "no film in it is called b*; it has a.avi" in capsys.readouterr().err
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        bench.main(["faces", "tracks", "--clips", str(tmp_path), "--boxes", str(path)])
+    assert "has no film; write it with benchmarks/peers/boxes.py" in capsys.readouterr().err
