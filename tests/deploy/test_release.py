@@ -164,3 +164,14 @@ def test_the_pythons_are_those_of_the_project(repository: Path) -> None:
     text = (repository / "pyproject.toml").read_text()
     assert tuple(re.findall(r"Python :: (3\.\d+)", text)) == PYTHONS
     assert sys.version_info[:2] >= (3, 11)
+
+
+def test_the_workflows_take_others_actions_by_their_commits_alone(repository: Path) -> None:
+    used = [
+        line.split("uses: ", 1)[1]
+        for path in (repository / ".github" / "workflows").glob("*.yml")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "uses: " in line
+    ]
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action)] == []
