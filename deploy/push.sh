@@ -225,10 +225,11 @@ push() {
             die 95 "$host has $((facts[free_kib] / 1024)) MiB free, $((size * 6 / 1048576)) are needed; free some, then push again"
         if [ -n "$signers" ]; then
             remote "cat >$inbox/allowed_signers" <"$signers"
+            words+=(--signers "$inbox/allowed_signers")
         elif [ "${facts[signers]}" = no ]; then
             python_here -c 'from deploy.keys import default_key, signers_line; print(end=signers_line(default_key()))' | remote "cat >$inbox/allowed_signers"
+            words+=(--signers "$inbox/allowed_signers")
         fi
-        [ -z "$signers" ] && [ "${facts[signers]}" != no ] || words+=(--signers "$inbox/allowed_signers")
         say "sending $version, $((size / 1048576)) MiB"
         upload "$bundle"
         device install "$inbox/${bundle##*/}" "${words[@]}" || code=$?
