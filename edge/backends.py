@@ -10,6 +10,7 @@ from typing import Any
 from edge.errors import CuelensError, RuntimeMissing
 from edge.needs import Needs
 from edge.settings import Settings
+from edge.system.install import missing_library
 
 
 def find_backend(option: str, spec: str, table: Mapping[str, str], unknown: type[CuelensError]) -> tuple[Any, str]:
@@ -48,6 +49,4 @@ def import_for(sink: str, module: str, library: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise RuntimeMissing(
-            f"the {sink} sink's {library} is not installed; install cuelens[{sink}], or in a checkout ./deploy.sh sinks"
-        ) from error
+        raise missing_library(sink, library) from error

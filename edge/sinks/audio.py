@@ -24,6 +24,7 @@ from edge.needs import Needs, Package
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
 from edge.sinks.onsets import Onsets
+from edge.system.install import from_system
 from edge.types import Capabilities, Clock, Cue, Update
 
 Sound = npt.NDArray[np.float64]  # mono, -1 to 1, RATE samples a second
@@ -204,7 +205,7 @@ class AudioSink:
 
 def _missing_speech() -> RuntimeMissing:
     return RuntimeMissing(
-        "audio sink: espeak-ng is not installed; sudo apt install espeak-ng, or turn off audio.speech"
+        f"the audio sink's {SPEECH.name} is not installed; {from_system(SPEECH.name)}, or turn off audio.speech"
     )
 
 
@@ -240,7 +241,8 @@ class _Player:
     def __init__(self, device: str, clock: Clock) -> None:
         name = next((name for name in PLAYERS if shutil.which(name)), None)
         if name is None:
-            raise RuntimeMissing(f"audio sink: none of {', '.join(PLAYERS)} is installed; sudo apt install alsa-utils")
+            players = " or ".join(PLAYERS)
+            raise RuntimeMissing(f"the audio sink's {players} is not installed; {from_system(PLAYER.name)}")
         default = name == "paplay" and device == "default"  # to PulseAudio that is no name
         self._command = [name, *(PLAYERS[name][:-1] if default else (*PLAYERS[name], device))]
         self._says = f"audio sink: {name} on device {device!r}"

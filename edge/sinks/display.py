@@ -18,6 +18,7 @@ from edge.hardware import board
 from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import Settings, check
+from edge.system.install import from_system
 from edge.types import Capabilities, Update
 
 WINDOW = (640, 400)  # on a desktop, where no size is set
@@ -147,9 +148,8 @@ class DisplaySink:
 
     def _advice(self) -> str:
         if self._kms:
-            return (
-                "without a desktop it needs a connected display, the groups video and render, and "
-                "sudo apt install libgbm1 libegl1 libgles2 libgl1-mesa-dri"
+            return "without a desktop it needs a connected display, the groups video and render, and " + from_system(
+                "libgbm1", "libegl1", "libgles2", "libgl1-mesa-dri"
             )
         return (
             "check DISPLAY or WAYLAND_DISPLAY and SDL_VIDEODRIVER, or unset all three for a display without a desktop"

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.errors import SettingsInvalid, SinkFailed
 from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import Settings
@@ -24,6 +24,7 @@ from edge.sinks.mqtt_broker import (
     tls_context,
 )
 from edge.sinks.mqtt_home import discovery_message
+from edge.system.install import missing_library
 from edge.types import Capabilities, Clock, Cue, Update
 
 if TYPE_CHECKING:
@@ -73,9 +74,7 @@ class MqttSink:
 
             publisher = make_publisher()
         except ImportError as error:
-            raise RuntimeMissing(
-                "mqtt sink: paho-mqtt is not installed; install cuelens[mqtt], or in a checkout ./deploy.sh sinks"
-            ) from error
+            raise missing_library("mqtt", "paho-mqtt") from error
         settings = control.settings.of(MqttSettings)
         if argument:
             raise SettingsInvalid(f"mqtt:{argument}: this sink takes no argument; set host and topic under [mqtt]")

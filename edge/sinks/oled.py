@@ -13,6 +13,7 @@ from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.needs import Bus, Needs
 from edge.runtime.control import Control
 from edge.settings import Settings
+from edge.system.install import from_system, missing_library
 from edge.types import Capabilities, Update
 
 # What luma.oled 3.16's drivers take, in pixels.
@@ -96,11 +97,10 @@ class OledSink:
         except ImportError as error:
             if self._serial is None and error.name in ("spidev", "RPi", "RPi.GPIO"):
                 raise RuntimeMissing(
-                    f"the oled sink on SPI needs {error.name}; sudo apt install python3-spidev python3-rpi-lgpio"
+                    f"the oled sink's {error.name} is not installed, which SPI needs; "
+                    f"{from_system('python3-spidev', 'python3-rpi-lgpio')}"
                 ) from error
-            raise RuntimeMissing(
-                "the oled sink's luma.oled is not installed; install cuelens[oled], or in a checkout ./deploy.sh sinks"
-            ) from error
+            raise missing_library("oled", "luma.oled") from error
         self.capabilities = Capabilities(
             self.device.width, self.device.height, self._colours, goes_dark=True, least_interval=INTERVAL
         )

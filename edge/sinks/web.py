@@ -7,10 +7,11 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
+from edge.errors import SettingsInvalid, SinkFailed
 from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import LOGIN, SECRET, Settings
+from edge.system.install import missing_library
 from edge.system.messages import say
 from edge.types import Capabilities, Update
 from edge.web.access import LEAST_TOKEN, Names, host_of, is_loopback
@@ -80,9 +81,7 @@ class WebSink:
             from edge.web.pairing import Pairing
             from edge.web.server import Server
         except ImportError as error:
-            raise RuntimeMissing(
-                f"web sink: {error.name} is not installed; install cuelens[web], or in a checkout ./deploy.sh sinks"
-            ) from error
+            raise missing_library("web", str(error.name)) from error
         names = Names(host, settings.names)
         listening = _listen(host, port)
         port = listening.getsockname()[1]

@@ -15,6 +15,7 @@ import numpy as np
 from edge.errors import CameraLost, CameraMissing, RuntimeMissing, SettingsInvalid
 from edge.needs import Needs
 from edge.settings import Settings
+from edge.system.install import from_system
 from edge.types import Frame, Gray
 
 SIZE = (640, 480)
@@ -23,7 +24,7 @@ FRAME_DEADLINE = 2.0  # seconds: sixty frames missed at 30 fps; the first frame 
 CLOSE_DEADLINE = 2.0  # seconds that a stuck camera may delay an exit
 OLDEST_STAMP = 1.0  # seconds: a sensor timestamp further back is of another clock or stale
 
-_INSTALL = "sudo apt install python3-picamera2, in a venv made with --system-site-packages"
+_INSTALL = f"{from_system('python3-picamera2')}, in a venv made with --system-site-packages"
 
 
 class PicameraSource:

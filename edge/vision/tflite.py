@@ -15,6 +15,7 @@ import numpy as np
 
 from edge.errors import ContractMismatch, ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable, RuntimeMissing
 from edge.files import read_file
+from edge.system.install import AGAIN
 from edge.system.quiet import quiet
 
 RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
@@ -149,14 +150,8 @@ def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
         try:
             return interpreter_class(model_content=content, num_threads=threads), runtime
         except (SystemError, ImportError, AttributeError) as error:  # how a library built for another numpy dies
-            raise RuntimeMissing(
-                f"{runtime} does not work with numpy {np.__version__}; "
-                "install cuelens again (in a checkout: ./deploy.sh demo)"
-            ) from error
-    raise RuntimeMissing(
-        "neither tflite-runtime nor ai-edge-litert is installed; "
-        "install cuelens again (in a checkout: ./deploy.sh demo)"
-    )
+            raise RuntimeMissing(f"{runtime} does not work with numpy {np.__version__}; {AGAIN}") from error
+    raise RuntimeMissing(f"neither tflite-runtime nor ai-edge-litert is installed; {AGAIN}")
 
 
 def build_interpreter(path: Path, content: bytes, threads: int = 1) -> tuple[Any, str]:

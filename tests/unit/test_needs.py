@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from edge.settings import Settings
 from edge.settings_file import load_settings
 from edge.sinks import SINKS
 from edge.sources import SOURCES
+from edge.system import install
 
 NOTHING: dict[str, Any] = {"network": False, "groups": [], "devices": []}
 
@@ -68,3 +70,16 @@ def test_it_is_printed_of_a_file_as_far_as_that_is_valid(tmp_path: Path, capsys:
     assert printed() == "network: yes\ngroups: audio\ndevices: char-alsa rw\n"
     config.write_bytes(b"\xff\xfe[")
     assert json.loads(printed("--json")) == NOTHING | {"groups": ["video"]}
+
+
+def test_one_place_has_the_words_of_what_to_install(repository: Path) -> None:
+    words = re.compile(r"(apt|pip) install|cuelens\[\{?\w+[\]}]|deploy\.sh sinks adds|install cuelens again")
+    found = {
+        str(path.relative_to(repository))
+        for path in (repository / "edge").rglob("*.py")
+        if words.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == {"edge/system/install.py"}
+    assert install.from_system("one", "two") == "sudo apt install one two"
+    said = "the web sink's uvicorn is not installed; install cuelens[web], or in a checkout ./deploy.sh sinks"
+    assert str(install.missing_library("web", "uvicorn")) == said

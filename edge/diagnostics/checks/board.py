@@ -10,6 +10,7 @@ from edge.diagnostics.checks.machine import Line, Machine
 from edge.hardware import board
 from edge.hardware.board import THROTTLING
 from edge.settings import Settings
+from edge.system.install import from_system
 
 LEAST_DISK_MB = 100.0  # a log of hours, a journal that is not in RAM
 LEAST_MEMORY_MB = 150.0  # the budget of a run
@@ -80,7 +81,7 @@ def check_memory(machine: Machine, settings: Settings) -> Iterator[Line]:
         )
     elif total < SMALL_BOARD_MB and not swaps:
         yield Line(
-            "memory", "note", f"{says}: an update beside a run may need it (sudo apt install systemd-zram-generator)"
+            "memory", "note", f"{says}: an update beside a run may need it ({from_system('systemd-zram-generator')})"
         )
     else:
         yield Line("memory", "ok", says)

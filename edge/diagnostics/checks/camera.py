@@ -11,6 +11,7 @@ from edge.hardware import board
 from edge.runtime.pause import KeptPause, pause_file
 from edge.settings import Settings
 from edge.sources import is_camera
+from edge.system.install import from_system
 from edge.vision.mounting import advise, remedy
 
 LEAST_CMA_MIB = 32  # four raw frames of a Camera Module 3 at half its size take 15, ours and the ISP's the rest
@@ -73,7 +74,7 @@ def _import_line(machine: Machine, error: str) -> Line:
     packages = machine.path("/usr/lib/python3/dist-packages")
     if (packages / "picamera2").is_dir() and (packages / "libcamera").is_dir():
         return Line("libcamera", "do", f"picamera2 is there, but not seen here: {error}", _SEE_PACKAGES)
-    return Line("libcamera", "do", f"picamera2 is not there: {error}", "sudo apt install python3-picamera2")
+    return Line("libcamera", "do", f"picamera2 is not there: {error}", from_system("python3-picamera2"))
 
 
 def _ribbon_todo(machine: Machine) -> str:

@@ -14,6 +14,7 @@ from edge.sinks import needs_of
 from edge.sinks.display import has_picture
 from edge.sinks.glasses.known import NAME, load_glasses
 from edge.sinks.places import STREAMS
+from edge.system.install import ADDED, from_system
 
 Found = tuple[str, ...]  # what was found, what is to be done about it, if anything, and an error's identifier
 
@@ -40,7 +41,7 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
 def look_for(needs: Needs, machine: Machine, name: str) -> Found:
     """Look for all that the sink `name` needs, up to the first that is missing."""
     if absent := [module for module in needs.modules if not machine.has_module(module)]:
-        return f"{' and '.join(absent)} not installed", "./deploy.sh sinks adds it; a release that is pushed has it"
+        return f"{' and '.join(absent)} not installed", ADDED
     if needs.screen:
         return look_for_screen(machine)
     if needs.bus:
@@ -48,7 +49,7 @@ def look_for(needs: Needs, machine: Machine, name: str) -> Found:
     if needs.pairs:
         return look_for_pair(machine, needs)
     if package := absent_package(machine, needs):
-        return package.absent, f"sudo apt install {package.name}"
+        return package.absent, from_system(package.name)
     if needs.sound:
         return look_for_sound(machine, needs)
     if needs.file and needs.file not in STREAMS:
@@ -132,7 +133,7 @@ def look_for_pair(machine: Machine, needs: Needs) -> Found:
     if board.is_bluetooth_blocked(machine.root):
         return "Bluetooth is blocked", "sudo rfkill unblock bluetooth"
     if package := absent_package(machine, needs):
-        return package.absent, f"sudo apt install {package.name}"
+        return package.absent, from_system(package.name)
     if machine.unit.get("DynamicUser") == "yes" and not _has_service_user(machine):
         return (
             "the D-Bus refuses the service, whose user is not in /etc/passwd",
@@ -174,8 +175,7 @@ def check_pins(machine: Machine, settings: Settings) -> Iterator[Line]:
     chips = [machine.path(pins.chip)] if pins.chip else machine.paths("/dev", "gpiochip*")
     there = [path for path in chips if path.exists()]
     if not machine.has_module("gpiod"):
-        todo = "./deploy.sh sinks adds it; a release that is pushed has it"
-        yield Line("pins", "do", "gpiod not installed", todo)
+        yield Line("pins", "do", "gpiod not installed", ADDED)
     elif not there:
         yield Line("pins", "do", f"no {pins.chip or '/dev/gpiochip*'}", "name the chip: gpiodetect lists them")
     elif not machine.installed and not any(machine.may_use(path) for path in there):

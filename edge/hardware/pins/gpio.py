@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import PinBusy, PinMissing, RuntimeMissing
+from edge.system.install import from_extra
 
 HEADER = re.compile(r"pinctrl-(bcm|rp1)")  # labels: bcm2835 and bcm2711 up to the Pi 4, rp1 on the 5
 DEBOUNCE = timedelta(milliseconds=20)  # small push buttons bounce for up to ten
@@ -25,9 +26,7 @@ class GpioChip:
             self._line = import_module("gpiod.line")
             self._settings = self._gpiod.LineSettings
         except (ImportError, AttributeError) as error:  # Bookworm's python3-libgpiod is libgpiod 1's, of the same name
-            raise RuntimeMissing(
-                f"[pins] needs gpiod 2 ({error}); install cuelens[pins], or in a checkout ./deploy.sh sinks"
-            ) from error
+            raise RuntimeMissing(f"[pins] needs gpiod 2 ({error}); {from_extra('pins')}") from error
         self._path = path or self._find_header()
 
     def _find_header(self) -> str:

@@ -27,6 +27,7 @@ from edge.sinks.glasses.agent import pairing_agent
 from edge.sinks.glasses.bluez import ask_mtu
 from edge.sinks.glasses.known import Wanted
 from edge.sinks.glasses.wearable import LONGEST_WRITE, Make
+from edge.system.install import from_system
 
 BATTERY = "00002a19-0000-1000-8000-00805f9b34fb"  # GATT's Battery Level: per cent, one byte
 ATT_HEADER = 3  # bytes of a packet (MTU) that are not the value
@@ -286,7 +287,7 @@ def explain(error: BaseException, glasses: str) -> str:
         case TimeoutError():
             return f"{glasses} does not answer; {_COME_NEARER}"
         case FileNotFoundError() | ConnectionRefusedError():
-            return "no D-Bus here, by which bluetoothd is reached; sudo apt install bluez dbus"
+            return f"no D-Bus here, by which bluetoothd is reached; {from_system('bluez', 'dbus')}"
         case EOFError() | ConnectionError():
             return "bluetoothd, or the D-Bus, has ended; trying again"
     return f"{glasses}: {type(error).__name__}: {error}; {_COME_NEARER}"

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from edge.errors import RuntimeMissing
+from edge.system.install import from_system
 from edge.vision.finders import Slice
 from edge.vision.views import Pyramid, Spot
 
@@ -35,7 +36,7 @@ def load_cascade(name: str = CASCADE) -> cv2.CascadeClassifier:
     for folder in (*([Path(wheel.haarcascades)] if wheel else []), *_CASCADE_FOLDERS):
         if (folder / name).is_file():
             return cv2.CascadeClassifier(str(folder / name))
-    raise RuntimeMissing(f"{name} is in no folder of OpenCV's; install it: sudo apt install opencv-data")
+    raise RuntimeMissing(f"{name} is in no folder of OpenCV's; {from_system('opencv-data')}")
 
 
 class HaarFinder:
