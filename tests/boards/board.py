@@ -39,10 +39,10 @@ def copy_models(repository: Path, guest: Path) -> None:
         shutil.copy(repository / "models" / name, guest / "opt" / "models")
 
 
-def board_files(script: str = "board.sh") -> Path:
+def board_files(script: str = "board.sh", *words: str) -> Path:
     """The folder of what a board boots, which a script here makes; skips where it cannot be made."""
     environment = {**os.environ, "PYTHON": sys.executable}
-    made = subprocess.run([HERE / script], env=environment, capture_output=True, text=True, check=False)
+    made = subprocess.run([HERE / script, *words], env=environment, capture_output=True, text=True, check=False)
     if made.returncode:
         pytest.skip(f"no board can be made here: {made.stderr.strip().splitlines()[-1:]}")
     return Path(made.stdout.strip())

@@ -6,6 +6,8 @@ set -euo pipefail
 repository=$(cd -- "$(dirname -- "$(readlink -f -- "$0")")/../.." && pwd -P)
 folder=$repository/.cache/roots/boards
 locks=$repository/deploy/locks
+# shellcheck source=tests/boards/roots.sh
+source "$repository/tests/boards/roots.sh"
 # In the order in which they need each other.
 modules=(mc rc-core cec videodev v4l2-dv-timings v4l2-tpg videobuf2-common videobuf2-memops videobuf2-v4l2 videobuf2-vmalloc
     videobuf2-dma-contig vivid)
@@ -34,14 +36,6 @@ for path in fetch(pins, older, ROOT / ".cache" / "wheels"):
 END
 }
 
-run() {  # TREE OPT PYTHON: compiled here, what the tests import is there in a third of the time
-    PYTHONDONTWRITEBYTECODE='' PYTHONHOME=$1/usr PYTHONPATH=$2 qemu-aarch64-static -L "$1" "$1"/usr/bin/python3.13 -c "$3"
-}
-
-pack() {  # TREE FILE
-    (cd -- "$1" && find . -print0 | cpio --quiet --null --create --format=newc --owner=0:0) >"$2"
-}
-
 make() {
     local tree=$folder.new/tree camera=$folder.new/with-camera number=10
     mkdir -p "$tree"/{dev,proc,sys,tmp,opt} "$camera"/{modules,opt,older}
@@ -68,14 +62,4 @@ import ai_edge_litert.interpreter'
     rm -rf -- "$tree" "$camera"
 }
 
-mkdir -p "${folder%/*}"
-exec 9>"${folder%/*}/.boards.lock"
-flock 9
-stamp=$(cat -- "$0" "$locks/device.txt" <(sed -n '/^gpiod==/,/[^\\]$/p' "$locks/sinks.txt") | sha256sum)
-if [ "$(cat -- "$folder.stamp" 2>/dev/null)" != "$stamp" ]; then
-    rm -rf -- "$folder" "$folder.new"
-    make
-    mv -- "$folder.new" "$folder"
-    echo "$stamp" >"$folder.stamp"
-fi
-echo "$folder"
+make_once "$folder" < <(cat -- "$0" "$repository/tests/boards/roots.sh" "$locks/device.txt" <(sed -n '/^gpiod==/,/[^\\]$/p' "$locks/sinks.txt"))

@@ -2,25 +2,60 @@
 
 from __future__ import annotations
 
+import ast
 import compileall
+import json
+import os
 import py_compile
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from bumble import gatt
 
-from edge.types import Cue
-from tests.boards.board import HERE, VIRT, Board
+from edge.cue.policy import SMALL_VOCABULARY
+from edge.drawing.glyphs import plan_cue
+from edge.sinks.glasses.halo import draw_halo
+from edge.sinks.glasses.stage import DARK
+from edge.types import Band, Cue, Reason, Side
+from tests.boards.board import HERE, VIRT, Board, board_files, copy_models
 from tests.glasses.peripherals import ActiveLookPeripheral, HaloPeripheral
-from tests.glasses.worn import NOBODY, shows
+from tests.glasses.worn import LOOK, NOBODY, shows
 
 PATIENCE = 600.0  # seconds until a test stops waiting for what must come: an emulated board on a busy machine
 INTERVAL_MS = 200.0  # between advertisements: each costs the emulated board work
+SIDES: tuple[Side | None, ...] = ("ahead", "left", "right", None)
+BANDS: tuple[Band | None, ...] = ("near", "middle", "far", None)
+UNSURE: tuple[Reason | None, ...] = ("faint", "torn", "poor", "away", None)
 CUELENS = "/opt/cuelens/current/venv/bin/cuelens"
-PROGRAM = """#!/usr/bin/python3.11
+# Who there is: the service's user lasts, as the installer makes it for the D-Bus.
+USERS = """root:x:0:0::/root:/bin/sh
+messagebus:x:100:100::/nonexistent:/usr/sbin/nologin
+cuelens:x:997:997::/:/usr/sbin/nologin
+"""
+GROUPS = """root:x:0:
+tty:x:5:
+video:x:44:
+gpio:x:993:
+messagebus:x:100:
+bluetooth:x:101:
+cuelens:x:997:
+"""
+# Every frame of it is seen, however slow the board is: on a recording's own clock, the cue is as on a real board.
+SETTINGS = """source = "demo"
+sinks = ["glasses:halo"]
+pace = "fast"
+"""
+SOCKET = "/run/cuelens/status.sock"
+STATUS = f"(lambda to: (to.connect({SOCKET!r}), to.makefile().readline())[1])(socket.socket(socket.AF_UNIX))"
+INSTALLER = "from deploy.device.units import write_drop_ins; write_drop_ins()"
+PROGRAM = """#!/usr/bin/python3
 import sys
 
 sys.path[:0] = ["/opt", "/opt/site"]
@@ -30,15 +65,72 @@ main()
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a Halo's display has after its program changed it."""
+
+    shown: str  # of the cue, as Cue.shown; empty where it is dark, `other` where it is no cue
+    heard: bytes  # the kind of the word that the program heard last
+    silent: float  # seconds that the program has slept since, on its own clock
+
+
+def pictures() -> dict[bytes, str]:
+    """Return what Halo may show of a face, and what that is."""
+    cues = [Cue("expression", word, 1.0, 0.0, None, None, side) for word in SMALL_VOCABULARY for side in SIDES]
+    cues += [Cue("unsure", None, 0.0, 0.0, reason, None, side) for reason in UNSURE for side in SIDES]
+    cues += [Cue("unsure", None, 0.0, 0.0, "new", band, side) for band in BANDS for side in SIDES]
+    found = {draw_halo(plan_cue(cue, LOOK)).tobytes(): cue.shown for cue in cues}
+    return found | {draw_halo(DARK).tobytes(): ""}
+
+
 class BondingHalo(HaloPeripheral):
-    """A Halo that takes nothing over a link that is not encrypted, and counts bonds."""
+    """A Halo that takes nothing over a link that is not encrypted, counts bonds, and notes what its display had."""
 
     interval_ms = INTERVAL_MS
 
     def __init__(self) -> None:
         super().__init__()
         self.pairings = 0
+        self.screens: list[Screen] = []
+        self._heard, self._silent = b"", 0.0
+        self._pictures = pictures()
         self._rx.permissions |= gatt.Characteristic.Permissions.WRITE_REQUIRES_ENCRYPTION
+
+    def _start(self) -> None:
+        make = self._make
+        self._make = lambda: self._watch(make())
+        super()._start()
+        self._make = make
+
+    def _watch(self, emulator: Any) -> Any:
+        """Have an emulator note, in the thread of its program, what that hears, sleeps and shows."""
+        hear, sleep, show = emulator._system._dispatch_fn, emulator._system.sleep, emulator._display.show
+
+        def heard(event: Any) -> None:
+            self._heard, self._silent = event.data[:1], 0.0
+            hear(event)
+
+        def slept(seconds: float) -> None:
+            sleep(seconds)
+            self._silent += seconds
+
+        def shown() -> None:
+            show()
+            seen = np.asarray(emulator.get_framebuffer())[..., :3].tobytes()
+            self.screens.append(Screen(self._pictures.get(seen, "other"), self._heard, self._silent))
+
+        emulator._system._dispatch_fn, emulator._system.sleep, emulator._display.show = heard, slept, shown
+        return emulator
+
+    def shown(self) -> set[str]:
+        """Return all that was shown since `screens` was emptied."""
+        return {screen.shown for screen in tuple(self.screens)}
+
+    def went_dark(self) -> Screen | None:
+        """Return what its display had first after the last cue since `screens` was emptied; None while it has that."""
+        screens = tuple(self.screens)
+        last = max(number for number, screen in enumerate(screens) if screen.shown not in ("", "other"))
+        return next((screen for screen in screens[last + 1 :] if not screen.shown), None)
 
     def _connected(self, connection: Any) -> None:
         super()._connected(connection)
@@ -66,12 +158,14 @@ class GlassesBoard(Board):
 
     init, longest = "/usr/lib/systemd/systemd", 2100.0
 
-    def __init__(self, files: Path, folder: Path, repository: Path) -> None:
+    def __init__(self, suite: str, folder: Path, repository: Path) -> None:
         self.uart = folder / "uart"
+        self.suite = suite
         machine = (*VIRT, "-m", "1536", "-smp", "2", "-device", "pci-serial,chardev=uart")
         machine += ("-chardev", f"socket,id=uart,path={self.uart},server=on,wait=off")
-        super().__init__(files, folder, repository, machine, "systemd.show_status=0 quiet")
-        self.value("import os, subprocess")
+        options = "systemd.show_status=0 quiet"
+        super().__init__(board_files("glasses.sh", suite), folder, repository, machine, options)
+        self.value("import os, signal, socket, subprocess")
 
     def lay_out(self, guest: Path, repository: Path) -> None:
         super().lay_out(guest, repository)
@@ -83,7 +177,16 @@ class GlassesBoard(Board):
         (guest / "init").rename(guest / "opt" / "guest.py")
         units = guest / "etc" / "systemd" / "system"
         shutil.copytree(HERE / "glasses", units)
-        shutil.copy(repository / "deploy" / "cuelens.service", units)
+        for name in ("cuelens.service", "wearer.service"):
+            shutil.copy(repository / "deploy" / "cuelens.service", units / name)
+        etc = guest / "etc"
+        for name, text in (("passwd", USERS), ("group", GROUPS), ("os-release", f"VERSION_CODENAME={self.suite}\n")):
+            (etc / name).write_text(text)
+        (etc / "cuelens").mkdir()
+        (etc / "cuelens" / "cuelens.toml").write_text(SETTINGS)
+        installing = os.environ | {"CUELENS_ROOT": str(guest)}
+        subprocess.run([sys.executable, "-c", INSTALLER], cwd=repository, env=installing, check=True)
+        copy_models(repository, guest)
         command = guest / CUELENS.lstrip("/")
         command.parent.mkdir(parents=True)
         command.write_text(PROGRAM)
@@ -122,11 +225,16 @@ class GlassesBoard(Board):
 
         self.wait_until(is_paired, f"paired {make}")
 
+    def pair_once(self, glasses: BondingHalo, make: str) -> None:
+        """Pair, unless it was done."""
+        if not glasses.pairings:
+            self.pair(glasses, make)
+
     def wear(self, make: str, cue: Cue) -> None:
         """Give the service the cue, and wait until its sink has it, where it runs."""
         word = cue.expression or "nobody"
         self.value(f"open('/run/next', 'w').write('{make} {word}') and os.replace('/run/next', '/run/worn')")
-        if self.run("systemctl is-active cuelens.service")[0] == 0:
+        if self.run("systemctl is-active wearer.service")[0] == 0:
             self.wait_until(lambda: self.value("open('/run/cuelens/offered').read()") == word, f"{word} in the sink")
 
     def show(self, glasses: Glasses, cue: Cue, never: Cue = NOBODY) -> None:
@@ -138,8 +246,21 @@ class GlassesBoard(Board):
 
         self.wait_until(is_shown, f"{cue}")
 
+    def process(self, unit: str) -> int:
+        """Return the number of a unit's main process, 0 where none runs."""
+        return int(self.run(f"systemctl show --property=MainPID --value {unit}")[1])
+
     def status(self, unit: str) -> dict[str, str]:
         """Return what the kernel has of a unit's main process."""
-        process = self.run(f"systemctl show --property=MainPID --value {unit}")[1].strip()
+        process = self.process(unit)
         lines = self.value(f"open('/proc/{process}/status').read()").splitlines()
         return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+    def link(self) -> dict[str, Any]:
+        """Return what the run's status has of the link to Halo; empty where nothing answers."""
+        answer = self.do(STATUS)
+        try:
+            found: dict[str, Any] = json.loads(ast.literal_eval(answer))["links"].get("glasses:halo", {})
+        except (SyntaxError, ValueError):
+            return {}
+        return found
