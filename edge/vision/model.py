@@ -23,20 +23,18 @@ from edge.errors import (
     ContractMismatch,
     ContractUnreadable,
     CuelensError,
-    ModelMissing,
     ModelShape,
     ModelUnreadable,
     RuntimeMissing,
 )
-from edge.files import read_file
 from edge.types import Gray
 from edge.vision.preprocessing import Preprocessing
 from edge.vision.tflite import (
-    LARGEST_CONTRACT,
     Tensor,
     build_interpreter,
     check_content,
     check_tensor,
+    contract_table,
     models_folder,
     name_delegate,
     read_model,
@@ -117,18 +115,7 @@ def open_first(kind: Callable[[Path], Model], paths: Sequence[Path], refused: Ca
 
 def read_contract(path: Path) -> Contract:
     """Read a model's contract; raises ModelMissing or ContractUnreadable."""
-    try:
-        table = json.loads(read_file(path, LARGEST_CONTRACT))
-    except FileNotFoundError as error:
-        raise ModelMissing(f"{path}: no such file; a model's contract, by cuelens-convert, lies beside it") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ContractUnreadable(f"{path}: {error}; a contract is JSON written by cuelens-convert") from error
-    try:
-        if table["format"] != CONTRACT_FORMAT:
-            raise ContractUnreadable(
-                f"{path}: format {table['format']!r}; this version reads {CONTRACT_FORMAT}: "
-                "convert the model again with cuelens-convert"
-            )
+    with contract_table(path, (CONTRACT_FORMAT,), "cuelens-convert") as table:
         given = read_promise(table["input"])
         preprocessing = Preprocessing(given.shape[1], table["preprocessing"]["colour"])
         if table["preprocessing"] != preprocessing.describe():
@@ -150,12 +137,6 @@ def read_contract(path: Path) -> Contract:
             gives=gives,
             labels=labels,
         )
-    except KeyError as error:
-        raise ContractUnreadable(f"{path}: no key {error}; write the contract with cuelens-convert") from error
-    except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        if isinstance(error, ContractUnreadable):
-            raise
-        raise ContractUnreadable(f"{path}: {error}; write the contract with cuelens-convert") from error
 
 
 def _read_carried(content: bytes) -> tuple[list[str] | None, dict[str, Any] | None]:

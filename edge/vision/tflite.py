@@ -114,25 +114,33 @@ def check_tensor(path: Path, name: str, found: Tensor, promised: Tensor) -> None
 
 
 @contextmanager
-def contract_table(path: Path, formats: tuple[int, ...], network: str) -> Iterator[dict[str, Any]]:
+def contract_table(path: Path, formats: tuple[int, ...], maker: str) -> Iterator[dict[str, Any]]:
     """Give the JSON of a contract of one of those formats; what is wrong in it, or in its use here, is named.
 
-    `network` is verifier or scanner. Raises ModelMissing or ContractUnreadable.
+    `maker` is the program that writes such contracts. Raises ModelMissing or ContractUnreadable.
     """
     try:
         table = json.loads(read_file(path, LARGEST_CONTRACT))
+        if not isinstance(table, dict):
+            raise ContractUnreadable(f"{path}: no table; a contract is JSON written by {maker}")
         if table["format"] not in formats:
             valid = " and ".join(map(str, formats))
-            raise ContractUnreadable(f"{path}: format {table['format']!r}; this version reads {valid}")
+            raise ContractUnreadable(
+                f"{path}: format {table['format']!r}; this version reads {valid}: make the model again with {maker}"
+            )
         yield table
     except FileNotFoundError as error:
-        raise ModelMissing(f"{path}: no such file; install the {network} and its contract together") from error
+        raise ModelMissing(f"{path}: no such file; a model's contract, by {maker}, lies beside it") from error
     except ContractUnreadable:
         raise
     except KeyError as error:
-        raise ContractUnreadable(f"{path}: no key {error}; write the contract with cuelens-{network}") from error
-    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ContractUnreadable(f"{path}: {error}; a contract is JSON written by cuelens-{network}") from error
+        raise ContractUnreadable(f"{path}: no key {error}; write the contract with {maker}") from error
+    except (TypeError, AttributeError, IndexError) as error:
+        raise ContractUnreadable(
+            f"{path}: not of a contract's form ({error}); write the contract with {maker}"
+        ) from error
+    except (OSError, ValueError, OverflowError, RecursionError) as error:
+        raise ContractUnreadable(f"{path}: {error}; a contract is JSON written by {maker}") from error
 
 
 def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:

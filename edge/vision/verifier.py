@@ -98,7 +98,7 @@ class Look:
 
 def read_contract(path: Path) -> Contract:
     """Read a verifier's contract; raises ModelMissing or ContractUnreadable."""
-    with contract_table(path, (1, CONTRACT_FORMAT), "verifier") as table:
+    with contract_table(path, (1, CONTRACT_FORMAT), "cuelens-verifier") as table:
         turn_deg, right, down, log_size = (float(unit) for unit in table["units"])
         contract = Contract(
             sha256=str(table["sha256"]),

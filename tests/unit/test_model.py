@@ -376,11 +376,11 @@ def test_too_few_classes_or_outputs_are_refused_where_file_and_contract_agree_on
         (lambda table: table["input"].update(zero_point=float("inf")), ContractUnreadable, "infinity"),
         (lambda table: table["output"].update(gives="odds"), ContractUnreadable, "'odds'; valid are probabilities and"),
         (lambda table: table["output"].pop("gives"), ContractUnreadable, "gives"),
-        (lambda table: table.update(format=2), ContractUnreadable, "format 2; .* convert the model again"),
+        (lambda table: table.update(format=2), ContractUnreadable, "format 2; .* make the model again"),
         (lambda table: table.update(preprocessing={"colour": "rgb"}), ContractUnreadable, "rgb"),
         (lambda table: table.update(format=99), ContractUnreadable, "99"),
         (lambda table: table.pop("sha256"), ContractUnreadable, "sha256"),
-        (lambda table: table.update(input=None), ContractUnreadable, "emotion.json"),
+        (lambda table: table.update(input=None), ContractUnreadable, "emotion.json: not of a contract's form"),
     ],
 )
 def test_a_contract_that_says_otherwise_is_refused_with_the_reason(
@@ -399,10 +399,20 @@ def test_how_the_file_was_made_is_for_people_only(copied: Path) -> None:
     assert ExpressionModel(copied).contract == contract
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "\xff", pytest.param("[" * 60_000, id="deep")])
-def test_a_broken_contract_is_refused(copied: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "Expecting value"),
+        ("[]", "no table"),
+        ("null", "no table"),
+        ("{", "Expecting property name"),
+        ("\xff", "can't decode"),
+        pytest.param("[" * 60_000, "recursion", id="deep"),
+    ],
+)
+def test_a_broken_contract_is_refused(copied: Path, text: str, words: str) -> None:
     copied.with_suffix(".json").write_text(text, encoding="latin-1")
-    with pytest.raises(ContractUnreadable):
+    with pytest.raises(ContractUnreadable, match=rf"{words}.*; a contract is JSON written by cuelens-convert"):
         ExpressionModel(copied)
 
 

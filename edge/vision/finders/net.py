@@ -58,7 +58,7 @@ class Contract:
 
 def read_contract(path: Path) -> Contract:
     """Read a scanner's contract; raises ModelMissing or ContractUnreadable."""
-    with contract_table(path, (CONTRACT_FORMAT,), "scanner") as table:
+    with contract_table(path, (CONTRACT_FORMAT,), "cuelens-scanner") as table:
         right, down, log_size = (float(unit) for unit in table["units"])
         return Contract(
             sha256=str(table["sha256"]),
