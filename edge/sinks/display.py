@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import time
@@ -19,7 +20,7 @@ from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import Settings, check
 from edge.system.install import from_system
-from edge.types import Capabilities, Update
+from edge.types import Capabilities, Clock, Update
 
 WINDOW = (640, 400)  # on a desktop, where no size is set
 LOOK_EVERY = 1.0  # seconds between looks whether the display is still plugged in
@@ -62,12 +63,13 @@ class DisplaySink:
         groups = dict.fromkeys(("video", "render"), "the display")
         return Needs(modules=("pygame",), groups=groups, screen=True, place="screen", safe_mode=True)
 
-    def __init__(self, argument: str, control: Control) -> None:
+    def __init__(self, argument: str, control: Control, clock: Clock = time.monotonic) -> None:
         """Check the argument and find the library; the screen is opened by `prepare`, in the thread of `show`.
 
         Raises SettingsInvalid or RuntimeMissing.
         """
         self._control = control
+        self._clock = clock
         settings = control.settings.of(DisplaySettings)
         self._size, self._full = _size_of(argument, settings), argument == _FULL
         desktop = bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
@@ -83,7 +85,7 @@ class DisplaySink:
         self.capabilities = Capabilities(width, height, "rgb", goes_dark=True, reopens=self._kms)
         self._screen: Any = None
         self._shown: Plan | None = None
-        self._looked = -LOOK_EVERY
+        self._looked = -math.inf
 
     def prepare(self) -> None:
         """Open the screen, dark: SDL keeps every thread of Python waiting for that; raises SinkFailed."""
@@ -100,7 +102,7 @@ class DisplaySink:
             if self._screen is None:
                 self._open()
             self._look_around()
-            plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(time.monotonic()))
+            plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(self._clock()))
             if plan != self._shown:
                 self._draw(plan)
                 self._shown = plan
@@ -130,7 +132,7 @@ class DisplaySink:
             if event.type in (pygame.WINDOWEXPOSED, pygame.WINDOWSIZECHANGED):
                 self._screen = pygame.display.get_surface()
                 self._shown = None
-        now = time.monotonic()
+        now = self._clock()
         if self._kms and now - self._looked >= LOOK_EVERY:
             self._looked = now
             if not _is_connected():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from edge.runtime.control import Control
 from edge.settings import LOGIN, SECRET, Settings
 from edge.system.install import missing_library
 from edge.system.messages import say
-from edge.types import Capabilities, Update
+from edge.types import Capabilities, Clock, Update
 from edge.web.access import LEAST_TOKEN, Names, host_of, is_loopback
 
 EVERYWHERE = ("0.0.0.0", "::")  # to listen on; not where a browser finds it
@@ -61,7 +62,7 @@ class WebSink:
         modules = ("starlette", "uvicorn", "websockets")
         return Needs(modules, network=True, listens=listens, sees_frames=web.picture)
 
-    def __init__(self, argument: str, control: Control) -> None:
+    def __init__(self, argument: str, control: Control, clock: Clock = time.monotonic) -> None:
         """Listen where `argument` says, `PORT` or `HOST:PORT`, else where the settings do, and say where that is.
 
         Raises SettingsInvalid, RuntimeMissing, or SinkFailed where it cannot listen there.
@@ -86,7 +87,7 @@ class WebSink:
         listening = _listen(host, port)
         port = listening.getsockname()[1]
         pairing = Pairing(control)
-        self._broadcast = Broadcast(control, settings.picture, pairing)
+        self._broadcast = Broadcast(control, settings.picture, pairing, clock)
         app = make_app(control, self._broadcast, pairing, names, settings.token)
         self._server = Server(app, self._broadcast.run, listening)
         self._closed = False

@@ -13,7 +13,7 @@ from typing import Any
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edge.runtime.control import Control
-from edge.types import Cue, Update
+from edge.types import Clock, Cue, Update
 from edge.web.news import LASTING, STALE, Arrived, cue_message, cue_of, page_message, picture_message, run_message
 from edge.web.pairing import Pairing
 
@@ -32,20 +32,28 @@ LATENCIES = 300  # the newest, of which the page shows percentiles: ten seconds 
 class _Watcher:
     """One browser: what it is to get, and whether it has taken what it got."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, clock: Clock) -> None:
         self.address = address
+        self._clock = clock
         self.fresh = asyncio.Event()  # there is news
         self.taken = asyncio.Event()
-        self.answered = time.monotonic()  # when it took the newest message that it took, or came
+        self.answered = clock()  # when it took the newest message that it took, or came
         self.leave = asyncio.Event()  # it makes room
         self.picture = False  # wants it
+
+    def take(self) -> None:
+        """Note that it took the newest message."""
+        self.answered = self._clock()
+        self.taken.set()
 
 
 class Broadcast:
     """Takes updates from any thread and sends them to browsers; all else runs in the server's event loop."""
 
-    def __init__(self, control: Control, pictures: bool, pairing: Pairing) -> None:
+    def __init__(self, control: Control, pictures: bool, pairing: Pairing, clock: Clock = time.monotonic) -> None:
+        """Take updates whose frames arrived by `clock`; its seconds count but for what an event loop waits."""
         self._control = control
+        self._clock = clock
         self._pairing = pairing
         self._pictures = pictures
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,16 +74,16 @@ class Broadcast:
     def offer(self, update: Update) -> None:
         """Leave an update in place of an older one; returns at once, from any thread."""
         with self._lock:
-            waiting, self._offered = self._offered is not None, Arrived.now(update)
+            waiting, self._offered = self._offered is not None, Arrived.now(update, self._clock)
             if not waiting:
-                self._offered_at = time.monotonic()
+                self._offered_at = self._clock()
         if self._loop is not None and not waiting:
             self._loop.call_soon_threadsafe(self._take)
 
     def waiting(self) -> float:
         """Return the seconds for which the event loop has taken nothing that was offered."""
         with self._lock:
-            return time.monotonic() - self._offered_at if self._offered is not None else 0.0
+            return self._clock() - self._offered_at if self._offered is not None else 0.0
 
     def _take(self) -> None:
         with self._lock:
@@ -102,7 +110,7 @@ class Broadcast:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), LOOK_AGAIN)
             self._wake.clear()
-            now = time.monotonic()
+            now = self._clock()
             if not self._watchers:
                 shown = None  # whoever comes is told at once
                 continue
@@ -126,7 +134,7 @@ class Broadcast:
         cue = cue_of(self._newest, self._control)
         if cue is None or self._newest is None or cue.state in LASTING:
             return cue
-        return cue if time.monotonic() - self._newest.t <= STALE else None
+        return cue if self._clock() - self._newest.t <= STALE else None
 
     def _showing(self) -> object:
         cue = cue_of(self._newest, self._control)
@@ -155,7 +163,7 @@ class Broadcast:
         One that asks for `room` only comes where there is some: it made room before, and nobody looks at it now.
         """
         await socket.accept()
-        watcher = _Watcher(socket.client.host if socket.client else "")
+        watcher = _Watcher(socket.client.host if socket.client else "", self._clock)
         if len(self._watchers) >= WATCHERS:
             if "room" in socket.query_params:
                 await _make_leave(socket)
@@ -181,7 +189,7 @@ class Broadcast:
 
     def _most_crowded(self) -> _Watcher:
         """Return who makes room: one that does not answer, else the oldest of the address with the most."""
-        now = time.monotonic()
+        now = self._clock()
         staying = [one for one in self._watchers if not one.leave.is_set()]
         counts = Counter(one.address for one in staying)
         return max(staying, key=lambda one: (now - one.answered > LATE, counts[one.address]))
@@ -192,7 +200,7 @@ class Broadcast:
         while True:
             await watcher.fresh.wait()
             watcher.fresh.clear()
-            now = time.monotonic()
+            now = self._clock()
             news = dict(self._news)
             if news["age"] is not None:
                 news["age"] = round(news["age"] + now - self._made, 2)
@@ -226,8 +234,7 @@ async def _listen(socket: WebSocket, watcher: _Watcher) -> None:
             return
         match message.get("text"):
             case "taken":
-                watcher.answered = time.monotonic()
-                watcher.taken.set()
+                watcher.take()
             case "picture on":
                 watcher.picture = True
             case "picture off":

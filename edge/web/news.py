@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from typing import Any, get_type_hints
@@ -19,7 +18,7 @@ from edge.runtime.links import LinkReport, sink_state
 from edge.runtime.metrics import percentile
 from edge.settings import is_for_tuning
 from edge.sinks.table import live_tables, table_of
-from edge.types import Cue, Update
+from edge.types import Clock, Cue, Update
 
 STALE = 2.0  # seconds after which what was seen is not shown any more
 LASTING = ("paused", "no_camera")
@@ -31,15 +30,15 @@ G2_WIDTH, G2_HEIGHT = 288, 144  # pixels of the largest picture that Even's app 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """An update and when it was true, on time.monotonic()."""
+    """An update and when it was true, on the clock that frames arrive by."""
 
     update: Update
     t: float
 
     @classmethod
-    def now(cls, update: Update) -> Arrived:
+    def now(cls, update: Update, clock: Clock) -> Arrived:
         """Say when it was true: when its frame reached us, now where it has none."""
-        return cls(update, time.monotonic() if update.frame is None else update.frame.t_arrived)
+        return cls(update, clock() if update.frame is None else update.frame.t_arrived)
 
 
 def cue_of(arrived: Arrived | None, control: Control) -> Cue | None:

@@ -18,7 +18,7 @@ import pytest
 from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.sinks.web import WebSettings, WebSink
-from edge.types import Cue, Face, Frame, Update
+from edge.types import Clock, Cue, Face, Frame, Update
 
 pytest.importorskip("uvicorn", reason="uvicorn is not installed; ./deploy.sh sinks adds it")
 client = pytest.importorskip("websockets.sync.client", reason="websockets is not installed; ./deploy.sh sinks adds it")
@@ -42,9 +42,9 @@ def update(cue: Cue = SMILE, *, width: int = 320, age: float = 0.0, faces: tuple
 class Page:
     """A sink that serves, and the control that it obeys."""
 
-    def __init__(self, web: WebSettings, saved: Path | None = None) -> None:
+    def __init__(self, web: WebSettings, saved: Path | None = None, clock: Clock = time.monotonic) -> None:
         self.control = Control(Settings(sinks=("web", "audio"), own={"web": web}), saved)
-        self.sink = WebSink("", self.control)
+        self.sink = WebSink("", self.control, clock)
         self.host = self.sink.url.removeprefix("http://").rstrip("/")
         self.port = int(self.host.rpartition(":")[2])
 
@@ -85,8 +85,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Page]]:
     monkeypatch.setattr(server, "END", PATIENCE)
     pages: list[Page] = []
 
-    def opened(saved: Path | None = None, **web: Any) -> Page:
-        pages.append(Page(WebSettings(**({"port": 0} | web)), saved))
+    def opened(saved: Path | None = None, clock: Clock = time.monotonic, **web: Any) -> Page:
+        pages.append(Page(WebSettings(**({"port": 0} | web)), saved, clock))
         return pages[-1]
 
     yield opened

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -219,13 +220,15 @@ def test_a_display_that_is_unplugged_fails_and_can_be_opened_again(
     plug = tmp_path / CONNECTORS / "card1-HDMI-A-2" / "status"
     plug.write_text("connected\n")
     monkeypatch.setattr(display, "SYSTEM", tmp_path)
-    monkeypatch.setattr(display, "LOOK_EVERY", 0.0)
+    clock = SimpleNamespace(now=0.0)
     for _ in range(2):
-        sink = DisplaySink("320x200", control())
+        sink = DisplaySink("320x200", control(), lambda: clock.now)
         sink._kms = True  # the dummy driver in its place
         sink.show(update(SMILE))
-        sink.show(update(FROWN))
         plug.write_text("disconnected\n")
+        clock.now += 0.9 * display.LOOK_EVERY
+        sink.show(update(FROWN))
+        clock.now += 0.2 * display.LOOK_EVERY
         with pytest.raises(SinkFailed, match="disconnected; plug one in"):
             sink.show(update(SMILE))
         sink.close()

@@ -79,28 +79,18 @@ def test_many_pages_of_one_visitor_take_nothing_from_another(
         next_news(phone)
 
 
-class Clock:
-    """The monotonic clock, which can be put ahead."""
-
-    ahead = 0.0
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.ahead
-
-
 def test_a_page_that_does_not_answer_makes_room_first(
     serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcast, "WATCHERS", 2)
-    clock = Clock()
-    monkeypatch.setattr(broadcast, "time", clock)
-    monkeypatch.setattr(broadcast, "LATE", PATIENCE)
     monkeypatch.setattr(broadcast, "STALLED", 10 * PATIENCE)
-    page = serve()
+    now = 1000.0
+    page = serve(clock=lambda: now)
     with page.watch() as lively, page.watch() as dead:
         json.loads(dead.recv(PATIENCE))
-        clock.ahead = 2 * PATIENCE
+        now += broadcast.LATE + 0.1
         for _ in range(3):  # with the third it is known that the answer to the second has come
+            now += 2 * broadcast.INTERVAL
             next_news(lively)
         with page.watch() as newer:
             next_news(newer)
