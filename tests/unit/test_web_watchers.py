@@ -19,9 +19,10 @@ import websockets.exceptions  # noqa: E402
 
 from edge.errors import SinkFailed  # noqa: E402
 from edge.runtime.control import Control  # noqa: E402
-from edge.sinks.web import WebSink  # noqa: E402
+from edge.sinks.web import HUNG, WebSink  # noqa: E402
 from edge.types import Cue, Update  # noqa: E402
 from edge.web import broadcast, server  # noqa: E402
+from edge.web.news import REPEATED  # noqa: E402
 from tests.support.web import PATIENCE, Page, news_when, next_news, serve, update, wait_for  # noqa: E402
 
 __all__ = ["serve"]  # a fixture
@@ -141,11 +142,9 @@ def test_a_message_says_how_long_it_was_kept_so_that_a_slow_line_shows(serve: Ca
 
 
 @pytest.mark.parametrize("state", ["paused", "no_camera"])
-def test_a_loop_that_hangs_is_no_pause_that_lasts(
-    serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, state: Any
-) -> None:
-    monkeypatch.setattr("edge.web.news.REPEATED", 0.3)
-    page = serve()
+def test_a_loop_that_hangs_is_no_pause_that_lasts(serve: Callable[..., Page], state: Any) -> None:
+    ahead = 0.0
+    page = serve(clock=lambda: time.monotonic() + ahead)
     shown = Update(None, (), (), (), Cue(state, None, 0.0, 0.0), {}, 0)
 
     def lasts(message: dict[str, Any]) -> bool:
@@ -155,6 +154,7 @@ def test_a_loop_that_hangs_is_no_pause_that_lasts(
     page.sink.show(shown)
     with page.watch() as browser:
         news_when(browser, lasts)
+        ahead = REPEATED
         news_when(browser, lambda message: not message["news"]["lasts"])
 
 
@@ -170,16 +170,18 @@ def test_a_pause_that_the_loop_never_takes_does_not_last(serve: Callable[..., Pa
 def test_a_server_that_hangs_is_reported_and_another_one_takes_its_place(
     serve: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge.sinks.web.HUNG", 0.2)
     monkeypatch.setattr(server, "END", 1.0)
-    page = serve()
+    now = 1000.0
+    page = serve(clock=lambda: now)
     loop = page.sink._server._loop
     assert loop is not None
     busy, go = threading.Event(), threading.Event()
     loop.call_soon_threadsafe(lambda: (busy.set(), go.wait(3 * PATIENCE)))
     assert busy.wait(PATIENCE)
     page.sink.show(update())
-    time.sleep(0.3)
+    now += HUNG
+    page.sink.show(update())  # it may take as long as that
+    now += 0.1
     with pytest.raises(SinkFailed, match="its server has taken no update for"):
         page.sink.show(update())
     with pytest.raises(SinkFailed, match="did not end within a second"):
