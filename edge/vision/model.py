@@ -40,6 +40,7 @@ from edge.vision.tflite import (
     read_model,
     read_promise,
     read_tensor,
+    tabulate_levels,
 )
 
 Model = TypeVar("Model")
@@ -232,11 +233,9 @@ class ExpressionModel:
                 f"{self.path}: {contract.input.dtype} to {contract.output.dtype}; each end must be int8 or float32"
             )
         self._input, self._output = given["index"], taken["index"]
-        levels = np.arange(256, dtype=np.float32)
+        self._levels: npt.NDArray[Any] = np.arange(256, dtype=np.float32)  # what goes in, by pixel value
         if contract.input.dtype == "int8":
-            quantised = np.round(np.arange(256) / contract.input.scale) + contract.input.zero_point
-            levels = np.clip(quantised, -128, 127).astype(np.int8)
-        self._levels = levels  # what goes in, by pixel value
+            self._levels = tabulate_levels(contract.input)
 
     def rebuild(self) -> None:
         """Build the interpreter again from the file; raises what loading does, ContractMismatch for another model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from edge.errors import ContractMismatch, ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable, RuntimeMissing
 from edge.files import read_file
@@ -186,6 +187,30 @@ def open_network(path: Path, content: bytes, contract: Promise) -> Any:
     (given,) = interpreter.get_input_details()
     check_tensor(path, "input", read_tensor(given), contract.input)
     return interpreter
+
+
+def find_outputs(
+    path: Path, interpreter: Any, contracted: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], maker: str
+) -> dict[str, tuple[int, Tensor]]:
+    """Find outputs by the lengths of their last axes; returns the index and the contract's tensor of each, by name.
+
+    Raises ModelShape where the network, or its contract, has none of a shape, and ContractMismatch where they differ.
+    """
+    outputs: dict[str, tuple[int, Tensor]] = {}
+    for name, shape in shapes.items():
+        promised = contracted[name]
+        found = next((end for end in interpreter.get_output_details() if end["shape"][-1] == shape[-1]), None)
+        if found is None or promised.shape != shape:
+            raise ModelShape(f"{path}: no output {name} of {shape[-1]}; convert it again with {maker}")
+        check_tensor(path, name, read_tensor(found), promised)
+        outputs[name] = found["index"], promised
+    return outputs
+
+
+def tabulate_levels(given: Tensor) -> npt.NDArray[np.int8]:
+    """Return what an int8 input is given for each pixel value, int8 (256,)."""
+    levels = np.round(np.arange(256) / given.scale) + given.zero_point
+    return np.clip(levels, -128, 127).astype(np.int8)
 
 
 def name_delegate(interpreter: Any) -> str:

@@ -17,13 +17,13 @@ from edge.errors import ContractUnreadable, ModelShape
 from edge.types import Gray
 from edge.vision.tflite import (
     Tensor,
-    check_tensor,
     contract_table,
+    find_outputs,
     models_folder,
     open_network,
     read_model,
     read_promise,
-    read_tensor,
+    tabulate_levels,
 )
 from edge.vision.views import Pyramid, Spot
 
@@ -126,21 +126,14 @@ class FaceVerifier:
         content = read_model(path)
         self.contract = contract = read_contract(path.with_suffix(".json"))
         self._interpreter = open_network(path, content, contract)
-        self._outputs: dict[str, tuple[int, Tensor]] = {}
-        for name, length in OUTPUTS.items():
-            promised = contract.outputs[name]
-            taken = next((end for end in self._interpreter.get_output_details() if end["shape"][-1] == length), None)
-            if taken is None or promised.shape != (1, length):
-                raise ModelShape(f"{path}: no output {name} of {length}; convert it again with cuelens-verifier")
-            check_tensor(path, name, read_tensor(taken), promised)
-            self._outputs[name] = taken["index"], promised
+        shapes = {name: (1, length) for name, length in OUTPUTS.items()}
+        self._outputs = find_outputs(path, self._interpreter, contract.outputs, shapes, "cuelens-verifier")
         shape = contract.input.shape
         if len(shape) != 4 or shape != (1, shape[1], shape[1], 1) or contract.input.dtype != "int8":
             raise ModelShape(f"{path}: input {contract.input.dtype} {shape}; a verifier takes int8 (1, side, side, 1)")
         self._side = shape[1]
         self._input = self._interpreter.get_input_details()[0]["index"]
-        levels = np.round(np.arange(256) / contract.input.scale) + contract.input.zero_point
-        self._levels = np.clip(levels, -128, 127).astype(np.int8)
+        self._levels = tabulate_levels(contract.input)
 
     def look(self, pyramid: Pyramid, spot: Spot) -> Look:
         """Look at a spot: within a third of its side, and 45 degrees of its turn, it need not be right."""

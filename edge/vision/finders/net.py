@@ -17,13 +17,13 @@ from edge.errors import ModelShape
 from edge.vision.finders import Slice
 from edge.vision.tflite import (
     Tensor,
-    check_tensor,
     contract_table,
+    find_outputs,
     models_folder,
     open_network,
     read_model,
     read_promise,
-    read_tensor,
+    tabulate_levels,
 )
 from edge.vision.verifier import Evening
 from edge.vision.views import Pyramid, Spot, shared
@@ -88,18 +88,11 @@ class NetFinder:
             raise ModelShape(
                 f"{path}: input {contract.input.dtype} {contract.input.shape}; int8 (1, {TILE}, {TILE}, 1)"
             )
-        self._ends: dict[str, tuple[int, Tensor]] = {}
         places = (TILE - WINDOW) // STRIDE + 1
-        for name, length in OUTPUTS.items():
-            promised = contract.outputs[name]
-            taken = next((end for end in self._interpreter.get_output_details() if end["shape"][-1] == length), None)
-            if taken is None or promised.shape != (1, places, places, length):
-                raise ModelShape(f"{path}: no output {name} of {length}; convert it again with cuelens-scanner")
-            check_tensor(path, name, read_tensor(taken), promised)
-            self._ends[name] = taken["index"], promised
+        shapes = {name: (1, places, places, length) for name, length in OUTPUTS.items()}
+        self._ends = find_outputs(path, self._interpreter, contract.outputs, shapes, "cuelens-scanner")
         self._input = self._interpreter.get_input_details()[0]["index"]
-        levels = np.round(np.arange(256) / contract.input.scale) + contract.input.zero_point
-        self._levels = np.clip(levels, -128, 127).astype(np.int8)
+        self._levels = tabulate_levels(contract.input)
 
     def slices(self, width: int, height: int, sides: tuple[float, float], rolls_deg: tuple[float, ...]) -> list[Slice]:
         """Cut a full scan into tiles; `rolls_deg` count for nothing, every turn is searched at once."""
