@@ -9,7 +9,7 @@ import argparse
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,22 +18,19 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge.errors import DataMissing, SettingsInvalid
-from edge.files import replace_file, sink_error
+from edge.errors import DataMissing
+from edge.files import replace_file
 from edge.system.program import command
-from edge.system.quiet import quiet, tame_opencv
+from edge.system.quiet import quiet
 from edge.vision.finders.net import CONTRACT_FORMAT, OUTPUTS, REACH, STRIDE, TILE, WINDOW
-from edge.vision.preprocessing import Preprocessing
 from edge.vision.tflite import load_interpreter, read_tensor
 from edge.vision.verifier import Evening
-from lab.datasets.ferplus import drop_no_face
-from lab.datasets.read import read_data
 from lab.networks.keras_file import import_keras, save_keras
+from training.faces.given import add_options, read_given
 from training.faces.material import Material, order_epoch
-from training.faces.scenes import digest_scenes, draw_patches, read_scenes, split_scenes
+from training.faces.scenes import draw_patches
 from training.faces.views import (
     BOX,
-    FACE_SIDE,
     PATCH_SIDE,
     SIDE,
     UNITS,
@@ -280,38 +277,18 @@ def read_mined(folder: Path, name: str) -> Images:
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Fit, quantise and measure the network that proposes faces, checkpointed every epoch; run it again to go on."""
     parser.epilog = "example: cuelens-scanner --data fer2013.csv --scenes scenes --verifier runs/face --out runs/scan"
-    parser.add_argument(
-        "--data", type=Path, required=True, help="FER2013's fer2013.csv, plain or .gz, .xz or .zip. It gives the faces."
-    )
-    parser.add_argument(
-        "--ferplus", type=Path, help="FER+'s fer2013new.csv. Rows that its raters call no face are left out."
-    )
-    parser.add_argument("--scenes", type=Path, required=True, help="Folder of pictures without faces.")
+    add_options(parser, EPOCHS)
     parser.add_argument(
         "--verifier", type=Path, required=True, help="The folder of cuelens-verifier's --out, with what it mined."
     )
-    parser.add_argument("--out", type=Path, required=True, help="Folder for the model and the checkpoint.")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"Epochs of the fit. The default is {EPOCHS}.")
-    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn by chance.")
     args = parser.parse_args(argv)
-    for option, least in (("epochs", 2), ("seed", 0)):
-        if getattr(args, option) < least:
-            raise SettingsInvalid(f"--{option} is {getattr(args, option)}; it must be {least} or more")
-    tame_opencv()
-    data = read_data(args.data, Preprocessing(FACE_SIDE), ("fit", "choose"), ferplus=args.ferplus)
-    splits = {name: drop_no_face(rows) if args.ferplus else rows for name, rows in data.splits.items()}
-    data = replace(data, splits=splits)
-    scenes = read_scenes(args.scenes, args.seed)
-    parts = split_scenes(scenes)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sink_error(args.out, error) from error
+    given = read_given(args, 2)
+    data = given.data
     mined = [read_mined(args.verifier, f"mined-{name}.npz") for name in ("fit", "held-out")]
     none = np.empty((0, PATCH_SIDE, PATCH_SIDE), np.uint8)
-    material = Material(data.fit.images, parts[0], mined[0], none)
-    held_out = Material(data.choose.images, parts[1], mined[1], none)
-    about = {"scenes": digest_scenes(scenes), "seed": args.seed, "epochs": args.epochs, "alarms": len(mined[0])}
+    material = Material(data.fit.images, given.fitted, mined[0], none)
+    held_out = Material(data.choose.images, given.held_out, mined[1], none)
+    about = {"scenes": given.digest, "seed": args.seed, "epochs": args.epochs, "alarms": len(mined[0])}
     network = fit(material, args.out, args.epochs, args.seed, about)
     ship(network, material, held_out, args.out, args.seed, {"data": data.title, "rows": len(data.fit.labels), **about})
 

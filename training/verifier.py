@@ -21,22 +21,19 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from edge.errors import CheckpointUnusable, DataSplitEmpty, SettingsInvalid
-from edge.files import replace_file, sink_error
+from edge.errors import CheckpointUnusable, DataSplitEmpty
+from edge.files import replace_file
 from edge.system.program import command
-from edge.system.quiet import quiet, tame_opencv
-from edge.vision.preprocessing import Preprocessing
+from edge.system.quiet import quiet
 from edge.vision.tflite import load_interpreter, read_tensor
 from edge.vision.verifier import CONTRACT_FORMAT, OUTPUTS
-from lab.datasets.ferplus import drop_no_face
-from lab.datasets.read import read_data
 from lab.networks.keras_file import load_keras, save_keras
 from training.faces.exam import CHOSEN_RATE, Exam, answer_keras, draw_exam, measure
 from training.faces.fitting import fit
+from training.faces.given import add_options, read_given
 from training.faces.material import EVENING, Material, draw_calibration
-from training.faces.scenes import Scene, digest_scenes, draw_patches, mine_false_alarms, read_scenes, split_scenes
+from training.faces.scenes import Scene, draw_patches, mine_false_alarms
 from training.faces.views import (
-    FACE_SIDE,
     PATCH_SHARE,
     PATCH_SIDE,
     SHARE,
@@ -141,48 +138,18 @@ def _keep(path: Path, about: Mapping[str, Any], make: Callable[[], Images]) -> I
     return pictures
 
 
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "example: cuelens-verifier --data fer2013.csv --scenes scenes --out runs/face"
-    parser.add_argument(
-        "--data", type=Path, required=True, help="FER2013's fer2013.csv, plain or .gz, .xz or .zip. It gives the faces."
-    )
-    parser.add_argument(
-        "--ferplus", type=Path, help="FER+'s fer2013new.csv. Rows that its raters call no face are left out."
-    )
-    parser.add_argument(
-        "--scenes", type=Path, required=True, help="Folder of pictures without faces, which training/scenes.sh fetches."
-    )
-    parser.add_argument(
-        "--out", type=Path, required=True, help="Folder for the model, its history and the checkpoints."
-    )
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"Epochs of the long fit. The default is {EPOCHS}.")
-    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn by chance.")
-    parser.add_argument(
-        "--start", type=Path, help="A face.keras whose weights the fit begins with. It then needs fewer epochs."
-    )
-
-
 @command
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Fit, quantise and measure the face verifier, checkpointed every epoch; run it again to go on."""
-    _add_options(parser)
+    parser.epilog = "example: cuelens-verifier --data fer2013.csv --scenes scenes --out runs/face"
+    add_options(parser, EPOCHS)
+    parser.add_argument(
+        "--start", type=Path, help="A face.keras whose weights the fit begins with. It then needs fewer epochs."
+    )
     args = parser.parse_args(argv)
-    for option, least in (("epochs", 1), ("seed", 0)):
-        if getattr(args, option) < least:
-            raise SettingsInvalid(f"--{option} is {getattr(args, option)}; it must be {least} or more")
-    tame_opencv()
-    data = read_data(args.data, Preprocessing(FACE_SIDE), ("fit", "choose"), ferplus=args.ferplus)
-    splits = {name: drop_no_face(rows) if args.ferplus else rows for name, rows in data.splits.items()}
-    data = replace(data, splits=splits)
-    scenes = read_scenes(args.scenes, args.seed)
-    fitted, held_out = split_scenes(scenes)
+    given = read_given(args, 1)
+    data, fitted, held_out, digest = given.data, given.fitted, given.held_out, given.digest
     out: Path = args.out
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sink_error(out, error) from error
-
-    digest = digest_scenes(scenes)
     about: dict[str, Any] = {"scenes": digest, "seed": args.seed}
     mined = _mine(args, {"fit": fitted, "held-out": held_out}, about)
     print(
