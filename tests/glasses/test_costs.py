@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,13 @@ def test_a_start_imports_bleak_only_where_a_sink_is_glasses(more: str, imported:
     program = f"{IMPORTS}\n{more}\nimport sys; print(sorted({{name.partition('.')[0] for name in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=True)
     assert ("'bleak'" in done.stdout, "'dbus_fast'" in done.stdout) == (imported, imported)
+
+
+@pytest.mark.parametrize(("make", "other"), [("halo", "activelook"), ("activelook", "halo")])
+def test_a_start_imports_the_make_that_is_set_alone(make: str, other: str, repository: Path) -> None:
+    program = (
+        f"from edge.sinks.glasses.sink import choose_make\nimport sys\nchoose_make({make!r})\nprint([*sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=repository, capture_output=True, text=True, check=True)
+    imported = [f"edge.sinks.glasses.{name}" in ast.literal_eval(done.stdout) for name in (make, other)]
+    assert imported == [True, False]
