@@ -8,9 +8,8 @@ from importlib import import_module
 from typing import Any
 
 from edge.errors import CuelensError, RuntimeMissing
-from edge.needs import Needs
+from edge.needs import Needs, missing_library
 from edge.settings import Settings
-from edge.system.install import missing_library
 
 
 def find_backend(option: str, spec: str, table: Mapping[str, str], unknown: type[CuelensError]) -> tuple[Any, str]:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from edge.errors import RuntimeMissing
+
+# The next step where something is not installed: one form for each way by which a device or a checkout gets it.
+AGAIN = "install cuelens again (in a checkout: ./deploy.sh demo)"
+ADDED = "./deploy.sh sinks adds it; a release that is pushed has it"  # for `check`, which looks at a device
+
 
 @dataclass(frozen=True, slots=True)
 class Bus:
@@ -53,3 +59,18 @@ class Needs:
     def linux(self) -> bool:
         """Return whether it is reached through what Linux alone has: V4L2, ALSA, the kernel's buses and lines."""
         return self.camera or self.sound or self.bus is not None or bool(self.pins)
+
+
+def from_system(*packages: str) -> str:
+    """Return how packages of the system are installed."""
+    return f"sudo apt install {' '.join(packages)}"
+
+
+def from_extra(extra: str) -> str:
+    """Return how the libraries of one of cuelens' extras are installed."""
+    return f"install cuelens[{extra}], or in a checkout ./deploy.sh sinks"
+
+
+def missing_library(sink: str, library: str) -> RuntimeMissing:
+    """Return the error for a sink whose library is not installed."""
+    return RuntimeMissing(f"the {sink} sink's {library} is not installed; {from_extra(sink)}")

@@ -20,11 +20,10 @@ import numpy.typing as npt
 from edge.errors import CuelensError, RuntimeMissing, SettingsInvalid, SinkFailed, SinkUnwritable
 from edge.files import sink_error, staged_name
 from edge.locale.words import is_dark, word
-from edge.needs import Needs, Package
+from edge.needs import Needs, Package, from_system
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
 from edge.sinks.onsets import Onsets
-from edge.system.install import from_system
 from edge.types import Capabilities, Clock, Cue, Update
 
 Sound = npt.NDArray[np.float64]  # mono, -1 to 1, RATE samples a second

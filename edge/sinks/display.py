@@ -16,10 +16,9 @@ from edge.backends import import_for
 from edge.drawing.glyphs import Canvas, Plan, draw_plan, plan_cue
 from edge.errors import SettingsInvalid, SinkFailed
 from edge.hardware import board
-from edge.needs import Needs
+from edge.needs import Needs, from_system
 from edge.runtime.control import Control
 from edge.settings import Settings, check
-from edge.system.install import from_system
 from edge.types import Capabilities, Clock, Update
 
 WINDOW = (640, 400)  # on a desktop, where no size is set

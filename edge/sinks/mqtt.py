@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import SettingsInvalid, SinkFailed
-from edge.needs import Needs
+from edge.needs import Needs, missing_library
 from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.sinks.mqtt_broker import (
@@ -24,7 +24,6 @@ from edge.sinks.mqtt_broker import (
     tls_context,
 )
 from edge.sinks.mqtt_home import discovery_message
-from edge.system.install import missing_library
 from edge.types import Capabilities, Clock, Cue, Update
 
 if TYPE_CHECKING:

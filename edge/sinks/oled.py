@@ -10,10 +10,9 @@ from typing import Any
 
 from edge.drawing.glyphs import Colours, Plan, draw_plan, plan_cue
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
-from edge.needs import Bus, Needs
+from edge.needs import Bus, Needs, from_system, missing_library
 from edge.runtime.control import Control
 from edge.settings import Settings
-from edge.system.install import from_system, missing_library
 from edge.types import Capabilities, Update
 
 # What luma.oled 3.16's drivers take, in pixels.

@@ -9,10 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from edge.errors import SettingsInvalid, SinkFailed
-from edge.needs import Needs
+from edge.needs import Needs, missing_library
 from edge.runtime.control import Control
 from edge.settings import LOGIN, SECRET, Settings
-from edge.system.install import missing_library
 from edge.system.messages import say
 from edge.types import Capabilities, Clock, Update
 from edge.web.access import LEAST_TOKEN, Names, host_of, is_loopback

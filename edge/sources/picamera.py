@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from edge.errors import CameraLost, CameraMissing, RuntimeMissing, SettingsInvalid
-from edge.needs import Needs
+from edge.needs import Needs, from_system
 from edge.settings import Settings
-from edge.system.install import from_system
 from edge.types import Frame, Gray
 
 SIZE = (640, 480)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edge.errors import ContractMismatch, ContractUnreadable, ModelMissing, ModelShape, ModelUnreadable, RuntimeMissing
 from edge.files import read_file
-from edge.system.install import AGAIN
+from edge.needs import AGAIN
 from edge.system.quiet import quiet
 
 RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))

@@ -13,11 +13,11 @@ from deploy.device.needs import needs
 from deploy.device.stated import STATED
 from edge.cli import main
 from edge.commands.needs import sum_up
+from edge.needs import from_system, missing_library
 from edge.settings import Settings
 from edge.settings_file import load_settings
 from edge.sinks import SINKS
 from edge.sources import SOURCES
-from edge.system import install
 
 NOTHING: dict[str, Any] = {"network": False, "groups": [], "devices": []}
 
@@ -79,7 +79,7 @@ def test_one_place_has_the_words_of_what_to_install(repository: Path) -> None:
         for path in (repository / "edge").rglob("*.py")
         if words.search(path.read_text(encoding="utf-8"))
     }
-    assert found == {"edge/system/install.py"}
-    assert install.from_system("one", "two") == "sudo apt install one two"
+    assert found == {"edge/needs.py"}
+    assert from_system("one", "two") == "sudo apt install one two"
     said = "the web sink's uvicorn is not installed; install cuelens[web], or in a checkout ./deploy.sh sinks"
-    assert str(install.missing_library("web", "uvicorn")) == said
+    assert str(missing_library("web", "uvicorn")) == said

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from edge.diagnostics.checks.machine import Line, Machine
 from edge.hardware import board
 from edge.hardware.board import THROTTLING
+from edge.needs import from_system
 from edge.settings import Settings
-from edge.system.install import from_system
 
 LEAST_DISK_MB = 100.0  # a log of hours, a journal that is not in RAM
 LEAST_MEMORY_MB = 150.0  # the budget of a run

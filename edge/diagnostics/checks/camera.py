@@ -8,10 +8,10 @@ from pathlib import Path
 
 from edge.diagnostics.checks.machine import Line, Machine
 from edge.hardware import board
+from edge.needs import from_system
 from edge.runtime.pause import KeptPause, pause_file
 from edge.settings import Settings
 from edge.sources import is_camera
-from edge.system.install import from_system
 from edge.vision.mounting import advise, remedy
 
 LEAST_CMA_MIB = 32  # four raw frames of a Camera Module 3 at half its size take 15, ours and the ISP's the rest

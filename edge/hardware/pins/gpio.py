@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import PinBusy, PinMissing, RuntimeMissing
-from edge.system.install import from_extra
+from edge.needs import from_extra
 
 HEADER = re.compile(r"pinctrl-(bcm|rp1)")  # labels: bcm2835 and bcm2711 up to the Pi 4, rp1 on the 5
 DEBOUNCE = timedelta(milliseconds=20)  # small push buttons bounce for up to ten

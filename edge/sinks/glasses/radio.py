@@ -23,11 +23,11 @@ from bleak.exc import (
 from dbus_fast import DBusError
 
 from edge.errors import SinkFailed, printable
+from edge.needs import from_system
 from edge.sinks.glasses.agent import pairing_agent
 from edge.sinks.glasses.bluez import ask_mtu
 from edge.sinks.glasses.known import Wanted
 from edge.sinks.glasses.wearable import LONGEST_WRITE, Make
-from edge.system.install import from_system
 
 BATTERY = "00002a19-0000-1000-8000-00805f9b34fb"  # GATT's Battery Level: per cent, one byte
 ATT_HEADER = 3  # bytes of a packet (MTU) that are not the value

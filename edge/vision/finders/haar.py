@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge.errors import RuntimeMissing
-from edge.system.install import from_system
+from edge.needs import from_system
 from edge.vision.finders import Slice
 from edge.vision.views import Pyramid, Spot
 
