@@ -79,7 +79,7 @@ DEFINITIONS = {
     "of clips of one face: changes of the nearest face's id",
     "found_by_still, found_by_film": "share of the frames at all angles in which the face is found",
     "frames_with_face": "rate over the frames of all clips that show faces",
-    "frames_without_false": "share of the frames of clips that show nobody in which no face is found",
+    "false_frames": "frames of clips that show nobody in which a face is found",
     "pictures_without_false": "share of the pictures without a face in which none is found",
     "ms": f"CPU of the calling thread in FaceFinder.find after {WARMUP_FRAMES} frames of warm-up, nearest rank",
     "fit": "least squares over all frames of drawn faces: ms of a frame, of a look, of a thousand windows scanned",
@@ -291,7 +291,7 @@ def figures_of(task: str, result: Mapping[str, Any]) -> dict[str, float | None]:
         )
         return {
             "frames_with_face": share(seen[True], frames[True]),
-            "frames_without_false": share(frames[False] - seen[False], frames[False]),
+            "false_frames": seen[False],
         }
     if task == "faces tracks":
         return {name: result[name] for name in ("frames_with_face", "boxes_off", "read_off")}

@@ -90,7 +90,7 @@ def read_boxes(path: Path) -> dict[str, list[list[Box]]]:
         raise DataUnreadable(f"{path}: not JSON: {error}; write it with benchmarks/peers/boxes.py") from error
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DataUnreadable(
-            f"{path}: not the boxes of films, score, x, y, width and height by film, frame and face; "
+            f"{path}: not the boxes of films, score, x, y, width and height by film, frame and face ({error}); "
             "write it with benchmarks/peers/boxes.py"
         ) from error
 

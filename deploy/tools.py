@@ -47,7 +47,7 @@ def complete(
     """Run a program to its end, with `given` as its input, and keep what it prints, in English.
 
     It gets `variables` beside the environment's, of these not those whose names begin with `without`. With `stdout` it
-    prints there instead; `together` has it complain where it prints. Raises OSError where it cannot be started.
+    prints there instead; `together` keeps standard error with the rest. Raises OSError where it cannot be started.
     """
     pipe = subprocess.PIPE
     kept = {name: value for name, value in os.environ.items() if not without or not name.startswith(without)}
@@ -99,7 +99,7 @@ def hand_over(*words: str | Path, variables: Mapping[str, str] | None = None) ->
 
 
 def as_text(printed: bytes) -> str:
-    """What a program printed, whatever its encoding."""
+    """Return what a program printed as text, whatever its encoding."""
     return printed.decode(errors="replace")
 
 

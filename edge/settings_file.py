@@ -64,7 +64,7 @@ class SettingsFile:
 
 
 def read_toml(path: Path, mistakes: list[str] | None = None) -> SettingsFile:
-    """Read a TOML file; raises SettingsInvalid. With a list of `mistakes`, bytes that are no text are added there."""
+    """Read a TOML file; raises SettingsInvalid. With a list of `mistakes`, bytes that are no text are named there."""
     import tomllib
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from hypothesis.configuration import set_hypothesis_home_dir
 REPOSITORY = Path(__file__).resolve().parent.parent
 ONCE = REPOSITORY / "tests" / "deploy"  # how it is packed and installed: no package differs there
 SHARED = Path(os.environ.get("CUELENS_SHARED", REPOSITORY.parent / "shared" / "data"))
+
+if (
+    signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+):  # of a script's background, which programs of the tests would inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 set_hypothesis_home_dir(REPOSITORY / ".cache" / "hypothesis")
 # The same examples on every run and machine; how long one takes is not what these tests are about.

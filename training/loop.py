@@ -39,10 +39,13 @@ class Batches:
     order: Callable[[np.random.Generator], Rows]  # an epoch's rows
     draw: Callable[[Rows, np.random.Generator], tuple[Any, npt.NDArray[np.float32]]]  # pixels and targets of some
     first: int = 1  # number of the first epoch, as the seed has it
-    shuffle: bool = False  # whether Keras changes the order of an epoch's batches, by the numbers that follow its seed
+    shuffle: bool = False  # whether Keras changes the order of an epoch's batches
 
     def skip(self, epochs: int) -> None:
-        """Draw what Keras drew for so many epochs: a fit that goes on has then the order of one that was not killed."""
+        """Draw what Keras drew for so many epochs: a fit that goes on has then the order of one that was not killed.
+
+        Once an epoch Keras 3's adapter of a PyDataset shuffles the list of its batches by the module `random`.
+        """
         for _ in range(epochs if self.shuffle else 0):
             random.shuffle(list(range(self.steps)))
 

@@ -81,7 +81,7 @@ def evaluate_all(
 
     By the majority of FER+'s raters, with FER2013's own labels, the wearer's words and groups beside it; and, where
     given, all of `wild`, a folder of everyday faces. What the device runs is evaluated with the mirrored pictures too,
-    as it reads a film, but for the report split: that was looked at once.
+    as it reads a film, but for the report split: that was looked at once. These two are by the last runtime alone.
 
     The report split is evaluated once a file: results in an older evaluation.json are kept while the file is the same.
     """

@@ -142,7 +142,7 @@ def _keep(path: Path, about: Mapping[str, Any], make: Callable[[], Images]) -> I
 def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None:
     """Fit, quantise and measure the face verifier, checkpointed every epoch; run it again to go on."""
     parser.epilog = "example: cuelens-verifier --data fer2013.csv --scenes scenes --out runs/face"
-    add_options(parser, EPOCHS)
+    add_options(parser, EPOCHS, "the long fit")
     parser.add_argument(
         "--start", type=Path, help="A face.keras whose weights the fit begins with. It then needs fewer epochs."
     )

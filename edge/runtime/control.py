@@ -93,7 +93,7 @@ class Control:
         return self._pause.problem
 
     def change(self, table: str, values: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> None:
-        """Change settings of a live table; of sinks those that the settings name, also of one that did not open.
+        """Change settings of a live table: `cue`, `look`, and those of sinks that the settings name, opened or not.
 
         Raises SettingsInvalid, and then nothing is changed. `seen` are the values that they had for whoever changes
         them: where one is another by now, ChangedMeanwhile is raised, so that of two people who change the same setting

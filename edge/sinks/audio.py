@@ -204,7 +204,7 @@ class AudioSink:
 
 def _missing_speech() -> RuntimeMissing:
     return RuntimeMissing(
-        f"the audio sink's {SPEECH.name} is not installed; {from_system(SPEECH.name)}, or turn off audio.speech"
+        f"the audio sink's espeak-ng is not installed; {from_system(SPEECH.name)}, or turn off audio.speech"
     )
 
 
@@ -240,8 +240,8 @@ class _Player:
     def __init__(self, device: str, clock: Clock) -> None:
         name = next((name for name in PLAYERS if shutil.which(name)), None)
         if name is None:
-            players = " or ".join(PLAYERS)
-            raise RuntimeMissing(f"the audio sink's {players} is not installed; {from_system(PLAYER.name)}")
+            players = " nor ".join(PLAYERS)
+            raise RuntimeMissing(f"the audio sink has neither {players}; {from_system(PLAYER.name)}")
         default = name == "paplay" and device == "default"  # to PulseAudio that is no name
         self._command = [name, *(PLAYERS[name][:-1] if default else (*PLAYERS[name], device))]
         self._says = f"audio sink: {name} on device {device!r}"

@@ -123,7 +123,7 @@ def contract_table(path: Path, formats: tuple[int, ...], maker: str) -> Iterator
     try:
         table = json.loads(read_file(path, LARGEST_CONTRACT))
         if not isinstance(table, dict):
-            raise ContractUnreadable(f"{path}: no table; a contract is JSON written by {maker}")
+            raise ContractUnreadable(f"{path}: no table; write the contract with {maker}")
         if table["format"] not in formats:
             valid = " and ".join(map(str, formats))
             raise ContractUnreadable(
@@ -141,7 +141,7 @@ def contract_table(path: Path, formats: tuple[int, ...], maker: str) -> Iterator
             f"{path}: not of a contract's form ({error}); write the contract with {maker}"
         ) from error
     except (OSError, ValueError, OverflowError, RecursionError) as error:
-        raise ContractUnreadable(f"{path}: {error}; a contract is JSON written by {maker}") from error
+        raise ContractUnreadable(f"{path}: {error}; write the contract with {maker}") from error
 
 
 def load_interpreter(content: bytes, threads: int = 1) -> tuple[Any, str]:
@@ -200,8 +200,12 @@ def find_outputs(
     for name, shape in shapes.items():
         promised = contracted[name]
         found = next((end for end in interpreter.get_output_details() if end["shape"][-1] == shape[-1]), None)
-        if found is None or promised.shape != shape:
-            raise ModelShape(f"{path}: no output {name} of {shape[-1]}; convert it again with {maker}")
+        if found is None:
+            raise ModelShape(f"{path}: no output {name} of {shape[-1]}; make it again with {maker}")
+        if promised.shape != shape:
+            raise ModelShape(
+                f"{path}: its contract has {promised.shape} for {name}; valid is {shape}: make it again with {maker}"
+            )
         check_tensor(path, name, read_tensor(found), promised)
         outputs[name] = found["index"], promised
     return outputs

@@ -51,7 +51,7 @@ class Broadcast:
     """Takes updates from any thread and sends them to browsers; all else runs in the server's event loop."""
 
     def __init__(self, control: Control, pictures: bool, pairing: Pairing, clock: Clock = time.monotonic) -> None:
-        """Take updates whose frames arrived by `clock`; its seconds count but for what an event loop waits."""
+        """Take updates whose frames arrived by `clock`, as all ages are; the event loop waits by its own."""
         self._control = control
         self._clock = clock
         self._pairing = pairing

@@ -156,7 +156,7 @@ Glasses = BondingHalo | ActiveLook
 class GlassesBoard(Board):
     """A board with systemd, D-Bus and bluetoothd, and Cuelens as the installer leaves it."""
 
-    init, longest = "/usr/lib/systemd/systemd", 2100.0
+    init, longest = "/usr/lib/systemd/systemd", 4 * 2400.0
 
     def __init__(self, suite: str, folder: Path, repository: Path) -> None:
         self.uart = folder / "uart"

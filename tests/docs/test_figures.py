@@ -37,12 +37,12 @@ def test_the_figures_of_everyday_faces_are_those_of_the_evaluation() -> None:
     assert f"{right} on {faces} it never learnt from, {upset}" in changelog
     assert f"{right} of the four words on {faces} that it never learnt from" in benchmarks
     steady = mirrored["words"]["told"]
-    shown, of_shown, of_upset = (
-        f"{100 * share['share']:.1f} %"
-        for share in (steady["told"], steady["right"], mirrored["words"]["words"]["upset"]["told"])
-    )
+    shown, of_shown = (f"{100 * steady[name]['share']:.1f} %" for name in ("told", "right"))
+    of_upset = mirrored["words"]["words"]["upset"]
+    rightly = round(of_upset["told"]["share"] * of_upset["told"]["rows"])
     assert f"of {faces} in photographs and film stills, held still, it shows a word for {shown}" in readme
-    assert f"Of these words {of_shown} are right, of `upset` only {of_upset}" in readme
+    upset_shown = f"`upset` is shown for {rightly} of {of_upset['recall']['rows']} upset faces, and for"
+    assert f"Of these words {of_shown} are right. {upset_shown} {of_upset['told']['rows'] - rightly} others" in readme
     assert f"everyday faces a steady reading shows a word for {shown}, {of_shown} of them right" in changelog
     assert f"the cue shows a word in {shown}, and {of_shown} of these are right" in benchmarks
 

@@ -215,6 +215,7 @@ def test_the_sink_takes_the_pair_of_its_make_that_was_paired_last() -> None:
 
 def test_the_commands_take_every_make() -> None:
     assert tuple(MAKES) == MAKE_NAMES
+    assert [make.name for make in MAKES.values()] == list(MAKES)
 
 
 @pytest.mark.parametrize("argument", ["", "meta", "Halo", "halos:x"])

@@ -35,7 +35,11 @@ def copy(tmp_path: Path) -> Path:
         (lambda t: t["evening"].update(gain=-1.0), ContractUnreadable, "gain above 0"),
         (lambda t: t.update(units=[1]), ContractUnreadable, "expected 3"),
         (lambda t: t.update(sha256="0" * 64), ContractMismatch, "install model and contract together"),
-        (lambda t: t["outputs"]["pose"].update(shape=[1, 5]), ModelShape, "no output pose of 5"),
+        (
+            lambda t: t["outputs"]["pose"].update(shape=[1, 5]),
+            ModelShape,
+            "its contract has (1, 5) for pose; valid is (1, ",
+        ),
         (lambda t: t["input"].update(scale=2.0), ContractMismatch, "its contract has 2.0"),
     ],
 )

@@ -371,7 +371,11 @@ def test_too_few_classes_or_outputs_are_refused_where_file_and_contract_agree_on
         (lambda table: table["labels"].pop(), ContractMismatch, "label 7 is 'neutral' in the file, missing"),
         (lambda table: table["input"].update(scale=0.5), ContractMismatch, "scale"),
         (lambda table: table["output"].update(zero_point=0), ContractMismatch, "zero point"),
-        (lambda table: table["input"].update(scale=0.0), ContractUnreadable, "scale 0.0"),
+        (
+            lambda table: table["input"].update(scale=0.0),
+            ContractUnreadable,
+            "scale 0.0; .* write the contract with cuelens-convert",
+        ),
         (lambda table: table["input"].update(scale=float("nan")), ContractUnreadable, "scale nan"),
         (lambda table: table["input"].update(zero_point=float("inf")), ContractUnreadable, "infinity"),
         (lambda table: table["output"].update(gives="odds"), ContractUnreadable, "'odds'; valid are probabilities and"),
@@ -412,7 +416,7 @@ def test_how_the_file_was_made_is_for_people_only(copied: Path) -> None:
 )
 def test_a_broken_contract_is_refused(copied: Path, text: str, words: str) -> None:
     copied.with_suffix(".json").write_text(text, encoding="latin-1")
-    with pytest.raises(ContractUnreadable, match=rf"{words}.*; a contract is JSON written by cuelens-convert"):
+    with pytest.raises(ContractUnreadable, match=rf"{words}.*; write the contract with cuelens-convert"):
         ExpressionModel(copied)
 
 

@@ -36,8 +36,8 @@ def fit_recipe(out: Path) -> Weights:
     from lab.networks.keras_file import load_keras
 
     rng = np.random.default_rng(0)
-    labels = np.arange(48) % 2
-    images = (rng.integers(0, 60, (48, 24, 24)) + 150 * labels[:, None, None]).astype(np.uint8)
+    labels = np.arange(112) % 2
+    images = (rng.integers(0, 60, (112, 24, 24)) + 150 * labels[:, None, None]).astype(np.uint8)
     faces = Labelled(images, labels)
     data = DataSet("squares", ("dark", "light"), {"Training": faces, "PublicTest": faces})
     recipe = replace(find_recipe("simple"), epochs=EPOCHS, batch=16, mixup=0.5)

@@ -392,7 +392,7 @@ def test_without_aplay_another_player_is_taken(programs: Programs) -> None:
 
 @pytest.mark.usefixtures("programs")
 def test_without_any_player_the_package_is_named() -> None:
-    with pytest.raises(RuntimeMissing, match=r"sink's aplay or paplay is not installed; sudo apt install alsa-utils"):
+    with pytest.raises(RuntimeMissing, match=r"sink has neither aplay nor paplay; sudo apt install alsa-utils"):
         open_sink("audio", control())
 
 

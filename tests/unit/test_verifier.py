@@ -52,7 +52,11 @@ def test_the_shipped_verifier_is_what_its_contract_states(copy: Path) -> None:
         (lambda t: t.update(sha256="0" * 64), ContractMismatch, "install model and contract together"),
         (lambda t: t["input"].update(scale=2.0), ContractMismatch, "its contract has 2.0"),
         (lambda t: t["input"].update(shape=[1, 16, 16, 1]), ModelShape, "(1, 16, 16, 1)"),
-        (lambda t: t["outputs"]["face"].update(shape=[1, 2]), ModelShape, "no output face of 1"),
+        (
+            lambda t: t["outputs"]["face"].update(shape=[1, 2]),
+            ModelShape,
+            "its contract has (1, 2) for face; valid is (1, 1)",
+        ),
         (lambda t: t["outputs"]["pose"].update(zero_point=99), ContractMismatch, "99"),
         (lambda t: t["outputs"].pop("pose"), ContractUnreadable, "no key 'pose'"),
     ],

@@ -27,8 +27,8 @@ class Given:
     digest: str
 
 
-def add_options(parser: argparse.ArgumentParser, epochs: int) -> None:
-    """Add the options; `epochs` is the default of its own."""
+def add_options(parser: argparse.ArgumentParser, epochs: int, fit: str = "the fit") -> None:
+    """Add the options; `epochs` is the default of --epochs, which are of `fit`."""
     parser.add_argument(
         "--data", type=Path, required=True, help="FER2013's fer2013.csv, plain or .gz, .xz or .zip. It gives the faces."
     )
@@ -42,9 +42,9 @@ def add_options(parser: argparse.ArgumentParser, epochs: int) -> None:
         "--out",
         type=Path,
         required=True,
-        help="Folder for the model and the checkpoints, from which the fit is resumed.",
+        help="Folder for the model, its history and the checkpoints, from which the fit is resumed.",
     )
-    parser.add_argument("--epochs", type=int, default=epochs, help=f"Epochs of the fit. The default is {epochs}.")
+    parser.add_argument("--epochs", type=int, default=epochs, help=f"Epochs of {fit}. The default is {epochs}.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn by chance.")
 
 

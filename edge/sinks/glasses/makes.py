@@ -7,25 +7,23 @@ from importlib import import_module
 
 from edge.sinks.glasses.wearable import Make
 
-_TABLE = {
-    "activelook": ("edge.sinks.glasses.activelook", "ACTIVELOOK"),
-    "halo": ("edge.sinks.glasses.halo", "HALO"),
-}
+_NAMES = ("activelook", "halo")  # edge/sinks/glasses/NAME.py has the make, as NAME
 
 
 class _Makes(Mapping[str, Make]):
     """The makes by their names."""
 
     def __getitem__(self, name: str) -> Make:
-        module, attribute = _TABLE[name]
-        make: Make = getattr(import_module(module), attribute)
+        if name not in _NAMES:
+            raise KeyError(name)
+        make: Make = getattr(import_module(f"edge.sinks.glasses.{name}"), name.upper())
         return make
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_TABLE)
+        return iter(_NAMES)
 
     def __len__(self) -> int:
-        return len(_TABLE)
+        return len(_NAMES)
 
 
 MAKES = _Makes()
