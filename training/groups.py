@@ -115,9 +115,9 @@ def _score_spoken(spoken: tuple[Floats, Labels, tuple[str, ...]], own: npt.NDArr
     return {
         "words_accuracy": accuracy,
         "words_interval": wilson_interval(accuracy, len(truth)),
-        "told": float(shown.mean()),
-        "told_right": right_share,
-        "told_right_interval": wilson_interval(right_share, kept) if kept else (0.0, 1.0),
+        "shown": float(shown.mean()),
+        "right_of_shown": right_share,
+        "right_of_shown_interval": wilson_interval(right_share, kept) if kept else (0.0, 1.0),
     }
 
 
@@ -141,8 +141,8 @@ def tabulate_groups(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
         cells = [row["group"], str(row["rows"]), _between(row["accuracy"], row["accuracy_interval"])]
         cells.append(f"{row['balanced_accuracy']:.3f}")
         if "words_accuracy" in row:
-            cells += [_between(row["words_accuracy"], row["words_interval"]), f"{row['told']:.3f}"]
-            cells.append(_between(row["told_right"], row["told_right_interval"]))
+            cells += [_between(row["words_accuracy"], row["words_interval"]), f"{row['shown']:.3f}"]
+            cells.append(_between(row["right_of_shown"], row["right_of_shown_interval"]))
         table.append(cells + [""] * (len(head) - len(cells)))
     hidden, others = found["rows"][SHOWN:], found["others"]
     count = sum(row["rows"] for row in hidden) + others["rows"]

@@ -57,9 +57,9 @@ def _between(share: dict[str, Any]) -> str:
 
 
 def _words(figures: dict[str, Any]) -> Markup:
-    steady = figures["told"]
+    steady = figures["steady"]
     scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}"
-    shown = f"{_between(steady['told'])} are shown; right: {_between(steady['right'])}."
+    shown = f"{_between(steady['shown'])} are shown; right: {_between(steady['right_of_shown'])}."
     lines = (
         f"Accuracy {_share_of(figures)} of {figures['rows']} pictures, {scores}.",
         f"Of steady readings ({describe_bounds(steady)}) {shown}",
@@ -75,7 +75,7 @@ def _words(figures: dict[str, Any]) -> Markup:
     rows = [
         (
             word,
-            *(_between(row[name]) for name in ("precision", "recall", "told")),
+            *(_between(row[name]) for name in ("precision", "recall", "right_of_shown")),
             f"{row['precision_at_recall']['precision']:.3f}",
             str(row["recall"]["rows"]),
         )

@@ -115,7 +115,7 @@ def write_tables(card: str, results: Sequence[dict[str, Any]], contract: dict[st
     """Return the card with its tables, each between `<!-- NAME -->` and `<!-- end -->`, made of what was measured."""
     shipped = shipped_result(results)
     fitted = contract["temperature"]
-    told = shipped["coverage"]["accuracy_at"]
+    answered = shipped["coverage"]["accuracy_at"]
     tables = {
         "measured": _tabulate_measured(results),
         "words": _tabulate_words(shipped["words"]),
@@ -129,7 +129,7 @@ def write_tables(card: str, results: Sequence[dict[str, Any]], contract: dict[st
         ],
         "coverage": [
             *_head("share answered", "accuracy there"),
-            *(_line(f"{float(share):.0%}", f"{accuracy:.4f}") for share, accuracy in told.items()),
+            *(_line(f"{float(share):.0%}", f"{accuracy:.4f}") for share, accuracy in answered.items()),
         ],
         "temperature": [
             f"Temperature {fitted['value']:.3f}, fitted on {fitted['fitted_on']}, applied {fitted['applied']}."
@@ -163,11 +163,12 @@ def _tabulate_measured(results: Sequence[dict[str, Any]]) -> list[str]:
     results = [result for result in results if result["labels"] == "majority" and not result["flip"]]
     for result in results:
         words, own = result["words"], result["own_labels"]
-        told, right = words["told"]["told"]["share"], words["told"]["right"]["share"]
+        steady = words["steady"]
+        shown, right = steady["shown"]["share"], steady["right_of_shown"]["share"]
         cells = [result["model"], result["runtime"], result["split"]]
         cells.append(_with_interval(result["accuracy"], result["accuracy_interval"]))
         cells += [f"{result[name]:.4f}" for name in ("balanced_accuracy", "macro_f1", "ece")]
-        cells += [_with_interval(words["accuracy"], words["accuracy_interval"]), f"{told:.3f}, {right:.3f}"]
+        cells += [_with_interval(words["accuracy"], words["accuracy_interval"]), f"{shown:.3f}, {right:.3f}"]
         cells.append(_with_interval(own["accuracy"], own["accuracy_interval"]))
         lines.append(_line(*cells))
     published = [result for result in results if "ferplus" in result]
@@ -189,12 +190,13 @@ def _tabulate_wild(results: Sequence[dict[str, Any]]) -> list[str]:
     for result in results:
         if result["labels"] == "own" and not result["flip"]:
             words, upset = result["words"], result["words"]["words"]["upset"]
-            told = f"{words['told']['told']['share']:.3f}, {words['told']['right']['share']:.3f}"
+            steady = words["steady"]
+            shown = f"{steady['shown']['share']:.3f}, {steady['right_of_shown']['share']:.3f}"
             shares = [upset["precision"]["share"], upset["recall"]["share"], upset["precision_at_recall"]["precision"]]
             cells = [result["model"], result["runtime"], str(result["rows"])]
             cells.append(_with_interval(result["accuracy"], result["accuracy_interval"]))
             cells += [f"{result['balanced_accuracy']:.4f}", f"{result['ece']:.4f}"]
-            cells += [_with_interval(words["accuracy"], words["accuracy_interval"]), told]
+            cells += [_with_interval(words["accuracy"], words["accuracy_interval"]), shown]
             lines.append(_line(*cells, ", ".join(f"{share:.3f}" for share in shares)))
     return lines
 
@@ -210,9 +212,10 @@ def _tabulate_mirrored(results: Sequence[dict[str, Any]]) -> list[str]:
             cells = [f"{result['data']}, {result['split']}", result["runtime"], str(result["rows"])]
             cells += [_with_interval(result["accuracy"], result["accuracy_interval"]), f"{result['ece']:.4f}"]
             cells.append(_with_interval(words["accuracy"], words["accuracy_interval"]))
-            shares = (words["told"]["told"], words["told"]["right"], upset["told"])
-            told, right, told_upset = (_with_interval(share["share"], share["interval"]) for share in shares)
-            cells += [told, right, f"{upset['precision_at_recall']['precision']:.3f}", told_upset]
+            steady = words["steady"]
+            shares = (steady["shown"], steady["right_of_shown"], upset["right_of_shown"])
+            shown, right, right_upset = (_with_interval(share["share"], share["interval"]) for share in shares)
+            cells += [shown, right, f"{upset['precision_at_recall']['precision']:.3f}", right_upset]
             lines.append(_line(*cells))
     return lines
 
@@ -221,7 +224,10 @@ def _tabulate_words(words: dict[str, Any]) -> list[str]:
     goal = next(iter(words["words"].values()))["precision_at_recall"]["goal"]
     lines = _head("word", "precision", "recall", f"precision at recall {goal:g}", "right when shown", "rows")
     for word, row in words["words"].items():
-        shares = [_with_interval(row[name]["share"], row[name]["interval"]) for name in ("precision", "recall", "told")]
+        shares = [
+            _with_interval(row[name]["share"], row[name]["interval"])
+            for name in ("precision", "recall", "right_of_shown")
+        ]
         at = f"{row['precision_at_recall']['precision']:.3f}"
         lines.append(_line(word, shares[0], shares[1], at, shares[2], str(row["recall"]["rows"])))
     return lines
@@ -234,7 +240,7 @@ def _tabulate_groups(groups: Sequence[dict[str, Any]]) -> list[str]:
             cells = [found["by"], row["group"], str(row["rows"])]
             cells.append(_with_interval(row["accuracy"], row["accuracy_interval"]))
             cells.append(_with_interval(row["words_accuracy"], row["words_interval"]))
-            lines.append(_line(*cells, f"{row['told']:.3f}, {row['told_right']:.3f}"))
+            lines.append(_line(*cells, f"{row['shown']:.3f}, {row['right_of_shown']:.3f}"))
     return lines
 
 

@@ -34,12 +34,12 @@ def as_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> t
     words = tuple(word for word in SMALL_VOCABULARY if word in named)
     if len(words) < 2:
         raise SettingsInvalid(f"--words: of {', '.join(classes)[:200]} no two are expressions with words; leave it out")
-    told = np.stack(
+    shares = np.stack(
         [probabilities[:, [column for column, own in enumerate(named) if own == word]].sum(axis=1) for word in words],
         axis=1,
     )
     places = np.array([words.index(word) if word else -1 for word in named] + [-1], np.int64)
-    return told, places[labels], words
+    return shares, places[labels], words
 
 
 def find_shown(words: Floats, names: Sequence[str], settings: CueSettings | None = None) -> Rows:
@@ -90,14 +90,14 @@ def score_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -
     reading (the policy's `life`, `enter`, `margin` and `trace`) how much it is and how much of it is right, with
     intervals, also by word. Raises what `as_words` raises.
     """
-    told, truth, words = as_words(probabilities, labels, classes)
+    shares, truth, words = as_words(probabilities, labels, classes)
     kept = truth >= 0
-    told, truth = told[kept], truth[kept]
-    predicted = told.argmax(axis=1)
+    shares, truth = shares[kept], truth[kept]
+    predicted = shares.argmax(axis=1)
     confusion = confuse(predicted, truth, len(words))
     summary = summarise(confusion)
     accuracy, count = float(summary["accuracy"]), len(truth)
-    shown, settings = find_shown(told, words), CueSettings()
+    shown, settings = find_shown(shares, words), CueSettings()
     right = shown & (predicted == truth)
     by_word = {}
     for place, word in enumerate(words):
@@ -105,8 +105,8 @@ def score_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -
         by_word[word] = {
             "precision": _share((called & true).sum(), int(called.sum())),
             "recall": _share((called & true).sum(), int(true.sum())),
-            "precision_at_recall": precision_at(told[:, place], true) | {"goal": RECALL},
-            "told": _share((right & called).sum(), int((shown & called).sum())),
+            "precision_at_recall": precision_at(shares[:, place], true) | {"goal": RECALL},
+            "right_of_shown": _share((right & called).sum(), int((shown & called).sum())),
         }
     figures: dict[str, Any] = round_all(
         {
@@ -114,14 +114,14 @@ def score_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -
             "accuracy": accuracy,
             "accuracy_interval": wilson_interval(accuracy, count),
             "balanced_accuracy": summary["balanced_accuracy"],
-            "ece": calibration_error(told, truth),
-            "told": {
+            "ece": calibration_error(shares, truth),
+            "steady": {
                 "enter": settings.enter,
                 "margin": settings.margin,
                 "trace": settings.trace,
                 "life": settings.life,
-                "told": _share(shown.sum(), count),
-                "right": _share(right.sum(), int(shown.sum())),
+                "shown": _share(shown.sum(), count),
+                "right_of_shown": _share(right.sum(), int(shown.sum())),
             },
             "words": by_word,
             "confusion": confusion.tolist(),
@@ -139,8 +139,8 @@ def describe_bounds(bounds: dict[str, Any]) -> str:
 def describe_words(figures: dict[str, Any]) -> list[str]:
     """Lay the words' figures out for a person, a line each."""
     low, high = figures["accuracy_interval"]
-    shown, right = figures["told"]["told"], figures["told"]["right"]
-    bounds = describe_bounds(figures["told"])
+    shown, right = figures["steady"]["shown"], figures["steady"]["right_of_shown"]
+    bounds = describe_bounds(figures["steady"])
     scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}, {figures['rows']} rows"
     lines = [
         f"words: accuracy {figures['accuracy']:.4f} ({low:.4f} to {high:.4f}), {scores}",
@@ -149,7 +149,7 @@ def describe_words(figures: dict[str, Any]) -> list[str]:
     ]
     lines += [
         f"{word:12}"
-        + "".join(f"{_between(row[name]):>24}" for name in ("precision", "recall", "told"))
+        + "".join(f"{_between(row[name]):>24}" for name in ("precision", "recall", "right_of_shown"))
         + f"{row['precision_at_recall']['precision']:19.3f}{row['recall']['rows']:7}"
         for word, row in figures["words"].items()
     ]

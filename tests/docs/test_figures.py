@@ -36,13 +36,16 @@ def test_the_figures_of_everyday_faces_are_those_of_the_evaluation() -> None:
     upset = f"and only {100 * plain['words']['words']['upset']['precision']['share']:.1f} % of those"
     assert f"{right} on {faces} it never learnt from, {upset}" in changelog
     assert f"{right} of the four words on {faces} that it never learnt from" in benchmarks
-    steady = mirrored["words"]["told"]
-    shown, of_shown = (f"{100 * steady[name]['share']:.1f} %" for name in ("told", "right"))
+    steady = mirrored["words"]["steady"]
+    shown, of_shown = (f"{100 * steady[name]['share']:.1f} %" for name in ("shown", "right_of_shown"))
     of_upset = mirrored["words"]["words"]["upset"]
-    rightly = round(of_upset["told"]["share"] * of_upset["told"]["rows"])
+    rightly = round(of_upset["right_of_shown"]["share"] * of_upset["right_of_shown"]["rows"])
     assert f"of {faces} in photographs and film stills, held still, it shows a word for {shown}" in readme
     upset_shown = f"`upset` is shown for {rightly} of {of_upset['recall']['rows']} upset faces, and for"
-    assert f"Of these words {of_shown} are right. {upset_shown} {of_upset['told']['rows'] - rightly} others" in readme
+    assert (
+        f"Of these words {of_shown} are right. {upset_shown} {of_upset['right_of_shown']['rows'] - rightly} others"
+        in readme
+    )
     assert f"everyday faces a steady reading shows a word for {shown}, {of_shown} of them right" in changelog
     assert f"the cue shows a word in {shown}, and {of_shown} of these are right" in benchmarks
 

@@ -24,7 +24,7 @@ VOTED = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
 
 def result(**changes: Any) -> dict[str, Any]:
     classes = {name: {"precision": 0.5, "recall": 0.4, "f1": 0.444, "support": 7} for name in CLASSES}
-    told = {
+    made = {
         "model": "emotion.tflite",
         "runtime": "r 1",
         "data": "FER2013",
@@ -34,16 +34,22 @@ def result(**changes: Any) -> dict[str, Any]:
         "rows": 70,
         "classes": classes,
     }
-    told |= {"accuracy": 0.7, "accuracy_interval": [0.69, 0.71], "balanced_accuracy": 0.6, "macro_f1": 0.61}
-    told |= {"ece": 0.02, "coverage": {"accuracy_at": {"1": 0.7, "0.5": 0.9}}}
+    made |= {"accuracy": 0.7, "accuracy_interval": [0.69, 0.71], "balanced_accuracy": 0.6, "macro_f1": 0.61}
+    made |= {"ece": 0.02, "coverage": {"accuracy_at": {"1": 0.7, "0.5": 0.9}}}
     share = {"share": 0.81, "interval": [0.8, 0.82], "rows": 9}
-    word = {"precision": share, "recall": share, "told": share, "precision_at_recall": {"precision": 0.5, "goal": 0.75}}
-    told["words"] = {"accuracy": 0.8, "accuracy_interval": [0.79, 0.81], "told": {"told": share, "right": share}}
-    told["words"]["words"] = {"upset": word}
-    told["own_labels"] = {"accuracy": 0.6, "accuracy_interval": [0.59, 0.61]}
+    word = {
+        "precision": share,
+        "recall": share,
+        "right_of_shown": share,
+        "precision_at_recall": {"precision": 0.5, "goal": 0.75},
+    }
+    steady = {"shown": share, "right_of_shown": share}
+    made["words"] = {"accuracy": 0.8, "accuracy_interval": [0.79, 0.81], "steady": steady}
+    made["words"]["words"] = {"upset": word}
+    made["own_labels"] = {"accuracy": 0.6, "accuracy_interval": [0.59, 0.61]}
     group = {"group": "dark, below 90", "rows": 30, "accuracy": 0.65, "accuracy_interval": [0.6, 0.7]}
-    group |= {"words_accuracy": 0.75, "words_interval": [0.7, 0.8], "told": 0.5, "told_right": 0.9}
-    return told | {"groups": [{"by": "darkness", "rows": [group]}]} | changes
+    group |= {"words_accuracy": 0.75, "words_interval": [0.7, 0.8], "shown": 0.5, "right_of_shown": 0.9}
+    return made | {"groups": [{"by": "darkness", "rows": [group]}]} | changes
 
 
 CONTRACT = {"temperature": {"value": 1.25, "fitted_on": "PublicTest", "applied": "in the last layer"}}

@@ -32,11 +32,11 @@ def label(*names: str) -> np.ndarray:
 
 
 SAID = shares(
-    {"happy": 0.9, "sad": 0.1},  # smile, told
-    {"angry": 0.32, "disgust": 0.2, "fear": 0.2, "sad": 0.15, "neutral": 0.13},  # upset by four, told
+    {"happy": 0.9, "sad": 0.1},  # smile, shown
+    {"angry": 0.32, "disgust": 0.2, "fear": 0.2, "sad": 0.15, "neutral": 0.13},  # upset by four, shown
     {"neutral": 0.6, "sad": 0.4},  # neutral, too faint
-    {"surprise": 0.97, "neutral": 0.03},  # surprise, told
-    {"neutral": 0.75, "sad": 0.25},  # neutral, told
+    {"surprise": 0.97, "neutral": 0.03},  # surprise, shown
+    {"neutral": 0.75, "sad": 0.25},  # neutral, shown
 )
 TRUE = label("happy", "fear", "sad", "happy", "neutral")
 
@@ -55,14 +55,18 @@ def test_the_words_figures_of_a_case_worked_out_by_hand() -> None:
     figures = score_words(SAID, TRUE, CLASSES)
     assert (figures["rows"], figures["accuracy"]) == (5, 0.6)
     assert figures["balanced_accuracy"] == pytest.approx((1 / 2 + 1 / 2 + 1) / 3, abs=1e-5)
-    told = figures["told"]
-    assert (told["enter"], told["margin"]) == (0.7, 0.58)
-    assert (told["told"]["share"], told["right"]["share"], told["right"]["rows"]) == (0.8, 0.75, 4)
+    steady = figures["steady"]
+    assert (steady["enter"], steady["margin"]) == (0.7, 0.58)
+    assert (steady["shown"]["share"], steady["right_of_shown"]["share"], steady["right_of_shown"]["rows"]) == (
+        0.8,
+        0.75,
+        4,
+    )
     upset = figures["words"]["upset"]
     assert (upset["precision"]["share"], upset["precision"]["rows"]) == (1, 1)
     assert (upset["recall"]["share"], upset["recall"]["rows"]) == (0.5, 2)
     assert figures["words"]["neutral"]["precision"]["share"] == 0.5
-    assert figures["words"]["surprise"]["told"] == {"share": 0.0, "interval": [0.0, 0.79346], "rows": 1}
+    assert figures["words"]["surprise"]["right_of_shown"] == {"share": 0.0, "interval": [0.0, 0.79346], "rows": 1}
     gaps = [0.1, 0.13, 0.6, 0.97, 0.25]  # each row is alone in its bin
     assert figures["ece"] == pytest.approx(sum(gaps) / 5, abs=1e-5)
     text = "\n".join(describe_words(figures))
@@ -168,8 +172,8 @@ def people(tmp_path: Path) -> Path:
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as end:
         main([str(word) for word in words])
-    told = capsys.readouterr()
-    return int(end.value.code or 0), told.out, told.err
+    printed = capsys.readouterr()
+    return int(end.value.code or 0), printed.out, printed.err
 
 
 def test_the_classes_in_common_are_scored_and_the_others_named(
