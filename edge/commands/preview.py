@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from edge.commands.pair import MAKE_NAMES
 from edge.settings import Settings
 from edge.settings_file import load_settings
+from edge.sinks.glasses import MAKE_NAMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

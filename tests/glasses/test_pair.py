@@ -17,7 +17,6 @@ pytest.importorskip("halo_emulator", reason="halo-emulator is not installed; ./d
 from bleak.exc import BleakBluetoothNotAvailableError, BleakBluetoothNotAvailableReason, BleakDBusError
 
 from edge.cli import main
-from edge.commands.pair import MAKE_NAMES
 from edge.diagnostics.safe_mode import pages, show_failure
 from edge.drawing.glyphs import plan_cue
 from edge.errors import SettingsInvalid, SinkFailed, SinkUnwritable
@@ -213,9 +212,8 @@ def test_the_sink_takes_the_pair_of_its_make_that_was_paired_last() -> None:
     assert [pair.name for pair in load_glasses(path)] == ["Halo 01", "Engo"], "once, and first"
 
 
-def test_the_commands_take_every_make() -> None:
-    assert tuple(MAKES) == MAKE_NAMES
-    assert [make.name for make in MAKES.values()] == list(MAKES)
+def test_every_make_is_known_by_its_own_name() -> None:
+    assert [make.name for make in MAKES.values()] == list(MAKES) != []
 
 
 @pytest.mark.parametrize("argument", ["", "meta", "Halo", "halos:x"])

@@ -5,25 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
+from edge.sinks.glasses import MAKE_NAMES
 from edge.sinks.glasses.wearable import Make
-
-_NAMES = ("activelook", "halo")  # edge/sinks/glasses/NAME.py has the make, as NAME
 
 
 class _Makes(Mapping[str, Make]):
     """The makes by their names."""
 
     def __getitem__(self, name: str) -> Make:
-        if name not in _NAMES:
+        if name not in MAKE_NAMES:
             raise KeyError(name)
         make: Make = getattr(import_module(f"edge.sinks.glasses.{name}"), name.upper())
         return make
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_NAMES)
+        return iter(MAKE_NAMES)
 
     def __len__(self) -> int:
-        return len(_NAMES)
+        return len(MAKE_NAMES)
 
 
 MAKES = _Makes()
