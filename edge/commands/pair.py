@@ -9,7 +9,7 @@ from edge.backends import import_for
 from edge.errors import SettingsInvalid, printable
 from edge.settings import Settings
 from edge.settings_file import load_settings
-from edge.sinks.glasses import MAKE_NAMES
+from edge.sinks.table import MAKE_NAMES
 
 SERVICE_FOLDER = Path("/var/lib/cuelens")  # of the unit: its StateDirectory
 SECONDS = 10.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge.settings import Settings
 from edge.settings_file import load_settings
-from edge.sinks.glasses import MAKE_NAMES
+from edge.sinks.table import MAKE_NAMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

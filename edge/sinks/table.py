@@ -24,6 +24,7 @@ SINKS = {
     "glasses": "edge.sinks.glasses.sink:GlassesSink",
 }
 
+MAKE_NAMES = ("activelook", "halo")  # of glasses; edge/sinks/glasses/NAME.py has the make, as NAME
 COMMON = ("cue", "look")  # tables of the settings, not of a sink alone, that may be changed while it runs
 
 

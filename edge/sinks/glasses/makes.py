@@ -1,12 +1,12 @@
-"""The makes of glasses: a line each; a run imports the one that its settings name."""
+"""The makes of glasses by their names; a run imports the one that its settings name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 
-from edge.sinks.glasses import MAKE_NAMES
 from edge.sinks.glasses.wearable import Make
+from edge.sinks.table import MAKE_NAMES
 
 
 class _Makes(Mapping[str, Make]):
