@@ -14,8 +14,8 @@ from typing import Any, cast
 
 from benchmarks.machine import Surroundings
 from benchmarks.report import Task, describe_provenance, make_report, write_report
-from benchmarks.result import make_folder
 from edge.errors import CuelensError
+from edge.files import make_folder
 from edge.system.program import command
 
 TASKS = {
@@ -90,7 +90,8 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     if args.task in commands:
         import_module(commands[args.task][0]).run(args)
         return
-    make_folder(args.out)
+    if args.out is not None:
+        make_folder(args.out)
     task = cast(Task, import_module(tasks[args.task][0]))
     report = run(task, args)
     if args.out:

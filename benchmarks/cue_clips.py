@@ -19,10 +19,10 @@ import numpy as np
 from tqdm import tqdm
 
 import edge
-from benchmarks.result import make_folder
 from benchmarks.streams import LABELS, Probabilities, Step, Stream, changes, judge, play, raw_changes
 from edge.diagnostics.replay import read_faces, read_log
 from edge.errors import DataMissing
+from edge.files import make_folder
 from edge.runtime.control import Control
 from edge.settings import CueSettings, FaceSettings, Settings
 from edge.sinks.log import LogSink

@@ -16,8 +16,9 @@ from typing import Any
 from benchmarks import page
 from benchmarks.page import EMULATED
 from benchmarks.report import read_report
-from benchmarks.result import make_folder, progress_bar
+from benchmarks.result import progress_bar
 from edge.errors import BenchFailed, RuntimeMissing
+from edge.files import make_folder
 
 # Seconds that each takes on a machine of two cores, about: for the progress.
 PLAN = {"stages": 15, "e2e": 30, "start": 25, "idle": 40, "scale": 35, "peers": 270, "arm": 65, "memory": 600}

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-from edge.files import sink_error
 
 PROGRESS_AFTER = 2.0  # seconds
 
@@ -27,13 +24,3 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [[str(key) for key in rows[0]], *shown]
     wide = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join("  ".join(word.rjust(width) for word, width in zip(line, wide, strict=True)) for line in lines)
-
-
-def make_folder(folder: Path | None) -> None:
-    """Make the folder of --out where one was given; raises SinkUnwritable or DiskFull."""
-    if folder is None:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sink_error(folder, error) from error

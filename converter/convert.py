@@ -32,7 +32,7 @@ from converter.recipe import Recipe, read_recipe
 from converter.report import write_report
 from converter.runtimes import Runtime, find_runtimes
 from edge.errors import ConfidenceDrifted, GateFailed, ModelShape, SinkUnwritable, printable
-from edge.files import replace_file, sink_error
+from edge.files import make_folder, replace_file
 from edge.system.program import command
 from edge.system.quiet import quiet
 from edge.vision.model import CONTRACT_FORMAT
@@ -359,9 +359,6 @@ def _check_name(out: Path, name: str) -> None:
 
 
 def _publish(out: Path, name: str, made: Conversion) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sink_error(out, error) from error
+    make_folder(out)
     replace_file(out / f"{name}.tflite", made.content)
     replace_file(out / f"{name}.json", json.dumps(made.contract, indent=1).encode() + b"\n")

@@ -29,6 +29,14 @@ def sink_error(path: Path, error: OSError) -> CuelensError:
     return SinkUnwritable(f"{path}: {error.strerror}; choose a path that you may write")
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, unless they are there; raises SinkUnwritable or DiskFull."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise sink_error(path, error) from error
+
+
 def read_file(path: Path, most: int) -> bytes:
     """Return a file's bytes; raises OSError, also for what is no file (a pipe may never end) or has over `most`."""
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.errors import printable, printable_lines
-from edge.files import replace_file, sink_error
+from edge.files import make_folder, replace_file
 from edge.system.program import command
 from edge.vision.preprocessing import Preprocessing
 from lab.datasets.ferplus import drop_no_face, relabel
@@ -130,10 +130,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     skipped = map(printable, data.skipped)
     print(f"{len(data.skipped)} pictures skipped{':' if data.skipped else ''}", *skipped, sep="\n  ")
     if args.out is not None:
-        try:
-            args.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise sink_error(args.out, error) from error
+        make_folder(args.out)
         plot_distribution(data, args.out / "distribution.png")
         plot_sheet(data, args.out / "sheet.png")
         print(printable(f"{args.out / 'distribution.png'}, {args.out / 'sheet.png'}"))

@@ -18,10 +18,9 @@ import numpy.typing as npt
 
 from edge.errors import (
     SettingsInvalid,
-    SinkUnwritable,
     printable,
 )
-from edge.files import replace_file
+from edge.files import make_folder, replace_file
 from edge.system.program import command
 from lab.datasets.classes import Floats, match_classes
 from lab.datasets.labelled import DataSet
@@ -293,10 +292,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         _hold(args.model, network, data, given, labels)
         drawn = draw_pictures(data, args.seed)
         pictures = drawn if pictures is None else pictures.join(drawn)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SinkUnwritable(f"{args.out}: {error.strerror}; give --out a folder that can be written") from error
+    make_folder(args.out)
     explanation = Explanation(network, labels, args.out, pictures, wanted=wanted, seed=args.seed)
     sections = []
     for word in what:

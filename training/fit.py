@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edge.errors import ModelMissing, SettingsInvalid, printable
-from edge.files import sink_error
+from edge.files import make_folder
 from edge.system.messages import Warned, say
 from edge.system.program import command
 from edge.vision.preprocessing import COLOURS, Preprocessing
@@ -41,10 +41,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
         name = next(iter(data.splits))
         sample = data.fit.take(draw_rows(data.fit.labels, args.rows, args.seed))
         data = replace(data, splits={**data.splits, name: sample})
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sink_error(args.out, error) from error
+    make_folder(args.out)
     options = {"seed": args.seed, "precision": args.precision, "teachers": args.soft_labels, "start": start}
     options |= {"teach": args.teach, "voted": args.labels == "votes"}
     print(printable(fit(args.recipe, recipe, preprocessing, data, args.out, **options)))

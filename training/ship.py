@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from converter.report_plots import plot_layers
 from edge.errors import CuelensError, DataMissing, printable
-from edge.files import replace_file, sink_error
+from edge.files import make_folder, replace_file
 from edge.system.program import command
 from lab.datasets.labelled import split_names
 from lab.networks.keras_file import read_about
@@ -353,10 +353,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     for path in (args.data, args.ferplus):
         if not path.exists():
             raise DataMissing(f"{path}: no such file")
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sink_error(args.out, error) from error
+    make_folder(args.out)
     plain = ["--data", args.data, "--precision", args.precision]
     if args.epochs is not None:
         plain += ["--epochs", str(args.epochs)]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.commands.pictures import look_at_each
-from edge.errors import SettingsInvalid, SinkUnwritable, printable_lines
+from edge.errors import SettingsInvalid, printable_lines
+from edge.files import make_folder
 from edge.settings import Settings
 from edge.settings_file import load_settings
 from edge.system.quiet import tame_opencv
@@ -86,10 +87,7 @@ class _Drawing:
             if any(path.exists() and out.exists() and path.samefile(out) for path in paths):
                 raise SettingsInvalid(f"--out is {out}, the picture itself; give another name")
             return
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SinkUnwritable(f"{out}: {error.strerror}; choose a folder that you may write") from error
+        make_folder(out)
         if any(path.resolve().parent == out.resolve() for path in paths):
             raise SettingsInvalid(f"--out is {out}, the pictures' own folder; give another one")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge.errors import RuntimeMissing, printable_lines
-from edge.files import sink_error
+from edge.files import make_folder
 from lab.calibration import Floats, Labels, reliability
 
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ def make_figure(width: float, height: float, dpi: int = 100) -> Figure:
 def open_folder(out: Path) -> None:
     """Make the folder for a report; raises SinkUnwritable, DiskFull, or RuntimeMissing without matplotlib."""
     load_matplotlib()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sink_error(out, error) from error
+    make_folder(out)
 
 
 def draw(height: float, rows: int = 1, **grid: Any) -> tuple[Any, Any]:

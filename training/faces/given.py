@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge.errors import SettingsInvalid
-from edge.files import sink_error
+from edge.files import make_folder
 from edge.system.quiet import tame_opencv
 from edge.vision.preprocessing import Preprocessing
 from lab.datasets.ferplus import drop_no_face
@@ -60,8 +60,5 @@ def read_given(args: argparse.Namespace, least_epochs: int) -> Given:
     data = read_data(args.data, Preprocessing(FACE_SIDE), ("fit", "choose"), ferplus=args.ferplus)
     splits = {name: drop_no_face(rows) if args.ferplus else rows for name, rows in data.splits.items()}
     scenes = read_scenes(args.scenes, args.seed)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise sink_error(args.out, error) from error
+    make_folder(args.out)
     return Given(replace(data, splits=splits), *split_scenes(scenes), digest_scenes(scenes))
