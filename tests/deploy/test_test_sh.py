@@ -109,6 +109,13 @@ def test_what_fails_once_and_passes_alone_is_named_and_fails_nothing(runs: Runs,
     assert sum("--last-failed" in call for call in calls) == 1
 
 
+def test_the_rows_of_one_test_are_one_that_failed(runs: Runs) -> None:
+    code, summary, calls = runs("--all", failing={".venv": [f"tests/a.py::table[{row}]" for row in range(33)]})
+    assert code == 0
+    assert "LATE    pytest, device packages" in of(summary, "device packages")
+    assert sum("--last-failed" in call for call in calls) == 1
+
+
 def test_what_fails_twice_fails(runs: Runs) -> None:
     failing = {".venv-host": ["tests/a.py::one"]}
     code, summary, _ = runs("--all", failing=failing, lasting=failing)
