@@ -111,14 +111,17 @@ class Pipeline:
 
     def forget(self) -> None:
         """Forget what was seen, as where the finder is loaded again and numbers its faces from one."""
+        self._readings = {}
         self.policy.lose_camera(self._newest)
 
     def lose_camera(self, t: float) -> Update:
         """Return what is shown where no frame has come by `t`; what was seen before is forgotten."""
+        self._readings = {}
         return self._without_frame(self.policy.lose_camera(t))
 
     def pause(self, t: float) -> Update:
         """Return what is shown from a pause at `t` on; what was seen before is forgotten."""
+        self._readings = {}
         return self._without_frame(self.policy.pause(t))
 
     def unknown(self, t: float) -> Update:

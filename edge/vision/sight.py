@@ -78,6 +78,7 @@ class DeviceSight:
     def rebuild_finder(self) -> None:
         """Load all that finds again; the faces are numbered from one again too."""
         self._finder, watch = self._open_finder()
+        self._schedule = ReadSchedule(self._settings)
         self._mirrored.clear()
         if self._overturned is not None:
             self._overturned = watch

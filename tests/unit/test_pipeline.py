@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -192,6 +192,20 @@ def test_what_is_shown_without_a_frame_forgets_what_was_seen_and_unknown_does_no
     assert pipeline.lose_camera(2.1).cue.state == "no_camera"
     assert pipeline.process(at(2.15)).cue.expression is None
     assert pipeline.pause(2.2).cue.state == "paused"
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [lambda p: p.lose_camera(1.1), lambda p: p.pause(1.1), lambda p: p.forget()],
+    ids=["lost", "paused", "new"],
+)
+def test_a_reading_does_not_outlive_what_was_seen(forget: Callable[[Pipeline], object]) -> None:
+    sight = Scripted()
+    pipeline = Pipeline(sight, ("yes", "no"), CUE)
+    assert pipeline.process(at(1.0)).readings
+    forget(pipeline)
+    sight.probabilities = None
+    assert pipeline.process(at(1.2)).readings == (), "another person may have the number by now"
 
 
 def test_other_settings_count_from_the_next_frame_on() -> None:
