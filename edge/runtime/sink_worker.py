@@ -47,12 +47,13 @@ class SinkWorker:
         self.mailbox: Mailbox[Update] = Mailbox(lossless=sink.capabilities.every_frame and not live)
         self._spec = spec
         self._live = live
-        self._reopen = reopen if sink.capabilities.reopens else None
+        self._reopen = reopen
         self._news: deque[str] = deque(maxlen=10)
         self._unknown = unknown
-        self._heard: float | None = None  # when the newest update came; None before one, and once it was too old
+        self._heard: float | None = None  # when the newest update came
+        self._expired: float | None = None  # when the one came that was too old to be left on show
         self._begun: float | None = None  # of the update that is being shown, or of opening it again
-        self._deadline = sink.capabilities.deadline
+        self._deadline = 0.0  # seconds that an update may take
         self._prepared = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(sink,), name=self.name, daemon=True)
         self._thread.start()
@@ -66,7 +67,7 @@ class SinkWorker:
                 self.metrics.become("ended")
                 return
             self.metrics.count_failure(failure)
-            if self._reopen is None or self.mailbox.closed:
+            if self._reopen is None or not sink.capabilities.reopens or self.mailbox.closed:
                 self.metrics.become("failed")
                 self.failure = failure
                 self.mailbox.close()
@@ -75,7 +76,7 @@ class SinkWorker:
                 delay = FIRST_DELAY  # it worked in between
             self.metrics.become("waiting")
             self._news.append(failed(failure, f"trying again in {delay:.0f} s"))
-            again = self._open_again(delay)
+            again = self._open_again(self._reopen, delay)
             if again is None:
                 self.failure = failure
                 return
@@ -84,6 +85,7 @@ class SinkWorker:
 
     def _serve(self, sink: Sink) -> CuelensError | None:
         """Show what comes until the mailbox is closed; returns what went wrong, None where nothing did."""
+        self._deadline = sink.capabilities.deadline  # of one that was missing at first, not its stand-in's
         try:
             try:
                 self._prepare(sink)
@@ -100,13 +102,17 @@ class SinkWorker:
             finally:
                 self._begun = None
                 sink.close()
-        except CuelensError as error:
-            return error
         except Exception as error:
-            failure = SinkFailed(f"{self.name}: {type(error).__name__}: {error}; run again with --debug")
-            failure.__cause__ = error
-            return failure
+            return self._name_failure(error)
         return None
+
+    def _name_failure(self, error: Exception) -> CuelensError:
+        """Return an error as one of ours: a driver may raise anything."""
+        if isinstance(error, CuelensError):
+            return error
+        failure = SinkFailed(f"{self.name}: {type(error).__name__}: {error}; run again with --debug")
+        failure.__cause__ = error
+        return failure
 
     def _prepare(self, sink: Sink) -> None:
         try:
@@ -124,22 +130,23 @@ class SinkWorker:
                 return
 
     def _overdue(self) -> Update | None:
-        heard = self._heard
-        if not self._live or heard is None or self._clock() - heard < STALE or self.mailbox.closed:
+        heard = self._heard  # the loop changes it
+        if not self._live or heard is None or heard == self._expired or self.mailbox.closed:
             return None
-        self._heard = None
+        if self._clock() - heard < STALE:
+            return None
+        self._expired = heard
         return self._unknown()
 
-    def _open_again(self, delay: float) -> Sink | None:
+    def _open_again(self, reopen: Reopen, delay: float) -> Sink | None:
         """Wait, and open the sink again until that works; None when the run ended before."""
-        assert self._reopen is not None
         while not self.mailbox.wait_closed(delay):
             self._begun = self._clock()
             try:
-                return self._reopen(self._spec)
-            except CuelensError as error:
+                return reopen(self._spec)
+            except Exception as error:
                 delay = min(2 * delay, LONGEST_DELAY)
-                self.metrics.count_failure(error)
+                self.metrics.count_failure(self._name_failure(error))
             finally:
                 self._begun = None
         return None
@@ -165,6 +172,7 @@ class SinkWorker:
         return [self._news.popleft() for _ in range(len(self._news))]
 
     def join(self, deadline: float) -> bool:
+        """Return whether its thread has ended, for which it waits until `deadline` at most."""
         self._thread.join(max(0.0, deadline - self._clock()))
         return not self._thread.is_alive()
 
