@@ -223,7 +223,7 @@ def _choose_models(
 
 def _go_on(control: Control, problem: CuelensError, how: str) -> None:
     """Say what is wrong, and how it runs in spite of it."""
-    control.problems.append(str(problem))
+    control.keep_problem(str(problem))
     say(failed(problem, how, "cuelens"))
 
 

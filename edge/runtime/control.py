@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
-import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from edge.runtime.links import LinkReport
     from edge.runtime.metrics import Metrics
 
-NOTICE = 5.0  # seconds for which each problem is shown at the start
+NOTICE = 5.0  # seconds for which displays show each problem
 
 
 def without_folders(text: str) -> str:
@@ -51,8 +52,8 @@ class Control:
         self.saved = saved
         self._saved = None if saved is None else SavedSettings(saved)
         self.problems: list[str] = []  # that the run goes on in spite of: a line each
-        self._told: float | None = None  # when the first of them was first shown
-        self._latest = ("", 0.0)  # a problem that came up while it runs, and until when it is shown (monotonic)
+        self._unseen: deque[str] = deque()  # of them, in the order in which displays show them
+        self._seen = ("", -math.inf)  # the one that displays show, and until when (monotonic)
         self.links: dict[str, LinkReport] = {}  # to what is worn, by the sink's NAME:ARGUMENT
         self._pause = pause or KeptPause(None)
         self._keeps = pause is not None
@@ -79,8 +80,7 @@ class Control:
         with self._pausing:
             problem = self._pause.set(paused)
         if problem and self._keeps and problem not in self.problems:
-            self.problems.append(problem)
-            say(Warned(f"cuelens: {problem}"))
+            self.begin_problem(problem)
 
     def pause_unasked(self) -> None:
         """Pause this run alone, as nobody asked for it: the next one begins without."""
@@ -125,40 +125,44 @@ class Control:
             self._settings = with_table(self._settings, table, with_settings(before, checked))
             self._changed |= {(table, key): value for key, value in checked.items()}
 
-    def begin_problem(self, problem: str) -> None:
-        """Print a problem, show it for NOTICE seconds from now on, and keep it in the status until it ends."""
+    def keep_problem(self, problem: str) -> None:
+        """Keep a problem of the start in the status; displays show it in its turn."""
         with self._lock:
             if problem not in self.problems:
                 self.problems.append(problem)
-            self._latest = problem, time.monotonic() + NOTICE
+                self._unseen.append(problem)
+
+    def begin_problem(self, problem: str, say: Callable[[str], None] = say) -> None:
+        """Print a problem that came up just now, have displays show it first, and keep it until it ends."""
+        with self._lock:
+            self._forget(problem)
+            self.problems.append(problem)
+            if interrupted := self._seen[0]:
+                self._unseen.appendleft(interrupted)
+            self._unseen.appendleft(problem)
+            self._seen = "", -math.inf
         say(Warned(f"cuelens: {problem}"))
 
     def end_problem(self, problem: str) -> None:
         """Take that a problem is over; one that nobody began is none."""
         with self._lock:
-            if problem in self.problems:
-                self.problems.remove(problem)
-            if problem == self._latest[0]:
-                self._latest = "", 0.0
+            self._forget(problem)
 
-    def report(self, problem: str, say: Callable[[str], None]) -> None:
-        """Have a problem noticed that the run goes on in spite of, by whoever looks at a display and by `say`."""
-        self.problems.append(problem)
-        say(Warned(f"cuelens: {problem}"))
+    def _forget(self, problem: str) -> None:
+        for kept in (self.problems, self._unseen):
+            if problem in kept:
+                kept.remove(problem)
+        if problem == self._seen[0]:
+            self._seen = "", -math.inf
 
     def notice(self, now: float) -> str:
-        """Return the problem to show at `now` (monotonic), or "".
-
-        The newest that came up while it runs, else those of the start, each for NOTICE seconds from the first call on.
-        """
-        latest, until = self._latest
-        if now < until:
-            return without_folders(latest)
-        if not self.problems:
-            return ""
-        self._told = now if self._told is None else self._told
-        number = int((now - self._told) / NOTICE)
-        return without_folders(self.problems[number]) if 0 <= number < len(self.problems) else ""
+        """Return the problem that displays show at `now` (monotonic), else ""; each has NOTICE seconds in all."""
+        with self._lock:
+            problem, until = self._seen
+            if now >= until:
+                problem = self._unseen.popleft() if self._unseen else ""
+                self._seen = problem, now + NOTICE if problem else -math.inf
+        return without_folders(problem)
 
     def load(self) -> None:
         """Take what was saved before, if anything was; raises SettingsInvalid where that is damaged, and takes none."""

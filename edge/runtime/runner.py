@@ -108,7 +108,7 @@ class Runner:
         if update.turned_deg is not None:
             advice = advise(update.turned_deg, self.control.settings.camera)
             self.metrics.note_overturned(advice)
-            self.control.report(advice, self.say)
+            self.control.begin_problem(advice, self.say)
         if self.capture.live and shown - heard > STALE:
             self.say(Warned(f"the loop was blocked for {shown - heard:.1f} s"))
             self.metrics.count_stall()

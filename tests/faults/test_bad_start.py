@@ -200,7 +200,7 @@ class Plans:
 
 def test_problems_are_shown_for_their_seconds_then_cues_and_stay_in_the_status() -> None:
     control = Control(Settings(source="demo"))
-    control.problems.append("/etc/cuelens/cuelens.toml:1: threads is 99; valid are 1 to 8")
+    control.keep_problem("/etc/cuelens/cuelens.toml:1: threads is 99; valid are 1 to 8")
     plans, network = Plans(control), ExpressionModel()
     run(control, Few("1", live=False), network, [("display", plans)], threading.Event())
     assert plans.texts[:9] == ["cuelens.toml:1: threads is 99; valid are 1 to 8"] * 9

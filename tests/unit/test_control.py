@@ -12,6 +12,7 @@ import pytest
 from edge.errors import SettingsInvalid, SinkUnwritable
 from edge.runtime import saved
 from edge.runtime.control import NOTICE, ChangedMeanwhile, Control
+from edge.runtime.pause import KeptPause
 from edge.settings import SENSITIVITIES, CueSettings, Settings, with_sensitivity
 from edge.sinks.audio import AudioSettings
 
@@ -141,7 +142,8 @@ def test_a_saved_file_may_be_changed_by_hand(tmp_path: Path) -> None:
 def test_each_problem_is_shown_for_a_while_from_the_first_look_on_and_then_no_more() -> None:
     control = Control()
     assert control.notice(5.0) == ""
-    control.problems += ["/etc/cuelens/cuelens.toml:3: threads is 99; valid are 1 to 8", "another"]
+    for problem in ("/etc/cuelens/cuelens.toml:3: threads is 99; valid are 1 to 8", "another"):
+        control.keep_problem(problem)
     shown = [control.notice(100.0 + NOTICE * n / 2) for n in range(6)]
     assert shown == [*["cuelens.toml:3: threads is 99; valid are 1 to 8"] * 2, *["another"] * 2, "", ""]
 
@@ -275,17 +277,28 @@ def test_a_problem_that_comes_up_is_printed_shown_at_once_and_gone_when_it_is_ov
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     control = Control()
-    control.problems.append("the settings are damaged")
+    control.keep_problem("the settings are damaged")
     first = time.monotonic()
     assert control.notice(first) == "the settings are damaged"
     control.begin_problem("glasses: lost")
     assert capsys.readouterr().err == "cuelens: glasses: lost\n"
-    assert control.notice(time.monotonic()) == "glasses: lost"
-    assert control.notice(first + NOTICE + 1) != "the settings are damaged"
+    assert control.notice(first + 1) == "glasses: lost"
+    assert control.notice(first + NOTICE + 1) == "the settings are damaged", "which it had interrupted"
+    assert control.notice(first + 2 * NOTICE + 2) == ""
     assert control.problems == ["the settings are damaged", "glasses: lost"]
     control.begin_problem("glasses: lost")
     assert control.problems.count("glasses: lost") == 1
     control.end_problem("glasses: lost")
     control.end_problem("glasses: lost")
     assert control.problems == ["the settings are damaged"]
-    assert control.notice(first + 1) == "the settings are damaged"
+    assert control.notice(first + 3 * NOTICE) == ""
+
+
+def test_what_comes_up_long_after_the_problems_of_the_start_is_shown_too() -> None:
+    control = Control(pause=KeptPause(None))
+    control.keep_problem("threads is 99")
+    assert [control.notice(now) for now in (0.0, NOTICE, 20.0)] == ["threads is 99", "", ""]
+    control.begin_problem("faces are upside down", lambda _: None)
+    assert [control.notice(now) for now in (20.5, 21.0, 21.0 + NOTICE)] == ["faces are upside down"] * 2 + [""]
+    control.paused = True
+    assert "the pause is not kept" in control.notice(60.0)
