@@ -22,6 +22,7 @@ from edge.settings_file import hide_secrets, load_settings, load_settings_safely
 from edge.sinks import open_sink, open_sinks
 from edge.sinks.places import check_places, one_at_each_place
 from edge.sources import is_camera, open_source
+from edge.sources.missing import ClosedCamera, MissingCamera
 from edge.system.messages import Warned, failed, say
 from edge.system.quiet import tame_opencv
 from edge.system.signals import ended_by_signals
@@ -109,14 +110,16 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     def open_again() -> Source:
         return open_source(settings.source, live=settings.pace == "live", light=light, camera=settings.camera)
 
-    source = _open_first(control, open_again)
-    try:
+    closed = control.paused and is_camera(settings.source)  # asked once: the button may end the pause any time
+    with ExitStack() as opened:  # and closed where the loop cannot begin, which closes them after that
+        source = ClosedCamera() if closed else _open_first(open_again)
+        opened.callback(source.close)
         sinks = open_sinks(settings.sinks, control)
-    except BaseException:
-        source.close()
-        raise
-    throttle = _start_throttle(settings, ends) if source.live else None
-    truth = _watch_truth(args, source, settings, sinks) if args.command == "demo" else None
+        for _, sink in sinks:
+            opened.callback(sink.close)
+        throttle = _start_throttle(settings, ends) if source.live else None
+        truth = _watch_truth(args, source, settings, sinks) if args.command == "demo" else None
+        opened.pop_all()
     outcome = run_loop(
         control,
         source,
@@ -129,16 +132,15 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         throttle=throttle,
         verifier=verifier,
         proposer=proposer,
+        closed=closed,
     )
     return _conclude(args, settings, outcome, truth)
 
 
-def _open_first(control: Control, open_source: Callable[[], Source]) -> Source:
-    """Open the source; return a stand-in for a camera that a pause keeps closed, or that a service waits for."""
-    from edge.sources.missing import ClosedCamera, MissingCamera
-
+def _open_first(open_source: Callable[[], Source]) -> Source:
+    """Open the source; return a stand-in for a camera that a service waits for."""
     try:
-        return ClosedCamera() if control.paused and is_camera(control.settings.source) else open_source()
+        return open_source()
     except CameraMissing as error:
         if not is_service():
             raise

@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import NamedTuple
 
 from edge.errors import CuelensError
 from edge.runtime.capture import Capture, Resume
 from edge.runtime.control import Control
+from edge.runtime.mailbox import END, name_stuck
 from edge.runtime.metrics import Metrics, StageTimes
 from edge.runtime.retry import RetryingCall
 from edge.runtime.runner import Runner
@@ -50,39 +52,44 @@ def run(
     proposer: Callable[[], NetFinder] = NetFinder,
     mark: Mark = mark_nothing,
     clock: Clock = time.monotonic,
+    *,
+    closed: bool = False,
 ) -> Outcome:
-    """Run until the source ends, `stop` is set or `seconds` have passed, and close source and sinks.
+    """Run until the source ends, `stop` is set or `seconds` have passed; closes source and sinks, also where it fails.
 
     A pause closes the source where `resume` opens it again; without that it stays open, and no frame is taken from it.
+    Where `source` stands for one that a pause kept `closed`, it is opened as soon as there is no pause.
     A sink that fails is reported through `say`, and opened again by `reopen` or left out; the run ends with the last
     one that is left out. `throttle` says which frames are left out, None for none; `verifier` opens the judge of faces,
     `proposer` the network that finds new ones; `mark` is called as each stage of a frame begins. All instants are
     `clock`'s.
     """
 
-    def rebuild_finder() -> None:
-        sight.rebuild_finder()
-        pipeline.forget()
-
-    def count_fault(name: str) -> None:
-        metrics.count_fault(name)
-
     settings, stages = control.settings, StageTimes(clock, mark)
     slowing = None if throttle is None else throttle.slowing
-    sight = DeviceSight(
-        settings.faces,
-        model,
-        verifier,
-        proposer,
-        sideways=settings.camera.rotate_deg % 180 > 0,
-        overturned_every=EVERY if source.live else 1,
-        guard_find=RetryingCall("finder", rebuild_finder, count_fault, say, clock),
-        guard_read=RetryingCall("network", model.rebuild, count_fault, say, clock),
-    )
-    pipeline = Pipeline(sight, model.contract.labels, settings.cue, stages)
     control.metrics = metrics = Metrics(model.runtime, slowing, stages, clock)
-    capture = Capture(source, metrics, resume, say, paused=control.paused, clock=clock)
+    with ExitStack() as opened:  # and closed where the run cannot begin
+        for _, sink in sinks:
+            opened.callback(sink.close)
+        opened.callback(source.close)
 
+        def rebuild_finder() -> None:
+            sight.rebuild_finder()
+            pipeline.forget()
+
+        sight = DeviceSight(
+            settings.faces,
+            model,
+            verifier,
+            proposer,
+            sideways=settings.camera.rotate_deg % 180 > 0,
+            overturned_every=EVERY if source.live else 1,
+            guard_find=RetryingCall("finder", rebuild_finder, metrics.count_fault, say, clock),
+            guard_read=RetryingCall("network", model.rebuild, metrics.count_fault, say, clock),
+        )
+        pipeline = Pipeline(sight, model.contract.labels, settings.cue, stages)
+        capture = Capture(source, metrics, resume, say, paused=closed or control.paused, clock=clock)
+        opened.pop_all()
     workers = _start_workers(sinks, metrics, capture, pipeline, reopen, clock)
     workers.wait_prepared(stop, PREPARING)
     runner = Runner(control, capture, pipeline, workers, metrics, throttle, say, clock)
@@ -105,4 +112,16 @@ def _start_workers(
         counters = metrics.add_sink(spec)
         return SinkWorker(spec, sink, counters, live=capture.live, reopen=reopen, unknown=unknown, clock=clock)
 
-    return SinkWorkers([start(spec, sink) for spec, sink in sinks], clock)
+    workers: list[SinkWorker] = []
+    try:
+        for spec, sink in sinks:
+            workers.append(start(spec, sink))
+    except BaseException:  # no memory for a thread
+        capture.stop()
+        for worker in workers:
+            worker.mailbox.close()
+        for _, sink in sinks[len(workers) :]:
+            sink.close()
+        name_stuck((capture, *workers), clock() + END)
+        raise
+    return SinkWorkers(workers, clock)

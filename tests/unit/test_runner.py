@@ -6,20 +6,33 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 
-from edge.errors import CameraLost, CameraMissing, CameraStuck, CuelensError, DiskFull, LoopStuck, SinkFailed
+from edge.errors import (
+    CameraLost,
+    CameraMissing,
+    CameraStuck,
+    CuelensError,
+    DiskFull,
+    LoopStuck,
+    ModelFailed,
+    SinkFailed,
+)
 from edge.runtime import capture, runner, sink_worker
+from edge.runtime import run as runs
 from edge.runtime.control import Control
 from edge.runtime.mailbox import Mailbox
 from edge.runtime.metrics import Metrics
 from edge.runtime.run import Outcome, run
 from edge.settings import CueSettings, Settings
 from edge.sources.demo import DemoSource
+from edge.sources.missing import ClosedCamera
 from edge.types import Capabilities, Cue, Frame, Gray, Update
 from edge.vision.model import ExpressionModel
+from edge.vision.verifier import FaceVerifier
 from tests.support.sinks import Kept
 
 MOST = 3000  # frames: a minute of them
@@ -339,6 +352,43 @@ def test_a_pause_closes_a_camera_that_can_be_opened_again_and_its_frames_are_cou
     numbers = [update.frame.seq for update in sink.updates if update.frame]
     assert numbers == sorted(set(numbers))
     assert len(numbers) > 10
+
+
+def test_a_pause_that_ends_before_the_loop_begins_opens_the_camera(model: ExpressionModel) -> None:
+    sink, control = Kept(), Control()
+
+    def resume() -> Camera:
+        return Camera(0, lambda: len(sink.updates) > 20)
+
+    run(control, ClosedCamera(), model, [("kept", sink)], threading.Event(), 60.0, resume=resume, closed=True)
+    assert sum(update.frame is not None for update in sink.updates) > 10
+
+
+def refuse() -> FaceVerifier:
+    raise ModelFailed("refused")
+
+
+def no_thread(*_: object, **__: object) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest.mark.parametrize("why", ["a network is refused", "no thread for the capture", "no thread for the second sink"])
+def test_a_run_that_cannot_begin_closes_its_source_and_sinks(
+    why: str, model: ExpressionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, sinks = Camera(0, endless), [("one", Kept()), ("two", Kept())]
+    options: dict[str, Any] = {"verifier": refuse} if why == "a network is refused" else {}
+    if why == "no thread for the capture":
+        monkeypatch.setattr(runs, "Capture", no_thread)
+    elif why == "no thread for the second sink":
+        worker = runs.SinkWorker
+        monkeypatch.setattr(
+            runs, "SinkWorker", lambda *args, **more: (no_thread if args[0] == "two" else worker)(*args, **more)
+        )
+    with pytest.raises((ModelFailed, RuntimeError)):
+        run(Control(), source, model, sinks, threading.Event(), 60.0, say=lambda line: None, **options)
+    assert source.closed.is_set()
+    assert [sink.closed for _, sink in sinks] == [1, 1]
 
 
 def test_a_camera_that_is_gone_after_a_pause_ends_the_run_after_a_search(
