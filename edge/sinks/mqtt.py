@@ -219,7 +219,7 @@ class MqttSink:
         if self._client is None:
             return
         client, self._client = self._client, None
-        end = time.monotonic() + FAREWELL
+        end = self._clock() + FAREWELL
         if client.is_connected() and self._failure is None:
             with contextlib.suppress(RuntimeError):  # lost just now: the last will says it
                 if self._published is not None:
@@ -229,4 +229,4 @@ class MqttSink:
         # The network thread may be connecting, which nothing ends; it is a daemon, and ends after that.
         leaving = threading.Thread(target=client.loop_stop, name="mqtt leaves", daemon=True)
         leaving.start()
-        leaving.join(max(0.1, end - time.monotonic()))
+        leaving.join(max(0.1, end - self._clock()))

@@ -13,7 +13,7 @@ from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.needs import Bus, Needs, from_system, missing_library
 from edge.runtime.control import Control
 from edge.settings import Settings
-from edge.types import Capabilities, Update
+from edge.types import Capabilities, Clock, Update
 
 # What luma.oled 3.16's drivers take, in pixels.
 SIZES = {
@@ -79,9 +79,9 @@ class OledSink:
         named = dict.fromkeys(("i2c",) if on_i2c else ("spi", "gpio"), "the display")
         return Needs(modules, groups=named, bus=bus, place="display", safe_mode=True)
 
-    def __init__(self, argument: str, control: Control) -> None:
+    def __init__(self, argument: str, control: Control, clock: Clock = time.monotonic) -> None:
         """Open the display; raises SettingsInvalid, RuntimeMissing, or SinkFailed where none answers."""
-        self._control = control
+        self._control, self._clock = control, clock
         settings = control.settings.of(OledSettings)
         _check(argument, settings)
         self._colours: Colours = "rgb" if settings.chip == "ssd1351" else "mono"
@@ -129,7 +129,7 @@ class OledSink:
 
     def show(self, update: Update) -> None:
         """Send the cue if its picture is another one; raises SinkFailed when the display does not answer any more."""
-        plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(time.monotonic()))
+        plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(self._clock()))
         if plan == self._shown:
             return
         try:

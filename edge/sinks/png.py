@@ -15,7 +15,7 @@ from edge.files import replace_file
 from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import Settings
-from edge.types import Capabilities, Update
+from edge.types import Capabilities, Clock, Update
 
 WIDTH, HEIGHT = 640, 400
 SIDES = (32, 7680)  # what a side may be, in pixels
@@ -36,7 +36,7 @@ class PngSink:
         parts = FORM.fullmatch(argument)
         return Needs(file=str(_path(parts[3])) if parts else "", safe_mode=True)
 
-    def __init__(self, argument: str, control: Control) -> None:
+    def __init__(self, argument: str, control: Control, clock: Clock = time.monotonic) -> None:
         """Check the argument; raises SettingsInvalid or SinkUnwritable."""
         parts = FORM.fullmatch(argument)
         if parts is None:
@@ -55,13 +55,13 @@ class PngSink:
         if not os.access(folder, os.W_OK):
             raise SinkUnwritable(f"{folder}: may not be written; choose a path that you may write")
         self.capabilities = Capabilities(*self._size, "rgb", goes_dark=True, every_frame=True)
-        self._control = control
+        self._control, self._clock = control, clock
         self._number = 1
         self._shown: Plan | None = None
 
     def show(self, update: Update) -> None:
         """Write the picture if it is another one; raises DiskFull or SinkUnwritable."""
-        plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(time.monotonic()))
+        plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(self._clock()))
         if plan == self._shown:
             return
         picture = cv2.cvtColor(draw_plan(plan, *self._size, "rgb"), cv2.COLOR_RGB2BGR)

@@ -16,6 +16,7 @@ from edge.sinks.glasses.known import Wanted
 from edge.sinks.glasses.radio import Connection, LinkLost, Radio, explain, needs_somebody
 from edge.sinks.glasses.stage import Order, Stage, Waits
 from edge.sinks.glasses.wearable import Make, Wearable
+from edge.types import Clock
 
 SCAN = 10.0  # seconds of looking for the glasses in one try
 CONNECT = 15.0  # seconds for a connection, its services and its bond
@@ -43,10 +44,11 @@ class Link:
         look: Callable[[], LookSettings],
         say: Say,
         radio: Radio,
+        clock: Clock = time.monotonic,
     ) -> None:
         """Start the thread; a link that does not come up is no error here: `report` has what is wrong."""
         self._make, self._wanted, self._stage, self._report = make, wanted, stage, report
-        self._look, self._say, self._radio = look, say, radio
+        self._look, self._say, self._radio, self._clock = look, say, radio, clock
         self._low = False  # the battery, and it was reported
         self._loop = asyncio.new_event_loop()
         self._wake, self._leave = asyncio.Event(), asyncio.Event()
@@ -98,7 +100,7 @@ class Link:
                     break
                 except Exception as error:
                     self._went_down(error)
-                held = 0.0 if self._up_at is None else time.monotonic() - self._up_at
+                held = 0.0 if self._up_at is None else self._clock() - self._up_at
                 await asyncio.wait({leave}, timeout=waits.after(held))
         finally:
             await self._radio.close()
@@ -132,26 +134,26 @@ class Link:
             connection.check_flood()
             self._wake.clear()
             self._hear_battery(connection)
-            order = self._stage.take(time.monotonic())
+            order = self._stage.take(self._clock())
             if order is not None:
                 await self._carry_out(order, wearable)
                 continue
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._stage.wait(time.monotonic())):
+                async with asyncio.timeout(self._stage.wait(self._clock())):
                     await self._wake.wait()
         async with asyncio.timeout(LEAVE):
             await wearable.send(Order("blank"))
 
     async def _carry_out(self, order: Order, wearable: Wearable) -> None:
-        begun = time.monotonic()
+        begun = self._clock()
         async with asyncio.timeout(ANSWER):
             await wearable.send(order)
         self._report.orders += 1
         if order.kind == "draw":
-            self._report.latency_ms.append(1000 * (time.monotonic() - begun))
+            self._report.latency_ms.append(1000 * (self._clock() - begun))
 
     def _came_up(self, connection: Connection) -> None:
-        self._up_at = time.monotonic()
+        self._up_at = self._clock()
         self._report.name, self._report.state, self._report.error = connection.name, "connected", ""
         self._say("link", "")
 

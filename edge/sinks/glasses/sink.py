@@ -19,7 +19,7 @@ from edge.sinks.glasses.known import Wanted, glasses_file, load_glasses
 from edge.sinks.glasses.makes import MAKES
 from edge.sinks.glasses.stage import DARK, Stage, plan_for_glasses
 from edge.sinks.glasses.wearable import Make
-from edge.types import Capabilities, Update
+from edge.types import Capabilities, Clock, Update
 
 if TYPE_CHECKING:  # of bleak, which not every device has
     from edge.sinks.glasses.link import Link
@@ -43,12 +43,14 @@ class GlassesSink:
         make, _, name = argument.partition(":")
         return Needs(("bleak",), (BLUEZ,), groups={"bluetooth": "the glasses"}, pairs=(make, name), safe_mode=True)
 
-    def __init__(self, argument: str, control: Control, radio: Radio | None = None) -> None:
+    def __init__(
+        self, argument: str, control: Control, radio: Radio | None = None, clock: Clock = time.monotonic
+    ) -> None:
         """Begin to look for the glasses; raises SettingsInvalid, RuntimeMissing, or SinkFailed where none are paired.
 
         `radio` is the Bluetooth to use, this machine's where None.
         """
-        self._control = control
+        self._control, self._clock = control, clock
         make, name = choose_make(argument)
         self.capabilities = Capabilities(make.width, make.height, "rgb", goes_dark=True, least_interval=INTERVAL)
         link = import_for("glasses", "edge.sinks.glasses.link", "bleak")
@@ -58,7 +60,7 @@ class GlassesSink:
         self._stage = Stage(make.least_interval, blanks_itself=make.blanks_itself)
         report = control.links[self._spec] = LinkReport(make.name, wanted.name or wanted.address)
         self._link: Link = link.Link(
-            make, wanted, self._stage, report, lambda: control.settings.look, self._say, radio or link.Radio()
+            make, wanted, self._stage, report, lambda: control.settings.look, self._say, radio or link.Radio(), clock
         )
 
     def _say(self, kind: str, problem: str) -> None:
@@ -77,14 +79,14 @@ class GlassesSink:
         if self._link.failure is not None:
             failure = self._link.failure
             raise SinkFailed(f"glasses: {type(failure).__name__}: {failure}; a fault of ours: see --debug") from failure
-        now = time.monotonic()
+        now = self._clock()
         plan = plan_cue(update.cue, self._control.settings.look, self._control.notice(now))
         if self._stage.offer(plan_for_glasses(update.cue, plan), now):
             self._link.wake()
 
     def close(self) -> None:
         """Blank the glasses, and leave them."""
-        self._stage.offer(DARK, time.monotonic())
+        self._stage.offer(DARK, self._clock())
         self._link.close()
         for kind in tuple(self._reported):
             self._say(kind, "")
