@@ -96,7 +96,7 @@ else
     mkdir -p .cache/coverage && .venv-host/bin/coverage erase
     # Machines that boot mostly wait; fits and conversions take what the others leave, however long that is, and so
     # have nothing before them.
-    start_beside machines host
+    if [ "$(nproc)" -gt 2 ]; then start_beside machines && start_beside host; else start_beside machines host; fi
     start_beside fits
     check "pytest, device packages" lane device
     check "pytest, Keras and TensorFlow" lane keras
