@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields, replace
 
 from deploy.device.needs import Reach
-from edge import sinks, sources
+from edge import sources
 from edge.needs import Needs
 from edge.settings import Settings
-from edge.sinks.table import settings_type_of
+from edge.sinks.table import SINKS, needs_of, settings_type_of
 
 URL = "any://where"  # an argument; edge.sources.file needs the network with one
 NOTHING = Reach()
@@ -35,7 +35,7 @@ def stated_module() -> str:
             *_rows(sources.SOURCES, sources.needs_of, lambda _: iter([defaults])),
             "    },",
             "    of_sinks={",
-            *_rows(sinks.SINKS, sinks.needs_of, _choices),
+            *_rows(SINKS, needs_of, _choices),
             "    },",
             ")",
             "",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge.commands import dark, pair, preview, read
 from edge.diagnostics.status import SERVICE_SOCKET
 from edge.settings import SENSITIVITIES
-from edge.sinks import SINKS
+from edge.sinks.table import SINKS
 from edge.sources import SOURCES
 
 if TYPE_CHECKING:

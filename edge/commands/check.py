@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from edge.diagnostics.checks import describe, examine
+from edge.diagnostics.checks.examine import describe, examine
 from edge.diagnostics.checks.machine import Machine
 from edge.diagnostics.status import ask_service
 from edge.errors import CheckFailed, printable

@@ -8,11 +8,12 @@ import os
 from contextlib import suppress
 from typing import Any
 
-from edge import sinks, sources
+from edge import sources
 from edge.errors import SinkUnknown, SourceUnknown
 from edge.needs import Needs
 from edge.settings import Settings
 from edge.settings_file import load_settings_safely
+from edge.sinks.table import needs_of
 from edge.system.systemd import service_settings_file
 
 
@@ -35,7 +36,7 @@ def sum_up(settings: Settings) -> dict[str, Any]:
         stated.append(sources.needs_of(settings.source, settings))
     for spec in settings.sinks:
         with suppress(SinkUnknown):
-            stated.append(sinks.needs_of(spec, settings))
+            stated.append(needs_of(spec, settings))
     return {
         "network": any(needs.network for needs in stated),
         "groups": [*dict.fromkeys(group for needs in stated for group in needs.groups)],

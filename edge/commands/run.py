@@ -19,7 +19,7 @@ from edge.runtime.control import Control
 from edge.runtime.pause import KeptPause, pause_file
 from edge.settings import CameraSettings, Settings, check
 from edge.settings_file import hide_secrets, load_settings, load_settings_safely
-from edge.sinks import open_sink, open_sinks
+from edge.sinks.opening import open_sink, open_sinks
 from edge.sinks.places import check_places, one_at_each_place
 from edge.sources import is_camera, open_source
 from edge.sources.missing import ClosedCamera, MissingCamera

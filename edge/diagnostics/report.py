@@ -18,8 +18,8 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from edge.diagnostics.checks import examine
 from edge.diagnostics.checks.board import system_name
+from edge.diagnostics.checks.examine import examine
 from edge.diagnostics.checks.machine import UNIT, Line, Machine
 from edge.diagnostics.checks.outputs import STATE
 from edge.diagnostics.checks.service import read_settings_file
@@ -28,9 +28,8 @@ from edge.diagnostics.status import own_version
 from edge.errors import SettingsInvalid
 from edge.locale import read_locale
 from edge.settings import Settings
-from edge.sinks import SINKS
 from edge.sinks.glasses.known import NAME, load_glasses
-from edge.sinks.table import settings_types
+from edge.sinks.table import SINKS, settings_types
 from edge.sources import SOURCES
 
 GONE = "…"  # in the place of what is left out

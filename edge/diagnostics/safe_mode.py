@@ -94,8 +94,8 @@ def show_failure(control: Control, failure: str, stop: threading.Event, seconds:
     """Show on the settings' sinks that it stopped, and why, until `stop` is set or `seconds` have passed."""
     from edge.runtime.metrics import SinkMetrics
     from edge.runtime.sink_worker import SinkWorker
-    from edge.sinks import needs_of, open_sink
-    from edge.sinks.missing import MissingSink
+    from edge.sinks.opening import MissingSink, open_sink
+    from edge.sinks.table import needs_of
     from edge.types import Cue, Sink, Update
 
     stopped = _Stopped(control.settings)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import SettingsInvalid
 from edge.needs import Needs
-from edge.sinks import needs_of
+from edge.sinks.table import needs_of
 
 if TYPE_CHECKING:
     from edge.settings import Settings

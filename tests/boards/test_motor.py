@@ -63,7 +63,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Itera
         for register, value in SWITCHED_ON.items():
             machine.value(f"chip.write_byte_data({ADDRESS}, {register}, {value})")
         machine.value("from edge.runtime.control import Control; from edge.settings import Settings")
-        machine.value("from edge.sinks import open_sink; from edge.sinks.haptic import HapticSettings")
+        machine.value("from edge.sinks.opening import open_sink; from edge.sinks.haptic import HapticSettings")
         machine.value("from edge.types import Cue, Update")
         yield machine
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge.runtime.control import Control
 from edge.settings import Settings
-from edge.sinks import open_sink
+from edge.sinks.opening import open_sink
 from edge.system.systemd import notify
 from edge.types import Cue, Update
 

@@ -76,6 +76,15 @@ def test_a_circle_is_found_however_it_is_hidden(tmp_path: Path, back: str) -> No
     assert "#c00" in draw_svg(graph)
 
 
+@pytest.mark.parametrize("back", ["from room.package.inner import x", "from room.package import inner"])
+def test_a_circle_through_a_package_whose_module_is_imported_is_found(tmp_path: Path, back: str) -> None:
+    tree(tmp_path, package="import room.outer", outer=back)
+    (tmp_path / "room" / "package" / "inner.py").write_text("import os")
+    graph = read_graph(tmp_path, ("room",))
+    assert graph["room.outer"] == {"room.package", "room.package.inner"}
+    assert find_circles(graph) == [["room.outer", "room.package"]]
+
+
 def test_two_circles_that_a_way_connects_stay_two(tmp_path: Path) -> None:
     tree(tmp_path, a="import room.b", b="import room.a\nimport room.c", c="import room.d", d="from room.c import x")
     assert find_circles(read_graph(tmp_path, ("room",))) == [["room.a", "room.b"], ["room.c", "room.d"]]

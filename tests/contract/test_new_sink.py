@@ -21,8 +21,8 @@ from edge.errors import SettingsInvalid
 from edge.runtime.control import Control
 from edge.settings import Settings
 from edge.settings_file import load_settings
-from edge.sinks import SINKS, needs_of
 from edge.sinks.places import check_places
+from edge.sinks.table import SINKS, needs_of
 from edge.system import secrecy
 from edge.web.news import page_message
 

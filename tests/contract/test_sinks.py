@@ -12,8 +12,9 @@ from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import Settings
-from edge.sinks import SINKS, needs_of, open_sink
+from edge.sinks.opening import open_sink
 from edge.sinks.places import check_places
+from edge.sinks.table import SINKS, needs_of
 from edge.types import Capabilities, Cue, Face, Frame, Prepared, Reading, Sink, Update
 from tests.support.sinks import spec_of
 

@@ -22,11 +22,12 @@ import edge.sinks.log
 import edge.sinks.png
 import edge.sinks.video
 import edge.vision.finders.haar
-from edge import sinks, sources
+from edge import sources
 from edge.cli import main
 from edge.errors import CameraLost, CameraMissing
 from edge.needs import Needs
 from edge.settings import Settings
+from edge.sinks.table import SINKS
 from edge.sources.demo import SCENE_FRAMES, WALK_FRAMES, DemoSource
 from edge.system.quiet import tame_opencv
 from edge.types import Capabilities, Frame, Update
@@ -125,7 +126,7 @@ def child(folder: str, *words: str) -> None:
 def serve() -> None:
     edge.vision.model.ExpressionModel = StuckModel  # type: ignore[misc]
     sources.SOURCES["v4l2"] = "__main__:Camera"
-    sinks.SINKS["audio"] = "__main__:Asleep"
+    SINKS["audio"] = "__main__:Asleep"
     for line in sys.stdin:
         folder, *words = line.rstrip("\n").split("\t")
         if not os.fork():

@@ -15,8 +15,9 @@ from pathlib import Path
 from edge.errors import RuntimeMissing, SinkFailed
 from edge.runtime.control import Control
 from edge.settings import Settings
-from edge.sinks import SINKS, open_sink
 from edge.sinks.mqtt_broker import MqttSettings
+from edge.sinks.opening import open_sink
+from edge.sinks.table import SINKS
 from edge.types import Gray, Sink, Update
 from tests.faults.stage import TRUE, Result, Stage, longest_gap, wait_until
 from tests.support.sinks import spec_of

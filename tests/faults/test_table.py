@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from edge.errors import CameraLost, CameraStuck, CuelensError, ModelFailed
-from edge.sinks import SINKS
+from edge.sinks.table import SINKS
 from edge.types import Frame
 from tests.faults.outlets import FAULTS, play_sinks
 from tests.faults.processes import (

@@ -22,10 +22,10 @@ from edge.drawing.glyphs import plan_cue
 from edge.errors import SettingsInvalid, SinkFailed, SinkUnwritable
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
-from edge.sinks import open_sink
 from edge.sinks.glasses import link, visit
 from edge.sinks.glasses.known import Glasses, forget_glasses, glasses_file, load_glasses, remember_glasses
 from edge.sinks.glasses.makes import MAKES
+from edge.sinks.opening import open_sink
 from edge.types import Cue
 from tests.glasses.air import Air, AirRadio, Peripheral
 from tests.glasses.peripherals import ActiveLookPeripheral, HaloPeripheral

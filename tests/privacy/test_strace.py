@@ -250,7 +250,7 @@ def test_the_demo_writes_no_file_and_opens_no_socket_at_all(tmp_path: Path, repo
 
 ROGUE = """
 import sys
-from edge import sinks
+from edge.sinks.table import SINKS
 from edge.types import Capabilities
 
 class Rogue:
@@ -261,7 +261,7 @@ class Rogue:
             sys.stderr.buffer.write(update.frame.gray[100:110].tobytes())
     def close(self): ...
 
-sinks.SINKS["log"] = "__main__:Rogue"
+SINKS["log"] = "__main__:Rogue"
 from edge.cli import main
 main()
 """

@@ -1,6 +1,7 @@
 """`python -m tests.support.imports`: draws which module imports which, and fails where some do so in a circle.
 
-Imports inside functions and those for type checkers alone count as any other. Nothing is run: the files are parsed.
+Imports inside functions and those for type checkers alone count as any other, and with a module its packages, whose
+__init__ runs first. Nothing is run: the files are parsed.
 """
 
 from __future__ import annotations
@@ -41,7 +42,14 @@ def package_of(name: str, path: Path) -> str:
 
 
 def imported(text: str, package: str) -> Iterator[str]:
-    """Yield the dotted names that a module's text imports anywhere; of `from a import b` both a and a.b."""
+    """Yield the dotted names that a module's text imports anywhere, each after the packages that it lies in."""
+    for name in _written(text, package):
+        parts = name.split(".")
+        yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+
+
+def _written(text: str, package: str) -> Iterator[str]:
+    """Yield the names as the text has them; of `from a import b` both a and a.b."""
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from edge import sources
-from edge.diagnostics import checks
-from edge.diagnostics.checks import board, camera, examine, machine, network, outputs, service, trials
+from edge.diagnostics.checks import board, camera, machine, network, outputs, service, trials
+from edge.diagnostics.checks.examine import CHECKS, examine
 from edge.diagnostics.checks.machine import Line, Machine, run_command, run_trial, run_within
 from edge.errors import CheckFailed
 from edge.runtime.pause import KeptPause, pause_file
@@ -596,9 +596,9 @@ def test_a_check_that_hangs_or_breaks_is_a_line_and_the_others_go_on(
         raise ZeroDivisionError("odd")
         yield
 
-    monkeypatch.setattr(checks, "DEADLINE", 3.0)
-    monkeypatch.setitem(checks.CHECKS, "disk", hang)
-    monkeypatch.setitem(checks.CHECKS, "clock", break_down)
+    monkeypatch.setattr("edge.diagnostics.checks.examine.DEADLINE", 3.0)
+    monkeypatch.setitem(CHECKS, "disk", hang)
+    monkeypatch.setitem(CHECKS, "clock", break_down)
     lines = {line.name: line for line in examine(pi_4(tmp_path).machine())}
     assert (lines["disk"].state, lines["clock"].state, lines["release"].state) == ("do", "do", "ok")
     assert "no answer within 3 s" in lines["disk"].says

@@ -21,10 +21,11 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge.errors import SettingsInvalid, SinkFailed
-from edge.sinks import mqtt, open_sink
+from edge.sinks import mqtt
 from edge.sinks.mqtt import MqttSink
 from edge.sinks.mqtt_broker import CONTEST, CONTESTED, UNANSWERED_MS, ClientId
 from edge.sinks.mqtt_home import EXPIRES
+from edge.sinks.opening import open_sink
 from tests.support.mqtt import (
     CONNECT,
     OPENSSL,

@@ -16,7 +16,7 @@ from edge.commands.needs import sum_up
 from edge.needs import from_system, missing_library
 from edge.settings import Settings
 from edge.settings_file import load_settings
-from edge.sinks import SINKS
+from edge.sinks.table import SINKS
 from edge.sources import SOURCES
 
 NOTHING: dict[str, Any] = {"network": False, "groups": [], "devices": []}

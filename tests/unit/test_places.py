@@ -8,8 +8,8 @@ import pytest
 
 from edge.errors import SettingsInvalid
 from edge.settings import Settings
-from edge.sinks import SINKS
 from edge.sinks.places import check_places, one_at_each_place
+from edge.sinks.table import SINKS
 from edge.sinks.web import WebSettings
 
 ARGUMENTS = {"log": "l.jsonl", "video": "v.mp4", "png": "c.png", "audio": "file:s.wav"}

@@ -29,7 +29,7 @@ from edge.errors import CuelensError, SinkFailed, SourceMissing
 from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import Settings
-from edge.sinks import SINKS
+from edge.sinks.table import SINKS
 from edge.types import Capabilities, Cue, Update
 
 SCRIPT = "from edge.cli import main; main()"

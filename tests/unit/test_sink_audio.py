@@ -20,8 +20,9 @@ from edge.cue.policy import SMALL_VOCABULARY
 from edge.errors import CuelensError, DiskFull, RuntimeMissing, SettingsInvalid, SinkFailed, SinkUnwritable
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
-from edge.sinks import audio, open_sink
+from edge.sinks import audio
 from edge.sinks.audio import PROBE, RATE, TONES, WAKE, AudioSettings, AudioSink, Onsets, audible, tone
+from edge.sinks.opening import open_sink
 from edge.types import Cue, Frame, Update
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")

@@ -12,8 +12,9 @@ from edge.errors import PinBusy, SettingsInvalid, SinkFailed
 from edge.hardware.pins import open_chip
 from edge.runtime.control import Control
 from edge.settings import PinSettings, Settings
-from edge.sinks import haptic, open_sink
+from edge.sinks import haptic
 from edge.sinks.haptic import EFFECTS, RHYTHMS, SLOTS, HapticSettings, HapticSink, PinMotor, felt
+from edge.sinks.opening import open_sink
 from edge.types import Cue, Reason, State, Update
 from tests.support.failures import ended_by
 

@@ -18,8 +18,8 @@ from paho.mqtt.enums import MQTTErrorCode
 
 from edge.errors import RuntimeMissing, SettingsInvalid, SinkFailed
 from edge.runtime.mailbox import END
-from edge.sinks import open_sink
 from edge.sinks.mqtt import ANSWER, FAREWELL, MqttSink
+from edge.sinks.opening import open_sink
 from edge.types import Cue, Update
 from tests.support.mqtt import (
     ACCEPTED,

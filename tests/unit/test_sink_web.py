@@ -22,8 +22,8 @@ from edge.runtime.control import Control
 from edge.runtime.links import LinkReport
 from edge.runtime.metrics import Metrics, SinkMetrics
 from edge.settings import Settings
-from edge.sinks import open_sink
 from edge.sinks.audio import AudioSettings
+from edge.sinks.opening import open_sink
 from edge.sinks.table import COMMON, SINKS, is_live, table_of
 from edge.sinks.web import WebSettings, WebSink
 from edge.types import Cue, Face, Update

@@ -21,8 +21,9 @@ import pytest
 from edge.errors import DiskFull, SinkFailed, SinkUnknown, SinkUnwritable
 from edge.runtime.control import Control
 from edge.settings import CueSettings, LookSettings
-from edge.sinks import SINKS, open_sink, open_sinks
 from edge.sinks.log import LogSink
+from edge.sinks.opening import open_sink, open_sinks
+from edge.sinks.table import SINKS
 from edge.sinks.terminal import TerminalSink
 from edge.sinks.video import VideoSink, annotate, frame_rate
 from edge.types import Cue, Face, Frame, Quality, Reading, Update

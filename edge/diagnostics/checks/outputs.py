@@ -10,10 +10,10 @@ from edge.errors import SettingsInvalid, SinkUnknown
 from edge.hardware import board
 from edge.needs import ADDED, Bus, Needs, Package, from_system
 from edge.settings import Settings
-from edge.sinks import needs_of
 from edge.sinks.display import has_picture
 from edge.sinks.glasses.known import NAME, load_glasses
 from edge.sinks.places import STREAMS
+from edge.sinks.table import needs_of
 
 Found = tuple[str, ...]  # what was found, what is to be done about it, if anything, and an error's identifier
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from edge import sinks, sources
+from edge import sources
 from edge.diagnostics.checks.machine import UNIT, Line, Machine
 from edge.errors import SettingsInvalid, SinkUnknown, SourceUnknown
 from edge.settings import Settings
 from edge.settings_file import load_settings
+from edge.sinks.table import needs_of
 
 SETTINGS = "/etc/cuelens/cuelens.toml"
 BASE = "/opt/cuelens"
@@ -38,7 +39,7 @@ def groups_needed(settings: Settings) -> dict[str, str]:
         needed["gpio"] = "light and button"
     for spec in settings.sinks:
         with suppress(SinkUnknown):  # the sink's line says so
-            needed |= sinks.needs_of(spec, settings).groups
+            needed |= needs_of(spec, settings).groups
     return needed
 
 
