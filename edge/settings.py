@@ -17,6 +17,9 @@ SECRET = {"secret": True}  # of a setting whose value no error quotes: it logs i
 LOGIN = {"secret": True, "login": True}  # of one that is printed nowhere at all
 LIVE = {"live": True}  # of a text that may be changed while it runs, in a table that may
 
+# Settings of earlier versions, by table and key, and why each has gone: a file that still has one is valid.
+GONE = {("faces", "finder"): "new faces are proposed in one way"}
+
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
@@ -32,9 +35,6 @@ class CameraSettings:
 @dataclass(frozen=True, slots=True)
 class FaceSettings:
     """How faces are found and followed."""
-
-    finder: str = field(default="haar", metadata=TUNING | {"choices": ("haar",)})
-    """The method that proposes new faces: a name of edge.vision.finders."""
 
     least_side: int = field(default=32, metadata=TUNING | {"range": (20, 1000), "unit": "px"})
     """Width in pixels of the frame below which faces are not searched: each step down costs more than all before it."""

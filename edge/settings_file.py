@@ -9,9 +9,10 @@ from typing import Any, TypeVar, get_type_hints
 
 from edge.errors import SettingsInvalid
 from edge.files import read_file
-from edge.settings import CueSettings, Settings, check, with_sensitivity, with_settings
+from edge.settings import GONE, CueSettings, Settings, check, with_sensitivity, with_settings
 from edge.sinks.table import SINKS, settings_type_of, settings_types
 from edge.system.encodings import decode_text
+from edge.system.messages import Warned, say
 from edge.system.secrecy import hide, plain, plain_address
 
 T = TypeVar("T")
@@ -42,7 +43,8 @@ def read_settings(path: Path, settings_type: type[T], mistakes: list[str] | None
     """Read a TOML file into a dataclass whose fields say what is valid, its tables into dataclasses of its own.
 
     Raises SettingsInvalid with file, line, value seen and valid values. With a list of `mistakes`, what is wrong with a
-    single setting is added there instead, and its default taken.
+    single setting is added there instead, and its default taken. A line on standard error names each setting that has
+    gone since an earlier version.
     """
     return read_toml(path, mistakes).build(settings_type, mistakes)
 
@@ -149,6 +151,9 @@ def _build(
             continue  # a heading alone costs no import of the sink
         line = lines.get((f"{section}.{key}".lstrip("."), ""), lines.get((section, key), 1))
         full = f"{path}:{line}: {section}.{key}".replace(": .", ": ")
+        if gone := GONE.get((section, key)):
+            say(Warned(f"cuelens: {full} is a setting no more: {gone}; delete the line"))
+            continue
         kind = settings_type_of(key) if of_sink else hints.get(key)
         if kind is None and mistakes is not None and len(mistakes) > MOST_MISTAKES:
             continue  # what was meant costs a look at every name there is

@@ -91,7 +91,6 @@ def _take_pause(control: Control, *, go_on: bool) -> None:
 
 def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, ends: ExitStack) -> int:
     """Run the loop with what the settings name, and leave to `ends` what is to be let go of after it."""
-    from edge.hardware.button import open_button
     from edge.hardware.light import open_light
     from edge.runtime.run import run as run_loop
     from edge.system.memory import lock_memory
@@ -104,8 +103,11 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         ends.callback(status.close)
     if light := open_light(settings.pins):
         ends.callback(light.close)
-    if button := open_button(settings.pins, control, say):
-        ends.callback(button.close)
+    if settings.pins.pause >= 0:  # a run without a button does not import it
+        from edge.hardware.button import open_button
+
+        if button := open_button(settings.pins, control, say):
+            ends.callback(button.close)
 
     def open_again() -> Source:
         return open_source(settings.source, live=settings.pace == "live", light=light, camera=settings.camera)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge.settings import FaceSettings
 from edge.types import Face, Gray, Work
-from edge.vision.finders import open_finder
+from edge.vision.finders.haar import HaarFinder
 from edge.vision.finders.net import TILE_COST, NetFinder
 from edge.vision.quality import FACE_M, FACE_M_ERROR, judge_quality
 from edge.vision.recheck import FRESH_LOOKS, agree, find_inside, stands
@@ -140,7 +140,7 @@ class FaceFinder:
     ) -> None:
         """Load what proposes and what verifies (the shipped ones where None), once for all; raises what they raise.
 
-        `proposer` finds a face again that was lost, or in a box that swelled; new faces are the settings' finder's.
+        `proposer` finds a face again that was lost, or in a box that swelled, and beside the cascade new ones.
         `sideways`: the pictures were turned by a quarter, so that the camera's width is their height.
         """
         self._sideways = sideways
@@ -149,7 +149,7 @@ class FaceFinder:
         self._settings = settings
         self._verifier = verifier or FaceVerifier()
         self._proposer = proposer or NetFinder()
-        self.upright = open_finder(settings.finder)
+        self.upright = HaarFinder()
         self._search = Search(settings, self.upright, self._proposer)
         self._tracks: list[Track] = []
         self._ids = itertools.count(1)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from edge.settings import FaceSettings
 from edge.types import Gray
 from edge.vision.faces import nudge, settle
-from edge.vision.finders import Finder, Slice, open_finder
+from edge.vision.finders import Finder, Slice
+from edge.vision.finders.haar import HaarFinder
 from edge.vision.search import LARGEST_SHARE
 from edge.vision.verifier import FaceVerifier
 from edge.vision.views import Pyramid, Spot, wrap_deg
@@ -31,7 +32,7 @@ class OverturnWatch:
         """Take the run's verifier and finder, which is loaded where it is None; raises what that raises."""
         self._settings = settings
         self._verifier = verifier
-        self._finder = finder or open_finder(settings.finder)
+        self._finder = finder or HaarFinder()
         self._hits: Counter[float] = Counter()
         self._frames = 0
         self._slices: Iterator[Slice] = iter(())

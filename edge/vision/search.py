@@ -1,6 +1,6 @@
 """Where a new face is searched for next: a full scan cut into slices, the most urgent of which a frame's budget buys.
 
-Two propose, as neither finds what the other does: the settings' finder, upright and at some turns, and a network that
+Two propose, as neither finds what the other does: the cascade, upright and at some turns, and a network that
 sees every turn at once, whose views are evened out, so that it knows faces in little light.
 """
 

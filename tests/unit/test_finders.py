@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import RuntimeMissing, SettingsInvalid
+from edge.errors import RuntimeMissing
 from edge.sources.demo import DemoSource
-from edge.vision.finders import Slice, open_finder
+from edge.vision.finders import Slice
 from edge.vision.finders.haar import MOST_WINDOWS, WINDOW, HaarFinder, load_cascade
 from edge.vision.views import Pyramid, Spot
 
@@ -18,12 +18,6 @@ from edge.vision.views import Pyramid, Spot
 @pytest.fixture(scope="module")
 def finder() -> HaarFinder:
     return HaarFinder()
-
-
-def test_the_name_opens_it_and_a_wrong_one_names_the_valid() -> None:
-    assert isinstance(open_finder("haar"), HaarFinder)
-    with pytest.raises(SettingsInvalid, match="did you mean 'haar'"):
-        open_finder("har")
 
 
 def inside(piece: Slice, spot: Spot) -> bool:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from edge.errors import SettingsInvalid
-from edge.settings import CueSettings, Settings, with_sensitivity
+from edge.settings import GONE, CueSettings, FaceSettings, Settings, with_sensitivity
 from edge.settings_file import load_settings, load_settings_safely
 
 
@@ -63,6 +63,25 @@ def test_a_mistake_is_named_with_file_line_value_and_what_is_valid(
     assert message.startswith(f"{path}:{line}: ")
     assert all(word in message for word in words), message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("value", ['"haar"', '"another"', "3"])
+def test_a_setting_that_has_gone_is_accepted_and_one_line_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    path = write(tmp_path, f"[faces]\nfinder = {value}\nleast_side = 40\n")
+    expected = Settings(faces=FaceSettings(least_side=40))
+    assert load_settings(path) == expected
+    (line,) = capsys.readouterr().err.splitlines()
+    said = "faces.finder is a setting no more: new faces are proposed in one way; delete the line"
+    assert line == f"cuelens: {path}:2: {said}"
+    assert load_settings_safely(path) == (expected, [])
+
+
+def test_a_setting_that_has_gone_is_one_of_its_table_alone_and_none_of_today(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match=r":2: unknown setting 'cue\.finder'"):
+        load_settings(write(tmp_path, '[cue]\nfinder = "haar"\n'))
+    assert all(key not in asdict(getattr(Settings(), table)) for table, key in GONE)
 
 
 def test_a_file_that_is_not_toml_says_where(tmp_path: Path) -> None:

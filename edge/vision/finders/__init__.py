@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from edge.backends import find_backend
-from edge.errors import SettingsInvalid
 from edge.vision.views import Pyramid, Spot
-
-FINDERS = {"haar": "edge.vision.finders.haar:HaarFinder"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +32,3 @@ class Finder(Protocol):
 
     def scan(self, pyramid: Pyramid, piece: Slice) -> list[Spot]:
         """Search one slice of a frame; what may be a face, likeliest first."""
-
-
-def open_finder(spec: str) -> Finder:
-    """Open the face finder `NAME`; raises SettingsInvalid, or what the finder raises."""
-    backend, _ = find_backend("[faces] finder", spec, FINDERS, SettingsInvalid)
-    finder: Finder = backend()
-    return finder
