@@ -19,7 +19,7 @@ from edge.vision.finders.net import TILE_COST, NetFinder
 from edge.vision.quality import FACE_M, FACE_M_ERROR, judge_quality
 from edge.vision.recheck import FRESH_LOOKS, agree, find_inside, stands
 from edge.vision.search import LOOK_COST, MOST_ROLL_DEG, Search
-from edge.vision.tracks import BELIEVED, Track, appearance, assign, distances
+from edge.vision.tracks import BELIEVED, Track, appearance_of, assign, distances
 from edge.vision.verifier import FaceVerifier, Look
 from edge.vision.views import Pyramid, Spot, shared, wrap_deg
 
@@ -190,11 +190,11 @@ class FaceFinder:
 
     def _lingers(self, pyramid: Pyramid, track: Track, t: float) -> bool:
         """Whether a face that no look found is still there: the picture where it should be looks as it did before."""
-        if t - track.seen > LINGER or track.looks is None:
+        if t - track.seen > LINGER or track.appearance is None:
             return False
         if any(other.present and shared(other.spot, track.spot) >= COVERED for other in self._tracks):
             return False
-        return float(track.looks @ self._appearance(pyramid, track.spot)) >= STILL
+        return float(track.appearance @ self._appearance(pyramid, track.spot)) >= STILL
 
     def _begin(self, gray: Gray, t: float) -> None:
         """Forget everything: this is the first frame, one of another size, or the clock went back."""
@@ -220,8 +220,8 @@ class FaceFinder:
                 found.append(look)
             elif twin.score < look.score:
                 found[found.index(twin)] = look
-        looks = [self._appearance(pyramid, look.spot) for look in found]
-        pairs = assign(distances(followed, [look.spot for look in found], looks), NEAR)
+        appearances = [self._appearance(pyramid, look.spot) for look in found]
+        pairs = assign(distances(followed, [look.spot for look in found], appearances), NEAR)
         turns_deg = []
         for row, column in pairs:
             track, look = followed[row], found[column]
@@ -230,7 +230,7 @@ class FaceFinder:
             turns_deg.append(wrap_deg(track.spot.roll_deg - before_deg))
             track.weigh(min(look.score, MOST_EVIDENCE), t, settings.confirm)
             track.readable = look.score >= READABLE and not track.doubts and not self._pulled(track)
-            track.remember(looks[column])
+            track.remember(appearances[column])
         turn_deg = median_of(turns_deg) if turns_deg else 0.0
         matched = {id(followed[row]) for row, _ in pairs}
         for track in self._tracks:
@@ -374,9 +374,9 @@ class FaceFinder:
         gone = [
             track
             for track in self._tracks
-            if not track.present and track.looks is not None and (sure or not track.denied)
+            if not track.present and track.appearance is not None and (sure or not track.denied)
         ]
-        unlike = np.array([[1.0 - float(track.looks @ seen)] for track in gone if track.looks is not None])
+        unlike = np.array([[1.0 - float(track.appearance @ seen)] for track in gone if track.appearance is not None])
         # One that was hidden a moment ago may also be known by its place: half a face is not alike the whole.
         # The longer it was hidden, the farther it may have gone from where it was expected.
         hidden = np.array([t - track.seen for track in gone]).reshape(-1, 1)
@@ -386,4 +386,4 @@ class FaceFinder:
         return gone[pairs[0][0]] if pairs else None
 
     def _appearance(self, pyramid: Pyramid, spot: Spot) -> npt.NDArray[np.float64]:
-        return appearance(pyramid.view(spot, THUMB))
+        return appearance_of(pyramid.view(spot, THUMB))

@@ -23,7 +23,7 @@ SURE = 3.0  # log odds of a look from which its place, size and turn are as good
 VAGUE = 0.5  # of JITTER, by which a look misses more for each log odds that it lacks
 ROLL_GAIN = 0.6  # of a look's roll: one look is 5 degrees off, a head turns 60 degrees a second at most
 RENEWED = 0.2  # of the remembered appearance, a look
-LOOKS_COUNT = 0.5  # faces that a wholly other appearance is worth
+APPEARANCE_COUNTS = 0.5  # faces that a wholly other appearance is worth
 BELIEVED = 0.5  # seconds after which the speed of a hidden face is a third of what it was
 LONGEST_STEP = 0.5  # seconds over which a speed is believed
 FORGET = 2.0  # seconds after which evidence counts a third: what was a face once need not be one now
@@ -44,7 +44,7 @@ class Track:
     evidence: float
     confirmed: bool = False
     present: bool = True  # in the last frame
-    looks: Vector | None = None  # appearance: a small upright picture of zero mean and length one
+    appearance: Vector | None = None  # a small upright picture of zero mean and length one
     velocity: Vector = field(default_factory=lambda: np.zeros(3))  # faces a second: right, down, log size
     checked: float = 0.0
     tried: float = 0.0
@@ -143,13 +143,14 @@ class Track:
         self.spot, self.velocity = self.home, np.zeros(3)
         self.evidence, self.doubts, self.denied = 0.0, 0, True
 
-    def remember(self, looks: Vector) -> None:
+    def remember(self, appearance: Vector) -> None:
         """Mix the newest appearance into what is remembered."""
-        mixed = looks if self.looks is None else (1 - RENEWED) * self.looks + RENEWED * looks
-        self.looks = mixed / max(float(np.linalg.norm(mixed)), 1e-9)
+        known = self.appearance
+        mixed = appearance if known is None else (1 - RENEWED) * known + RENEWED * appearance
+        self.appearance = mixed / max(float(np.linalg.norm(mixed)), 1e-9)
 
 
-def appearance(view: npt.NDArray[np.uint8]) -> Vector:
+def appearance_of(view: npt.NDArray[np.uint8]) -> Vector:
     """Turn an upright view into what `Track.remember` keeps: its pixels with zero mean and length one."""
     values = view.astype(np.float64).ravel()
     values -= values.mean()
@@ -193,16 +194,16 @@ def assign(cost: Matrix, most: float) -> list[tuple[int, int]]:
     return sorted(pair for pair in pairs if cost[pair] <= most)
 
 
-def distances(tracks: Sequence[Track], spots: Sequence[Spot], looks: Sequence[Vector]) -> Matrix:
+def distances(tracks: Sequence[Track], spots: Sequence[Spot], appearances: Sequence[Vector]) -> Matrix:
     """Return float (tracks, spots): how far each spot is from where, how large and what each track should be.
 
     Counted in the track's faces: its way, its change of size, and how little both look alike (0 to 1).
     """
     cost = np.empty((len(tracks), len(spots)))
     for row, track in enumerate(tracks):
-        for column, (spot, look) in enumerate(zip(spots, looks, strict=True)):
+        for column, (spot, appearance) in enumerate(zip(spots, appearances, strict=True)):
             way = np.hypot(spot.cx - track.spot.cx, spot.cy - track.spot.cy) / track.spot.side
             size = abs(np.log(spot.side / track.spot.side))
-            alike = 1.0 if track.looks is None else float(track.looks @ look)
-            cost[row, column] = way + size + LOOKS_COUNT * (1.0 - alike)
+            alike = 1.0 if track.appearance is None else float(track.appearance @ appearance)
+            cost[row, column] = way + size + APPEARANCE_COUNTS * (1.0 - alike)
     return cost

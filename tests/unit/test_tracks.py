@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edge.vision.tracks import FORGET, RESERVE, SURE, Track, appearance, assign, distances
+from edge.vision.tracks import FORGET, RESERVE, SURE, Track, appearance_of, assign, distances
 from edge.vision.views import Spot
 
 SPOT = Spot(100.0, 80.0, 50.0)
@@ -89,7 +89,7 @@ def test_a_clock_that_stands_still_or_goes_back_moves_nothing() -> None:
 
 def test_a_face_is_nearer_to_its_own_track_by_place_size_and_looks() -> None:
     rng = np.random.default_rng(1)
-    one, other = (appearance(rng.integers(0, 256, (12, 12), dtype=np.uint8)) for _ in range(2))
+    one, other = (appearance_of(rng.integers(0, 256, (12, 12), dtype=np.uint8)) for _ in range(2))
     track = Track(1, Spot(100, 100, 80), 0.0, 5.0)
     track.remember(one)
     here = Spot(100, 100, 80)
@@ -102,8 +102,8 @@ def test_a_face_is_nearer_to_its_own_track_by_place_size_and_looks() -> None:
 def test_appearance_does_not_depend_on_the_light() -> None:
     view = np.random.default_rng(2).integers(60, 120, (12, 12), dtype=np.uint8)
     brighter = (view * 1.5 + 20).astype(np.uint8)
-    assert appearance(view) @ appearance(brighter) > 0.99
-    assert not appearance(np.full((12, 12), 9, np.uint8)).any()
+    assert appearance_of(view) @ appearance_of(brighter) > 0.99
+    assert not appearance_of(np.full((12, 12), 9, np.uint8)).any()
 
 
 def test_evidence_fades_is_bounded_and_stays_below_what_a_denial_outweighs() -> None:
