@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edge.runtime.control import Control
 from edge.types import Clock, Cue, Update
-from edge.web.news import LASTING, STALE, Arrived, cue_message, cue_of, page_message, picture_message, run_message
+from edge.web.news import LASTING, OUTDATED, Arrived, cue_message, cue_of, page_message, picture_message, run_message
 from edge.web.pairing import Pairing
 
 INTERVAL = 0.1  # seconds between messages where nothing changed but numbers and the picture
@@ -130,11 +130,11 @@ class Broadcast:
                 watcher.fresh.set()
 
     def present_cue(self) -> Cue | None:
-        """Return the cue that holds now, None where what is known is older than STALE."""
+        """Return the cue that holds now, None where what is known is older than OUTDATED."""
         cue = cue_of(self._newest, self._control)
         if cue is None or self._newest is None or cue.state in LASTING:
             return cue
-        return cue if self._clock() - self._newest.t <= STALE else None
+        return cue if self._clock() - self._newest.t <= OUTDATED else None
 
     def _showing(self) -> object:
         cue = cue_of(self._newest, self._control)
@@ -150,7 +150,7 @@ class Broadcast:
             or self._control.paused
             or newest is None
             or newest.update.frame is None
-            or now - newest.t > STALE
+            or now - newest.t > OUTDATED
         ):
             self._picture = self._drawn = None
         elif newest is not self._drawn:

@@ -37,8 +37,8 @@ function receive(event) {
 // Returns what tells one picture from another, NOTHING where what is known is too old to be shown.
 function wanted() {
   const silent = silence();
-  if (!news || news.sentence === undefined || silent > STALE || document.hidden) return NOTHING;
-  if (!news.lasts && news.age + silent > STALE) return NOTHING;
+  if (!news || news.sentence === undefined || silent > OUTDATED || document.hidden) return NOTHING;
+  if (!news.lasts && news.age + silent > OUTDATED) return NOTHING;
   return JSON.stringify([news.state, news.glyph, news.word, news.side]);
 }
 

@@ -1,7 +1,7 @@
 // The one connection to the glasses: it reports the age of what it brings, and opens again after silence. It connects to no other host.
 "use strict";
 
-const STALE = 2; // seconds after which what was seen is not shown any more, and a silent connection is not believed
+const OUTDATED = 2; // seconds after which what was seen is not shown any more, and a silent connection is not believed
 const OPENING = 5; // seconds in which a connection brings its first news
 const LONGEST_WAIT = 5; // seconds before it is tried again
 const SLOW_RETRY = 20; // seconds before one that made room asks for some
@@ -57,7 +57,7 @@ function hear(held) {
   heard = instant();
   spoke = true;
   tries = 0;
-  setLink(late > STALE ? "slow" : "connected");
+  setLink(late > OUTDATED ? "slow" : "connected");
 }
 
 function taken(socket) {
@@ -108,7 +108,7 @@ function quiet() {
 
 // Seconds without a word that a connection which works may take: over a slow line every answer takes as long as the first.
 function patience() {
-  return spoke && linked !== "slow" ? STALE : OPENING;
+  return spoke && linked !== "slow" ? OUTDATED : OPENING;
 }
 
 // A connection without a word is dead, whatever the browser thinks: the glasses speak twice a second.

@@ -20,7 +20,7 @@ from edge.settings import is_for_tuning
 from edge.sinks.table import live_tables, table_of
 from edge.types import Clock, Cue, Update
 
-STALE = 2.0  # seconds after which what was seen is not shown any more
+OUTDATED = 2.0  # seconds after which what was seen is not shown any more
 LASTING = ("paused", "no_camera")
 REPEATED = 5.0  # seconds in which the loop has sent these again: it does every second
 LARGEST_WIDTH = 640  # pixels of a picture that is sent

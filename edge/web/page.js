@@ -60,12 +60,12 @@ function showNews() {
   showCue();
 }
 
-// Never a frozen label: what is older than STALE is taken away, whoever stopped telling.
+// Never a frozen label: what is older than OUTDATED is taken away, whoever stopped telling.
 function showCue() {
   const silent = silence();
   const age = news && news.age !== null ? news.age + silent : null;
   const known = news && news.sentence !== undefined;
-  const stale = known && (silent > STALE || (!news.lasts && age > STALE));
+  const stale = known && (silent > OUTDATED || (!news.lasts && age > OUTDATED));
   const shown = known && !stale && !document.hidden ? news : null;
   if (shown) at("cue").style.setProperty("--accent", shown.colour);
   at("cue").dataset.side = (shown && shown.side) || "";
@@ -80,10 +80,10 @@ function showCue() {
   say(at("stale-for"), old ? fill(texts.stale_for, Math.floor(Math.max(age, silent))) : "");
   say(at("partner"), shown ? shown.partner : "");
   say(at("state"), shown ? shown.state : "–");
-  say(at("age"), age === null || !Number.isFinite(age) ? "–" : age > STALE ? fill(texts.age_ago, Math.floor(age)) : texts.age_now);
-  showRun(silent <= STALE ? news : {}, age !== null && age > STALE && !news.lasts);
-  showPairing(silent <= STALE && news ? news.pairing : null);
-  if (pictured && (!shown || since(pictured) > STALE)) hidePicture();
+  say(at("age"), age === null || !Number.isFinite(age) ? "–" : age > OUTDATED ? fill(texts.age_ago, Math.floor(age)) : texts.age_now);
+  showRun(silent <= OUTDATED ? news : {}, age !== null && age > OUTDATED && !news.lasts);
+  showPairing(silent <= OUTDATED && news ? news.pairing : null);
+  if (pictured && (!shown || since(pictured) > OUTDATED)) hidePicture();
 }
 
 // Numbers of a run that is not heard of are old labels too.
@@ -160,7 +160,7 @@ async function askFor(path, values) {
 async function drawPicture(bytes, layout) {
   const canvas = at("canvas");
   const picture = await createImageBitmap(new Blob([bytes], { type: "image/jpeg" }));
-  if (!at("show-picture").checked || silence() > STALE || document.hidden) return;
+  if (!at("show-picture").checked || silence() > OUTDATED || document.hidden) return;
   if (canvas.width !== layout.width || canvas.height !== layout.height) {
     canvas.width = layout.width;
     canvas.height = layout.height;

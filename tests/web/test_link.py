@@ -97,7 +97,7 @@ def test_what_was_long_under_way_is_not_shown_as_new(
     line = relay(feed())
     with opened(chromium, line.url) as page:
         says(page, "#word", "smile")
-        line.delay = 2.5  # more than STALE, well below OPENING
+        line.delay = 2.5  # more than OUTDATED, well below OPENING
         page.evaluate(
             "window.shown = []; new MutationObserver(() => shown.push(at('word').textContent))"
             ".observe(at('word'), {childList: true, characterData: true, subtree: true})"
