@@ -134,7 +134,7 @@ def gather_status(control: Control, model: ExpressionModel, version: str) -> dic
     status |= {
         "paused": control.paused,
         "problems": list(control.problems),
-        "source": plain(control.settings.source),
+        "source": plain_address(control.settings.source),
         "model": {"name": model.path.name, "sha256": model.contract.sha256},
         "runtime": model.runtime,
         "temperature_c": temperature_c(),
@@ -165,7 +165,7 @@ def gather_status(control: Control, model: ExpressionModel, version: str) -> dic
         "last_frame_age": round(now - metrics.last, 2) if metrics.frames else None,
         "latency_ms": metrics.percentiles(NEWEST),
         "sinks": _gather_sinks(control, metrics),
-        "links": {plain(name): link.as_values() for name, link in tuple(control.links.items())},
+        "links": {plain_address(name): link.as_values() for name, link in tuple(control.links.items())},
         "cues": dict(metrics.cues),
         "changes": [[round(t - metrics.begun, 2), shown] for t, shown in tuple(metrics.changes)],
     }
@@ -175,7 +175,7 @@ def _gather_sinks(control: Control, metrics: Metrics) -> dict[str, Any]:
     from edge.runtime.links import sink_state
 
     return {
-        plain(name): {
+        plain_address(name): {
             "state": sink_state(sink, control.links.get(name))[0],
             "shown": sink.shown,
             "missed": sink.missed,
@@ -185,11 +185,6 @@ def _gather_sinks(control: Control, metrics: Metrics) -> dict[str, Any]:
         }
         for name, sink in tuple(metrics.sinks.items())
     }
-
-
-def plain(spec: str) -> str:
-    """Return NAME:ARGUMENT without what logs in to an address, nor its query."""
-    return plain_address(spec)
 
 
 def ask(path: Path) -> dict[str, Any]:

@@ -61,6 +61,8 @@ def test_two_addresses_in_a_line_are_both_cleaned() -> None:
         ("file:http://h/v?password=my hunter2 too", "file:http://h/v…"),
         ("file:rtsp://me:my hunter2@h/cam", "file:rtsp://h/cam"),
         ("file:film.mp4", "file:film.mp4"),
+        ("file:http://a:b@c/d", "file:http://c/d"),
+        ("v4l2:/dev/video0", "v4l2:/dev/video0"),
     ],
 )
 def test_a_whole_address_is_cleaned_with_its_blanks(address: str, shown: str) -> None:

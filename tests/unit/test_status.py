@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from edge.diagnostics import status
-from edge.diagnostics.status import StatusServer, ask, describe_status, gather_status, own_version, plain
+from edge.diagnostics.status import StatusServer, ask, describe_status, gather_status, own_version
 from edge.errors import CuelensError, NotRunning, SettingsInvalid, SinkUnwritable
 from edge.runtime.control import Control
 from edge.runtime.links import LinkReport
@@ -379,11 +379,6 @@ def test_a_status_has_what_is_wrong_with_the_camera_now_and_was_before(model: Ex
     assert "lost 2 times (frozen 1x, dark 1x); now: dark" in text
     assert "finder 1x" in text
     assert "2 times" in text.split("blocked")[1]
-
-
-def test_what_logs_in_to_an_address_is_left_out() -> None:
-    assert plain("file:http://a:b@c/d") == "file:http://c/d"
-    assert plain("v4l2:/dev/video0") == "v4l2:/dev/video0"
 
 
 def test_a_release_says_its_own_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
