@@ -288,7 +288,7 @@ class Metrics:
                 f"new faces were searched for at least every {self.most_behind:.1f} s, {self.unread} readings put off"
             )
         if (slowing := self.slowing) is not None and slowing.slowest:
-            lines.append(f"slower for {slowing.slow_for:.0f} s, down to step {slowing.slowest} of the pace")
+            lines.append(f"slower for {slowing.slow_for:.0f} s, down to step {slowing.slowest} of the throttle")
         if self.camera_losses:
             causes = ", ".join(f"{cause} {times}x" for cause, times in self.camera_causes.most_common())
             lines.append(

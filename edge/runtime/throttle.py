@@ -133,7 +133,7 @@ class Throttle:
         self._due = -math.inf  # when the next frame's turn is, on the capture clock
         self._last: float | None = None
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pace", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="throttle", daemon=True)
 
     def start(self) -> None:
         """Begin to follow the board; a file of it that hangs keeps the step as it is, and costs no frame."""
