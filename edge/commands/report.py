@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from edge.diagnostics.checks.machine import Line, Machine
+from edge.diagnostics.checks.machine import CheckLine, Machine
 from edge.diagnostics.report import make_report
 from edge.diagnostics.status import ask_service
 from edge.errors import printable
@@ -16,7 +16,7 @@ def run(args: argparse.Namespace) -> int:
     """Write the report, whole or not at all."""
     live = sys.stderr.isatty()
 
-    def say(line: Line) -> None:
+    def say(line: CheckLine) -> None:
         if live:
             print(f"\r\033[Kchecked: {line.name}", end="", file=sys.stderr, flush=True)
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from edge.diagnostics.checks.board import system_name
 from edge.diagnostics.checks.examine import examine
-from edge.diagnostics.checks.machine import UNIT, Line, Machine
+from edge.diagnostics.checks.machine import UNIT, CheckLine, Machine
 from edge.diagnostics.checks.outputs import STATE
 from edge.diagnostics.checks.service import read_settings_file
 from edge.diagnostics.phrases import kept_words, literals
@@ -241,7 +241,7 @@ def _check_name(name: str) -> str:
     return f"{kind} {GONE}" if kind == "sink" and sink not in SINKS else name
 
 
-def make_report(machine: Machine, config: Path | None, say: Callable[[Line], None]) -> bytes:
+def make_report(machine: Machine, config: Path | None, say: Callable[[CheckLine], None]) -> bytes:
     """Return the report as a .tar.gz; the same findings give the same bytes. `say` hears each check as it is done."""
     settings, _ = read_settings_file(machine, config)
     cleaner = Cleaner(personal_names(machine, settings))

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.drawing.lettering import LEAST_LINE, draw_page, draw_word
-from edge.drawing.strokes import STROKE, Arc, Disc, Line, Mask, Part, Point, rasterise
+from edge.drawing.strokes import STROKE, Arc, Disc, Mask, Part, Point, Polyline, rasterise
 from edge.locale.words import is_dark, word
 from edge.settings import LookSettings
 from edge.types import Band, Cue, Side
@@ -23,9 +23,9 @@ ARROW_SHARE = 0.16  # of the display's width, on each side
 ARROW_STROKE = 16.0  # hundredths of its side
 
 
-def _both(*points: Point) -> tuple[Line, Line]:
+def _both(*points: Point) -> tuple[Polyline, Polyline]:
     """Return a line and its mirror image: what is on both sides of a face."""
-    return Line(points), Line(tuple((100 - x, y) for x, y in points))
+    return Polyline(points), Polyline(tuple((100 - x, y) for x, y in points))
 
 
 _EYES = (Disc(28, 38, 8.5), Disc(72, 38, 8.5))
@@ -37,28 +37,33 @@ GLYPHS: dict[str, tuple[Part, ...]] = {
     "smile": (*_EYES, Arc(50, 46, 38, 40, 15, 165)),
     "surprise": (*_BROWS_RAISED, Disc(28, 40, 8.5), Disc(72, 40, 8.5), Arc(50, 75, 19, 19)),
     "upset": (*_both((12, 22), (40, 38)), Arc(50, 92, 32, 34, 205, 335)),
-    "neutral": (*_EYES, Line(((20, 74), (80, 74)))),
-    "scowl": (Line(((8, 12), (50, 34), (92, 12))), Disc(27, 48, 8.5), Disc(73, 48, 8.5), Line(((34, 82), (66, 82)))),
+    "neutral": (*_EYES, Polyline(((20, 74), (80, 74)))),
+    "scowl": (
+        Polyline(((8, 12), (50, 34), (92, 12))),
+        Disc(27, 48, 8.5),
+        Disc(73, 48, 8.5),
+        Polyline(((34, 82), (66, 82))),
+    ),
     "grimace": (
         *_both((10, 18), (36, 34), (10, 50)),
-        Line(((8, 86), (22, 70), (36, 86), (50, 70), (64, 86), (78, 70), (92, 86))),
+        Polyline(((8, 86), (22, 70), (36, 86), (50, 70), (64, 86), (78, 70), (92, 86))),
     ),
     "wide_eyed": (
         Arc(24, 34, 18, 26),
         Arc(76, 34, 18, 26),
         Disc(24, 34, 7),
         Disc(76, 34, 7),
-        Line(((38, 86), (62, 86))),
+        Polyline(((38, 86), (62, 86))),
     ),
     "frown": (*_both((8, 32), (38, 12)), Disc(30, 44, 8.5), Disc(70, 44, 8.5), Arc(50, 98, 36, 30, 200, 340)),
-    "unsure": (Arc(50, 31, 23, 22, 185, 395), Line(((68.8, 43.6), (50, 56), (50, 66))), Disc(50, 90, 8)),
+    "unsure": (Arc(50, 31, 23, 22, 185, 395), Polyline(((68.8, 43.6), (50, 56), (50, 66))), Disc(50, 90, 8)),
     "no_camera": (
-        Line(((8, 30), (30, 30), (37, 14), (63, 14), (70, 30), (92, 30), (92, 88), (8, 88), (8, 30))),
-        Line(((36, 45), (64, 73))),
-        Line(((64, 45), (36, 73))),
+        Polyline(((8, 30), (30, 30), (37, 14), (63, 14), (70, 30), (92, 30), (92, 88), (8, 88), (8, 30))),
+        Polyline(((36, 45), (64, 73))),
+        Polyline(((64, 45), (36, 73))),
     ),
     "paused": _both((29, 16), (37, 16), (37, 84), (29, 84), (29, 16)),
-    "stopped": (Line(((50, 8), (94, 90), (6, 90), (50, 8))), Line(((50, 44), (50, 58))), Disc(50, 73, 5)),
+    "stopped": (Polyline(((50, 8), (94, 90), (6, 90), (50, 8))), Polyline(((50, 44), (50, 58))), Disc(50, 73, 5)),
     "other": (Arc(50, 50, 43, 43), *(Disc(x, 50, 8) for x in (27, 50, 73))),
 }
 NOTICE = "notice"  # text in the place of a glyph
@@ -66,9 +71,9 @@ MARK = "mark"  # that it works though there is nothing to show: a dot in a corne
 MARK_SHARE = 0.05  # of the display's shorter side
 FACE = "face"  # that somebody is there: an outline, between corners that tell how near
 _FACE_RADIUS: dict[Band | None, float] = {"near": 38.0, "middle": 26.0, "far": 13.0, None: 40.0}
-_ARROW: dict[Side, Line] = {
-    "left": Line(((66, 14), (30, 50), (66, 86))),
-    "right": Line(((34, 14), (70, 50), (34, 86))),
+_ARROW: dict[Side, Polyline] = {
+    "left": Polyline(((66, 14), (30, 50), (66, 86))),
+    "right": Polyline(((34, 14), (70, 50), (34, 86))),
 }
 
 # The glyph of each expression: of the small vocabulary, and of the model's own classes.
@@ -211,7 +216,7 @@ def glyph_svg(name: str, band: Band | None = None) -> str:
     for part in _parts(name, band):
         if isinstance(part, Disc):
             elements.append(f'<circle cx="{part.x:g}" cy="{part.y:g}" r="{part.r:g}" fill="currentColor"/>')
-        elif isinstance(part, Line):
+        elif isinstance(part, Polyline):
             points = " ".join(f"{x:g},{y:g}" for x, y in part.points)
             elements.append(f'<polyline points="{points}" {stroke}/>')
         elif part.whole:

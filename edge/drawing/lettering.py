@@ -8,7 +8,7 @@ import unicodedata
 import cv2
 import numpy as np
 
-from edge.drawing.strokes import Line, Mask, Point, draw_stroke, finer_by
+from edge.drawing.strokes import Mask, Point, Polyline, draw_stroke, finer_by
 
 LEAST_LINE = 12  # pixels: no word is drawn that cannot be read
 # OpenCV's letters are Hershey's, of ASCII only. At scale 1 its capitals are 21 units high, with the dot of an i 22, its
@@ -52,7 +52,7 @@ def draw_word(text: str, width: int, height: int, *, crisp: bool) -> Mask:
     for base, marks in letters:
         left, end = round(x), round(x + _advance(base) * scale)
         if base == "ß":
-            draw_stroke(fine, Line(tuple((px, -py) for px, py in _SHARP_S)), scale, (left, line), stroke)
+            draw_stroke(fine, Polyline(tuple((px, -py) for px, py in _SHARP_S)), scale, (left, line), stroke)
         else:
             cv2.putText(fine, base, (left, line), _FONT, scale, 255, stroke, cv2.LINE_8)
         top = _CAPITAL if base.isupper() else _SMALL
@@ -61,7 +61,7 @@ def draw_word(text: str, width: int, height: int, *, crisp: bool) -> Mask:
         for mark in marks:
             start = 0.0 if mark == "\N{COMBINING CEDILLA}" else top
             for points in _MARKS[mark]:
-                up = Line(tuple((px, -(start + py)) for px, py in points))
+                up = Polyline(tuple((px, -(start + py)) for px, py in points))
                 draw_stroke(fine, up, scale, ((left + end) // 2, line), stroke)
         x += _advance(base) * scale
     return cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)

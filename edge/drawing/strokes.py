@@ -15,7 +15,7 @@ STROKE = 10.0  # hundredths of a glyph's side: 3 pixels at 32, which a half mirr
 _SHIFT = 4  # binary digits of a pixel's fraction that OpenCV draws by
 
 
-class Line(NamedTuple):
+class Polyline(NamedTuple):
     """A line through points."""
 
     points: tuple[Point, ...]
@@ -50,7 +50,7 @@ class Disc(NamedTuple):
     r: float
 
 
-Part = Line | Arc | Disc
+Part = Polyline | Arc | Disc
 
 
 def finer_by(side: int) -> int:
@@ -72,10 +72,10 @@ def rasterise(parts: tuple[Part, ...], side: int, stroke: float = STROKE) -> Mas
     return cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
-def draw_stroke(fine: Mask, part: Line | Arc, scale: float, origin: Point, width: int) -> None:
+def draw_stroke(fine: Mask, part: Polyline | Arc, scale: float, origin: Point, width: int) -> None:
     """Draw a line or an arc into a finer picture, `width` of its pixels wide."""
     whole = isinstance(part, Arc) and part.whole
-    if isinstance(part, Line):
+    if isinstance(part, Polyline):
         points = part.points
     else:
         steps = np.linspace(part.start_deg, part.end_deg, 60, endpoint=not whole)

@@ -17,7 +17,7 @@ from edge.files import native_name
 from edge.needs import Needs
 from edge.settings import Settings
 from edge.sources import containers
-from edge.sources.film import Capture, Film
+from edge.sources.film import Film
 from edge.sources.headers import GIF, is_animated, is_avif, is_film, pages
 from edge.sources.pictures import (
     LARGEST_PICTURE,
@@ -34,7 +34,7 @@ from edge.sources.pictures import (
 from edge.system.quiet import tame_opencv
 from edge.types import LEAST_SIDE, Frame, Gray
 
-__all__ = ["LARGEST_PICTURE", "PICTURES", "Capture", "FileSource", "decode", "load_picture"]
+__all__ = ["LARGEST_PICTURE", "PICTURES", "FileSource", "decode", "load_picture"]
 
 STILL_FRAMES = 60  # one picture alone is two seconds of film: a cue needs time to build
 SLACK_FRAMES, SLACK_SHARE = 3, 0.03  # by which headers of whole streams were seen to promise too much

@@ -40,7 +40,7 @@ if film.open(target, cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1]):
 """
 
 
-class Capture:
+class ClosableCapture:
     """A cv2.VideoCapture that may be closed from another thread while one is in read()."""
 
     def __init__(self, target: str, backend: int, options: Sequence[float] = ()) -> None:
@@ -101,9 +101,9 @@ class Film:
             with target.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 self._orientation = containers.orientation(file, size)
-                self._capture = Capture(native_name(file), cv2.CAP_FFMPEG, (cv2.CAP_PROP_N_THREADS, 1))
+                self._capture = ClosableCapture(native_name(file), cv2.CAP_FFMPEG, (cv2.CAP_PROP_N_THREADS, 1))
         else:
-            self._capture = Capture(target, cv2.CAP_FFMPEG, options)
+            self._capture = ClosableCapture(target, cv2.CAP_FFMPEG, options)
         self.opened = self._capture.opened
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.announced = int(count) if 0 < count < 1e8 else None  # by its header, which counts hidden frames too

@@ -23,7 +23,7 @@ Given = ParamSpec("Given")
 Result = TypeVar("Result")
 
 
-class Guard(Protocol):
+class GuardedCall(Protocol):
     """Makes a call into a native library; None where it failed and is skipped."""
 
     def __call__(self, call: Callable[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result | None:
@@ -58,8 +58,8 @@ class DeviceSight:
         *,
         sideways: bool = False,
         overturned_every: int = 1,
-        guard_find: Guard = unguarded,
-        guard_read: Guard = unguarded,
+        guard_find: GuardedCall = unguarded,
+        guard_read: GuardedCall = unguarded,
     ) -> None:
         """Load the finder's networks; raises what they raise. Without a model, nobody is read.
 

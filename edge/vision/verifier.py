@@ -76,7 +76,7 @@ class Evening:
 
 
 @dataclass(frozen=True, slots=True)
-class Contract:
+class VerifierContract:
     """What a verifier promises. `units` are what 1.0 of each pose output is: degrees, sides, sides, log of the size."""
 
     sha256: str
@@ -96,11 +96,11 @@ class Look:
     score: float
 
 
-def read_contract(path: Path) -> Contract:
+def read_contract(path: Path) -> VerifierContract:
     """Read a verifier's contract; raises ModelMissing or ContractUnreadable."""
     with contract_table(path, (1, CONTRACT_FORMAT), "cuelens-verifier") as table:
         turn_deg, right, down, log_size = (float(unit) for unit in table["units"])
-        contract = Contract(
+        contract = VerifierContract(
             sha256=str(table["sha256"]),
             size=int(table["size"]),
             input=read_promise(table["input"]),

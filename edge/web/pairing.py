@@ -18,14 +18,14 @@ SEARCH = 10.0  # seconds: glasses that rest advertise every few
 AGAIN = 5.0  # seconds in which glasses that were found must be seen again, to be paired with
 SHOWN = 8  # glasses at most, the nearest
 
-State = Literal["idle", "searching", "found", "pairing", "paired", "failed"]
+PairingState = Literal["idle", "searching", "found", "pairing", "paired", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PairingProgress:
     """How far it is; `found` the nearest first, `name` of the glasses that are being paired, or were."""
 
-    state: State = "idle"
+    state: PairingState = "idle"
     found: tuple[Glasses, ...] = ()
     name: str = ""
     error: str = ""
@@ -42,7 +42,7 @@ class Pairing:
         """`control` has the look that is saved on glasses."""
         self._control = control
         self._lock = threading.Lock()
-        self._progress = Progress()
+        self._progress = PairingProgress()
         self._seen: dict[str, Glasses] = {}  # by address, in the last search
         # Without Bluetooth's library, or a place to remember glasses in, the page offers nothing.
         self._possible = find_spec("bleak") is not None and glasses_file() is not None
@@ -57,16 +57,16 @@ class Pairing:
 
     def search(self) -> None:
         """Begin to search; returns at once. Raises Busy, or RuntimeMissing without Bluetooth's library."""
-        self._begin(Progress("searching"), self._search)
+        self._begin(PairingProgress("searching"), self._search)
 
     def pair(self, address: str) -> None:
         """Begin to pair with glasses that were found; returns at once. Raises Busy, SettingsInvalid, RuntimeMissing."""
         glasses = self._seen.get(address)
         if glasses is None:
             raise SettingsInvalid(f"{address!r} was not found; search first")
-        self._begin(Progress("pairing", name=glasses.name), lambda visit: self._pair(visit, glasses))
+        self._begin(PairingProgress("pairing", name=glasses.name), lambda visit: self._pair(visit, glasses))
 
-    def _begin(self, progress: Progress, work: Callable[[Any], Progress]) -> None:
+    def _begin(self, progress: PairingProgress, work: Callable[[Any], PairingProgress]) -> None:
         visit = import_for("glasses", "edge.sinks.glasses.visit", "bleak")
         with self._lock:
             if self._progress.state in ("searching", "pairing"):
@@ -74,7 +74,7 @@ class Pairing:
             self._progress = progress
         threading.Thread(target=self._work, args=(progress, work, visit), name="pairing", daemon=True).start()
 
-    def _work(self, begun: Progress, work: Callable[[Any], Progress], visit: Any) -> None:
+    def _work(self, begun: PairingProgress, work: Callable[[Any], PairingProgress], visit: Any) -> None:
         try:
             end = work(visit)
         except CuelensError as error:
@@ -85,14 +85,14 @@ class Pairing:
             )
         self._progress = end
 
-    def _search(self, visit: Any) -> Progress:
+    def _search(self, visit: Any) -> PairingProgress:
         found = tuple(one.glasses for one in visit.search(tuple(MAKES.values()), SEARCH)[:SHOWN])
         self._seen = {glasses.address: glasses for glasses in found}
-        return Progress("found", found)
+        return PairingProgress("found", found)
 
-    def _pair(self, visit: Any, glasses: Glasses) -> Progress:
+    def _pair(self, visit: Any, glasses: Glasses) -> PairingProgress:
         paired = visit.pair((MAKES[glasses.make],), glasses.address, AGAIN, self._control.settings.look).glasses
         path = glasses_file()
         assert path is not None, "only a device with a place for them offers to pair"
         remember_glasses(path, paired)
-        return Progress("paired", name=paired.name or paired.address)
+        return PairingProgress("paired", name=paired.name or paired.address)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -23,6 +24,16 @@ def test_no_modules_of_any_room_import_each_other(repository: Path) -> None:
     graph = read_graph(repository)
     assert {name.partition(".")[0] for name in graph} == set(ROOMS)
     assert find_circles(graph) == []
+
+
+def test_no_two_public_classes_of_the_device_have_one_name(repository: Path) -> None:
+    places: dict[str, list[str]] = {}
+    for path in sorted((repository / "edge").rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(repository)))
+    assert len(places) > 100
+    assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
 
 
 def test_the_rooms_of_the_host_stand_on_each_other_in_one_order(repository: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 from edge import sources
 from edge.diagnostics.checks import board, camera, machine, network, outputs, service, trials
 from edge.diagnostics.checks.examine import CHECKS, examine
-from edge.diagnostics.checks.machine import Line, Machine, run_command, run_trial, run_within
+from edge.diagnostics.checks.machine import CheckLine, Machine, run_command, run_trial, run_within
 from edge.errors import CheckFailed
 from edge.runtime.pause import KeptPause, pause_file
 from edge.settings import CameraSettings, PinSettings, Settings
@@ -261,7 +261,7 @@ PACKAGES = "/usr/lib/python3/dist-packages"
 HOLDS = {"source": "picamera", "state": "no_face", "last_frame_age": 0.03, "paused": False}
 FRAME = "/sys/class/thermal/thermal_zone0/temp"
 
-Check = Callable[[Machine, Settings], Iterator[Line]]
+Check = Callable[[Machine, Settings], Iterator[CheckLine]]
 Row = tuple[str, str, Callable[[Fake], None], Check, Settings, str, str]
 DEFAULT = Settings()
 V4L2 = Settings(source="v4l2")
@@ -588,11 +588,11 @@ def test_a_mistake_in_the_settings_is_named_with_its_line_and_the_rest_is_still_
 def test_a_check_that_hangs_or_breaks_is_a_line_and_the_others_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def hang(*_: object) -> Iterator[Line]:
+    def hang(*_: object) -> Iterator[CheckLine]:
         time.sleep(60)
-        yield Line("disk", "ok", "at last")
+        yield CheckLine("disk", "ok", "at last")
 
-    def break_down(*_: object) -> Iterator[Line]:
+    def break_down(*_: object) -> Iterator[CheckLine]:
         raise ZeroDivisionError("odd")
         yield
 

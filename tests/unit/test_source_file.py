@@ -195,7 +195,7 @@ def test_a_stream_that_does_not_open_is_refused_within_its_deadline() -> None:
 
 
 class FakeStream:
-    """An endless stream in the place of Capture: three frames, then nothing."""
+    """An endless stream in the place of ClosableCapture: three frames, then nothing."""
 
     opened = True
 
@@ -218,7 +218,7 @@ class FakeStream:
 
 
 def test_an_endless_stream_is_live_and_its_end_is_a_lost_camera(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(film_module, "Capture", FakeStream)
+    monkeypatch.setattr(film_module, "ClosableCapture", FakeStream)
     source = FileSource("rtsp://camera/stream", live=False)
     assert source.live
     assert source.announced is None
@@ -268,14 +268,14 @@ def test_time_always_advances_whatever_the_header_states(
 ) -> None:
     monkeypatch.setattr(FakeVideo, "stamps", stamps)
     monkeypatch.setattr(FakeVideo, "header_fps", fps)
-    monkeypatch.setattr(film_module, "Capture", FakeVideo)
+    monkeypatch.setattr(film_module, "ClosableCapture", FakeVideo)
     assert [frame.t for frame in play(clip)] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("count", [0.0, -1.0, float("nan"), 9.2e18])
 def test_an_implausible_length_is_not_announced(count: float, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeVideo, "header_count", count)
-    monkeypatch.setattr(film_module, "Capture", FakeVideo)
+    monkeypatch.setattr(film_module, "ClosableCapture", FakeVideo)
     source = FileSource(str(clip), live=False)
     assert source.announced is None
     assert len(list(source.frames())) == 5
@@ -283,14 +283,14 @@ def test_an_implausible_length_is_not_announced(count: float, clip: Path, monkey
 
 def test_a_video_without_one_decodable_frame_is_unreadable(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeVideo, "stamps", ())
-    monkeypatch.setattr(film_module, "Capture", FakeVideo)
+    monkeypatch.setattr(film_module, "ClosableCapture", FakeVideo)
     with pytest.raises(SourceUnreadable, match="no frame of this video can be decoded"):
         play(clip)
 
 
 def test_a_film_over_http_without_a_frame_says_what_its_server_may_lack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeVideo, "stamps", ())
-    monkeypatch.setattr(film_module, "Capture", FakeVideo)
+    monkeypatch.setattr(film_module, "ClosableCapture", FakeVideo)
     with pytest.raises(SourceUnreadable, match="HTTP ranges"):
         play("http://server/film.mp4")
 

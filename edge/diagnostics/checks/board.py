@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 
-from edge.diagnostics.checks.machine import Line, Machine
+from edge.diagnostics.checks.machine import CheckLine, Machine
 from edge.hardware import board
 from edge.hardware.board import THROTTLING
 from edge.needs import from_system
@@ -24,13 +24,13 @@ _POWER = "use the power supply made for this board, and a short cable"
 _HEAT = "give it air or a heat sink"
 
 
-def check_board(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_board(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Say what the board and its system are."""
     says = system_name(machine)
     if machine.architecture in ("aarch64", "x86_64"):
-        yield Line("board", "ok", says)
+        yield CheckLine("board", "ok", says)
     else:
-        yield Line("board", "do", says, "install a 64-bit system: TFLite is for aarch64 and x86_64")
+        yield CheckLine("board", "do", says, "install a 64-bit system: TFLite is for aarch64 and x86_64")
 
 
 def system_name(machine: Machine) -> str:
@@ -40,7 +40,7 @@ def system_name(machine: Machine) -> str:
     return f"{name}, {machine.architecture}, {release[1] if release else 'an unknown system'}"
 
 
-def check_disk(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_disk(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Look for free space, and say where the root file system keeps nothing."""
     kind, options = board.root_mount(machine.root)
     free = {name: machine.free_bytes(path) for name in FOLDERS if (path := machine.path(name)).is_dir()}
@@ -50,66 +50,66 @@ def check_disk(machine: Machine, settings: Settings) -> Iterator[Line]:
     full = [f"nothing free in {name}" for name, count in free.items() if count == 0]
     if low or full:
         todo = "free some: sudo apt clean; sudo journalctl --vacuum-size=20M"
-        yield Line("disk", "do", ", ".join(full + low), todo)
+        yield CheckLine("disk", "do", ", ".join(full + low), todo)
         return
     kept = min((count for count in free.values() if count is not None), default=None)
     says = f"{kept / 1e9:.1f} GB free" if kept is not None else "the free space is unknown"
     if kind == "overlay":
-        yield Line("disk", "note", f"{says}; the root is an overlay: what is changed is gone at the next start")
+        yield CheckLine("disk", "note", f"{says}; the root is an overlay: what is changed is gone at the next start")
     elif "ro" in options:
-        yield Line("disk", "note", f"{says}; the root is read-only")
+        yield CheckLine("disk", "note", f"{says}; the root is read-only")
     else:
-        yield Line("disk", "ok", says)
+        yield CheckLine("disk", "ok", says)
 
 
-def check_memory(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_memory(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Look whether a run has room; of a small board, whether others can give way to it."""
     facts = board.memory_kib(machine.root)
     if "MemTotal" not in facts:
-        yield Line("memory", "note", "the kernel does not report it")
+        yield CheckLine("memory", "note", "the kernel does not report it")
         return
     total, available = (facts.get(key, 0) * 1024 / 1e6 for key in ("MemTotal", "MemAvailable"))
     swaps = board.swaps(machine.root)
     swap = " and ".join("zram" if "zram" in name else "a swap file" for name in swaps) or "no swap"
     says = f"{available:.0f} of {total:.0f} MB available, {swap}"
     if available < LEAST_MEMORY_MB and not machine.running:
-        yield Line(
+        yield CheckLine(
             "memory",
             "do",
             says,
             f"end what you do not need, or use the Lite system: a run takes {LEAST_MEMORY_MB:.0f} MB",
         )
     elif total < SMALL_BOARD_MB and not swaps:
-        yield Line(
+        yield CheckLine(
             "memory", "note", f"{says}: an update beside a run may need it ({from_system('systemd-zram-generator')})"
         )
     else:
-        yield Line("memory", "ok", says)
+        yield CheckLine("memory", "ok", says)
 
 
-def check_heat(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_heat(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Look at the processor's temperature."""
     degrees_c = board.temperature_c(machine.root)
     if degrees_c is None:
-        yield Line("temperature", "note", "the board does not report it")
+        yield CheckLine("temperature", "note", "the board does not report it")
         return
     says = f"{degrees_c:.0f} degrees Celsius"
     if degrees_c >= HOT_C:
-        yield Line("temperature", "do", f"{says}: it is slowed down from {HOT_C:.0f} on", _HEAT)
+        yield CheckLine("temperature", "do", f"{says}: it is slowed down from {HOT_C:.0f} on", _HEAT)
     elif degrees_c >= WARM_C:
-        yield Line("temperature", "note", f"{says}: it is slowed down from {HOT_C:.0f} on")
+        yield CheckLine("temperature", "note", f"{says}: it is slowed down from {HOT_C:.0f} on")
     else:
-        yield Line("temperature", "ok", says)
+        yield CheckLine("temperature", "ok", says)
 
 
-def check_throttling(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_throttling(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Decode what the Raspberry Pi's firmware reports of power and heat, now and since the start."""
     if not machine.is_raspberry_pi:
-        yield Line("throttling", "ok", "not a Raspberry Pi: nothing to report")
+        yield CheckLine("throttling", "ok", "not a Raspberry Pi: nothing to report")
         return
     bits, source = _throttling_bits(machine)
     if bits is None:
-        yield Line(
+        yield CheckLine(
             "throttling", "note", "neither vcgencmd (which needs the group video or sudo) nor the kernel reports it"
         )
         return
@@ -119,13 +119,13 @@ def check_throttling(machine: Machine, settings: Settings) -> Iterator[Line]:
     facts += [f"{', '.join(before)} since the start"] if before else []
     says = f"{'; '.join(facts) or 'none, now or since the start'} (0x{bits:x}, {source})"
     if not now and not before:
-        yield Line("throttling", "ok", says)
+        yield CheckLine("throttling", "ok", says)
     elif "under-voltage" in now + before:
-        yield Line("throttling", "do", says, _POWER)
+        yield CheckLine("throttling", "do", says, _POWER)
     elif now:
-        yield Line("throttling", "do", says, _HEAT)
+        yield CheckLine("throttling", "do", says, _HEAT)
     else:
-        yield Line("throttling", "note", says)
+        yield CheckLine("throttling", "note", says)
 
 
 def _throttling_bits(machine: Machine) -> tuple[int | None, str]:
@@ -136,13 +136,15 @@ def _throttling_bits(machine: Machine) -> tuple[int | None, str]:
     return (int(bits, 16), "the kernel") if bits else (None, "")
 
 
-def check_clock(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_clock(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Say where the clock is wrong: nothing here runs by it, but the journal's times are its."""
     year = time.gmtime(machine.now).tm_year
     synchronised = machine.command("timedatectl", "show", "--property=NTPSynchronized", "--value")
     if year < FIRST_YEAR:
-        yield Line("clock", "note", f"it says {year}; Cuelens does not run by it, but the journal's times are wrong")
+        yield CheckLine(
+            "clock", "note", f"it says {year}; Cuelens does not run by it, but the journal's times are wrong"
+        )
     elif (synchronised or "").strip() == "no":
-        yield Line("clock", "note", "not set by a network; Cuelens does not run by it")
+        yield CheckLine("clock", "note", "not set by a network; Cuelens does not run by it")
     else:
-        yield Line("clock", "ok", f"it says {time.strftime('%Y-%m-%d', time.gmtime(machine.now))}")
+        yield CheckLine("clock", "ok", f"it says {time.strftime('%Y-%m-%d', time.gmtime(machine.now))}")

@@ -15,14 +15,14 @@ from edge.diagnostics.checks.board import (
     check_throttling,
 )
 from edge.diagnostics.checks.camera import check_camera, check_camera_memory, check_picture
-from edge.diagnostics.checks.machine import TRIAL_DEADLINE, Line, Machine
+from edge.diagnostics.checks.machine import TRIAL_DEADLINE, CheckLine, Machine
 from edge.diagnostics.checks.network import check_faces, check_network
 from edge.diagnostics.checks.outputs import check_pins, check_sinks
 from edge.diagnostics.checks.service import check_groups, check_release, check_unit, read_settings_file
 from edge.errors import CuelensError
 from edge.settings import Settings
 
-Check = Callable[[Machine, Settings], Iterator[Line]]
+Check = Callable[[Machine, Settings], Iterator[CheckLine]]
 
 DEADLINE = TRIAL_DEADLINE + 10  # seconds for one look: a file of a driver that hangs is left behind
 CHECKS: dict[str, Check] = {
@@ -45,7 +45,7 @@ CHECKS: dict[str, Check] = {
 }
 
 
-def examine(machine: Machine, config: Path | None = None) -> Iterator[Line]:
+def examine(machine: Machine, config: Path | None = None) -> Iterator[CheckLine]:
     """Yield a line for everything that was looked at, with the settings of `config` or of the service."""
     settings, line = read_settings_file(machine, config)
     yield line
@@ -53,9 +53,9 @@ def examine(machine: Machine, config: Path | None = None) -> Iterator[Line]:
         yield from _within(DEADLINE, name, check, machine, settings)
 
 
-def _within(seconds: float, name: str, check: Check, machine: Machine, settings: Settings) -> list[Line]:
+def _within(seconds: float, name: str, check: Check, machine: Machine, settings: Settings) -> list[CheckLine]:
     """Return a check's lines; one that does not end in time, or breaks, is a line itself."""
-    lines: list[Line] = []
+    lines: list[CheckLine] = []
     ended = threading.Event()
 
     def look() -> None:
@@ -64,17 +64,19 @@ def _within(seconds: float, name: str, check: Check, machine: Machine, settings:
         except Exception as error:  # no fault of ours may hide what the others find
             says = f"this check broke: {type(error).__name__}: {error}"
             todo = "a fault of ours: report it with cuelens report"
-            lines.append(Line(name, "do", says, todo, CuelensError.identify()))
+            lines.append(CheckLine(name, "do", says, todo, CuelensError.identify()))
         finally:
             ended.set()
 
     threading.Thread(target=look, name=f"check {name}", daemon=True).start()
     if ended.wait(seconds):
         return lines
-    return [Line(name, "do", f"no answer within {seconds:.0f} s: a driver hangs", "power off and on, then check again")]
+    return [
+        CheckLine(name, "do", f"no answer within {seconds:.0f} s: a driver hangs", "power off and on, then check again")
+    ]
 
 
-def describe(line: Line) -> list[str]:
+def describe(line: CheckLine) -> list[str]:
     """Say a line for a person; what is to be done stands below what was found."""
     cause = f" [{line.cause}]" if line.cause else ""
     return [f"{line.state:4}  {line.name:13}  {line.says}{cause}", *([f"{'':21}-> {line.todo}"] if line.todo else [])]

@@ -23,15 +23,15 @@ COMMAND_DEADLINE = 5.0  # seconds
 TRIAL_DEADLINE = 40.0  # seconds: a Zero 2 W reads OpenCV and the runtime from a cold card in ten
 UNIT = "cuelens.service"
 
-State = Literal["ok", "note", "do"]
+CheckState = Literal["ok", "note", "do"]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CheckLine:
     """What was found: `ok`, `note` (worth knowing, and no reason to act), or `do`, with what is to be done."""
 
     name: str
-    state: State
+    state: CheckState
     says: str
     todo: str = ""
     cause: str = ""  # the identifier of what failed, where it is one of edge.errors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edge.diagnostics.checks.machine import Line, Machine
+from edge.diagnostics.checks.machine import CheckLine, Machine
 from edge.errors import SettingsInvalid, SinkUnknown
 from edge.hardware import board
 from edge.needs import ADDED, Bus, Needs, Package, from_system
@@ -15,7 +15,7 @@ from edge.sinks.glasses.known import NAME, load_glasses
 from edge.sinks.places import STREAMS
 from edge.sinks.table import needs_of
 
-Found = tuple[str, ...]  # what was found, what is to be done about it, if anything, and an error's identifier
+Finding = tuple[str, ...]  # what was found, what is to be done about it, if anything, and an error's identifier
 
 PERSIST = tuple(
     f"pinctrl_{name}/parameters/persist_gpio_outputs" for name in ("bcm2835", "rp1")
@@ -26,7 +26,7 @@ DROP_IN = (
 )
 
 
-def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_sinks(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Look at what each sink of the settings needs."""
     for spec in settings.sinks:
         name = spec.partition(":")[0]
@@ -34,10 +34,10 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[Line]:
             says, todo, *cause = look_for(needs_of(spec, settings), machine, name)
         except SinkUnknown as error:
             says, todo, cause = str(error), "set sinks in the settings", [error.identify()]
-        yield Line(f"sink {name}", "do" if todo else "ok", says, todo, *cause)
+        yield CheckLine(f"sink {name}", "do" if todo else "ok", says, todo, *cause)
 
 
-def look_for(needs: Needs, machine: Machine, name: str) -> Found:
+def look_for(needs: Needs, machine: Machine, name: str) -> Finding:
     """Look for all that the sink `name` needs, up to the first that is missing."""
     if absent := [module for module in needs.modules if not machine.has_module(module)]:
         return f"{' and '.join(absent)} not installed", ADDED
@@ -68,7 +68,7 @@ def absent_package(machine: Machine, needs: Needs) -> Package | None:
     )
 
 
-def look_for_screen(machine: Machine) -> Found:
+def look_for_screen(machine: Machine) -> Finding:
     """Look for a connector with a display, as the kernel reports."""
     states = {name: state for name, state in board.connectors(machine.root).items() if has_picture(name)}
     if not states:
@@ -80,7 +80,7 @@ def look_for_screen(machine: Machine) -> Found:
     return facts, "" if "connected" in states.values() else "plug the display in, before the power if it is not seen"
 
 
-def look_on_bus(machine: Machine, bus: Bus, name: str) -> Found:
+def look_on_bus(machine: Machine, bus: Bus, name: str) -> Finding:
     """Ask the address on the bus for a byte."""
     node, config = (f"spidev{bus.port}.0", "do_spi") if bus.address is None else (f"i2c-{bus.port}", "do_i2c")
     path = machine.path(f"/dev/{node}")
@@ -111,7 +111,7 @@ def _i2c_error(machine: Machine, bus: str, address: int) -> str | None:
     return None if error is None else str(error)
 
 
-def look_for_sound(machine: Machine, needs: Needs) -> Found:
+def look_for_sound(machine: Machine, needs: Needs) -> Finding:
     """Look for a sound card, beside a player that is there."""
     found = [path for path in needs.packages[0].programs if machine.path(path).exists()]
     cards = board.sound_cards(machine.root) or "--- no soundcards ---"
@@ -120,7 +120,7 @@ def look_for_sound(machine: Machine, needs: Needs) -> Found:
     return f"{Path(found[0]).name} and {sum(' [' in line for line in cards.splitlines())} sound card(s)", ""
 
 
-def look_for_pair(machine: Machine, needs: Needs) -> Found:
+def look_for_pair(machine: Machine, needs: Needs) -> Finding:
     """Look for a Bluetooth adapter, that nothing blocks it, that bluetoothd is there, and that glasses are paired."""
     make, name = needs.pairs or ("", "")
     adapters = board.bluetooth_adapters(machine.root)
@@ -155,7 +155,7 @@ def _has_service_user(machine: Machine) -> bool:
     return any(line.startswith("cuelens:") for line in (machine.text("/etc/passwd") or "").splitlines())
 
 
-def look_for_folder(machine: Machine, file: str) -> Found:
+def look_for_folder(machine: Machine, file: str) -> Finding:
     """Look whether a file's folder is there, and one that the service may write."""
     folder = Path(file).parent
     if not machine.path(str(folder)).is_dir():
@@ -166,7 +166,7 @@ def look_for_folder(machine: Machine, file: str) -> Found:
     return f"{folder} is there", ""
 
 
-def check_pins(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_pins(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Look for the GPIO chip of the light and the button, and whether a light stays on when a run is killed."""
     pins = settings.pins
     if max(pins.light, pins.pause) < 0 or pins.chip.startswith("mock:"):
@@ -174,17 +174,17 @@ def check_pins(machine: Machine, settings: Settings) -> Iterator[Line]:
     chips = [machine.path(pins.chip)] if pins.chip else machine.paths("/dev", "gpiochip*")
     there = [path for path in chips if path.exists()]
     if not machine.has_module("gpiod"):
-        yield Line("pins", "do", "gpiod not installed", ADDED)
+        yield CheckLine("pins", "do", "gpiod not installed", ADDED)
     elif not there:
-        yield Line("pins", "do", f"no {pins.chip or '/dev/gpiochip*'}", "name the chip: gpiodetect lists them")
+        yield CheckLine("pins", "do", f"no {pins.chip or '/dev/gpiochip*'}", "name the chip: gpiodetect lists them")
     elif not machine.installed and not any(machine.may_use(path) for path in there):
         todo = "sudo usermod -aG gpio $USER, then log in again"
-        yield Line("pins", "do", f"/dev/{there[0].name}: no right to use it", todo)
+        yield CheckLine("pins", "do", f"/dev/{there[0].name}: no right to use it", todo)
     elif pins.light >= 0 and any(board.module_parameter(name, machine.root) == "Y" for name in PERSIST):
         todo = "add dtparam=strict_gpiod to /boot/firmware/config.txt, then restart"
-        yield Line("pins", "note", f"a light stays on when a run is killed, until the service puts it out: {todo}")
+        yield CheckLine("pins", "note", f"a light stays on when a run is killed, until the service puts it out: {todo}")
     else:
-        yield Line("pins", "ok", f"/dev/{there[0].name} is there")
+        yield CheckLine("pins", "ok", f"/dev/{there[0].name} is there")
 
 
 def has_network(machine: Machine) -> bool:

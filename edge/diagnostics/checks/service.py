@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from edge import sources
-from edge.diagnostics.checks.machine import UNIT, Line, Machine
+from edge.diagnostics.checks.machine import UNIT, CheckLine, Machine
 from edge.errors import SettingsInvalid, SinkUnknown, SourceUnknown
 from edge.settings import Settings
 from edge.settings_file import load_settings
@@ -18,16 +18,16 @@ BASE = "/opt/cuelens"
 JOURNAL = "journalctl --unit=cuelens --boot"
 
 
-def read_settings_file(machine: Machine, path: Path | None) -> tuple[Settings, Line]:
+def read_settings_file(machine: Machine, path: Path | None) -> tuple[Settings, CheckLine]:
     """Read `path`, or the service's file below the root; the defaults where there is none, or one with a mistake."""
     found = path or machine.path(SETTINGS)
     if path is None and not found.exists():
-        return Settings(), Line("settings", "ok", "no file; all is at its default")
+        return Settings(), CheckLine("settings", "ok", "no file; all is at its default")
     try:
-        return load_settings(found), Line("settings", "ok", f"{found} is valid")
+        return load_settings(found), CheckLine("settings", "ok", f"{found} is valid")
     except SettingsInvalid as error:
         todo = "mend that line; the rest is checked with the defaults"
-        return Settings(), Line("settings", "do", str(error), todo, error.identify())
+        return Settings(), CheckLine("settings", "do", str(error), todo, error.identify())
 
 
 def groups_needed(settings: Settings) -> dict[str, str]:
@@ -43,7 +43,7 @@ def groups_needed(settings: Settings) -> dict[str, str]:
     return needed
 
 
-def check_groups(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_groups(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Look whether the service's user, or without a service the one who asks, is in the groups that it needs."""
     rows = [line.split(":") for line in (machine.text("/etc/group") or "").splitlines()]
     members = {row[0]: set(filter(None, row[3].split(","))) for row in rows if len(row) == 4}
@@ -55,7 +55,7 @@ def check_groups(machine: Machine, settings: Settings) -> Iterator[Line]:
         unknown = sorted(set(machine.unit.get("SupplementaryGroups", "").split()) - members.keys())
         if unknown:
             todo = "; ".join(f"sudo groupadd --system {name}" for name in unknown)
-            yield Line("groups", "do", f"the service wants {', '.join(unknown)}, which this system has not", todo)
+            yield CheckLine("groups", "do", f"the service wants {', '.join(unknown)}, which this system has not", todo)
             return
         who, todo = f"the service's user {user}", "push again: the installer adds them"
     else:
@@ -64,62 +64,64 @@ def check_groups(machine: Machine, settings: Settings) -> Iterator[Line]:
         who, todo = f"user {user}", f"sudo usermod -aG {','.join(sorted(set(needed) - own))} {user}, then log in again"
     absent = {name: what for name, what in needed.items() if name not in own}
     if user == "root":
-        yield Line("groups", "ok", f"{who} needs none")
+        yield CheckLine("groups", "ok", f"{who} needs none")
     elif absent:
         says = ", ".join(f"{name} for {what}" for name, what in absent.items())
-        yield Line("groups", "do", f"{who} is not in {says}", todo)
+        yield CheckLine("groups", "do", f"{who} is not in {says}", todo)
     else:
-        yield Line("groups", "ok", f"{who} is in {', '.join(needed) or 'all that the settings need, which is none'}")
+        yield CheckLine(
+            "groups", "ok", f"{who} is in {', '.join(needed) or 'all that the settings need, which is none'}"
+        )
 
 
-def check_unit(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_unit(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Look whether the service runs, stays up, and starts on boot."""
     unit = machine.unit
     if not unit:
-        yield Line("service", "note", "unknown: systemd is missing, or does not answer")
+        yield CheckLine("service", "note", "unknown: systemd is missing, or does not answer")
         return
     if not machine.installed:
-        yield Line("service", "note", f"{UNIT} is not installed here; ./deploy.sh push does that")
+        yield CheckLine("service", "note", f"{UNIT} is not installed here; ./deploy.sh push does that")
         return
     state = f"{unit.get('ActiveState')} ({unit.get('SubState')})"
     restarts = int(unit["NRestarts"]) if unit.get("NRestarts", "").isdecimal() else 0
     if unit.get("ActiveState") not in ("active", "activating", "reloading"):
         why = f", {unit.get('Result')}" if unit.get("Result") not in ("success", None) else ""
-        yield Line(
+        yield CheckLine(
             "service",
             "do",
             f"{state}{why}",
             f"{JOURNAL} says why; then sudo systemctl reset-failed cuelens && sudo systemctl start cuelens",
         )
     elif unit.get("SubState") == "auto-restart":
-        yield Line("service", "do", f"{state}: it ends again and again, {restarts} times", f"{JOURNAL} says why")
+        yield CheckLine("service", "do", f"{state}: it ends again and again, {restarts} times", f"{JOURNAL} says why")
     elif not unit.get("WantedBy"):
-        yield Line("service", "do", f"{state}: it does not start on boot", "sudo systemctl enable cuelens")
+        yield CheckLine("service", "do", f"{state}: it does not start on boot", "sudo systemctl enable cuelens")
     elif restarts:
-        yield Line("service", "note", f"{state}; restarted {restarts} times since the boot: {JOURNAL} says why")
+        yield CheckLine("service", "note", f"{state}; restarted {restarts} times since the boot: {JOURNAL} says why")
     else:
-        yield Line("service", "ok", f"{state}, and starts on boot")
+        yield CheckLine("service", "ok", f"{state}, and starts on boot")
 
 
-def check_release(machine: Machine, settings: Settings) -> Iterator[Line]:
+def check_release(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Say which release starts, and whether it was seen working."""
     base = machine.path(BASE)
     links = {name: _target(base / name) for name in ("current", "good")}
     current = links["current"]
     if current is None:
-        yield Line("release", "note", f"none in {BASE}; this is a checkout or an installation by hand")
+        yield CheckLine("release", "note", f"none in {BASE}; this is a checkout or an installation by hand")
         return
     if not (base / "releases" / current / "venv" / "bin" / "cuelens").exists():
-        yield Line("release", "do", f"{current} is not whole", "push again, or sudo install.sh rollback")
+        yield CheckLine("release", "do", f"{current} is not whole", "push again, or sudo install.sh rollback")
         return
     failed = machine.text(f"{BASE}/failed")
     if current != links["good"]:
-        yield Line("release", "note", f"{current} is on trial: it was not seen working yet")
+        yield CheckLine("release", "note", f"{current} is on trial: it was not seen working yet")
     elif failed:
         version, _, why = failed.partition(" ")
-        yield Line("release", "note", f"{current} works; {version} was taken back: {why}")
+        yield CheckLine("release", "note", f"{current} works; {version} was taken back: {why}")
     else:
-        yield Line("release", "ok", f"{current} was seen working")
+        yield CheckLine("release", "ok", f"{current} was seen working")
 
 
 def _target(link: Path) -> str | None:

@@ -23,23 +23,23 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundGlasses:
     """Glasses that advertise; `rssi` is in dBm, the larger the nearer."""
 
     glasses: Glasses
     rssi: int
 
 
-def search(makes: tuple[Make, ...], seconds: float, radio: Radio | None = None) -> list[Found]:
+def search(makes: tuple[Make, ...], seconds: float, radio: Radio | None = None) -> list[FoundGlasses]:
     """Return the glasses of these makes that advertise within `seconds`, the nearest first; raises SinkFailed."""
     return asyncio.run(_search(makes, seconds, radio or Radio()))
 
 
-async def _search(makes: tuple[Make, ...], seconds: float, radio: Radio) -> list[Found]:
+async def _search(makes: tuple[Make, ...], seconds: float, radio: Radio) -> list[FoundGlasses]:
     try:
         await radio.open()
         return [
-            Found(Glasses(make.name, sighting.device.address.upper(), sighting.name), sighting.rssi)
+            FoundGlasses(Glasses(make.name, sighting.device.address.upper(), sighting.name), sighting.rssi)
             for make, sighting in await radio.look_around(makes, seconds)
         ]
     except SinkFailed:

@@ -43,8 +43,8 @@ TWINS = 0.6  # of the smaller spot, from which two are one proposal
 
 
 @dataclass(frozen=True, slots=True)
-class Contract:
-    """What a scanner promises: as the verifier's Contract, and from which log odds a place is worth a proposal."""
+class ScannerContract:
+    """What a scanner promises: as the verifier's, and from which log odds a place is worth a proposal."""
 
     sha256: str
     size: int  # bytes
@@ -56,11 +56,11 @@ class Contract:
     evening: Evening
 
 
-def read_contract(path: Path) -> Contract:
+def read_contract(path: Path) -> ScannerContract:
     """Read a scanner's contract; raises ModelMissing or ContractUnreadable."""
     with contract_table(path, (CONTRACT_FORMAT,), "cuelens-scanner") as table:
         right, down, log_size = (float(unit) for unit in table["units"])
-        return Contract(
+        return ScannerContract(
             sha256=str(table["sha256"]),
             size=int(table["size"]),
             input=read_promise(table["input"]),
