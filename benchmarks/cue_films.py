@@ -12,7 +12,8 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from benchmarks import streams
-from benchmarks.streams import LABELS, WORD, Probabilities, Stream, film, judge, play
+from benchmarks.streams import LABELS, Probabilities, Stream, film, judge, play
+from edge.cue.policy import WORD_OF
 from edge.errors import ContractMismatch
 from edge.settings import CueSettings
 from edge.types import Gray
@@ -61,7 +62,7 @@ def read_films(
     rng = np.random.default_rng(0)
     faces = tqdm(rows.images, f"read {split}", unit="face", disable=not sys.stderr.isatty(), leave=False)
     films = np.array([[model.read(picture) for picture in film_face(face, rng)] for face in faces])[:, :, order]
-    return films, [WORD[LABELS[label]] for label in rows.labels]
+    return films, [WORD_OF[LABELS[label]] for label in rows.labels]
 
 
 def play_films(films: Probabilities, words: Sequence[str], settings: CueSettings) -> dict[str, float]:

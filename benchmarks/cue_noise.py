@@ -11,7 +11,6 @@ from benchmarks import streams
 from benchmarks.streams import (
     LABELS,
     RATES,
-    WORD,
     Probabilities,
     Stream,
     changes,
@@ -22,6 +21,7 @@ from benchmarks.streams import (
     steady,
     talk,
 )
+from edge.cue.policy import WORD_OF
 from edge.settings import CueSettings
 
 MINUTES = 2.0  # of a noise
@@ -54,9 +54,9 @@ def clear_changes(fps: float) -> list[tuple[Stream, float, str]]:
     cases = []
     for before in (None, "neutral", "sad", "happy", "surprise"):
         for label in LABELS:
-            if before is None or WORD[before] != WORD[label]:
+            if before is None or WORD_OF[before] != WORD_OF[label]:
                 first = nobody(1, fps) if before is None else steady(before, 5, fps)
-                cases.append((follow(first, steady(label, 3, fps)), first[-1].t + 1 / fps, WORD[label]))
+                cases.append((follow(first, steady(label, 3, fps)), first[-1].t + 1 / fps, WORD_OF[label]))
     return cases
 
 

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.streams import LABELS, PARTNER, WORD, Probabilities, Step, Stream, judge, play
+from benchmarks.streams import LABELS, PARTNER, Probabilities, Step, Stream, judge, play
+from edge.cue.policy import WORD_OF
 from edge.errors import DataMissing, DataUnreadable
 from edge.settings import CueSettings, with_settings
 from edge.vision.model import ExpressionModel
@@ -35,7 +36,7 @@ class Person:
     @property
     def upset_at_rest(self) -> float:
         """Return how much of `upset` is read from the person's neutral pictures."""
-        upset = [index for index, label in enumerate(LABELS) if WORD[label] == "upset"]
+        upset = [index for index, label in enumerate(LABELS) if WORD_OF[label] == "upset"]
         rest = [row for row, word in enumerate(self.words) if word == "neutral"]
         return float(self.readings[np.ix_(rest, upset)].sum(axis=1).mean())
 
@@ -58,7 +59,7 @@ def read_people(folder: Path, model: ExpressionModel) -> list[Person]:
     try:
         with (folder / "labels.csv").open(newline="") as file:
             for row in csv.DictReader(file):
-                by_person.setdefault(row["subject"], []).append((folder / row["path"], WORD[row["label"]]))
+                by_person.setdefault(row["subject"], []).append((folder / row["path"], WORD_OF[row["label"]]))
     except OSError as error:
         raise DataMissing(f"{folder}: {error.strerror}: labels.csv; give a folder with path,label,subject") from error
     except KeyError as error:

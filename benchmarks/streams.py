@@ -13,12 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edge.cue.policy import SMALL_VOCABULARY, CuePolicy
+from edge.cue.policy import WORD_OF, CuePolicy
 from edge.settings import CueSettings
 from edge.types import Cue, Face, Quality, Reading
 
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-WORD = {label: word for word, labels in SMALL_VOCABULARY.items() for label in labels}
 RATES = (5, 15, 30, 60)  # frames a second
 PARTNER = Face(1, (260, 180, 120, 120), 0.0, Quality(), 100.0, 0.8)
 
@@ -155,7 +154,7 @@ def raw_changes(stream: Stream) -> int:
 
 def raw_word(values: Probabilities) -> str:
     """Return the word of the label that is largest: what a frame-by-frame display would show."""
-    return WORD[LABELS[int(np.argmax(values))]]
+    return WORD_OF[LABELS[int(np.argmax(values))]]
 
 
 def delay_until(stream: Stream, cues: Sequence[Cue], since: float, wanted: Callable[[Cue], bool]) -> float:

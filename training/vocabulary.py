@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.cue.evidence import leads
-from edge.cue.policy import SMALL_VOCABULARY, odds_in_life
+from edge.cue.policy import SMALL_VOCABULARY, WORD_OF, odds_in_life
 from edge.errors import SettingsInvalid
 from edge.settings import CueSettings
 from lab.calibration import Floats, Labels, calibration_error
@@ -29,8 +29,7 @@ def as_words(probabilities: Floats, labels: Labels, classes: Sequence[str]) -> t
     A label of no word becomes -1, as one that is -1 stays. Raises SettingsInvalid for classes that make fewer than two
     words.
     """
-    of_class = {label: word for word, group in SMALL_VOCABULARY.items() for label in group}
-    named = [of_class.get(canonical(name), "") for name in classes]
+    named = [WORD_OF.get(canonical(name), "") for name in classes]
     words = tuple(word for word in SMALL_VOCABULARY if word in named)
     if len(words) < 2:
         raise SettingsInvalid(f"--words: of {', '.join(classes)[:200]} no two are expressions with words; leave it out")

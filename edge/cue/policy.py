@@ -21,6 +21,7 @@ SMALL_VOCABULARY = {
     "upset": ("angry", "disgust", "fear", "sad"),
     "neutral": ("neutral",),
 }
+WORD_OF = {label: word for word, labels in SMALL_VOCABULARY.items() for label in labels}
 
 BANDS: tuple[Band, ...] = ("near", "middle", "far")
 SLACK = 0.15  # share of a limit by which it must be passed to change the band or side
@@ -255,6 +256,6 @@ class CuePolicy:
 
 def odds_in_life(words: Iterable[str], settings: CueSettings) -> dict[str, float]:
     """Return by which factor each word, or class of one, is weighed: its share of life to what the network learnt."""
-    groups = {label: word for word, labels in SMALL_VOCABULARY.items() for label in (word, *labels)}
+    groups = WORD_OF | {word: word for word in SMALL_VOCABULARY}
     shares = {word: LIFE[groups[word]] / LEARNT[groups[word]] if word in groups else 1.0 for word in words}
     return {word: share**settings.life for word, share in shares.items()}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from edge.backends import import_for
-from edge.cue.policy import SMALL_VOCABULARY
+from edge.cue.policy import WORD_OF
 from edge.errors import SettingsInvalid, SinkFailed
 from edge.hardware.pins import Line, open_chip
 from edge.needs import Bus, Needs
@@ -38,8 +38,6 @@ EFFECTS: dict[str, tuple[int, ...]] = {
     "upset": (47, 0x80 | 6, 49, 0x80 | 6, 51),  # buzzes at 100, 60 and 20 %
     "face": (24,),  # sharp tick
 }
-# What the model's own classes are felt as, where they are the vocabulary.
-SMALL = {name: word for word, group in SMALL_VOCABULARY.items() for name in group}
 
 ADDRESS = 0x5A  # the chip has no other
 STATUS, MODE, LIBRARY, SEQUENCE, GO, CLAMP, FEEDBACK, CONTROL_3 = 0x00, 0x01, 0x03, 0x04, 0x0C, 0x17, 0x1A, 0x1D
@@ -237,7 +235,8 @@ def felt(cue: Cue, settings: HapticSettings) -> str | None:
     """Return the rhythm that a cue is felt as, None for none: never `unsure`, but that somebody turned up."""
     if cue.state == "unsure":
         return "face" if cue.reason == "new" and settings.tick else None
-    name = SMALL.get(cue.expression or "", cue.expression or "")
+    expression = cue.expression or ""
+    name = WORD_OF.get(expression, expression)  # where the model's own classes are the vocabulary
     return name if name in RHYTHMS and name in settings.cues else None
 
 

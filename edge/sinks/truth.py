@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.cue.policy import SMALL_VOCABULARY
+from edge.cue.policy import WORD_OF
 from edge.settings import CueSettings
 from edge.sources.demo import DemoSource
 from edge.types import Capabilities, Update
@@ -16,9 +16,7 @@ class TruthSink:
     def __init__(self, source: DemoSource, settings: CueSettings) -> None:
         self._source = source
         self._delay = settings.delay
-        self._words = {name: word for word, group in SMALL_VOCABULARY.items() for name in group}
-        if settings.vocabulary == "full":
-            self._words = {name: name for name in self._words}
+        self._words = {name: name for name in WORD_OF} if settings.vocabulary == "full" else WORD_OF
         self.steady = 0
         self.right = 0
 

@@ -15,8 +15,8 @@ from benchmarks import bench, cue, cue_clips, cue_films, cue_noise, cue_people, 
 from benchmarks.cue_page import write_page
 from benchmarks.report import read_report
 from benchmarks.schema import RESULTS, differences
-from benchmarks.streams import LABELS, PARTNER, RATES, WORD, Step, clear, film, follow, judge, nobody, play, steady
-from edge.cue.policy import SMALL_VOCABULARY
+from benchmarks.streams import LABELS, PARTNER, RATES, Step, clear, film, follow, judge, nobody, play, steady
+from edge.cue.policy import SMALL_VOCABULARY, WORD_OF
 from edge.diagnostics.replay import replay
 from edge.errors import DataMissing, SourceEmpty
 from edge.settings import SENSITIVITIES, CueSettings
@@ -30,7 +30,7 @@ def certain_films(count: int, certainty: float = 0.95) -> tuple[streams.Probabil
     """Return films of unchanging readings, of each class in turn, and their words."""
     labels = [LABELS[row % len(LABELS)] for row in range(count)]
     frames = round(cue_films.FPS * cue_films.SECONDS)
-    return np.array([[clear(label, certainty)] * frames for label in labels]), [WORD[label] for label in labels]
+    return np.array([[clear(label, certainty)] * frames for label in labels]), [WORD_OF[label] for label in labels]
 
 
 def test_the_film_of_a_face_sways_and_is_the_same_each_time() -> None:
@@ -120,7 +120,7 @@ def talkers() -> dict[str, streams.Stream]:
 
     def talk(label: str, other: str, fps: int = 10) -> streams.Stream:
         values = [clear(other if number % 4 == 3 else label, 0.85) for number in range(8 * fps)]
-        return [replace(step, truth=WORD[label]) for step in film(values, fps)]
+        return [replace(step, truth=WORD_OF[label]) for step in film(values, fps)]
 
     pairs = (("happy", "neutral"), ("neutral", "sad"), ("happy", "surprise"), ("surprise", "neutral"))
     return {f"talk/0{number}-1.avi": talk(*pair) for number, pair in enumerate(pairs)}

@@ -15,7 +15,6 @@ from benchmarks.streams import (
     LABELS,
     PARTNER,
     RATES,
-    WORD,
     Step,
     Stream,
     changes,
@@ -31,6 +30,7 @@ from benchmarks.streams import (
     spikes,
     steady,
 )
+from edge.cue.policy import WORD_OF
 from edge.settings import SENSITIVITIES, CueSettings, with_sensitivity
 from edge.types import Cue
 
@@ -54,7 +54,7 @@ def words(cues: list[Cue]) -> list[str]:
         (before, label)
         for before in (None, "neutral", "happy", "sad")
         for label in LABELS
-        if before is None or WORD[before] != WORD[label]
+        if before is None or WORD_OF[before] != WORD_OF[label]
     ],
 )
 def test_a_clear_expression_is_shown_in_time_and_stays(fps: int, before: str | None, label: str) -> None:
@@ -62,9 +62,9 @@ def test_a_clear_expression_is_shown_in_time_and_stays(fps: int, before: str | N
     stream = follow(first, steady(label, 10, fps))
     cues = play(stream, SETTINGS)
     begun = first[-1].t + 1 / fps
-    assert delay_until(stream, cues, begun, lambda cue: cue.expression == WORD[label]) < ONSET
-    assert words(cues)[-1] == WORD[label]
-    assert words(cues).count(WORD[label]) == 1
+    assert delay_until(stream, cues, begun, lambda cue: cue.expression == WORD_OF[label]) < ONSET
+    assert words(cues)[-1] == WORD_OF[label]
+    assert words(cues).count(WORD_OF[label]) == 1
 
 
 @rates
@@ -97,7 +97,7 @@ def test_two_classes_in_turn_are_no_expression(fps: int, first: str, second: str
 @pytest.mark.parametrize("spike", ["sad", "surprise", "neutral"])
 def test_one_wrong_frame_a_second_does_not_change_the_cue(fps: int, spike: str) -> None:
     cues = play(spikes("happy", spike, 30, fps), SETTINGS)
-    assert WORD[spike] not in words(cues)
+    assert WORD_OF[spike] not in words(cues)
     assert changes(cues[2 * fps :]) <= MOST_CHANGES / 2
 
 
@@ -106,7 +106,7 @@ def test_a_slow_change_is_one_change_with_at_most_one_unsure_between(fps: int) -
     for first, second in (("neutral", "happy"), ("happy", "sad"), ("surprise", "neutral")):
         cues = play(follow(steady(first, 3, fps), drift(first, second, 20, fps), steady(second, 3, fps)), SETTINGS)
         seen = [word for word in words(cues) if word not in ("face", "unsure")]
-        assert seen == [WORD[first], WORD[second]]
+        assert seen == [WORD_OF[first], WORD_OF[second]]
         assert words(cues).count("unsure") <= 1
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge.cli import main
-from edge.cue.policy import SMALL_VOCABULARY
+from edge.cue.policy import WORD_OF
 from edge.errors import SettingsInvalid, SourceEmpty, SourceUnreadable
 from edge.settings import CueSettings, LookSettings, Settings
 from edge.sources.demo import DemoSource
@@ -31,7 +31,7 @@ def portraits() -> dict[str, Gray]:
     found: dict[str, Gray] = {}
     for seq in range(600):
         truth = person.truth(seq)
-        word = next((word for word, group in SMALL_VOCABULARY.items() if truth.expression in group), "")
+        word = WORD_OF.get(truth.expression or "", "")
         if word in SHOWN and word not in found and truth.steady_for > 1.0:
             found[word] = person.render(seq)
     return found

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cue.policy import SMALL_VOCABULARY
+from edge.cue.policy import WORD_OF
 from edge.errors import SettingsInvalid
 from edge.sources import open_source
 from edge.sources.demo import ALWAYS, FPS, HEIGHT, LARGEST_ROLL, SCENE_FRAMES, UPSET, WIDTH, DemoSource
@@ -130,7 +130,6 @@ def test_haar_finds_the_face_where_the_truth_says_and_nothing_else(demo: DemoSou
 
 def test_the_shipped_network_reads_every_expression_as_its_word(demo: DemoSource) -> None:
     network = ExpressionModel()
-    words = {label: word for word, group in SMALL_VOCABULARY.items() for label in group}
     read: dict[str, list[float]] = {}
     for seq in range(45, 4 * SCENE_FRAMES, 31):
         truth = demo.truth(seq)
@@ -138,8 +137,8 @@ def test_the_shipped_network_reads_every_expression_as_its_word(demo: DemoSource
             continue
         crop = crop_face(demo.render(seq), Face(0, truth.box, truth.roll_deg), network.contract.side)
         reading = zip(network.contract.labels, network.read(crop), strict=True)
-        word = words[truth.expression]
-        read.setdefault(truth.expression, []).append(sum(share for label, share in reading if words[label] == word))
+        word = WORD_OF[truth.expression]
+        read.setdefault(truth.expression, []).append(sum(share for label, share in reading if WORD_OF[label] == word))
     assert set(read) == {*ALWAYS, *UPSET}
     for expression, shares in read.items():
         assert np.mean(shares) > 0.6, f"{expression}: {shares}"
