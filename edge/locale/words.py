@@ -16,15 +16,22 @@ def is_dark(cue: Cue, look: LookSettings) -> bool:
     return cue.state == "no_face"
 
 
-def word(cue: Cue, look: LookSettings) -> str:
-    """Return the one word of a cue, empty where it is dark; a class that the table lacks is its own word.
+def name_of(key: str, language: str) -> str:
+    """Return the word of an expression, a state or a reason in one of LANGUAGES; a class that it lacks is its own."""
+    return read_locale(language).words.get(key, key)
 
-    All reasons but `new` are one word: they may change while the cue is steady.
+
+def name_cue(cue: Cue, language: str) -> str:
+    """Return the one word of a cue, also where it is dark; all reasons but `new` are one word.
+
+    They may change while the cue is steady.
     """
-    if is_dark(cue, look):
-        return ""
-    key = "new" if cue.reason == "new" else cue.expression or cue.state
-    return read_locale(look.language).words.get(key, key)
+    return name_of("new" if cue.reason == "new" else cue.expression or cue.state, language)
+
+
+def word(cue: Cue, look: LookSettings) -> str:
+    """Return the one word of a cue, empty where it is dark."""
+    return "" if is_dark(cue, look) else name_cue(cue, look.language)
 
 
 def describe(cue: Cue, look: LookSettings) -> str:

@@ -9,8 +9,7 @@ from typing import TextIO
 
 from edge.errors import CuelensError, SettingsInvalid, printable
 from edge.files import sink_error
-from edge.locale import read_locale
-from edge.locale.words import describe
+from edge.locale.words import describe, name_of
 from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
@@ -82,5 +81,4 @@ def describe_cue(cue: Cue, look: LookSettings) -> str:
     if cue.expression is None:
         return describe(cue, look)
     filled = round(_BAR * cue.confidence)
-    word = read_locale(look.language).words.get(cue.expression, cue.expression)
-    return f"{word:12} {'#' * filled}{'.' * (_BAR - filled)} {cue.confidence:4.0%}"
+    return f"{name_of(cue.expression, look.language):12} {'#' * filled}{'.' * (_BAR - filled)} {cue.confidence:4.0%}"

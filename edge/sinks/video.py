@@ -16,7 +16,7 @@ from edge.drawing.glyphs import cue_colour
 from edge.drawing.lettering import draw_line
 from edge.errors import DiskFull, SinkFailed, SinkUnwritable
 from edge.files import native_name, native_place, sink_error, staged_name
-from edge.locale import read_locale
+from edge.locale.words import name_cue, name_of
 from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
@@ -178,23 +178,20 @@ def annotate(update: Update, look: LookSettings) -> Picture:
     picture: Picture = cv2.cvtColor(update.frame.gray, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
     height, width = update.frame.gray.shape
     unit = height / 480
-    words = read_locale(look.language).words
     probabilities = {reading.face_id: reading.probabilities for reading in update.readings}
     for face in update.faces:
         corners = corners_of(face)
         cv2.polylines(picture, [corners], True, _OTHER, max(1, round(2 * unit)), cv2.LINE_AA)
         values = probabilities.get(face.id)
         name = update.labels[int(np.argmax(values))] if values else ""
-        reading = f"{words.get(name, name)} {max(values):.2f} " if values else ""
+        reading = f"{name_of(name, look.language)} {max(values):.2f} " if values else ""
         label = f"{face.id} {reading}{face.roll_deg:+.0f} deg {face.distance_m:.1f} m"
         at = (int(corners[:, 0].min()), max(12, int(corners[:, 1].min()) - 5))
         _text(picture, label, at, 0.45 * unit, _OTHER)
     cue = update.cue
-    key = "new" if cue.reason == "new" else cue.expression or cue.state
-    word = words.get(key, key)
     red, green, blue = cue_colour(cue)
     colour = (blue, green, red)
-    _text(picture, word, (round(12 * unit), height - round(22 * unit)), 1.1 * unit, colour)
+    _text(picture, name_cue(cue, look.language), (round(12 * unit), height - round(22 * unit)), 1.1 * unit, colour)
     if cue.expression:
         left, top, bottom = (round(edge * unit) for edge in (12, 480 - 12, 480 - 6))
         cv2.rectangle(picture, (left, top), (left + round(cue.confidence * width / 3), bottom), colour, -1)
@@ -202,6 +199,7 @@ def annotate(update: Update, look: LookSettings) -> Picture:
 
 
 def corners_of(face: Face) -> npt.NDArray[np.int32]:
+    """Return the corners of a face's box, turned with the face: int32 (4, 2), x and y in pixels of the frame."""
     x, y, width, height = face.box
     rectangle = ((x + width / 2, y + height / 2), (float(width), float(height)), face.roll_deg)
     return np.round(cv2.boxPoints(rectangle)).astype(np.int32)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.drawing.lettering import draw_line
-from edge.locale import read_locale
+from edge.locale.words import name_of
 from edge.settings import LookSettings
 from edge.sinks.video import corners_of
 from edge.stills.reader import StillReading
@@ -41,7 +41,6 @@ def draw_readings(gray: Gray, readings: Sequence[StillReading], look: LookSettin
 
 def _draw_bars(picture: Picture, reading: StillReading, look: LookSettings, at: tuple[int, int]) -> None:
     """Draw each label's probability as a bar below the face, likeliest first, as far as they can be read there."""
-    names = read_locale(look.language).words
     side = reading.face.box[2]
     tall = max(11, side // 12)
     left, top = at
@@ -50,7 +49,7 @@ def _draw_bars(picture: Picture, reading: StillReading, look: LookSettings, at: 
             return
         cv2.rectangle(picture, (left, top), (left + side, top + tall - 1), _GROUND, -1)
         cv2.rectangle(picture, (left, top + 1), (left + round(side * value), top + tall - 2), (110, 110, 110), -1)
-        _write(picture, f"{names.get(label, label)} {value:.2f}", (left, top), tall, ground=None)
+        _write(picture, f"{name_of(label, look.language)} {value:.2f}", (left, top), tall, ground=None)
         top += tall
 
 

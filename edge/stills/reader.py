@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge.cue.policy import CuePolicy
-from edge.locale import read_locale
+from edge.locale.words import name_of
 from edge.settings import CueSettings, LookSettings, Settings
 from edge.stills.finder import Progress, StillFinder, describe_face_still, face_record
 from edge.types import Face, Gray, Reason
@@ -35,7 +35,7 @@ class StillReading:
 
     def name(self, look: LookSettings) -> str:
         """Return the word in the wearer's language; `unsure` has one too."""
-        return read_locale(look.language).words.get(self.word or "unsure", self.word or "unsure")
+        return name_of(self.word or "unsure", look.language)
 
 
 class StillReader:
@@ -100,7 +100,7 @@ def describe_readings(path: Path, readings: Sequence[StillReading], look: LookSe
     """Return a picture's readings as lines for a person."""
     lines = [f"{path}: {len(readings)} face{'' if len(readings) == 1 else 's'}"]
     for reading in readings:
-        why = f" ({read_locale(look.language).words.get(reading.reason, reading.reason)})" if reading.reason else ""
+        why = f" ({name_of(reading.reason, look.language)})" if reading.reason else ""
         lines.append(f"  {reading.name(look)}{why}, {reading.confidence:.0%}:{describe_face_still(reading.face)[1:]}")
         likely = sorted(zip(reading.probabilities, reading.labels, strict=True), reverse=True)
         lines.append("    " + ", ".join(f"{label} {value:.2f}" for value, label in likely))
