@@ -135,6 +135,11 @@ class Update:
     turned_deg: float | None = None  # by which heads are turned in the picture, in the frame that makes it sure
 
     @property
+    def t(self) -> float:
+        """When it was true, on the capture clock: when its frame was taken, or its cue began where it has none."""
+        return self.cue.since if self.frame is None else self.frame.t
+
+    @property
     def fresh(self) -> tuple[Reading, ...]:
         """The readings that were made in this frame."""
         return tuple(reading for reading in self.readings if self.frame and reading.t == self.frame.t)

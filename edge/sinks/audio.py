@@ -343,7 +343,7 @@ class _Recording:
         self._write(_wav_header(0))
 
     def advance(self, update: Update) -> float:
-        t = update.cue.since if update.frame is None else update.frame.t
+        t = update.t
         step = 0.0 if self._t is None else t - self._t
         if 0 <= step <= GAP:
             self._seconds += step

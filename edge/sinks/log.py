@@ -138,7 +138,6 @@ def log_record(update: Update) -> dict[str, Any]:
 
     All that the cue was decided on is in it as it was decided on, so that edge.diagnostics.replay can decide again.
     """
-    t = update.cue.since if update.frame is None else update.frame.t
     fresh = {reading.face_id: reading.probabilities for reading in update.fresh}
     faces: list[dict[str, Any]] = []
     for face in update.faces:
@@ -160,7 +159,7 @@ def log_record(update: Update) -> dict[str, Any]:
         )
     return {
         "seq": update.frame.seq if update.frame else None,
-        "t": round(t, 6),
+        "t": round(update.t, 6),
         **cue_record(update.cue),
         "faces": faces,
         "latency_ms": update.latency_ms,

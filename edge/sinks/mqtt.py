@@ -166,7 +166,7 @@ class MqttSink:
             return  # the next frame's update is there already, and this one is old
         cue, now = update.cue, self._clock()
         facts = (cue.state, cue.expression, cue.reason, cue.distance, cue.side)
-        self._t = cue.since if update.frame is None else update.frame.t
+        self._t = update.t
         if facts != self._published or now - self._saw >= REFRESH:
             # What comes without a frame, no camera or a pause, may be the last for long: it waits and is not left out.
             if not self._sent(ANSWER if update.frame is None else 0.0):
