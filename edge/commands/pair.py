@@ -10,8 +10,8 @@ from edge.errors import SettingsInvalid, printable
 from edge.settings import Settings
 from edge.settings_file import load_settings
 from edge.sinks.table import MAKE_NAMES
+from edge.system.systemd import STATE_FOLDER
 
-SERVICE_FOLDER = Path("/var/lib/cuelens")  # of the unit: its StateDirectory
 SECONDS = 10.0
 
 
@@ -47,8 +47,8 @@ def _place() -> Path:
     """Return the service's file where it is installed, else the user's."""
     from edge.sinks.glasses.known import NAME, glasses_file
 
-    if SERVICE_FOLDER.is_symlink() or SERVICE_FOLDER.is_dir():
-        return SERVICE_FOLDER / NAME
+    if STATE_FOLDER.is_symlink() or STATE_FOLDER.is_dir():
+        return STATE_FOLDER / NAME
     path = glasses_file()
     if path is None:
         raise SettingsInvalid("there is no home to remember glasses in; name a folder with --state")

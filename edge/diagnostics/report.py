@@ -21,7 +21,6 @@ from typing import Any
 from edge.diagnostics.checks.board import system_name
 from edge.diagnostics.checks.examine import examine
 from edge.diagnostics.checks.machine import UNIT, CheckLine, Machine
-from edge.diagnostics.checks.outputs import STATE
 from edge.diagnostics.checks.service import read_settings_file
 from edge.diagnostics.phrases import kept_words, literals
 from edge.diagnostics.status import own_version
@@ -31,6 +30,7 @@ from edge.settings import Settings
 from edge.sinks.glasses.known import NAME, load_glasses
 from edge.sinks.table import SINKS, settings_types
 from edge.sources import SOURCES
+from edge.system.systemd import STATE_FOLDER
 
 GONE = "…"  # in the place of what is left out
 MOST_LINES = 500  # of the journal
@@ -94,7 +94,7 @@ def personal_names(machine: Machine, settings: Settings) -> Iterator[str]:
             yield from (part.partition(":")[2] for part in own) if name in ("source", "sinks") else own
     yield from (spec.split(":", 2)[2] for spec in settings.sinks if re.match("glasses:[^:]*:", spec))
     with contextlib.suppress(SettingsInvalid):  # of a file that is damaged, which its check says
-        yield from (known.name for known in load_glasses(machine.path(f"{STATE}/{NAME}")))
+        yield from (known.name for known in load_glasses(machine.path(f"{STATE_FOLDER}/{NAME}")))
 
 
 def _free_values(settings: Any) -> Iterator[tuple[str, Any, Any]]:

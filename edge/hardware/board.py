@@ -22,7 +22,7 @@ _CPUFREQ = "sys/devices/system/cpu/cpu0/cpufreq"
 
 
 def read_text(name: str, root: Path = ROOT) -> str | None:
-    """Return a kernel file's text without what pads it; None where it cannot be read or is empty."""
+    """Return the text of a file below `root` without what pads it; None where it cannot be read or is empty."""
     try:
         return (root / name.lstrip("/")).read_text(encoding="utf-8", errors="replace").strip("\0\n\t ") or None
     except OSError:  # not there, or, as pressure on some kernels, turned off

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+STATE_FOLDER = Path("/var/lib/cuelens")  # the unit's StateDirectory: the one folder where the service may write
+
 
 def is_service() -> bool:
     """Return whether a service manager started this process and waits to hear of it."""

@@ -83,7 +83,7 @@ def run(command: str, glasses: HaloPeripheral, paper: Paper) -> None:
     radio, other = (
         mock.patch.object(module, "Radio", side_effect=lambda: AirRadio(glasses)) for module in (visit, link)
     )
-    place = mock.patch("edge.commands.pair.SERVICE_FOLDER", Path("/nowhere"))
+    place = mock.patch("edge.commands.pair.STATE_FOLDER", Path("/nowhere"))
     with radio, other, place, contextlib.redirect_stdout(paper), contextlib.redirect_stderr(paper):
         try:
             main(command.split())

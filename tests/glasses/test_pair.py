@@ -44,7 +44,7 @@ def run(monkeypatch: pytest.MonkeyPatch, words: str, *peripherals: Peripheral) -
 
 @pytest.fixture(autouse=True)
 def _no_service(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("edge.commands.pair.SERVICE_FOLDER", tmp_path / "none")
+    monkeypatch.setattr("edge.commands.pair.STATE_FOLDER", tmp_path / "none")
 
 
 @pytest.mark.parametrize("make", ["activelook", "halo"])

@@ -11,12 +11,13 @@ from edge.hardware import board
 from edge.hardware.board import THROTTLING
 from edge.needs import from_system
 from edge.settings import Settings
+from edge.system.systemd import STATE_FOLDER
 
 LEAST_DISK_MB = 100.0  # a log of hours, a journal that is not in RAM
 LEAST_MEMORY_MB = 150.0  # the budget of a run
 SMALL_BOARD_MB = 1000.0
 WARM_C, HOT_C = 70.0, 80.0  # from 80 degrees on the firmware slows a Raspberry Pi down, from 85 hard
-FOLDERS = ("/", "/var/lib/cuelens")
+FOLDERS = ("/", str(STATE_FOLDER))
 FIRST_YEAR = 2026  # of Cuelens: an earlier clock is wrong
 
 SINCE = 16  # bits by which those since the start are higher

@@ -139,10 +139,7 @@ class Machine:
 
     def text(self, name: str) -> str | None:
         """Return a file's text without what pads it; None where it cannot be read or is empty."""
-        try:
-            return self.path(name).read_text(encoding="utf-8", errors="replace").strip("\0\n\t ") or None
-        except OSError:
-            return None
+        return board.read_text(name, self.root)
 
     def paths(self, folder: str, pattern: str) -> list[Path]:
         """Return the paths in a folder that match, in order of length, then name: video2 before video10."""

@@ -14,13 +14,13 @@ from edge.sinks.display import has_picture
 from edge.sinks.glasses.known import NAME, load_glasses
 from edge.sinks.places import STREAMS
 from edge.sinks.table import needs_of
+from edge.system.systemd import STATE_FOLDER
 
 Finding = tuple[str, ...]  # what was found, what is to be done about it, if anything, and an error's identifier
 
 PERSIST = tuple(
     f"pinctrl_{name}/parameters/persist_gpio_outputs" for name in ("bcm2835", "rp1")
 )  # Raspberry Pi's kernels
-STATE = "/var/lib/cuelens"  # where the service may write
 DROP_IN = (
     "sudo systemctl edit cuelens, and add below [Service]: RestrictAddressFamilies=AF_UNIX AF_NETLINK AF_INET AF_INET6"
 )
@@ -139,7 +139,7 @@ def look_for_pair(machine: Machine, needs: Needs) -> Finding:
             "sudo /opt/cuelens/current/install.sh apply",
         )
     try:
-        paired = [known.name for known in load_glasses(machine.path(f"{STATE}/{NAME}")) if known.make == make]
+        paired = [known.name for known in load_glasses(machine.path(f"{STATE_FOLDER}/{NAME}")) if known.make == make]
     except SettingsInvalid as error:
         return str(error), f"sudo cuelens pair {make}", error.identify()
     if not name and not paired:
@@ -160,8 +160,8 @@ def look_for_folder(machine: Machine, file: str) -> Finding:
     folder = Path(file).parent
     if not machine.path(str(folder)).is_dir():
         return f"{folder} is no folder", f"sudo mkdir -p {folder}, or name another"
-    if machine.installed and not folder.is_relative_to(STATE):
-        todo = f"name a path below {STATE}: all else is read-only for the service"
+    if machine.installed and not folder.is_relative_to(STATE_FOLDER):
+        todo = f"name a path below {STATE_FOLDER}: all else is read-only for the service"
         return f"{folder} is out of the service's reach", todo
     return f"{folder} is there", ""
 
