@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from edge.errors import ContractMismatch, ContractUnreadable, ModelMissing, Mode
 from edge.files import read_file
 from edge.needs import AGAIN
 from edge.system.quiet import quiet
+from edge.types import Gray
 
 RUNTIMES = (("tflite-runtime", "tflite_runtime.interpreter"), ("ai-edge-litert", "ai_edge_litert.interpreter"))
 _PACKAGED = Path(__file__).parents[1] / "model"
@@ -35,20 +36,17 @@ class Tensor:
     zero_point: int
 
 
-class Promise(Protocol):
-    """What a contract of the finder's networks says of its file."""
+@dataclass(frozen=True, slots=True)
+class NetworkContract:
+    """What the contracts of the finder's networks have in common."""
 
-    @property
-    def sha256(self) -> str:
-        """Of the whole file, in hex."""
+    sha256: str  # of the whole file, in hex
+    size: int  # bytes
+    input: Tensor
+    outputs: dict[str, Tensor]
 
-    @property
-    def size(self) -> int:
-        """Bytes of the file."""
 
-    @property
-    def input(self) -> Tensor:
-        """The one input."""
+Promised = TypeVar("Promised", bound=NetworkContract)
 
 
 def models_folder() -> Path:
@@ -114,6 +112,16 @@ def check_tensor(path: Path, name: str, found: Tensor, promised: Tensor) -> None
         )
 
 
+def read_common(table: dict[str, Any], outputs: Iterable[str]) -> dict[str, Any]:
+    """Read what NetworkContract has from a contract's table, by field; raises KeyError, TypeError or ValueError."""
+    return {
+        "sha256": str(table["sha256"]),
+        "size": int(table["size"]),
+        "input": read_promise(table["input"]),
+        "outputs": {name: read_promise(table["outputs"][name]) for name in outputs},
+    }
+
+
 @contextmanager
 def contract_table(path: Path, formats: tuple[int, ...], maker: str) -> Iterator[dict[str, Any]]:
     """Give the JSON of a contract of one of those formats; what is wrong in it, or in its use here, is named.
@@ -177,18 +185,6 @@ def build_interpreter(path: Path, content: bytes, threads: int = 1) -> tuple[Any
     return interpreter, runtime
 
 
-def open_network(path: Path, content: bytes, contract: Promise) -> Any:
-    """Return an interpreter of a .tflite file's content, its file and input held to the contract.
-
-    Raises ModelUnreadable, ModelShape, ContractMismatch, RuntimeMissing.
-    """
-    check_content(path, content, contract.size, contract.sha256)
-    interpreter, _ = build_interpreter(path, content)
-    (given,) = interpreter.get_input_details()
-    check_tensor(path, "input", read_tensor(given), contract.input)
-    return interpreter
-
-
 def find_outputs(
     path: Path, interpreter: Any, contracted: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]], maker: str
 ) -> dict[str, tuple[int, Tensor]]:
@@ -211,6 +207,39 @@ def find_outputs(
     return outputs
 
 
+class Network(Generic[Promised]):
+    """One of the finder's networks, held to its contract: int8 in, some outputs by name."""
+
+    def __init__(
+        self, path: Path, read: Callable[[Path], Promised], shapes: Mapping[str, tuple[int, ...]], maker: str
+    ) -> None:
+        """Load `path` and hold it to the contract beside it, which `read` reads, and to the outputs' shapes.
+
+        `maker` is the program that makes such networks. Raises ModelMissing, ModelUnreadable, ModelShape,
+        ContractMismatch, ContractUnreadable, RuntimeMissing.
+        """
+        content = read_model(path)
+        self.contract = contract = read(path.with_suffix(".json"))
+        check_content(path, content, contract.size, contract.sha256)
+        self._interpreter, _ = build_interpreter(path, content)
+        (given,) = self._interpreter.get_input_details()
+        check_tensor(path, "input", read_tensor(given), contract.input)
+        self._outputs = find_outputs(path, self._interpreter, contract.outputs, shapes, maker)
+        self._input = given["index"]
+        self._levels = tabulate_levels(contract.input)
+
+    def put(self, view: Gray) -> None:
+        """Run it on pixels, uint8 (height, width) as its input has them."""
+        self._interpreter.set_tensor(self._input, self._levels[view][None, ..., None])
+        self._interpreter.invoke()
+
+    def real(self, name: str) -> npt.NDArray[np.float64]:
+        """Return an output of the last run as real values, float64 of its shape without the first axis."""
+        index, tensor = self._outputs[name]
+        stored: npt.NDArray[np.float64] = self._interpreter.get_tensor(index)[0].astype(np.float64)
+        return (stored - tensor.zero_point) * tensor.scale
+
+
 def tabulate_levels(given: Tensor) -> npt.NDArray[np.int8]:
     """Return what an int8 input is given for each pixel value, int8 (256,)."""
     levels = np.round(np.arange(256) / given.scale) + given.zero_point
@@ -219,5 +248,5 @@ def tabulate_levels(given: Tensor) -> npt.NDArray[np.int8]:
 
 def name_delegate(interpreter: Any) -> str:
     """Say who runs an interpreter's operators: XNNPACK where it took some over, else the runtime's built-in kernels."""
-    nodes = interpreter._get_ops_details()  # no public call tells
+    nodes = interpreter._get_ops_details()  # no public call has it
     return "XNNPACK" if any(node["op_name"] == "DELEGATE" for node in nodes) else "built-in kernels"

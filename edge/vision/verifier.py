@@ -8,23 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
 from edge.errors import ContractUnreadable, ModelShape
 from edge.types import Gray
-from edge.vision.tflite import (
-    Tensor,
-    contract_table,
-    find_outputs,
-    models_folder,
-    open_network,
-    read_model,
-    read_promise,
-    tabulate_levels,
-)
+from edge.vision.tflite import Network, NetworkContract, contract_table, models_folder, read_common
 from edge.vision.views import Pyramid, Spot
 
 CONTRACT_FORMAT = 2  # 2: the view's light is evened out; of 1, a release before, it is not
@@ -76,13 +66,9 @@ class Evening:
 
 
 @dataclass(frozen=True, slots=True)
-class VerifierContract:
+class VerifierContract(NetworkContract):
     """What a verifier promises. `units` are what 1.0 of each pose output is: degrees, sides, sides, log of the size."""
 
-    sha256: str
-    size: int  # bytes
-    input: Tensor
-    outputs: dict[str, Tensor]
     share: float  # of the view's side that the face's fills
     units: tuple[float, float, float, float]
     evening: Evening | None  # none: the view as it is
@@ -101,10 +87,7 @@ def read_contract(path: Path) -> VerifierContract:
     with contract_table(path, (1, CONTRACT_FORMAT), "cuelens-verifier") as table:
         turn_deg, right, down, log_size = (float(unit) for unit in table["units"])
         contract = VerifierContract(
-            sha256=str(table["sha256"]),
-            size=int(table["size"]),
-            input=read_promise(table["input"]),
-            outputs={name: read_promise(table["outputs"][name]) for name in OUTPUTS},
+            **read_common(table, OUTPUTS),
             share=float(table["share"]),
             units=(turn_deg, right, down, log_size),
             evening=Evening(**table["evening"]) if table["format"] > 1 else None,
@@ -123,30 +106,20 @@ class FaceVerifier:
         Raises ModelMissing, ModelUnreadable, ModelShape, ContractMismatch, ContractUnreadable, RuntimeMissing.
         """
         path = models_folder() / "face.tflite" if path is None else path
-        content = read_model(path)
-        self.contract = contract = read_contract(path.with_suffix(".json"))
-        self._interpreter = open_network(path, content, contract)
         shapes = {name: (1, length) for name, length in OUTPUTS.items()}
-        self._outputs = find_outputs(path, self._interpreter, contract.outputs, shapes, "cuelens-verifier")
-        shape = contract.input.shape
-        if len(shape) != 4 or shape != (1, shape[1], shape[1], 1) or contract.input.dtype != "int8":
-            raise ModelShape(f"{path}: input {contract.input.dtype} {shape}; a verifier takes int8 (1, side, side, 1)")
-        self._side = shape[1]
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._levels = tabulate_levels(contract.input)
+        self._network = Network(path, read_contract, shapes, "cuelens-verifier")
+        self.contract = self._network.contract
+        given = self.contract.input
+        if len(given.shape) != 4 or given.shape != (1, given.shape[1], given.shape[1], 1) or given.dtype != "int8":
+            raise ModelShape(f"{path}: input {given.dtype} {given.shape}; a verifier takes int8 (1, side, side, 1)")
+        self._side = given.shape[1]
 
     def look(self, pyramid: Pyramid, spot: Spot) -> Look:
         """Look at a spot: within a third of its side, and 45 degrees of its turn, it need not be right."""
         view = pyramid.view(spot, self._side, self.contract.share)
         if self.contract.evening is not None:
             view = self.contract.evening.apply(view)
-        self._interpreter.set_tensor(self._input, self._levels[view][None, ..., None])
-        self._interpreter.invoke()
-        turn, right, down, size = (self._real("pose") * self.contract.units).tolist()
+        self._network.put(view)
+        turn, right, down, size = (self._network.real("pose") * self.contract.units).tolist()
         moved = spot.moved(right, down, float(np.exp(size)), turn)
-        return Look(moved, float(self._real("face")[0]))
-
-    def _real(self, name: str) -> Any:
-        index, tensor = self._outputs[name]
-        stored = self._interpreter.get_tensor(index)[0].astype(np.float64)
-        return (stored - tensor.zero_point) * tensor.scale
+        return Look(moved, float(self._network.real("face")[0]))

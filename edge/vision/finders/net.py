@@ -15,23 +15,14 @@ import numpy.typing as npt
 
 from edge.errors import ModelShape
 from edge.vision.finders import Slice
-from edge.vision.tflite import (
-    Tensor,
-    contract_table,
-    find_outputs,
-    models_folder,
-    open_network,
-    read_model,
-    read_promise,
-    tabulate_levels,
-)
+from edge.vision.tflite import Network, NetworkContract, contract_table, models_folder, read_common
 from edge.vision.verifier import Evening
 from edge.vision.views import Pyramid, Spot, shared
 
 CONTRACT_FORMAT = 1
 OUTPUTS = {"face": 1, "pose": 5}  # names and lengths: log odds; cosine and sine of the turn, right, down, log size
 WINDOW, STRIDE = 20, 4  # pixels of a copy: what the network sees of it at once, and the way to its next place
-TILE = WINDOW + 32 * STRIDE  # pixels of a copy that it is asked for at once: 33 by 33 places
+TILE = WINDOW + 32 * STRIDE  # pixels of a copy that one call reads: 33 by 33 places
 REACH = 13  # pixels, odd: as Evening's, in a window
 
 SIDE_STEP = 1.5  # between sizes searched: the network, and then the verifier, find the size between them
@@ -43,13 +34,9 @@ TWINS = 0.6  # of the smaller spot, from which two are one proposal
 
 
 @dataclass(frozen=True, slots=True)
-class ScannerContract:
+class ScannerContract(NetworkContract):
     """What a scanner promises: as the verifier's, and from which log odds a place is worth a proposal."""
 
-    sha256: str
-    size: int  # bytes
-    input: Tensor
-    outputs: dict[str, Tensor]
     share: float  # of a window's side that a face fills
     units: tuple[float, float, float]  # of right, down and log size
     least: float
@@ -61,10 +48,7 @@ def read_contract(path: Path) -> ScannerContract:
     with contract_table(path, (CONTRACT_FORMAT,), "cuelens-scanner") as table:
         right, down, log_size = (float(unit) for unit in table["units"])
         return ScannerContract(
-            sha256=str(table["sha256"]),
-            size=int(table["size"]),
-            input=read_promise(table["input"]),
-            outputs={name: read_promise(table["outputs"][name]) for name in OUTPUTS},
+            **read_common(table, OUTPUTS),
             share=float(table["share"]),
             units=(right, down, log_size),
             least=float(table["least"]),
@@ -81,18 +65,13 @@ class NetFinder:
         Raises ModelMissing, ModelUnreadable, ModelShape, ContractMismatch, ContractUnreadable, RuntimeMissing.
         """
         path = models_folder() / "scan.tflite" if path is None else path
-        content = read_model(path)
-        self.contract = contract = read_contract(path.with_suffix(".json"))
-        self._interpreter = open_network(path, content, contract)
-        if contract.input.shape != (1, TILE, TILE, 1) or contract.input.dtype != "int8":
-            raise ModelShape(
-                f"{path}: input {contract.input.dtype} {contract.input.shape}; int8 (1, {TILE}, {TILE}, 1)"
-            )
         places = (TILE - WINDOW) // STRIDE + 1
         shapes = {name: (1, places, places, length) for name, length in OUTPUTS.items()}
-        self._ends = find_outputs(path, self._interpreter, contract.outputs, shapes, "cuelens-scanner")
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._levels = tabulate_levels(contract.input)
+        self._network = Network(path, read_contract, shapes, "cuelens-scanner")
+        self.contract = self._network.contract
+        given = self.contract.input
+        if given.shape != (1, TILE, TILE, 1) or given.dtype != "int8":
+            raise ModelShape(f"{path}: input {given.dtype} {given.shape}; int8 (1, {TILE}, {TILE}, 1)")
 
     def slices(self, width: int, height: int, sides: tuple[float, float], rolls_deg: tuple[float, ...]) -> list[Slice]:
         """Cut a full scan into tiles; `rolls_deg` count for nothing, every turn is searched at once."""
@@ -128,12 +107,11 @@ class NetFinder:
         contract = self.contract
         zoom = WINDOW * contract.share / piece.side
         tile = pyramid.window(piece.cx, piece.cy, 0.0, zoom, TILE, TILE)
-        self._interpreter.set_tensor(self._input, self._levels[contract.evening.apply(tile)][None, ..., None])
-        self._interpreter.invoke()
-        scores = self._real("face")[..., 0]
+        self._network.put(contract.evening.apply(tile))
+        scores = self._network.real("face")[..., 0]
         rows, columns = np.nonzero(scores >= (contract.least if least is None else least))
         order = np.argsort(-scores[rows, columns], kind="stable")
-        poses = self._real("pose")
+        poses = self._network.real("pose")
         spots: list[Spot] = []
         for row, column in zip(rows[order], columns[order], strict=True):
             spot = self._place(pyramid, piece, zoom, (int(row), int(column)), poses[row, column])
@@ -156,8 +134,3 @@ class NetFinder:
             return None
         roll_deg = float(np.rad2deg(np.arctan2(sin, cos)))
         return Spot(cx, cy, piece.side * float(np.exp(log_size * unit_size)), roll_deg)
-
-    def _real(self, name: str) -> npt.NDArray[np.float64]:
-        index, tensor = self._ends[name]
-        stored: npt.NDArray[np.float64] = self._interpreter.get_tensor(index)[0].astype(np.float64)
-        return (stored - tensor.zero_point) * tensor.scale
