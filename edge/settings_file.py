@@ -56,6 +56,7 @@ class SettingsFile:
     path: Path
     table: dict[str, Any]
     lines: dict[tuple[str, str], int]  # of each section, under (section, ""), and of each key, under (section, key)
+    last_line: str  # without what pads it
 
     def build(self, settings_type: type[T], mistakes: list[str] | None = None) -> T:
         """Return its values in a dataclass; raises SettingsInvalid, or adds to `mistakes`, as read_settings() does."""
@@ -87,7 +88,7 @@ def read_toml(path: Path, mistakes: list[str] | None = None) -> SettingsFile:
         raise SettingsInvalid(f"{path}: not TOML: {error}") from error
     if wrong and mistakes is not None:
         mistakes.append(f"{path}:{wrong}")
-    return SettingsFile(path, table, _lines(text))
+    return SettingsFile(path, table, _lines(text), text.rstrip().rpartition("\n")[2])
 
 
 def hide_secrets(settings: Settings) -> None:

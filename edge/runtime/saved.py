@@ -15,9 +15,8 @@ from typing import Any
 from edge.errors import SettingsInvalid
 from edge.files import replace_file, sink_error
 from edge.settings import SENSITIVITIES, Settings
-from edge.settings_file import read_settings
+from edge.settings_file import read_toml
 from edge.sinks.table import COMMON, is_live, table_of
-from edge.system.encodings import decode_text
 
 if sys.platform != "win32":
     import fcntl
@@ -48,15 +47,15 @@ class SavedSettings:
     def _read(self) -> Values:
         if not self.path.exists():
             return {}
-        import tomllib
-
-        saved = read_settings(self.path, Settings)  # checks it; only what the file names is taken
-        text, _ = decode_text(self.path.read_bytes())
-        if text.rstrip().rpartition("\n")[2] != END:
+        file = read_toml(self.path)
+        saved = file.build(Settings)  # checks it; only what the file names is taken
+        if file.last_line != END:
             raise SettingsInvalid(f"{self.path}: cut short, its last line is not {END!r}; save again, or delete it")
-        table = tomllib.loads(text)
         return {
-            (name, key): getattr(table_of(saved, name), key) for name in table if is_live(name) for key in table[name]
+            (name, key): getattr(table_of(saved, name), key)
+            for name, table in file.table.items()
+            if is_live(name)
+            for key in table
         }
 
     def save(self, changes: Callable[[], Values]) -> Values:
