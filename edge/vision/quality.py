@@ -13,11 +13,14 @@ from edge.types import Gray, Quality
 # % off or more, one person in three 6 %.
 FACE_M = 2.62 * 0.0634
 FACE_M_ERROR = 0.14  # of the distance
-GOOD_SIDE = 64.0
-GOOD_SHARPNESS = 0.56
-GOOD_CONTRAST = 25.0
-GOOD_ROLL_DEG = 45.0
-GOOD_SYMMETRY = 0.6
+
+# From here on a part of the quality is 1. Set by hand; beside each stands what FER2013's 3,589 PublicTest rows have, as
+# views of 40 pixels.
+GOOD_SIDE = 64.0  # pixels of the frame: a third more than the 48 that the network reads
+GOOD_SHARPNESS = 0.56  # deviation of the Laplacian to that of the luma: one row in nine has less, the middle one 0.75
+GOOD_CONTRAST = 25.0  # levels of 256, the luma's standard deviation: 1.4 % of the rows have less, the middle one has 52
+GOOD_ROLL_DEG = 45.0  # degrees from upright, up to which the verifier finds a turn by itself; at twice that it is 0
+GOOD_SYMMETRY = 0.6  # correlation of a view with its mirror image, without its light: 8.5 % of the rows have as much
 
 
 def judge_quality(view: Gray, side: float, roll_deg: float) -> Quality:
