@@ -17,8 +17,8 @@ from benchmarks.cue_noise import MINUTES, least_bridged, make_noise, worst_onset
 from benchmarks.streams import Stream, changes, play
 from edge.settings import CueSettings, with_settings
 
-# What is varied. The rest of the settings are the wearer's taste, or measured elsewhere: `life` is chosen on faces as
-# common as they come, since on films of people who mostly smile or rest the most of it wins, and hides what is rare.
+# What is varied. The rest of the settings are the wearer's taste, or measured elsewhere: `life` is chosen on everyday
+# faces, since on films of people who mostly smile or rest the most of it wins, and hides what is rare.
 VARIED: dict[str, tuple[float, ...]] = {
     "filter": (0.08, 0.1, 0.15, 0.2),
     "doubt": (1.0, 2.0, 3.0, 4.0),

@@ -14,7 +14,7 @@ from edge.types import Box, Gray
 from edge.vision.finders.haar import load_cascade
 from edge.vision.views import Spot
 
-EYES_SIDE = 200  # pixels: a face is made so wide before its eyes are looked for
+EYES_SIDE = 200  # pixels: a face is made so wide before the cascade searches its eyes
 
 
 def detect(cascade: str, gray: Gray, neighbours: int, least: int) -> list[Box]:

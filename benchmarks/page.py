@@ -195,13 +195,13 @@ def board_table(boards: Boards, folder: str | None = None) -> Table:
     rows: list[dict[str, str]] = []
     evaluations = json.loads(EVALUATION.read_bytes())
     evaluation = os.path.normpath(Path(folder or ".") / os.path.relpath(EVALUATION, REFERENCE))
-    lines = [(task, what, tell) for task, section in SECTIONS.items() for what, tell in section.rows.items()]
+    lines = [(task, what, state) for task, section in SECTIONS.items() for what, state in section.rows.items()]
     lines.append(("stages", ACCURACY, lambda report: accuracy(report, evaluations)))
-    for task, what, tell in lines:
+    for task, what, state in lines:
         row = {"": what}
         for name, reports in shown.items():
             report = reports.get(task)
-            cell = None if report is None else VOID if report["void"] and what != ACCURACY else tell(report)
+            cell = None if report is None else VOID if report["void"] and what != ACCURACY else state(report)
             source = evaluation if what == ACCURACY else f"{folder}/{name}/{task}.json"
             row[head(name, reports)] = NONE if cell is None else f"[{cell}]({source})" if folder else cell
         if set(row.values()) - {what, NONE}:

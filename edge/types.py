@@ -161,7 +161,7 @@ class Source(Protocol):
 class Camera(Source, Protocol):
     """A source that is a camera of this device: its light is on while it is open, and a pause closes it."""
 
-    stuck: bool  # close() gave up on its driver: it may still be open
+    stuck: bool  # close() timed out on its driver: it may still be open
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Capabilities:
     least_interval: float = 0.0  # seconds between two updates; the newest then wins
     deadline: float = 1.0  # seconds that one update may take; after it the sink counts as stuck
     every_frame: bool = False  # of a recording it misses none: the loop waits for it
-    reopens: bool = True  # may be opened again after a failure; a file would begin anew
+    reopens: bool = True  # may be opened again after a failure; a file would begin again
 
 
 class Sink(Protocol):

@@ -26,7 +26,7 @@ RATE = 0.06  # a step's standard deviation, in logits of a pixel (0 is mid-gray,
 SMOOTH = 1.2  # pixels of the octave, a Gaussian's sigma: of two neighbouring pixels none moves alone
 FADE = 0.005  # of the pattern is lost a step: what the network has no use for returns to gray
 FAINT = 0.1  # of the noise that a dream starts from, in the same logits
-# What a dream must survive (Olah et al., Distill 2017, doi 10.23915/distill.00007), drawn anew at each step.
+# What a dream must survive (Olah et al., Distill 2017, doi 10.23915/distill.00007), drawn again at each step.
 SHIFT = 1 / 16  # of the side
 TURN_DEG = 8.0
 SCALE = 0.12  # of the logarithm

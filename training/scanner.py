@@ -111,7 +111,7 @@ def draw_batch(
     misplaced = draw_misplaced(material.faces[which], behind[shares[0]], rng, turned=False)
     which = rng.integers(len(material.false_alarms), size=len(shares[1]))
     alarms = draw_false_alarms(material.false_alarms[which], behind[shares[1]], rng)
-    # All but the faces' own are turned over too, or a quarter's turn would tell one.
+    # All but the faces' own are turned over too, or a quarter's turn would give one away.
     others = np.concatenate([misplaced, alarms, behind[shares[2]]])
     others, _ = turn_views(others, np.zeros((none, 4), np.float32), rng)
     targets = np.zeros((len(order), 6), np.float32)

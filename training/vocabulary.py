@@ -19,7 +19,7 @@ from lab.calibration import Floats, Labels, calibration_error
 from lab.datasets.classes import canonical
 from lab.scores import confuse, round_all, summarise, wilson_interval
 
-RECALL = 0.75  # of a word, at which its precision is asked for
+RECALL = 0.75  # of a word, at which its precision is reported
 Rows = npt.NDArray[np.bool_]
 
 

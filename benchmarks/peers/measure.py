@@ -30,8 +30,8 @@ from edge.hardware.board import peak_rss_mb  # noqa: E402
 
 def label_changes(labels: Sequence[str | None]) -> int:
     """Return how often a label differs from the one before it; frames without one between them are passed over."""
-    told = [label for label in labels if label is not None]
-    return sum(before != after for before, after in pairwise(told))
+    named = [label for label in labels if label is not None]
+    return sum(before != after for before, after in pairwise(named))
 
 
 def display_changes(shown: Sequence[str | None]) -> int:

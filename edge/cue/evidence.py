@@ -17,7 +17,7 @@ NEUTRAL = "neutral"
 TICK = 1e-6  # seconds, of rounding
 EVEN_LEAD = 0.05  # by which a word must be likelier than an even vote makes it: four of seven classes are `upset`
 UNDERCUT = 0.25  # of what `enter` leaves to 1, by which the bridging filter may be less sure
-WITNESSES = 3  # newest readings, of which two must have a word likeliest before it is shown or begins the bridge anew
+WITNESSES = 3  # newest readings, of which two must have a word likeliest before it is shown or begins the bridge again
 LONGEST_FRAME = 0.25  # seconds that a reading may stand for, whatever the gap before it
 
 

@@ -73,7 +73,7 @@ class CuePolicy:
 
     def update(self, faces: Sequence[Face], readings: Sequence[Reading], t: float) -> Cue:
         """Take the faces of the frame of `t` and those of them that were read in it, and return the cue to show."""
-        if t <= self._frame:  # the clock went back: a recording began anew
+        if t <= self._frame:  # the clock went back: a recording began again
             self._forget()
             self._rests = Rests()
             self._interval = 0.0
@@ -90,7 +90,7 @@ class CuePolicy:
         if partner is not None:
             self._place(partner)
         if partner is None or values is None:
-            # A blink of the finder, or not its turn: nothing is known anew or averaged on. It ends before the next
+            # A blink of the finder, or not its turn: nothing new is known or averaged. It ends before the next
             # frame could be too late.
             if self._cue is not None and t + self._interval - self._read <= self._settings.vanish:
                 return self._cue

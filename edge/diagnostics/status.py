@@ -38,14 +38,14 @@ NEWEST = 1800  # measurements that latencies are of: a minute at 30 frames a sec
 class StatusServer:
     """Answers on a thread of its own, to one asker at a time; what an asker sends is not read."""
 
-    def __init__(self, path: Path, tell: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(self, path: Path, gather: Callable[[], Mapping[str, Any]]) -> None:
         """Listen at `path`, in the place of a socket that nobody answers at any more.
 
         Raises SettingsInvalid for a path too long, SinkUnwritable or DiskFull where none can be made, RuntimeMissing on
         another system than Linux.
         """
         self.path = path
-        self._tell = tell
+        self._gather = gather
         self._closing = threading.Event()
         require_linux("--status")
         check_address(path)
@@ -75,7 +75,7 @@ class StatusServer:
                     continue
                 with asker, contextlib.suppress(OSError):  # one that went away or does not listen
                     if time.monotonic() - gathered_at > FRESH:
-                        answer, gathered_at = json.dumps(self._tell()).encode() + b"\n", time.monotonic()
+                        answer, gathered_at = json.dumps(self._gather()).encode() + b"\n", time.monotonic()
                     asker.settimeout(SEND_DEADLINE)
                     asker.sendall(answer)
                 self._closing.wait(PAUSE)

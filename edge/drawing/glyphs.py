@@ -69,7 +69,7 @@ GLYPHS: dict[str, tuple[Part, ...]] = {
 NOTICE = "notice"  # text in the place of a glyph
 MARK = "mark"  # that it works though there is nothing to show: a dot in a corner
 MARK_SHARE = 0.05  # of the display's shorter side
-FACE = "face"  # that somebody is there: an outline, between corners that tell how near
+FACE = "face"  # that somebody is there: an outline, between corners that show how near
 _FACE_RADIUS: dict[Band | None, float] = {"near": 38.0, "middle": 26.0, "far": 13.0, None: 40.0}
 _ARROW: dict[Side, Polyline] = {
     "left": Polyline(((66, 14), (30, 50), (66, 86))),

@@ -25,7 +25,7 @@ Resume = Callable[[], Source]
 STALL = 1.0  # seconds without a frame until the wearer sees that there is none
 REOPENING = 3.0  # seconds that a camera may take to open after a pause: libcamera takes one on a Raspberry Pi
 CAMERA_TIMEOUT = 30.0  # seconds without a frame from a live source, whose own deadlines are shorter, that end a run
-FIRST_LOOK, LAST_LOOK = 0.5, 4.0  # seconds until a lost camera is looked for; doubles in between, a fifth more or less
+FIRST_LOOK, LAST_LOOK = 0.5, 4.0  # seconds until it opens a lost camera again; doubles in between, a fifth more or less
 CAMERA_FAULTS = (CameraLost, CameraMissing)
 # Seconds that a camera's call may take, whose own deadlines are shorter. Opening tries several devices.
 CALL_DEADLINES = {"open": 12.0, "read": 6.0, "close": 6.0}
@@ -335,6 +335,7 @@ class Capture:
         self.expect_frames(REOPENING if self._resume is not None else 0.0)
 
     def stop(self) -> None:
+        """Let no more frames in, and close the source in a thread of its own: its driver may hang."""
         self.mailbox.close()
         self._go.set()
         closer = threading.Thread(target=self._taker.source.close, name=self.name, daemon=True)
@@ -345,6 +346,10 @@ class Capture:
             self._taker.source.close()
 
     def join(self, deadline: float) -> bool:
+        """Return whether its threads have ended, for which it waits until `deadline` on its clock at most.
+
+        One that was abandoned, or that is still opening a camera, counts as ended.
+        """
         if self._taker.abandoned:  # that it hangs was reported
             return True
         if self._closer is not None:

@@ -17,7 +17,7 @@ FROZEN = 2.0  # seconds of one and the same picture; cameras repeat one for a te
 BLACK = 1.0  # seconds of black until it is reported: somebody who puts the glasses on covers the lens for a moment
 OLDEST_STAMP = 1.0  # seconds: a live frame whose `t` is further back, or of the future, was stamped by a broken clock
 TICK = 1e-5  # seconds between two frames that claim the same instant: more than the log's last digit
-EVERY = 8  # pixels between those that are looked at first
+EVERY = 8  # pixels between those that it compares first
 STRUCTURE = 8  # levels between the darkest and the brightest of those: in less no face can be, nor a frozen one
 DARK_MEAN, DARK_BRIGHT = 24.0, 40.0  # levels, of all and of the brightest hundredth; USB's black is 16
 
@@ -59,7 +59,7 @@ class FrameWatch:
         self.fresh = -math.inf  # when the newest frame came in which there was something new to see
         self._live, self._camera = live, camera
         self._newest = -math.inf  # `t` of the newest frame
-        self._frozen: Gray | None = None  # what it stood still at: opened again, it may do so again
+        self._frozen: Gray | None = None  # the picture that it froze at: opened again, it may do so again
         self.begin(-math.inf)
 
     def begin(self, now: float) -> None:

@@ -27,7 +27,7 @@ COOLER_C = 5.0  # degrees below `hot_c` from which it is cool again
 MORE_MEMORY = 1.5  # times `low_memory_mb` from which there is enough again
 STALLED, FLOWING = 10.0, 2.0  # per cent of ten seconds in which somebody waited for memory: too much, and little again
 MORE_BATTERY = 5.0  # per cent above `low_battery`, likewise
-# The soft temperature limit is left out: a Raspberry Pi 3B+ is at its from 60 degrees on; `hot_c` says what is hot.
+# Not bit 3, the soft temperature limit: a Raspberry Pi 3B+ sets it from 60 degrees on. `hot_c` is the limit here.
 POWER_BITS = (0, 1, 2)
 EARLY = 0.25  # of a frame's interval by which it may come early
 

@@ -61,7 +61,7 @@ def _steps(seconds: float, *frequencies: float) -> tuple[Note, ...]:
     return tuple((frequency, frequency, seconds) for frequency in frequencies)
 
 
-# Told apart by their contour, so that no absolute pitch must be known: steady, up, down, up and down, and so on. All
+# They differ in their contour, so that no absolute pitch must be known: steady, up, down, up and down, and so on. All
 # are under 0.25 s, and at 300 to 1200 Hz: small speakers give nothing lower, ageing ears lose what is higher. Pitches
 # are of the tempered scale, at 440 Hz.
 TONES: dict[str, tuple[Note, ...]] = {

@@ -24,7 +24,7 @@ from edge.types import Capabilities, Clock, Cue, Update
 Beat = tuple[float, float]  # seconds of a pulse, and of the pause after it
 DEADLINE = 2.0  # seconds that a rhythm, and what is before it, may take
 
-# Short and long, one long, three that fall, a tick: told apart by number and length, the least by strength.
+# Short and long, one long, three that fall, a tick: they differ in number and length, the least in strength.
 RHYTHMS: dict[str, tuple[Beat, ...]] = {
     "smile": ((0.08, 0.12), (0.30, 0.0)),
     "surprise": ((0.60, 0.0),),

@@ -132,7 +132,7 @@ class MqttSink:
         self._announcing = client.publish(f"{self._topic}/status", "online", qos=1, retain=True), self._clock()
 
     def _on_connect_fail(self, client: Client, _: Any) -> None:
-        error = sys.exc_info()[1]  # paho calls this where it caught it, and would then try for ever
+        error = sys.exc_info()[1]  # paho calls this where it caught it, and would then try without an end
         self._fail(explain(error, self._settings))
         client.disconnect()
 

@@ -87,7 +87,7 @@ def _listen_alike(first: tuple[str, str], second: tuple[str, str]) -> bool:
 
 def _address(host: str) -> str:
     """Return a host's address, empty where that is every one, or a name's, which may be any."""
-    from ipaddress import ip_address  # only where two pages are asked for: a start counts its imports
+    from ipaddress import ip_address  # only where the settings have two pages: a start counts its imports
 
     if host == "localhost":
         return "127.0.0.1"

@@ -28,7 +28,7 @@ Picture = npt.NDArray[np.uint8]  # BGR (height, width, 3)
 CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
 USUAL_FPS = 30.0
 FPS_RANGE = (20.0, 60.0)  # below, a film whose frames come faster later on would lose some of them
-FIRST = 12  # frames whose times tell the rate: the first two of a telephone's or a screen's film may be far apart
+FIRST = 12  # frames whose times give the rate: the first two of a telephone's or a screen's film may be far apart
 LEAST_FREE = 4_000_000  # bytes on the disk: OpenCV's writer does not say when it is full
 CHECK_EVERY = 15  # frames between looks at the disk
 GAP = 10.0  # seconds without frames that are shown as they were; a longer gap is cut: the camera was lost, or a pause
@@ -68,7 +68,7 @@ class VideoSink:
         except OSError as error:
             raise sink_error(self._path, error) from error
         self._writer: cv2.VideoWriter | None = None
-        self._waiting: list[Update] = []  # the first frames, until there are enough to tell the rate
+        self._waiting: list[Update] = []  # the first frames, until there are enough to know the rate
         self._fps = USUAL_FPS
         self._written = 0
         self._end = 0.0  # capture clock up to which frames are written

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from edge.sources.geometry import of_matrix
 
-MOST_BOXES = 10_000  # that are looked at: a hostile file must not take long
+MOST_BOXES = 10_000  # that it reads: a hostile file must not take long
 SLACK_BYTES = 64  # that writers were seen to be wrong by, at a file's end
 _KNOWN_BOXES = (
     b"ftyp",

@@ -39,7 +39,7 @@ __all__ = ["LARGEST_PICTURE", "PICTURES", "FileSource", "decode", "load_picture"
 STILL_FRAMES = 60  # one picture alone is two seconds of film: a cue needs time to build
 SLACK_FRAMES, SLACK_SHARE = 3, 0.03  # by which headers of whole streams were seen to promise too much
 NETWORK_DEADLINE = 5.0  # seconds, to open a stream and for each frame of it
-PROBED = 1 << 24  # bytes of what begins like a picture that are looked at, to see whether it is a film
+PROBED = 1 << 24  # bytes of what begins like a picture that it reads, to see whether it is a film
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _LOCAL = "file://"

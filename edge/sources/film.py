@@ -20,8 +20,8 @@ from edge.types import Gray
 
 USUAL_FPS = 30.0  # where a header names none
 LARGEST_GAP = 10.0  # seconds between frames; more is a broken timestamp, not a pause
-EVERY = 8  # pixels between those that are looked at first
-LOOK = 25  # frames around a suspicious one that are looked at again
+EVERY = 8  # pixels between those that it compares first
+LOOK = 25  # frames around a suspicious one that it reads again
 LOOK_DEADLINE = 60.0  # seconds
 
 # FFmpeg 8 refuses to convert a frame that is marked as interlaced, or of a format it does not know, and OpenCV hands

@@ -15,7 +15,7 @@ from edge.sources.geometry import TRANSPOSED, UPRIGHT
 JPEG, PNG, RIFF = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF"
 TIFF = (b"II*\0", b"MM\0*")
 GIF = (b"GIF87a", b"GIF89a")
-MOST_PARTS = 10_000  # chunks, segments or pages that are looked at
+MOST_PARTS = 10_000  # chunks, segments or pages that it reads
 
 _HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}

@@ -124,7 +124,7 @@ class PicameraSource:
     def _capture(self, seq: int) -> tuple[Gray, dict[str, Any]] | None:
         if self._closing.is_set():
             return None
-        # capture_request() itself can wait for ever, and its timeout is younger than many installed versions:
+        # capture_request() itself can wait without an end, and its timeout is younger than many installed versions:
         # only the signal function is in all of them.
         try:
             self._camera.capture_request(wait=False, signal_function=self._ready.put)

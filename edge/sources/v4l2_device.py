@@ -26,7 +26,7 @@ from edge.types import Gray
 T = TypeVar("T")
 
 BUFFERS = 3  # one being filled, one filled, one read: with fewer a frame that is read costs the next one
-MOST_FORMATS = 256  # that are asked for: a driver that never says "no more" must not keep us
+MOST_FORMATS = 256  # that it asks for: a driver whose list never ends must not keep us
 CLOSE_DEADLINE = 1.0  # seconds that a read in progress may delay close()
 
 CAPTURE, CAPTURE_PLANES = 0x1, 0x1000
@@ -240,7 +240,7 @@ class Device:
     def describe(self) -> Description:
         """Ask what it is."""
         answer = self._call(QUERYCAP, _Capability())
-        # A camera's nodes have all its capabilities in common; what this one has is told apart by newer drivers.
+        # A camera's nodes have all its capabilities in common; newer drivers name what this one has.
         capabilities = answer.own if answer.whole & OWN_CAPABILITIES else answer.whole
         if not capabilities & CAPTURE and capabilities & CAPTURE_PLANES:
             self._type = MULTI

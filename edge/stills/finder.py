@@ -24,7 +24,7 @@ from edge.vision.search import LARGEST_SHARE
 from edge.vision.verifier import FaceVerifier, Look
 from edge.vision.views import Pyramid, Spot, shared
 
-LEAST_SIDE = 24.0  # pixels: below it no face can be told from clutter
+LEAST_SIDE = 24.0  # pixels: below it a face looks like clutter
 MOST_FINE = 16e6  # pixels of a picture that is searched for faces so small; in larger ones they are larger too
 OTHER_TURNS_DEG = (180.0, 90.0, -90.0)  # asked where the verifier finds no face as the proposal is turned
 SLACK = 2.0  # times as far as in a film those may differ: a picture has no next frame in which they agree

@@ -28,7 +28,7 @@ def quiet() -> Iterator[None]:
 
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # whoever writes there is told by then
+        with suppress(OSError, ValueError):  # who wrote there got the error
             stream.flush()
 
 

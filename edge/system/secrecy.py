@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 HIDDEN = "…"
-LEAST = 6  # characters of a secret that is looked for in every line; a shorter one is a word of many
+LEAST = 6  # characters of a secret that it searches in every line; a shorter one is a word of many
 
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # USER:PASSWORD@ without a scheme before it, and no camera's v4l2:DEVICE,WIDTHxHEIGHT@FPS
@@ -58,7 +58,7 @@ def _without_login(rest: str) -> str:
     """
     at = rest.rfind("@")
     options = next((match.start() for match in re.finditer(r"[?#]", rest)), len(rest))
-    if at > options:  # of a password that holds a ?, or of an address in the query: nobody can tell
+    if at > options:  # of a password that holds a ?, or of an address in the query: neither can be known
         token, after = _token(rest, at)
         return HIDDEN + _signs(token) + after
     token, after = _token(rest[at + 1 :])

@@ -50,7 +50,7 @@ GIVES = ("probabilities", "logits")
 
 CONTRACT_FORMAT = 3  # 3: the output says what it gives, the file carries labels and pre-processing too
 _MOST_CARRIED = 64 * 1024  # bytes of labels.txt, and of preprocessing.json
-_MOST_ZIP = 256 * 1024  # bytes at a file's end among which its zip is looked for
+_MOST_ZIP = 256 * 1024  # bytes at a file's end in which it searches the zip
 
 
 @dataclass(frozen=True, slots=True)

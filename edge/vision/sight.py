@@ -84,9 +84,9 @@ class DeviceSight:
             self._overturned = watch
 
     def _open_finder(self) -> tuple[FaceFinder, OverturnWatch]:
-        judge = self._open_verifier()
-        finder = FaceFinder(self._settings, judge, self._open_proposer(), sideways=self._sideways)
-        return finder, OverturnWatch(self._settings, judge, finder.upright)
+        verifier = self._open_verifier()
+        finder = FaceFinder(self._settings, verifier, self._open_proposer(), sideways=self._sideways)
+        return finder, OverturnWatch(self._settings, verifier, finder.upright)
 
     def warm_up(self) -> None:
         """Read a blank face, so that the first real one need not wait for the network to warm up.

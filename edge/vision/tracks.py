@@ -53,7 +53,7 @@ class Track:
     home: Spot = field(init=False)  # where a fresh look last agreed with it
     doubts: int = 0
     readable: bool = True  # its last look found a face, and no fresh look since the last good one doubted it
-    denied: bool = False  # fresh looks ended it: should it come back, it is confirmed anew, and it is not followed
+    denied: bool = False  # fresh looks ended it: should it come back, it is confirmed again, and it is not followed
     _at: float = 0.0
     _weighed: float = 0.0
     _spread: Matrix = field(default_factory=lambda: np.diag([JITTER**2, 1.0]))  # of place and velocity
@@ -169,7 +169,7 @@ def assign(cost: Matrix, most: float) -> list[tuple[int, int]]:
     rows, columns = cost.shape
     if rows > columns:
         return sorted((row, column) for column, row in assign(cost.T, most))
-    dear = np.minimum(cost, 2 * most + 1)  # what is too dear is all the same: it must not push out a pair that is not
+    dear = np.minimum(cost, 2 * most + 1)  # what is too dear costs one sum: it must not push out a pair that is not
     of_row, of_column = np.zeros(rows + 1), np.zeros(columns + 1)
     taken = np.zeros(columns + 1, int)  # the row that has a column, 0 for none; both count from 1
     for row in range(1, rows + 1):

@@ -112,7 +112,7 @@ class Broadcast:
             self._wake.clear()
             now = self._clock()
             if not self._watchers:
-                shown = None  # whoever comes is told at once
+                shown = None  # a browser that connects gets the news at once
                 continue
             if self._control.settings is not settings:
                 settings = self._control.settings

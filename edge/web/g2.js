@@ -34,7 +34,7 @@ function receive(event) {
   showCue();
 }
 
-// Returns what tells one picture from another, NOTHING where what is known is too old to be shown.
+// Returns the key of a picture, NOTHING where what is known is too old to be shown.
 function wanted() {
   const silent = silence();
   if (!news || news.sentence === undefined || silent > OUTDATED || document.hidden) return NOTHING;

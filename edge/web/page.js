@@ -1,4 +1,4 @@
-// Shows what the glasses tell over the connection of link.js, and sends what is changed here. It keeps nothing.
+// Shows what the glasses send over the connection of link.js, and sends what is changed here. It keeps nothing.
 "use strict";
 
 const at = (id) => document.getElementById(id);
@@ -60,7 +60,7 @@ function showNews() {
   showCue();
 }
 
-// Never a frozen label: what is older than OUTDATED is taken away, whoever stopped telling.
+// Never a frozen label: what is older than OUTDATED is taken away, whichever side stopped sending.
 function showCue() {
   const silent = silence();
   const age = news && news.age !== null ? news.age + silent : null;

@@ -21,7 +21,7 @@ EXCHANGE_TIME = 10.0  # seconds for a request and its answer, whatever the other
 LINGER = 1.0  # seconds for the last bytes to leave before a connection is cut
 CONNECTIONS = 40  # at once; more are answered 503
 ADDRESS_CONNECTIONS = 30  # of them from one address: it cannot take all; a browser uses up to seven
-HOPELESS = 60  # connections at which further ones are cut without an answer
+ABORT_ABOVE = 60  # connections, beyond which further ones are cut without an answer
 LARGEST_HEAD = 16_384  # bytes of a request's line and headers
 LARGEST_MESSAGE = 256  # bytes of a WebSocket message: browsers only say a word
 END = 1.0  # seconds in which the thread ends
@@ -45,7 +45,7 @@ class _Exchange(H11Protocol):
         address = self.client[0] if self.client else ""
         clients = [other.client for other in self.connections if isinstance(other, H11Protocol | _Channel)]
         same = sum(client is not None and client[0] == address for client in clients)
-        if len(self.connections) > HOPELESS:
+        if len(self.connections) > ABORT_ABOVE:
             transport.abort()
         self._refused = len(self.connections) > CONNECTIONS or same > ADDRESS_CONNECTIONS
         self._deadline = self.loop.call_later(LINGER if self._refused else EXCHANGE_TIME, transport.abort)
@@ -119,7 +119,7 @@ class Server:
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception as error:  # whoever shows the next update is told
+        except Exception as error:  # the sink raises it at the next update
             self.failure = error
         finally:
             self._listening.close()

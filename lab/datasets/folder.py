@@ -53,7 +53,7 @@ _EXPRESSIONS = {name: name for name in CLASSES} | {
     "surprised": "surprise",
 }
 PURE = 0.9  # share of the pictures that have their folder's commonest label: such folders are classes
-_LOOKED_AT = 32  # pictures, to tell whether a folder is of colour
+_LOOKED_AT = 32  # pictures, by which a folder is of colour or gray
 
 
 @dataclass(frozen=True, slots=True)

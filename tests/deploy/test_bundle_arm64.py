@@ -58,7 +58,7 @@ class Device:
     def __init__(self, suite: str, root: Path) -> None:
         self.suite, self.root, self.files = suite, root, root / "files"
         self.files.mkdir()
-        (self.files / "cpuinfo").write_text(CPUINFO)  # told of an x86-64 processor, a runtime for Arm crashes
+        (self.files / "cpuinfo").write_text(CPUINFO)  # where it names an x86-64 processor, a runtime for Arm crashes
         processors = root / "sys" / "devices" / "system" / "cpu"
         processors.mkdir(parents=True)
         for name in ("possible", "present", "online"):

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def explanations(path: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, node.name.replace("_", " ")
 
 
+def comments(path: Path) -> Iterator[tuple[int, str]]:
+    """Every comment of a module."""
+    with path.open("rb") as lines:
+        for token in tokenize.tokenize(lines.readline):
+            if token.type == tokenize.COMMENT:
+                yield token.start[0], token.string
+
+
 def printed(path: Path) -> Iterator[tuple[int, str]]:
     """What a shell script prints: its help, and the words after `say` and `die`."""
     text = path.read_text(encoding="utf-8")
@@ -92,6 +101,13 @@ def test_every_docstring_and_name_is_plain() -> None:
         (path, *each) for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")) for each in explanations(path)
     ]
     assert len(found) > 5000
+    wrong = [f"{name(path)}:{line}: {each}" for path, line, text in found for each in complaints(text, british=False)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_comment_is_plain() -> None:
+    found = [(path, *comment) for path in PROGRAMS for comment in comments(path)]
+    assert len(found) > 1000
     wrong = [f"{name(path)}:{line}: {each}" for path, line, text in found for each in complaints(text, british=False)]
     assert not wrong, "\n".join(wrong)
 

@@ -247,7 +247,7 @@ def play_disk(kind: str, nursery: Nursery, folder: Path) -> Result:
 
     begun = time.monotonic()
     child.wait_for(lambda: answer().get("expression") == TRUE)
-    if kind == "video":  # FFmpeg tells nobody; the file is read back at its end
+    if kind == "video":  # FFmpeg reports nothing; the file is read back at its end
         time.sleep(3)
     else:
         child.wait_for(lambda: "free some space" in child.read("errors"))

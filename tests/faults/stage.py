@@ -243,7 +243,7 @@ class Row:
     back: float | None = 5.0
     ends: type[CuelensError] | None = None
     says: str = ""  # a pattern that must have been logged
-    causes: tuple[str, ...] = ()  # that the status tells of the camera
+    causes: tuple[str, ...] = ()  # that the status has of the camera
 
 
 @dataclass

@@ -129,7 +129,7 @@ def test_a_video_cut_short_is_read_as_far_as_it_goes_and_said_to_be_cut(
     frames = cv2.VideoCapture(str(video))
     assert frames.get(cv2.CAP_PROP_FRAME_COUNT) == len(lines) - 1
     frames.release()
-    assert (lines[-1]["seq"], lines[-1]["state"]) == (None, "no_camera"), "the last line tells of the loss"
+    assert (lines[-1]["seq"], lines[-1]["state"]) == (None, "no_camera"), "the last line has the loss"
 
 
 def test_a_video_without_faces_ends_well_and_says_so(repository: Path, film: Path) -> None:

@@ -23,7 +23,7 @@ from tests.support.failures import ended_by
 
 PEERS = ("fer", "face_classification", "mediapipe")
 
-# Stands in for measure.py: notes its turn, and tells what `figures` has for its system and turn; a string is its end.
+# Stands in for measure.py: notes its turn, and prints what `figures` has for its system and turn; a string is its end.
 PROGRAM = """
 import json, os, sys
 from pathlib import Path

@@ -109,7 +109,7 @@ def test_every_drawn_face_is_at_its_pose(monkeypatch: pytest.MonkeyPatch) -> Non
     turned = np.abs(poses[:, 0]) > 0.3
     right, left = [], []
     for view, pose, other in zip(views, poses, wrong, strict=True):
-        # Whether it was mirrored is not told: one of both fits.
+        # Whether it was mirrored is unknown: one of both fits.
         right.append(min(differ(view, pose, picture), differ(view, pose, picture[:, ::-1])))
         left.append(min(differ(view, other, picture), differ(view, other, picture[:, ::-1])))
     assert max(right) < 12

@@ -52,7 +52,7 @@ from tests.support.web import (  # noqa: E402
 __all__ = ["serve"]  # fixtures
 
 
-# What is told.
+# What the page is sent.
 
 
 def test_a_browser_receives_the_cue_the_run_and_the_settings(serve: Callable[..., Page]) -> None:
@@ -627,7 +627,7 @@ def test_beyond_what_can_be_answered_connections_are_cut(
         crowd(stack, server.CONNECTIONS // 2, "127.0.0.2")
         crowd(stack, server.CONNECTIONS // 2, "127.0.0.3")
         assert page.say(request, 12).startswith(b"HTTP/1.1 503")
-        crowd(stack, server.HOPELESS - server.CONNECTIONS, "127.0.0.4")
+        crowd(stack, server.ABORT_ABOVE - server.CONNECTIONS, "127.0.0.4")
         assert page.say(request) == b""
 
 

@@ -108,4 +108,4 @@ def test_a_mistake_in_the_services_settings_is_reported_and_the_rest_counts(tmp_
         text=True,
         check=False,
     )
-    ended_by(SettingsInvalid, by_hand.returncode, by_hand.stderr)  # whoever names a file wants to be told
+    ended_by(SettingsInvalid, by_hand.returncode, by_hand.stderr)  # whoever names a file wants its error

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BATCH = 256
 LEARNING_RATE, WARMUP_STEPS, WEIGHT_DECAY = 2e-3, 400, 1e-3
 AVERAGE = 0.998  # most memory of the averaged weights, by step
-SMOOTHING = 0.01  # of the truth: log odds need not grow for ever
+SMOOTHING = 0.01  # of the truth: log odds need not grow without a limit
 POSE_WEIGHT = 2.0  # of the pose's loss beside the decision's
 POSE_WEIGHTS = (2.0, 1.0, 1.0, 1.0)  # turn, right, down, size: nothing else gives the turn
 HUBER = 0.1  # of UNITS: errors below this count by their square

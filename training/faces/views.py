@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 SIDE = 32  # pixels of a view: a look costs a hundredth of a cascade's pass
-SHARE = 0.8  # of a view's side that the face's fills: chin and hairline tell where it ends
+SHARE = 0.8  # of a view's side that the face's fills: chin and hairline show where it ends
 BOX = SIDE * SHARE  # pixels
 FACE_SIDE = 48  # pixels of a face picture: FER2013's own
 PATCH_SIDE = 64  # pixels of a false alarm's picture
