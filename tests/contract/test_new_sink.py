@@ -117,8 +117,8 @@ def test_what_it_needs_is_checked_and_given_to_the_service(tmp_path: Path, setti
     unit = "LoadState=loaded\nUser=cuelens\nSupplementaryGroups=video\nRestrictAddressFamilies={}\n"
     alone, online = unit.format("AF_UNIX"), unit.format("AF_UNIX AF_INET")
     found = []
-    for modules, told in (((), alone), (("gonglib",), alone), (("gonglib",), online)):
-        machine = Machine(tmp_path, lambda *_, told=told: told, has_module=modules.__contains__)
+    for modules, answer in (((), alone), (("gonglib",), alone), (("gonglib",), online)):
+        machine = Machine(tmp_path, lambda *_, answer=answer: answer, has_module=modules.__contains__)
         found += [(line.state, line.says) for line in check_sinks(machine, settings)]
     assert found == [
         ("do", "gonglib not installed"),

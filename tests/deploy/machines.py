@@ -29,7 +29,7 @@ def notify(state):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.sendto(state.encode(), "\\0" + address[1:] if address[0] == "@" else address)
 
-def answer(told):
+def answer(status):
     with socket.socket(socket.AF_UNIX) as listener:
         if os.path.exists(SOCKET):
             os.unlink(SOCKET)
@@ -38,7 +38,7 @@ def answer(told):
         while True:
             asker, _ = listener.accept()
             with asker:
-                asker.sendall(json.dumps(told).encode())
+                asker.sendall(json.dumps(status).encode())
 
 def main():
     words = sys.argv[1:]
@@ -57,14 +57,14 @@ def main():
     elif "NOTIFY_SOCKET" not in os.environ:
         print("running", VERSION)
     else:
-        told = dict(version=VERSION, state="no_face", frames=0, inferences=1, watchdog=0)
-        threading.Thread(target=answer, args=(told,), daemon=True).start()
+        status = dict(version=VERSION, state="no_face", frames=0, inferences=1, watchdog=0)
+        threading.Thread(target=answer, args=(status,), daemon=True).start()
         notify("READY=1")
         print("running", VERSION, flush=True)
         while True:
             time.sleep(0.1)
-            told["frames"] += BEHAVIOUR != "blind"
-            told["watchdog"] += 1
+            status["frames"] += BEHAVIOUR != "blind"
+            status["watchdog"] += 1
             notify("WATCHDOG=1")
 """
 WHEEL = {

@@ -257,10 +257,10 @@ def contents(bundle: Path) -> dict[str, bytes]:
 
 
 def test_a_whole_bundle_passes_and_is_listed(tiny: Path, key: Path) -> None:
-    told = bundles.verify(tiny, bundles.signers_line(key).encode())
-    assert (told.version, told.target) == (VERSION, f"{TRIXIE} 3.13")
-    assert told.signer.startswith("SHA256:")
-    assert told.sizes == {name: len(content) for name, content in contents(tiny).items()}
+    stated = bundles.verify(tiny, bundles.signers_line(key).encode())
+    assert (stated.version, stated.target) == (VERSION, f"{TRIXIE} 3.13")
+    assert stated.signer.startswith("SHA256:")
+    assert stated.sizes == {name: len(content) for name, content in contents(tiny).items()}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9999])
@@ -501,9 +501,9 @@ class Checkout:
         (self.root / name).write_text(text)
 
     def git(self, *words: str | Path) -> str:
-        told = ("-c", "user.name=A", "-c", "user.email=a@example.org")
+        identity = ("-c", "user.name=A", "-c", "user.email=a@example.org")
         done = subprocess.run(
-            ["git", *told, *words], cwd=self.root, env=self.environment, capture_output=True, text=True, check=True
+            ["git", *identity, *words], cwd=self.root, env=self.environment, capture_output=True, text=True, check=True
         )
         return done.stdout
 
@@ -555,8 +555,8 @@ def test_one_command_makes_the_bundles_of_all_targets_and_says_their_sha256(chec
     assert sorted(made) == sorted(map(str, dist.iterdir()))
     for target, (path, digest) in zip(TARGETS, made.items(), strict=True):
         assert sha256_of(Path(path)) == digest
-        told = bundles.verify(Path(path))
-        assert (told.version, told.target) == (version, f"{target} {target.minor}")
+        stated = bundles.verify(Path(path))
+        assert (stated.version, stated.target) == (version, f"{target} {target.minor}")
         names = re.findall(r"^([a-z]+)==", text(Path(path), "requirements.txt"), re.MULTILINE)
         assert names == ["cuelens", "other", "some", "worn"]
 

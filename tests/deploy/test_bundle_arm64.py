@@ -99,13 +99,13 @@ def device(request: pytest.FixtureRequest, devices: dict[str, Device]) -> Device
 
 def test_it_installs_without_a_network_and_a_person_has_nothing_to_do(device: Device) -> None:
     done = device.run("/opt/cuelens/current/venv/bin/cuelens check --json")
-    told = {line["name"]: line for line in json.loads(done.stdout)["lines"]}
+    answer = {line["name"]: line for line in json.loads(done.stdout)["lines"]}
     assert done.returncode == 0, done.stdout
-    assert "aarch64" in told["board"]["says"]
-    assert device.suite in told["board"]["says"]
-    assert {"bookworm": "tflite-runtime", "trixie": "ai-edge-litert"}[device.suite] in told["runtime"]["says"]
+    assert "aarch64" in answer["board"]["says"]
+    assert device.suite in answer["board"]["says"]
+    assert {"bookworm": "tflite-runtime", "trixie": "ai-edge-litert"}[device.suite] in answer["runtime"]["says"]
     for name in ("settings", "network", "faces", "release"):
-        assert told[name]["state"] == "ok", told[name]
+        assert answer[name]["state"] == "ok", answer[name]
 
 
 def test_its_model_gives_x86s_bytes(device: Device, real_bundle: Callable[[str, str], Path], tmp_path: Path) -> None:

@@ -173,23 +173,23 @@ class Container:
                     cut_when = None
                 assert time.monotonic() < deadline, self.console.read_text(errors="replace")
                 time.sleep(0.02)
-        told = self.console.read_text(errors="replace")
-        assert cut_when is None, told
-        return told
+        printed = self.console.read_text(errors="replace")
+        assert cut_when is None, printed
+        return printed
 
 
-def probed(told: str) -> dict[str, str]:
+def probed(printed: str) -> dict[str, str]:
     """Return what the probe said."""
-    return dict(re.findall(r"PROBE (\w+) (.*?)\r?$", told, re.MULTILINE))
+    return dict(re.findall(r"PROBE (\w+) (.*?)\r?$", printed, re.MULTILINE))
 
 
-def hold_to_a_finished_first_boot(container: Container, told: str) -> None:
+def hold_to_a_finished_first_boot(container: Container, printed: str) -> None:
     """Hold a device to what was wished for, and its boot partition to having no secret any more."""
-    facts = probed(told)
-    assert facts.keys() == {"service", "status", "host", "ssh", "user"}, told
+    facts = probed(printed)
+    assert facts.keys() == {"service", "status", "host", "ssh", "user"}, printed
     status = json.loads(facts.pop("status"))
     assert (status["version"], status["frames"] > 0) == ("1.0", True)
-    assert facts == {"service": "active", "host": "glasses", "ssh": "enabled", "user": "L 0"}, told
+    assert facts == {"service": "active", "host": "glasses", "ssh": "enabled", "user": "L 0"}, printed
     keys = (container.root / "home/maker/.ssh/authorized_keys").read_text()
     assert container.login.with_suffix(".pub").read_text().split()[1] in keys
     assert (container.root / "opt/cuelens/current").readlink().name == "1.0"
@@ -208,8 +208,8 @@ def test_bookworm_runs_firstrun_and_the_plug_may_be_pulled(release_key: Path, tm
     container = Container("bookworm", release_key, tmp_path, "--hostname", "glasses", "--read-only", *wifi)
     container.start(container.prepared)
     assert "systemd.run=" in (container.boot / "cmdline.txt").read_text()
-    told = container.start()
-    assert probed(told) == {}, "the next start is a normal one"
+    printed = container.start()
+    assert probed(printed) == {}, "the next start is a normal one"
     assert not (container.boot / "firstrun.sh").exists()
     keyfile = container.root / "etc/NetworkManager/system-connections/cuelens.nmconnection"
     assert (keyfile.stat().st_mode & 0o777, "ssid=97;59;32;98;\n" in keyfile.read_text()) == (0o600, True)
@@ -244,8 +244,8 @@ def test_cloud_init_and_netplan_read_what_is_written_for_them(tmp_path: Path) ->
     golden = REPOSITORY / "tests" / "golden" / "flash" / "trixie"
     for name in ("user-data", "network-config"):
         shutil.copy(golden / name, root / name)
-    told = enter(root, "cloud-init", "schema", "--config-file", "/user-data")
-    assert (told.returncode, "Valid schema" in told.stdout) == (0, True), told.stdout + told.stderr
+    printed = enter(root, "cloud-init", "schema", "--config-file", "/user-data")
+    assert (printed.returncode, "Valid schema" in printed.stdout) == (0, True), printed.stdout + printed.stderr
     plan = root / "plan" / "etc" / "netplan"
     plan.mkdir(parents=True)
     (plan / "card.yaml").write_bytes(
@@ -254,8 +254,8 @@ def test_cloud_init_and_netplan_read_what_is_written_for_them(tmp_path: Path) ->
         .replace(b"  version: 2\n", b"  version: 2\n  renderer: NetworkManager\n")
     )
     (plan / "card.yaml").chmod(0o600)
-    told = enter(root, "netplan", "generate", "--root-dir", "/plan")
-    assert told.returncode == 0, told.stdout + told.stderr
+    printed = enter(root, "netplan", "generate", "--root-dir", "/plan")
+    assert printed.returncode == 0, printed.stdout + printed.stderr
     keyfile = next((root / "plan/run/NetworkManager/system-connections").glob("netplan-wlan0-*"))
     name = re.search(r"^ssid=(.*);$", keyfile.read_text(), re.MULTILINE)
     assert name
@@ -313,9 +313,9 @@ def test_netplan_hands_every_name_and_password_on_as_it_was_given(tmp_path: Path
         for kind, hidden in zip(protections, (True, False, True), strict=True)
     ]
     (root / "read.py").write_text(READ_PLANS)
-    told = enter(root, "python3", "/read.py", given=json.dumps([netplan(wifi) for wifi in networks]))
-    assert told.returncode == 0, told.stderr
-    for wifi, line in zip(networks, told.stdout.splitlines(), strict=True):
+    printed = enter(root, "python3", "/read.py", given=json.dumps([netplan(wifi) for wifi in networks]))
+    assert printed.returncode == 0, printed.stderr
+    for wifi, line in zip(networks, printed.stdout.splitlines(), strict=True):
         name, hidden, protection, secret = json.loads(line)
         octets = bytes(map(int, name.split(";")[:-1])) if name.endswith(";") else name.encode()
         assert octets.decode() == wifi.name
@@ -364,9 +364,11 @@ def test_a_whole_card_starts_in_an_emulated_machine_without_a_network(release_ke
     machine += ["-nographic", "-nic", "none", "-drive", f"file={card},if=virtio,format=raw"]
     machine += ["-kernel", f"{kernel}/vmlinuz", "-initrd", f"{kernel}/initrd.gz", "-append", cmdline.strip()]
     nothing = subprocess.DEVNULL
-    told = subprocess.run(machine, stdin=nothing, capture_output=True, text=True, errors="replace", check=False).stdout
-    facts = probed(told)
-    assert facts.keys() == {"service", "status", "host", "ssh", "user"}, told[-6000:]
+    printed = subprocess.run(
+        machine, stdin=nothing, capture_output=True, text=True, errors="replace", check=False
+    ).stdout
+    facts = probed(printed)
+    assert facts.keys() == {"service", "status", "host", "ssh", "user"}, printed[-6000:]
     status = json.loads(facts.pop("status"))
     assert status["version"] in bundle.name
     assert min(status[key] for key in ("frames", "inferences", "watchdog")) > 0, status

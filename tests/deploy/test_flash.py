@@ -391,7 +391,7 @@ WISHES: dict[str, tuple[tuple[str, ...], int, str]] = {  # name: arguments, exit
 
 @pytest.mark.parametrize("name", WISHES)
 def test_a_wish_that_cannot_be_granted_is_refused(name: str, desk: Desk, tmp_path: Path) -> None:
-    words, code, told = WISHES[name]
+    words, code, expected = WISHES[name]
     (desk.folder / "short").write_text("12345\n")
     (desk.folder / "mistake.toml").write_text('pace = "slow"\n')
     known = {
@@ -408,7 +408,7 @@ def test_a_wish_that_cannot_be_granted_is_refused(name: str, desk: Desk, tmp_pat
         given += ["--bundle", str(desk.bundles["trixie"])]
     if not {"--out", "--device"} & {*given}:
         given += ["--out", str(tmp_path / "card.img")]
-    refuse(desk.flash("--image", desk.shared_image("trixie"), *given), code, told, tmp_path)
+    refuse(desk.flash("--image", desk.shared_image("trixie"), *given), code, expected, tmp_path)
 
 
 def test_without_a_key_to_log_in_by_nothing_is_written(desk: Desk, tmp_path: Path) -> None:
@@ -422,7 +422,7 @@ def test_a_missing_tool_is_named_with_its_package(desk: Desk, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (("--hostname", "a b"), "--hostname is 'a b'"),
         (("--hostname", "x;reboot"), "--hostname"),
@@ -446,9 +446,9 @@ def test_a_missing_tool_is_named_with_its_package(desk: Desk, tmp_path: Path) ->
         (("--sha256", "12"), "--sha256"),
     ],
 )
-def test_a_wrong_command_line_is_answered_with_what_is_valid(words: tuple[str, ...], told: str, desk: Desk) -> None:
+def test_a_wrong_command_line_is_answered_with_what_is_valid(words: tuple[str, ...], expected: str, desk: Desk) -> None:
     done = desk.flash("--image", "x.img", "--out", "y.img", *words)
-    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, expected in done.stderr) == (2, True), done.stderr
 
 
 class Kernel:
@@ -610,11 +610,11 @@ def test_flash_asks_for_the_disks_name_and_leaves_it_alone_at_another(desk: Desk
             command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
         )
         os.write(ours, answers.encode())
-        told, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=60)
         os.close(ours)
         os.close(theirs)
-        assert process.returncode == code, told.decode()
-        assert b"NO card" in told
+        assert process.returncode == code, output.decode()
+        assert b"NO card" in output
         assert (backing.read_bytes() == untouched) == (code != 0)
 
 

@@ -162,12 +162,12 @@ def test_sudos_password_is_handed_over(device: Device) -> None:
 def test_pushed_it_runs_and_shows_cues(pushed: Device) -> None:
     machine = pushed.machine
     assert pushed.show("ActiveState") == "active"
-    told = json.loads(machine.ask(f"sudo {PROGRAM} status --json"))
-    assert told["version"] == pushed.link("current") == pushed.link("good")
-    assert told["frames"] > 0
+    answer = json.loads(machine.ask(f"sudo {PROGRAM} status --json"))
+    assert answer["version"] == pushed.link("current") == pushed.link("good")
+    assert answer["frames"] > 0
     machine.wait_for("sudo journalctl --unit cuelens --output cat | grep -E 'smile|surprise|upset'", 30)
     status = pushed.deploy("status")
-    assert (status.returncode, f"{told['version']} current, good" in status.stdout) == (0, True), status.stderr
+    assert (status.returncode, f"{answer['version']} current, good" in status.stdout) == (0, True), status.stderr
     logs = pushed.deploy("logs", "--lines=2")
     assert (logs.returncode, len(logs.stdout.splitlines())) == (0, 2), logs.stderr
 
@@ -277,8 +277,8 @@ def test_its_sandbox_refuses_all_but_its_socket_and_its_folder(pushed: Device) -
     said = machine.ask("sudo journalctl --unit cuelens --output cat --grep ^PROBE")
     machine.ask("sudo rm -r /run/systemd/system/cuelens.service.d/probe.conf /usr/local/share/probe.py")
     machine.ask("sudo rm /var/lib/private/cuelens/probe; sudo systemctl daemon-reload; sudo systemctl restart cuelens")
-    told = json.loads(said.splitlines()[-1].removeprefix("PROBE"))
-    assert told == {"worked": [], "allowed": ["a local socket", "its state folder"]}
+    answer = json.loads(said.splitlines()[-1].removeprefix("PROBE"))
+    assert answer == {"worked": [], "allowed": ["a local socket", "its state folder"]}
     # Outside, most of it works: what refuses is the sandbox.
     (machine.root / "root/probe.py").write_text(PROBE)
     outside = machine.ask("sudo STATE_DIRECTORY=/tmp python3 /root/probe.py")

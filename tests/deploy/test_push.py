@@ -52,11 +52,11 @@ class Desk:
 
     def deploy(self, *words: str | Path, user: str = "root", code: int = 0, **facts: str) -> CompletedProcess[str]:
         """Run ./deploy.sh, the device having these facts beside the usual ones."""
-        told, log = self.folder / "facts", self.folder / "log"
-        told.write_text("".join(f"{name}={value}\n" for name, value in (FACTS | facts).items()))
+        facts_file, log = self.folder / "facts", self.folder / "log"
+        facts_file.write_text("".join(f"{name}={value}\n" for name, value in (FACTS | facts).items()))
         log.unlink(missing_ok=True)
         program = self.folder / "ssh"
-        program.write_text(SSH.format(log=log, facts=told, user=user, code=code))
+        program.write_text(SSH.format(log=log, facts=facts_file, user=user, code=code))
         program.chmod(0o755)
         return run(REPOSITORY / "deploy.sh", *words, PATH=f"{self.folder}:/usr/bin:/bin", HOME=str(self.folder))
 

@@ -79,12 +79,12 @@ def fuzz(name: str, seconds: int) -> dict[str, Any]:
     words = [sys.executable, "-m", "tests.fuzz", "--here", name, "--seconds", str(seconds)]
     begun = time.monotonic()
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
-    told = done.stdout + done.stderr
-    inputs = re.search(r"number_of_executed_units: (\d+)", told)
+    answer = done.stdout + done.stderr
+    inputs = re.search(r"number_of_executed_units: (\d+)", answer)
     found = sorted(str(path) for path in set((KEPT / name).glob("*-*")) - before)
     if done.returncode:
         (KEPT / name).mkdir(parents=True, exist_ok=True)
-        (KEPT / name / "words-of-the-last-finding").write_text(told[-20_000:])
+        (KEPT / name / "words-of-the-last-finding").write_text(answer[-20_000:])
     return {
         "target": name,
         "minutes": round((time.monotonic() - begun) / 60, 2),

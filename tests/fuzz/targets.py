@@ -282,19 +282,19 @@ def _status(data: bytes, folder: Path) -> None:
     answerer = _answerer(folder)
     answerer.answer = data
     with refusals(CuelensError):
-        told = ask(answerer.path)
-        describe_status(told)
+        shown = ask(answerer.path)
+        describe_status(shown)
 
 
 def _status_seeds() -> list[bytes]:
-    told = {
+    shown = {
         "version": "1", "state": "no_face", "expression": None, "reason": None, "paused": False, "source": "demo",
         "model": {"name": "emotion.tflite", "sha256": "0" * 64}, "runtime": "x", "temperature_c": 50.0, "uptime": 3.0,
         "throttled": "0x0", "memory_mb": {"now": 80.0, "peak": 90.0}, "frames": 3, "dropped": 0, "fps": 30.0,
         "recent_fps": 30.0, "latency_ms": {"find": {"p50": 1.0}}, "camera_losses": 1, "last_frame_age": 0.1,
         "sinks": {"log": {"state": "working", "shown": 3, "missed": 0, "failures": 1, "error": "x"}},
     }  # fmt: skip
-    return [json.dumps(told).encode() + b"\n", b"[" * 100_000, b'{"latency_ms": {"find": 3}}', b'{"sinks": [1]}']
+    return [json.dumps(shown).encode() + b"\n", b"[" * 100_000, b'{"latency_ms": {"find": 3}}', b'{"sinks": [1]}']
 
 
 # The web page: requests as the server hands them over.

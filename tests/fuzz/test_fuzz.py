@@ -76,7 +76,7 @@ def test_the_long_run_prints_what_it_did(repository: Path) -> None:
     words = [sys.executable, "-m", "tests.fuzz", "0.02", "stamp"]
     done = subprocess.run(words, cwd=repository, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["target"] == "stamp"
-    assert told["inputs"] > 100
-    assert told["found"] == []
+    answer = json.loads(done.stdout)
+    assert answer["target"] == "stamp"
+    assert answer["inputs"] > 100
+    assert answer["found"] == []

@@ -53,9 +53,9 @@ def test_the_only_glasses_in_reach_are_paired_and_remembered(
 ) -> None:
     glasses = ActiveLookPeripheral() if make == "activelook" else HaloPeripheral()
     assert run(monkeypatch, "pair --seconds 3", glasses) == 0
-    told = capsys.readouterr().out
-    assert f"paired {glasses.name} ({glasses.address.upper()}), battery 80 %" in told
-    assert f"glasses:{make}" in told
+    printed = capsys.readouterr().out
+    assert f"paired {glasses.name} ({glasses.address.upper()}), battery 80 %" in printed
+    assert f"glasses:{make}" in printed
     assert load_glasses(glasses_file()) == (Glasses(make, glasses.address.upper(), glasses.name),)
     assert run(monkeypatch, "pair --list") == 0
     assert capsys.readouterr().out == f"{glasses.name}  {glasses.address.upper()}  glasses:{make}\n"

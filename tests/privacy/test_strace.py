@@ -192,7 +192,9 @@ def test_the_service_on_a_real_video_writes_no_file_opens_no_socket_but_its_own_
     assert ends[0].startswith("bind ")
     assert status in ends[0]
     assert seen.others == []
-    assert any(b"WATCHDOG=1" in data for data in seen.written), "the manager was told, so what is sent is seen here"
+    assert any(b"WATCHDOG=1" in data for data in seen.written), (
+        "a notice to the manager is seen here, as all that is sent"
+    )
     assert seen.not_text() == []
     assert sum(map(len, seen.written)) < HEAD, "some lines, and nothing longer that is spelt as text"
     assert seen.pixels(decoded(film)) == 0

@@ -110,7 +110,7 @@ def news_when(socket: Any, wanted: Callable[[dict[str, Any]], bool]) -> dict[str
         message = next_news(socket)
         if wanted(message):
             return message
-    raise AssertionError("it was never told")
+    raise AssertionError("it was never sent")
 
 
 def wait_for(happened: Callable[[], bool]) -> None:

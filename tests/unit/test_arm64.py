@@ -249,6 +249,6 @@ def test_the_device_on_arm_has_the_operators_of_the_table() -> None:
     }
     packages = runtimes.ARM64 / "opt" / "tflite-runtime"
     qemu = next(filter(shutil.which, runtimes._QEMU))
-    told = runtimes.probe(emulate(qemu, runtimes.ARM64, packages), asked)
-    assert told["machine"] == "aarch64"
-    assert told["refused"].keys() == {f"{name} {most + 1}" for name, most in table.items()}
+    answer = runtimes.probe(emulate(qemu, runtimes.ARM64, packages), asked)
+    assert answer["machine"] == "aarch64"
+    assert answer["refused"].keys() == {f"{name} {most + 1}" for name, most in table.items()}

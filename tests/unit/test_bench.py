@@ -139,16 +139,16 @@ def test_damaged_picture_ends_with_the_sources_code(capsys: pytest.CaptureFixtur
 
 
 def test_file_is_measured_whole_as_often_as_asked(pictures: Path) -> None:
-    told = stages.measure_here(stages.Plan(f"file:{pictures}", None, 3, 2, 1, None))
-    assert (told["loop"]["frames"], told["loop"]["frames_with_face"]) == (12, 0)
-    assert {name: len(frames) for name, frames in told["stages"].items()} == dict.fromkeys(
+    answer = stages.measure_here(stages.Plan(f"file:{pictures}", None, 3, 2, 1, None))
+    assert (answer["loop"]["frames"], answer["loop"]["frames_with_face"]) == (12, 0)
+    assert {name: len(frames) for name, frames in answer["stages"].items()} == dict.fromkeys(
         (*stages.STAGES, "whole"), 12
     )
 
 
 def test_frames_limit_a_repeated_file(pictures: Path) -> None:
-    told = stages.measure_here(stages.Plan(f"file:{pictures}", 6, 3, 1, 1, None))
-    assert (told["loop"]["frames"], len(told["stages"]["find"])) == (6, 6)
+    answer = stages.measure_here(stages.Plan(f"file:{pictures}", 6, 3, 1, 1, None))
+    assert (answer["loop"]["frames"], len(answer["stages"]["find"])) == (6, 6)
 
 
 def test_measuring_process_that_is_killed_is_reported(

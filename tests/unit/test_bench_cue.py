@@ -75,7 +75,7 @@ def test_clips_are_judged_by_word_and_a_face_that_waits_for_its_turn_keeps_its_r
     ]
     (row,) = cue_clips.judge_clips({"films/a.mp4": stream}, SETTINGS)
     assert (row["labelled"], row["raw_changes"], row["word_changes"]) == (150, 0, 0)
-    assert row["cue_changes"] == 0  # nobody, a face, a smile: nothing told was changed
+    assert row["cue_changes"] == 0  # nobody, a face, a smile: no word that was shown changed
     assert row["raw_right"] == 120  # the first second has nobody
     assert 100 < row["told"] == row["right"] < 120
     assert cue_clips.sum_clips([row, row])["cue_right"] == 1.0

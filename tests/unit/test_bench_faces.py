@@ -92,8 +92,8 @@ def test_a_turned_picture_holds_a_large_face_and_its_surroundings() -> None:
     ],
 )
 def test_two_eyes_give_the_roll(eyes: list[Box], roll_deg: float | None) -> None:
-    told = faces_measures.eyes_roll_deg(eyes, 120.0)
-    assert told == (None if roll_deg is None else pytest.approx(roll_deg, abs=0.01))
+    answer = faces_measures.eyes_roll_deg(eyes, 120.0)
+    assert answer == (None if roll_deg is None else pytest.approx(roll_deg, abs=0.01))
 
 
 def test_a_tally_counts_rolls_of_the_found_only() -> None:
@@ -134,9 +134,9 @@ def test_switches_are_counted_by_place(film: list[list[tuple[int, Box]]], switch
 
 def test_a_clip_with_fewer_faces_than_plain_haars_is_worse() -> None:
     film: list[Seen] = [(0.0, [(1, LEFT)]), (0.1, []), (0.2, [(1, LEFT), (3, RIGHT)])]
-    told = faces_measures.describe_film(film, [1, 1, 2], 2)
-    assert (told["with_face"], told["rate"], told["plain_rate"], told["worse"]) == (2, 0.6667, 1.0, True)
-    assert told["ids"] == [
+    answer = faces_measures.describe_film(film, [1, 1, 2], 2)
+    assert (answer["with_face"], answer["rate"], answer["plain_rate"], answer["worse"]) == (2, 0.6667, 1.0, True)
+    assert answer["ids"] == [
         {"id": 1, "first": 0, "last": 2, "frames": 2},
         {"id": 3, "first": 2, "last": 2, "frames": 1},
     ]
@@ -156,8 +156,8 @@ def test_costs_are_split_into_what_caused_them() -> None:
 def test_the_warmup_is_left_out_of_a_cost_but_for_its_first_frame() -> None:
     rows = np.ones((faces_measures.WARMUP_FRAMES + 100, 4))
     rows[0, 0], rows[1, 0], rows[-1, 0] = 50.0, 70.0, 9.0
-    told = faces_measures.describe_cost(rows)
-    assert (told["first_ms"], told["p50_ms"], told["p99_ms"], told["mean_ms"]) == (50.0, 1.0, 1.0, 1.08)
+    answer = faces_measures.describe_cost(rows)
+    assert (answer["first_ms"], answer["p50_ms"], answer["p99_ms"], answer["mean_ms"]) == (50.0, 1.0, 1.0, 1.08)
 
 
 def test_resized_frames_keep_their_proportions() -> None:

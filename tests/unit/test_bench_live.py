@@ -44,11 +44,11 @@ def film(frames: int, late: dict[int, float]) -> list[Shown]:
 
 
 def test_latency_is_from_capture_to_shown() -> None:
-    told = timing(after_warmup(film(200, {})))
-    assert told["latency_ms"] == {"p50": 10.0, "p95": 10.0, "p99": 10.0}
-    assert told["jitter_ms"]["p99"] == pytest.approx(0.0, abs=1e-6)
-    assert (told["fps"], told["missed"]) == (20.0, 0)
-    assert told["frames"] == 200 - 20 * live.WARMUP
+    answer = timing(after_warmup(film(200, {})))
+    assert answer["latency_ms"] == {"p50": 10.0, "p95": 10.0, "p99": 10.0}
+    assert answer["jitter_ms"]["p99"] == pytest.approx(0.0, abs=1e-6)
+    assert (answer["fps"], answer["missed"]) == (20.0, 0)
+    assert answer["frames"] == 200 - 20 * live.WARMUP
 
 
 def test_the_warm_up_is_not_counted() -> None:
@@ -56,9 +56,9 @@ def test_the_warm_up_is_not_counted() -> None:
 
 
 def test_a_late_frame_is_jitter_before_and_after_it() -> None:
-    told = timing(after_warmup(film(200, {150: 0.03})))
-    assert told["jitter_histogram"]["50"] == 2
-    assert sum(told["jitter_histogram"].values()) == told["frames"] - 1
+    answer = timing(after_warmup(film(200, {150: 0.03})))
+    assert answer["jitter_histogram"]["50"] == 2
+    assert sum(answer["jitter_histogram"].values()) == answer["frames"] - 1
 
 
 def test_frames_that_were_never_shown_are_missed() -> None:
@@ -86,9 +86,9 @@ def samples(slope_mb_per_hour: float = 0.0, fps: float = 30.0, **last: float) ->
 
 
 def test_a_steady_run_has_grown_in_nothing() -> None:
-    told = endurance(samples())
-    assert growth(told) == []
-    assert (told["slope_mb_per_hour"], told["fps_median"], told["fps_least"]) == (0.0, 30.0, 30.0)
+    answer = endurance(samples())
+    assert growth(answer) == []
+    assert (answer["slope_mb_per_hour"], answer["fps_median"], answer["fps_least"]) == (0.0, 30.0, 30.0)
 
 
 def test_what_settles_in_the_beginning_is_no_leak() -> None:
@@ -145,10 +145,10 @@ def test_what_ends_with_the_warm_up_is_refused(capsys: pytest.CaptureFixture[str
 def test_the_demo_is_shown_at_its_pace_with_every_number_matched(tmp_path: Path) -> None:
     assert run("e2e", "--seconds", "7", "--out", str(tmp_path)) == 0
     report = read_report(tmp_path / "e2e.json")
-    told = report["result"]
-    assert told["frames"] > 10
-    assert told["latency_ms"]["p50"] > 0
-    assert sum(told["jitter_histogram"].values()) == told["frames"] - 1
+    answer = report["result"]
+    assert answer["frames"] > 10
+    assert answer["latency_ms"]["p50"] > 0
+    assert sum(answer["jitter_histogram"].values()) == answer["frames"] - 1
     assert {"latency_ms", "jitter_ms", "fps", "dropped"} <= report["definitions"].keys()
     assert len(report["figures"]["fps"]["rounds"]) == live.PARTS
 
@@ -161,7 +161,7 @@ def test_parts_are_of_equal_length_and_none_is_too_short() -> None:
 def test_a_soak_that_grows_fails_and_says_in_what(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    told = {"source": "demo", "seconds": 1800.0, "dropped": 0, **endurance(samples(descriptors=22))}
-    monkeypatch.setattr(live, "_endure", lambda args: (told, {}, frozenset()))
+    answer = {"source": "demo", "seconds": 1800.0, "dropped": 0, **endurance(samples(descriptors=22))}
+    monkeypatch.setattr(live, "_endure", lambda args: (answer, {}, frozenset()))
     assert "2 more descriptors" in ended_by(BenchFailed, run("soak", "--out", str(tmp_path)), capsys.readouterr().err)
     assert (tmp_path / "soak.json").exists(), "what failed is kept"

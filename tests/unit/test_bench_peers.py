@@ -40,11 +40,11 @@ if sys.argv[2] == "--faces":
         print(json.dumps({"right": int((data["labels"] == 3).sum()), "rows": len(data["labels"])}))
     sys.exit()
 figures = json.loads((folder / "figures").read_text())[name]
-told = figures[min(turn, len(figures) - 1)]
-if isinstance(told, str):
-    sys.exit(told)
+answer = figures[min(turn, len(figures) - 1)]
+if isinstance(answer, str):
+    sys.exit(answer)
 print("chatter of a library")
-print(json.dumps(told))
+print(json.dumps(answer))
 """
 
 

@@ -51,9 +51,9 @@ def test_every_point_is_warmed_up_and_then_has_its_turn_in_every_round(monkeypat
 def test_percentiles_are_the_median_over_the_rounds() -> None:
     slow = [(100.0, 1.0)] * 10
     steady = [(float(ms), ms / 10) for ms in range(1, 11)]
-    told = describe_costs([steady, slow, steady])
-    assert told["wall_ms"] == {"p50": 5.0, "p90": 9.0, "p99": 10.0}
-    assert told["cpu_ms"] == {"p50": 0.5, "p90": 0.9, "p99": 1.0}
+    answer = describe_costs([steady, slow, steady])
+    assert answer["wall_ms"] == {"p50": 5.0, "p90": 9.0, "p99": 10.0}
+    assert answer["cpu_ms"] == {"p50": 0.5, "p90": 0.9, "p99": 1.0}
 
 
 def network(threads: int, wall: float, cpu: float, scatter: float = 0.01, **other: Any) -> dict[str, Any]:
@@ -75,17 +75,17 @@ BUSY = [network(3, 9.0, 9.0), network(4, 9.0, 9.0)]
 
 
 def test_the_present_threads_are_kept_where_they_are_the_best() -> None:
-    told = recommend([network(1, 1.0, 1.0), network(2, 2.0, 1.1), *BUSY], "emotion", 1)
-    assert (told["verdict"], told["setting"]) == ("keep", "threads = 1")
-    assert told["margin"]["low"] > 1.9
-    assert told["text"].startswith("threads = 1 is best: threads = 2 takes 2.00 times (")
+    answer = recommend([network(1, 1.0, 1.0), network(2, 2.0, 1.1), *BUSY], "emotion", 1)
+    assert (answer["verdict"], answer["setting"]) == ("keep", "threads = 1")
+    assert answer["margin"]["low"] > 1.9
+    assert answer["text"].startswith("threads = 1 is best: threads = 2 takes 2.00 times (")
 
 
 def test_faster_threads_are_recommended_with_their_margin() -> None:
-    told = recommend([network(1, 1.0, 1.0), network(2, 0.6, 1.15), *BUSY], "emotion", 1)
-    assert (told["verdict"], told["setting"]) == ("change", "threads = 2")
-    assert told["margin"] == {"ratio": 0.6, "low": pytest.approx(0.6, abs=0.02), "high": pytest.approx(0.6, abs=0.02)}
-    assert told["text"].startswith("write threads = 2: threads = 2 takes 0.60 times (")
+    answer = recommend([network(1, 1.0, 1.0), network(2, 0.6, 1.15), *BUSY], "emotion", 1)
+    assert (answer["verdict"], answer["setting"]) == ("change", "threads = 2")
+    assert answer["margin"] == {"ratio": 0.6, "low": pytest.approx(0.6, abs=0.02), "high": pytest.approx(0.6, abs=0.02)}
+    assert answer["text"].startswith("write threads = 2: threads = 2 takes 0.60 times (")
 
 
 def test_what_cannot_be_distinguished_is_not_recommended() -> None:
@@ -98,23 +98,23 @@ def test_what_cannot_be_distinguished_is_not_recommended() -> None:
 
 
 def test_threads_that_cost_too_much_cpu_are_not_recommended() -> None:
-    told = recommend([network(1, 1.0, 1.0), network(2, 0.6, 1.3), *BUSY], "emotion", 1)
-    assert told["verdict"] == "keep"
-    assert "threads = 2 takes 1.30 times" in told["text"]
-    assert "the CPU" in told["text"]
+    answer = recommend([network(1, 1.0, 1.0), network(2, 0.6, 1.3), *BUSY], "emotion", 1)
+    assert answer["verdict"] == "keep"
+    assert "threads = 2 takes 1.30 times" in answer["text"]
+    assert "the CPU" in answer["text"]
 
 
 def test_present_threads_that_cost_too_much_cpu_are_to_be_changed() -> None:
-    told = recommend([network(1, 1.0, 1.0), network(2, 0.6, 1.3), *BUSY], "emotion", 2)
-    assert (told["verdict"], told["setting"]) == ("change", "threads = 1")
-    assert told["margin"]["ratio"] == pytest.approx(1 / 1.3, abs=0.01)
+    answer = recommend([network(1, 1.0, 1.0), network(2, 0.6, 1.3), *BUSY], "emotion", 2)
+    assert (answer["verdict"], answer["setting"]) == ("change", "threads = 1")
+    assert answer["margin"]["ratio"] == pytest.approx(1 / 1.3, abs=0.01)
 
 
 def test_kernels_that_no_setting_chooses_are_reported_but_not_recommended() -> None:
     other = network(1, 0.2, 0.2, setting=False, delegate="XNNPACK")
-    told = recommend([network(1, 1.0, 1.0), network(2, 2.0, 1.1), *BUSY, other], "emotion", 1)
-    assert (told["verdict"], told["setting"]) == ("keep", "threads = 1")
-    assert "runtime 1 with XNNPACK, threads 1, would take 0.20 times" in told["text"]
+    answer = recommend([network(1, 1.0, 1.0), network(2, 2.0, 1.1), *BUSY, other], "emotion", 1)
+    assert (answer["verdict"], answer["setting"]) == ("keep", "threads = 1")
+    assert "runtime 1 with XNNPACK, threads 1, would take 0.20 times" in answer["text"]
 
 
 def test_another_models_points_do_not_count() -> None:
@@ -179,9 +179,9 @@ def test_a_reading_is_timed_only_where_somebody_was_read(
     monkeypatch.setattr(scale, "WARMUP_FRAMES", 20)
     point = LoopPoint({"faces": 1}, demo(), model, Nowhere())
     point.warm_up()
-    told = point.describe([point.take_turn(), point.take_turn()])
+    answer = point.describe([point.take_turn(), point.take_turn()])
     turn = point.take_turn()
-    assert (told["faces"], told["warmup_frames"], told["frames"], told["found"]) == (1, 20, 60, 1.0)
+    assert (answer["faces"], answer["warmup_frames"], answer["frames"], answer["found"]) == (1, 20, 60, 1.0)
     assert len(turn["find"]) == len(turn["whole"]) == 30
     assert 10 <= len(turn["read"]) <= 20, "each face is read every 0.05 s, of 30 frames a second"
     assert all(sum(find) < sum(whole) for find, whole in zip(turn["find"], turn["whole"], strict=True))
@@ -191,8 +191,8 @@ def test_where_nobody_is_nobody_is_read(monkeypatch: pytest.MonkeyPatch, model: 
     monkeypatch.setattr(scale, "WARMUP_FRAMES", 2)
     point = LoopPoint({"faces": 0}, itertools.repeat(np.full((240, 320), 90, np.uint8)), model, Nowhere())
     point.warm_up()
-    told = point.describe([point.take_turn()])
-    assert (told["read"], told["found"]) == (None, 0.0)
+    answer = point.describe([point.take_turn()])
+    assert (answer["read"], answer["found"]) == (None, 0.0)
 
 
 def test_a_film_has_a_clock_of_its_own() -> None:
@@ -242,7 +242,7 @@ def test_a_run_sweeps_everything_and_recommends(
     assert [point["faces"] for point in result["faces"]] == list(range(9))
     assert [point["threads"] for point in result["threads"]] == [1, 2]
     assert list(dict.fromkeys(point["model"] for point in result["networks"])) == ["emotion", "face", str(further)]
-    assert [told["model"] for told in result["recommendations"]] == ["emotion", str(further)]
+    assert [answer["model"] for answer in result["recommendations"]] == ["emotion", str(further)]
     assert {"sizes", "faces", "threads", "networks", "whole", "warmup", "recommendation"} <= report[
         "definitions"
     ].keys()

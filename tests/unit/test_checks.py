@@ -82,8 +82,8 @@ class Fake:
 
     def trial(self, name: str, *words: str) -> dict[str, Any]:
         """Answer a trial by its name, or by its name and words where the table has those."""
-        told = " ".join((name, *words)).replace(str(self.root), "")
-        return self.trials.get(told, self.trials.get(name, {"error": "not tried"}))
+        answer = " ".join((name, *words)).replace(str(self.root), "")
+        return self.trials.get(answer, self.trials.get(name, {"error": "not tried"}))
 
     def machine(self) -> Machine:
         """Write the files and return the machine."""
@@ -94,10 +94,10 @@ class Fake:
                 path.mkdir(exist_ok=True)
             else:
                 path.write_text(content)
-        told = {"systemctl": "".join(f"{key}={value}\n" for key, value in self.unit.items()), **self.commands}
+        answer = {"systemctl": "".join(f"{key}={value}\n" for key, value in self.unit.items()), **self.commands}
         return Machine(
             self.root,
-            command=lambda *words: told.get(words[0]),
+            command=lambda *words: answer.get(words[0]),
             trial=self.trial,
             has_module=lambda name: name in self.modules,
             free_bytes=lambda path: self.free,
@@ -239,12 +239,12 @@ def without(*paths: str) -> Callable[[Fake], None]:
     return apply
 
 
-def camera_trial(**told: Any) -> Callable[[Fake], None]:
-    return edit(trials={"picamera": told})
+def camera_trial(**answer: Any) -> Callable[[Fake], None]:
+    return edit(trials={"picamera": answer})
 
 
 def v4l2_trial(**devices: dict[str, Any]) -> Callable[[Fake], None]:
-    return edit(trials={"v4l2": {"devices": {f"/dev/{name}": told for name, told in devices.items()}}})
+    return edit(trials={"v4l2": {"devices": {f"/dev/{name}": answer for name, answer in devices.items()}}})
 
 
 def unit(**values: str) -> Callable[[Fake], None]:
@@ -635,11 +635,11 @@ def test_what_a_trial_leaves_behind_is_understood(
 
 
 def test_the_shipped_network_and_the_face_finder_pass_their_trials_here() -> None:
-    told = run_trial("model", "", "1")
-    assert (told["label"], told["name"]) == ("happy", "emotion.tflite")
-    assert told["probability"] > 0.8
-    assert told["delegate"] in ("XNNPACK", "built-in kernels")
-    assert told["runtime"].startswith("tflite-runtime" if told["delegate"] != "XNNPACK" else "ai-edge-litert")
+    answer = run_trial("model", "", "1")
+    assert (answer["label"], answer["name"]) == ("happy", "emotion.tflite")
+    assert answer["probability"] > 0.8
+    assert answer["delegate"] in ("XNNPACK", "built-in kernels")
+    assert answer["runtime"].startswith("tflite-runtime" if answer["delegate"] != "XNNPACK" else "ai-edge-litert")
     assert run_trial("faces") == {"faces": 1}
 
 
@@ -656,8 +656,8 @@ def test_a_network_that_is_not_there_fails_its_trial_with_its_own_words(tmp_path
 
 def test_devices_that_are_none_fail_their_trials(tmp_path: Path) -> None:
     (tmp_path / "video0").write_text("")
-    told = trials.try_v4l2(str(tmp_path / "video0"), str(tmp_path / "video1"))["devices"]
-    assert [device["error"] for device in told.values()] == [
+    answer = trials.try_v4l2(str(tmp_path / "video0"), str(tmp_path / "video1"))["devices"]
+    assert [device["error"] for device in answer.values()] == [
         "Inappropriate ioctl for device",
         "No such file or directory",
     ]
@@ -699,14 +699,14 @@ PICTURES: list[tuple[dict[str, Any], CameraSettings, str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("told", "turned", "state", "says", "todo"), PICTURES)
+@pytest.mark.parametrize(("answer", "turned", "state", "says", "todo"), PICTURES)
 def test_a_picture_that_is_upside_down_names_the_setting_to_write(
-    told: dict[str, Any], turned: CameraSettings, state: str, says: str, todo: str, tmp_path: Path,
+    answer: dict[str, Any], turned: CameraSettings, state: str, says: str, todo: str, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("HOME", str(tmp_path))
     fake = mini_pc(tmp_path / "root")
-    fake.trials["picture"] = SEEN | told
+    fake.trials["picture"] = SEEN | answer
     (line,) = camera.check_picture(fake.machine(), replace(V4L2, camera=turned))
     assert (line.name, line.state) == ("picture", state)
     assert says in line.says
@@ -742,10 +742,10 @@ def test_the_trial_of_a_picture_sees_how_people_are_turned_in_it(rotate_deg: int
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sources, "open_source", mounted)
-        told = trials.try_picture("v4l2", "0", "False", "", "-1", "-1")
-    assert told["turned"] == turned
-    assert bool(told["faces"]) == (turned is None)
-    assert not told["black"]
+        answer = trials.try_picture("v4l2", "0", "False", "", "-1", "-1")
+    assert answer["turned"] == turned
+    assert bool(answer["faces"]) == (turned is None)
+    assert not answer["black"]
 
 
 def test_picamera2_is_tried_by_its_list_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -780,15 +780,15 @@ def test_this_machine_has_nothing_to_do_with_the_demo_as_its_source(repository: 
     config = tmp_path / "cuelens.toml"
     config.write_text('source = "demo"\n')
     done = check_here(repository, "--config", str(config), "--json")
-    told = json.loads(done.stdout)
+    answer = json.loads(done.stdout)
     todo = [
         line
-        for line in told["lines"]
+        for line in answer["lines"]
         if line["state"] == "do" and line["name"] not in ("disk", "memory", "temperature")
     ]
     assert todo == []
-    assert told["ok"] == (done.returncode == 0)
-    assert {"runtime", "network", "faces", "clock"} <= {line["name"] for line in told["lines"]}
+    assert answer["ok"] == (done.returncode == 0)
+    assert {"runtime", "network", "faces", "clock"} <= {line["name"] for line in answer["lines"]}
 
 
 def test_what_must_be_done_is_an_exit_code_of_its_own(repository: Path, tmp_path: Path) -> None:
@@ -799,6 +799,6 @@ def test_what_must_be_done_is_an_exit_code_of_its_own(repository: Path, tmp_path
     assert "-> set source in the settings" in done.stdout
     assert done.stderr.endswith("lines say what to do [check-failed]\n")
     assert "Traceback" not in done.stderr
-    told = json.loads(check_here(repository, "--config", str(config), "--json").stdout)
-    assert (told["ok"], told["error"]) == (False, "check-failed")
-    assert told["message"].endswith("lines say what to do")
+    answer = json.loads(check_here(repository, "--config", str(config), "--json").stdout)
+    assert (answer["ok"], answer["error"]) == (False, "check-failed")
+    assert answer["message"].endswith("lines say what to do")

@@ -53,10 +53,10 @@ def test_a_failure_of_any_kind_is_one_line_that_is_only_shown(
 
     with pytest.raises(SystemExit):
         main([])
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.removesuffix("\n").isprintable()
-    assert len(told.err) < 1300
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.removesuffix("\n").isprintable()
+    assert len(printed.err) < 1300
 
 
 def test_each_cause_has_a_name_of_its_own_behind_its_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,8 +150,8 @@ def test_two_people_side_by_side_never_take_the_cue_from_each_other(fps: int) ->
             for who, label in ((1, "happy"), (2, "sad"))
         )
         stream.append(Step(number / fps, people))
-    told = {word for word in words(play(stream, SETTINGS)) if word != "face"}
-    assert told in ({"smile"}, {"upset"})
+    shown_words = {word for word in words(play(stream, SETTINGS)) if word != "face"}
+    assert shown_words in ({"smile"}, {"upset"})
 
 
 def test_the_sensitivities_are_ordered_calm_is_slower_and_steadier() -> None:

@@ -95,8 +95,8 @@ def save(tmp_path: Path) -> Callable[..., Path]:
 def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as end:
         main([str(word) for word in words])
-    told = capsys.readouterr()
-    return int(end.value.code or 0), told.out, told.err
+    printed = capsys.readouterr()
+    return int(end.value.code or 0), printed.out, printed.err
 
 
 def test_a_perfect_model_scores_one() -> None:

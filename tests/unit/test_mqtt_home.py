@@ -286,10 +286,10 @@ def test_an_authority_that_cannot_be_read_or_is_none_is_refused_before_anything_
 
 
 def test_in_a_network_of_ones_own_a_password_may_go_in_the_clear_with_the_setting_for_it(peer: MakePeer) -> None:
-    told = {"host": "192.0.2.1", "user": "ha", "password": "secret"}
+    given = {"host": "192.0.2.1", "user": "ha", "password": "secret"}
     with pytest.raises(SettingsInvalid, match=r"in a network of your own, mqtt\.clear_password = true"):
-        open_sink("mqtt", control(**told))
-    open_sink("mqtt", control(**told, clear_password=True)).close()
+        open_sink("mqtt", control(**given))
+    open_sink("mqtt", control(**given, clear_password=True)).close()
 
 
 @pytest.mark.parametrize("host", ["mqtt://home", "home:1883", "a/b", "user@home", "[::1]:1883"])

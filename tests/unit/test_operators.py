@@ -77,10 +77,10 @@ def test_the_table_is_true_at_its_edges(device_python: Path) -> None:
     after = {f"{name} {most + 1}": write_tiny(CODES[name], most + 1) for name, most in table.items()}
     absent = {f"{name} 1": write_tiny(CODES[name], 1) for name in CODES.keys() - table.keys()}
     assert min(map(len, (last, after, absent))) > 40
-    told = probe((str(device_python),), last | after | absent)
-    assert f"{told['runtime']} {told['version']}" == operators.OLDEST
-    assert told["refused"].keys() == after.keys() | absent.keys()
-    assert "Didn't find op for builtin opcode 'CONV_2D' version '8'" in told["refused"]["CONV_2D 8"]
+    answer = probe((str(device_python),), last | after | absent)
+    assert f"{answer['runtime']} {answer['version']}" == operators.OLDEST
+    assert answer["refused"].keys() == after.keys() | absent.keys()
+    assert "Didn't find op for builtin opcode 'CONV_2D' version '8'" in answer["refused"]["CONV_2D 8"]
 
 
 def test_measuring_again_gives_the_table(device_python: Path) -> None:

@@ -104,7 +104,7 @@ def test_the_rails_of_a_pmic_are_summed() -> None:
 
 
 @pytest.mark.parametrize(
-    "told",
+    "printed",
     [
         "",
         'error=1 error_msg="Command not registered"\n',
@@ -112,8 +112,8 @@ def test_the_rails_of_a_pmic_are_summed() -> None:
         "  VDD_CORE_A current(7)=1.50000000A\n",
     ],
 )
-def test_without_a_rails_volts_and_amperes_there_is_no_power(told: str) -> None:
-    assert pmic_w(told) is None
+def test_without_a_rails_volts_and_amperes_there_is_no_power(printed: str) -> None:
+    assert pmic_w(printed) is None
 
 
 @pytest.fixture

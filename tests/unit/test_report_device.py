@@ -163,7 +163,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
         path.write_text(content)
     (root / f"var/lib/cuelens/{SECRETS['folder']}.jsonl").write_text("\n".join(cue_log()))
     (root / "var/lib/cuelens/picture.jpg").write_bytes(PICTURE)
-    told = {
+    answer = {
         "journalctl": journal(),
         "systemctl": f"LoadState=loaded\nActiveState=active\nSubState={ALL}\nWantedBy={ALL}\nUser={SECRETS['user']}\n",
         "vcgencmd": f"throttled=0x50005 {ALL}",
@@ -171,7 +171,7 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
     }
     return Machine(
         root,
-        command=lambda *words: told.get(words[0]),
+        command=lambda *words: answer.get(words[0]),
         trial=lambda name, *_: {"error": f"{name} broke: {ALL}"},
         has_module=lambda name: True,
         free_bytes=lambda path: 10**9,
@@ -386,9 +386,9 @@ def test_of_any_text_nothing_but_names_of_things_comes_through(text: str) -> Non
 
 
 def test_defaults_are_reported_as_they_are() -> None:
-    told = clean_settings(Settings())
-    assert GONE not in json.dumps(told, ensure_ascii=False)
-    assert told["mqtt"]["topic"] == "cuelens"
+    answer = clean_settings(Settings())
+    assert GONE not in json.dumps(answer, ensure_ascii=False)
+    assert answer["mqtt"]["topic"] == "cuelens"
 
 
 def test_without_a_run_or_a_journal_there_is_still_a_report(tmp_path: Path) -> None:

@@ -250,6 +250,6 @@ def test_half_an_address_is_not_quoted_with_its_password(tmp_path: Path) -> None
 def test_an_address_as_boards_have_it_printed_is_explained(tmp_path: Path, printed: str, meant: str | None) -> None:
     with pytest.raises(SettingsInvalid) as caught:
         load_settings(write(tmp_path, f"[oled]\naddress = {printed}\n"))
-    told = f"; {printed} is printed on many boards, and is {meant} here"
-    assert (told in str(caught.value)) == (meant is not None)
+    hint = f"; {printed} is printed on many boards, and is {meant} here"
+    assert (hint in str(caught.value)) == (meant is not None)
     assert f"oled.address is {int(printed, 16)}; valid are 8 to 119" in str(caught.value)

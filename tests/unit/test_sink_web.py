@@ -88,8 +88,8 @@ def test_a_browser_receives_the_cue_the_run_and_the_settings(serve: Callable[...
         },
     ]
     assert first["page"]["language"] == "en"
-    told = {(field["table"], field["key"]) for group in first["page"]["groups"] for field in group["fields"]}
-    assert told == {(table, item.name) for table in (*COMMON, "audio") for item in fields(table_of(Settings(), table))}
+    shown = {(field["table"], field["key"]) for group in first["page"]["groups"] for field in group["fields"]}
+    assert shown == {(table, item.name) for table in (*COMMON, "audio") for item in fields(table_of(Settings(), table))}
 
 
 def test_before_the_first_update_nothing_is_claimed(serve: Callable[..., Page]) -> None:
@@ -180,9 +180,9 @@ def test_a_setting_is_changed_here_and_sent_everywhere(serve: Callable[..., Page
         next_news(other)
         assert page.ask("POST", "/settings", table="look", values={"language": "de"}).status == 204
         assert page.control.settings.look.language == "de"
-        told = news_when(other, lambda message: "page" in message)
-    assert told["page"]["language"] == "de"
-    assert told["news"]["sentence"] == "Das Gesicht zeigt ein Lächeln."
+        shown = news_when(other, lambda message: "page" in message)
+    assert shown["page"]["language"] == "de"
+    assert shown["news"]["sentence"] == "Das Gesicht zeigt ein Lächeln."
 
 
 @pytest.mark.parametrize(
@@ -218,8 +218,8 @@ def test_the_pause_is_sent_before_the_loop_has_heard_of_it(serve: Callable[..., 
         next_news(browser)
         assert page.ask("POST", "/pause", paused=True).status == 204
         assert page.control.paused is True
-        told = news_when(browser, lambda message: message["news"]["paused"])["news"]
-        assert told["sentence"] == "Cuelens is paused."
+        shown = news_when(browser, lambda message: message["news"]["paused"])["news"]
+        assert shown["sentence"] == "Cuelens is paused."
         assert page.ask("POST", "/pause", paused=False).status == 204
         assert news_when(browser, lambda message: not message["news"]["paused"])["news"]["word"] == "smile"
 
@@ -325,7 +325,7 @@ def test_no_picture_is_sent_where_the_settings_do_not_allow_it(serve: Callable[.
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "shown"),
     [
         ("paused", lambda news: news["paused"]),
         ("old", lambda news: news["age"] > 2),
@@ -333,7 +333,7 @@ def test_no_picture_is_sent_where_the_settings_do_not_allow_it(serve: Callable[.
     ],
 )
 def test_a_picture_that_is_not_of_now_is_not_sent(
-    serve: Callable[..., Page], change: str, told: Callable[[dict[str, Any]], bool]
+    serve: Callable[..., Page], change: str, shown: Callable[[dict[str, Any]], bool]
 ) -> None:
     page = serve(picture=True)
     page.sink.show(update())
@@ -343,7 +343,7 @@ def test_a_picture_that_is_not_of_now_is_not_sent(
         page.control.paused = change == "paused"
         lost = Update(None, (), (), (), Cue("no_camera", None, 0.0, 0.0), {}, 0)
         page.sink.show(lost if change == "lost" else update(NOBODY, age=3.0 if change == "old" else 0.0))
-        assert "picture" not in news_when(browser, lambda message: told(message["news"]))
+        assert "picture" not in news_when(browser, lambda message: shown(message["news"]))
         assert "picture" not in next_news(browser)
 
 

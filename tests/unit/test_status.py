@@ -94,9 +94,9 @@ def ask_until(path: Path, frames: int) -> dict[str, Any]:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         with contextlib.suppress(NotRunning):
-            told = ask(path)
-            if told["frames"] >= frames:
-                return told
+            shown = ask(path)
+            if shown["frames"] >= frames:
+                return shown
         time.sleep(0.05)
     raise AssertionError(f"never {frames} frames")
 
@@ -104,21 +104,21 @@ def ask_until(path: Path, frames: int) -> dict[str, Any]:
 def test_a_run_answers_how_it_is_doing_and_takes_its_socket_away_at_the_end(repository: Path, folder: Path) -> None:
     path = folder / "status.sock"
     with Running(repository, "--status", str(path)) as running:
-        told = ask_until(path, 40)
-        assert told.keys() >= LEAST_KEYS
-        assert told["state"] in ("expression", "unsure", "no_face")
-        assert told["inferences"] > 1
-        assert told["latency_ms"].keys() == {"capture", "find", "read", "cue", "total"}
-        assert told["sinks"]["terminal"]["state"] == "working"
-        assert told["model"] == {
+        shown = ask_until(path, 40)
+        assert shown.keys() >= LEAST_KEYS
+        assert shown["state"] in ("expression", "unsure", "no_face")
+        assert shown["inferences"] > 1
+        assert shown["latency_ms"].keys() == {"capture", "find", "read", "cue", "total"}
+        assert shown["sinks"]["terminal"]["state"] == "working"
+        assert shown["model"] == {
             "name": "emotion.tflite",
             "sha256": json.loads((repository / "models" / "emotion.json").read_text())["sha256"],
         }
-        assert told["uptime"] > 0
-        assert 0 <= told["last_frame_age"] < told["uptime"]
-        assert told["changes"][0][1] in ("face", "no_face")
-        again = ask_until(path, told["frames"] + 1)
-        assert again["uptime"] > told["uptime"]
+        assert shown["uptime"] > 0
+        assert 0 <= shown["last_frame_age"] < shown["uptime"]
+        assert shown["changes"][0][1] in ("face", "no_face")
+        again = ask_until(path, shown["frames"] + 1)
+        assert again["uptime"] > shown["uptime"]
         assert running.end() == ""
     assert not path.exists()
     with pytest.raises(NotRunning, match="sudo systemctl start cuelens"):
@@ -131,17 +131,17 @@ def test_a_loop_that_hangs_is_reported_and_its_last_cue_is_left_out(monkeypatch:
     control.metrics = health = Metrics("x", clock=lambda: instants[-1])
     for number in range(3):
         health.count(Cue("expression", "smile", 0.9, 0.0), [], {"total": 1.0}, now - 1 + number / 10)
-    told = gather_status(control, model, "1")
-    assert (told["state"], told["expression"]) == ("expression", "smile")
-    assert told["recent_fps"] == 10.0
+    shown = gather_status(control, model, "1")
+    assert (shown["state"], shown["expression"]) == ("expression", "smile")
+    assert shown["recent_fps"] == 10.0
     later = now + 60.0
     instants.append(later)
     monkeypatch.setattr(time, "monotonic", lambda: later)
-    told = gather_status(control, model, "1")
-    assert (told["state"], told["expression"], told["reason"]) == ("stalled", None, None)
-    assert told["cue_age"] >= 59
-    assert told["recent_fps"] == 0.0
-    assert re.search(r"^cue +stalled \(for \d+\.?\d* s\)$", describe_status(told), re.MULTILINE)
+    shown = gather_status(control, model, "1")
+    assert (shown["state"], shown["expression"], shown["reason"]) == ("stalled", None, None)
+    assert shown["cue_age"] >= 59
+    assert shown["recent_fps"] == 0.0
+    assert re.search(r"^cue +stalled \(for \d+\.?\d* s\)$", describe_status(shown), re.MULTILINE)
     health.show(Cue("no_camera", None, 0.0, 0.0), 0.0)
     assert gather_status(control, model, "1")["state"] == "no_camera"
 
@@ -163,8 +163,8 @@ def test_the_services_socket_is_in_its_runtime_directory_and_its_watchdog_is_cou
         listener.start()
         places = {"RUNTIME_DIRECTORY": f"{folder}:/elsewhere", "NOTIFY_SOCKET": str(folder / "notify")}
         with Running(repository, **places) as running:
-            told = ask_until(folder / "status.sock", 10)
-            assert told["watchdog"] >= 1
+            shown = ask_until(folder / "status.sock", 10)
+            assert shown["watchdog"] >= 1
             running.end()
         ended.set()
         listener.join()
@@ -320,9 +320,9 @@ def model() -> ExpressionModel:
 
 
 def test_before_the_first_frame_it_is_starting(model: ExpressionModel) -> None:
-    told = gather_status(Control(), model, "1")
-    assert (told["state"], told["frames"], told["watchdog"]) == ("starting", 0, 0)
-    assert "starting" in describe_status(told)
+    shown = gather_status(Control(), model, "1")
+    assert (shown["state"], shown["frames"], shown["watchdog"]) == ("starting", 0, 0)
+    assert "starting" in describe_status(shown)
 
 
 def test_a_status_for_a_person_names_what_is_wrong_and_leaves_out_what_is_unknown(model: ExpressionModel) -> None:
@@ -367,15 +367,15 @@ def test_a_status_has_what_is_wrong_with_the_camera_now_and_was_before(model: Ex
     health.count_fault("finder")
     for _ in range(2):
         health.count_stall()
-    told = gather_status(control, model, "1")
-    assert told["camera_losses"] == 2
-    assert told["camera"] == {
+    shown = gather_status(control, model, "1")
+    assert shown["camera_losses"] == 2
+    assert shown["camera"] == {
         "trouble": "dark",
         "causes": {"frozen": 1, "dark": 1},
         "slowest_notice": 0.0,
         "slowest_return": 3.0,
     }
-    text = describe_status(told)
+    text = describe_status(shown)
     assert "lost 2 times (frozen 1x, dark 1x); now: dark" in text
     assert "finder 1x" in text
     assert "2 times" in text.split("blocked")[1]

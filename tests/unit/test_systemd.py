@@ -37,9 +37,9 @@ def test_a_run_says_ready_then_alive_with_every_frame_then_stopping(
     assert heard[0] == "READY=1"
     assert heard[-1] == "STOPPING=1"
     assert {line.partition("\n")[0] for line in heard[1:-1]} == {"WATCHDOG=1"}
-    told = [line.partition("\n")[2] for line in heard[1:-1] if "\n" in line]
-    assert len(told) == 1  # the next would come ten seconds later
-    assert re.fullmatch(r"STATUS=\d+\.\d fps, (face|no_face|unsure)", told[0])
+    answer = [line.partition("\n")[2] for line in heard[1:-1] if "\n" in line]
+    assert len(answer) == 1  # the next would come ten seconds later
+    assert re.fullmatch(r"STATUS=\d+\.\d fps, (face|no_face|unsure)", answer[0])
     assert len(heard) > 10
 
 

@@ -39,8 +39,8 @@ def test_votes_can_stand_in_the_place_of_labels() -> None:
 def test_soft_labels_of_several_teachers_are_averaged(tmp_path: Path) -> None:
     data = draw()
     for name, column in (("one", 0), ("two", 1)):
-        told = np.eye(3, dtype=np.float32)[np.full(6, column)]
-        write_soft_labels(tmp_path / f"{name}.npz", told, data, CLASSES)
+        one_hot = np.eye(3, dtype=np.float32)[np.full(6, column)]
+        write_soft_labels(tmp_path / f"{name}.npz", one_hot, data, CLASSES)
     soft = read_soft_labels([tmp_path / "one.npz", tmp_path / "two.npz"], data, CLASSES)
     assert soft is not None
     assert soft == pytest.approx(np.tile([0.5, 0.5, 0.0], (6, 1)))

@@ -322,8 +322,8 @@ resource.setrlimit(resource.RLIMIT_MEMLOCK, (int(sys.argv[1]),) * 2)
 from edge.system.memory import lock_memory
 kept = bytearray(b"1" * 50_000_000) if lock_memory() else b""
 later = bytearray(b"2" * 50_000_000)
-told = open("/proc/self/status").read()
-print(int(told.partition("VmLck:")[2].split()[0]) * 1024 > 100_000_000)
+answer = open("/proc/self/status").read()
+print(int(answer.partition("VmLck:")[2].split()[0]) * 1024 > 100_000_000)
 """
 
 

@@ -221,10 +221,10 @@ def test_a_teacher_sees_the_votes_and_its_soft_labels_fit_the_compact_network(ta
     done = train("teacher", *data, "--out", tmp_path / "teacher", "--epochs", "6", "--batch", "32")
     assert done.returncode == 0, done.stderr
     with np.load(tmp_path / "teacher" / "soft-labels.npz") as content:
-        told = content["probabilities"].argmax(axis=1)
+        predicted = content["probabilities"].argmax(axis=1)
     true = [int(row.split(",")[0]) for row in rows[1:] if row.endswith(",Training")]
     given = [int(row.split(",")[0]) for row in noisy[1:] if row.endswith(",Training")]
-    assert np.mean(told == true) > np.mean(np.array(given) == true)
+    assert np.mean(predicted == true) > np.mean(np.array(given) == true)
     soft = ["--soft-labels", tmp_path / "teacher" / "soft-labels.npz"]
     done = train("compact", *data, *soft, "--out", tmp_path / "compact", "--epochs", "1")
     assert done.returncode == 0, done.stderr
