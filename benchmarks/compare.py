@@ -86,7 +86,7 @@ def _clips(report: Mapping[str, Any]) -> set[str]:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Say in what else the reports differ: machine, settings, runtime and versions."""
+    """Return in what else the reports differ: machine, settings, runtime and versions."""
 
     def known(report: Mapping[str, Any]) -> dict[str, Any]:
         machine, software = report["provenance"]["machine"], report["provenance"]["software"]

@@ -338,7 +338,7 @@ def endurance(samples: Sequence[dict[str, float]]) -> dict[str, Any]:
 
 
 def growth(result: dict[str, Any]) -> list[str]:
-    """Say what grew that should not, or fell; empty where nothing did."""
+    """Return what grew that should not, or fell; empty where nothing did."""
     grown = []
     if result["slope_mb_per_hour"] > MOST_SLOPE:
         grown.append(f"memory grows by {result['slope_mb_per_hour']:.2f} MB an hour, of at most {MOST_SLOPE:g}")

@@ -82,7 +82,7 @@ class Surroundings:
 
 
 def voids(provenance: Mapping[str, Any]) -> list[str]:
-    """Say why a measurement cannot be trusted: throttled, or beside another load; empty where it can."""
+    """Return why a measurement cannot be trusted: throttled, or beside another load; empty where it can."""
     answer = provenance["before"]["throttled"], provenance["throttled_meanwhile"], provenance["after"]["throttled"]
     before, meanwhile, after = (int(bits or "0", 16) for bits in answer)
     bits = (before | meanwhile | after) & THROTTLED_NOW | (after & ~before) & THROTTLED_SINCE

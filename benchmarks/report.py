@@ -52,7 +52,7 @@ class Task(Protocol):
         """Measure, by args.task and what add_arguments added."""
 
     def describe(self, report: Mapping[str, Any]) -> str:
-        """Say a report's result in lines for a person."""
+        """Return a report's result in lines for a person."""
 
 
 def describe_model(model: ExpressionModel, threads: int = 1) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
 
 
 def describe_provenance(report: Mapping[str, Any]) -> str:
-    """Say in lines where a report comes from, and why it is void where it is."""
+    """Return in lines where a report comes from, and why it is void where it is."""
     origin, model = report["provenance"], report["model"]
     device, before, after, system = (origin[key] for key in ("machine", "before", "after", "software"))
     lines = [f"VOID      {reason}" for reason in report["void"]]

@@ -24,7 +24,7 @@ def choose(networks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def recommend(networks: Sequence[Mapping[str, Any]], model: str, threads: int) -> dict[str, Any]:
-    """Say which number of threads a network should have, where `threads` is the present one.
+    """Return which number of threads a network should have, where `threads` is the present one.
 
     `verdict` is keep (the present one is the best), change, or undecided (what would be better cannot be distinguished
     from it); `margin` is the ratio of the best to the present one, or of the next to it where it is the best.

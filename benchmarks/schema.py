@@ -311,7 +311,7 @@ REPORT: _Spec = {
 
 
 def complaints(report: object) -> list[str]:
-    """Say everything in which a parsed report differs from the schema; empty where nothing does."""
+    """Return everything in which a parsed report differs from the schema; empty where nothing does."""
     if not isinstance(report, dict):
         return differences(report, REPORT)
     if report.get("version") != VERSION:
@@ -323,7 +323,7 @@ def complaints(report: object) -> list[str]:
 
 
 def differences(value: object, spec: Any, where: str = "report", *, signed: bool = False) -> list[str]:
-    """Say everything in which a parsed value differs from a part of the schema; empty where nothing does."""
+    """Return everything in which a parsed value differs from a part of the schema; empty where nothing does."""
     if isinstance(spec, Maybe):
         return [] if value is None else differences(value, spec.spec, where)
     if isinstance(spec, Signed):

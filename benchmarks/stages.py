@@ -262,7 +262,7 @@ class _Counter:
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """Say a report in lines for a person."""
+    """Return a report in lines for a person."""
     result, figures = report["result"], report["figures"]
     head = "".join(f"{f'{kind} {key}':>10}" for kind in ("wall", "cpu") for key in ("p50", "p90", "p99"))
     rows = [f"{'ms':<8}{head}"]

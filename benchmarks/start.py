@@ -157,7 +157,7 @@ def measure(args: argparse.Namespace) -> Measured:
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """Say how long a start takes, and lay out its steps."""
+    """Return how long a start takes, and lay out its steps."""
     result = report["result"]
     line = f"{result['elapsed_s']:.2f} s until the first cue, {result['cpu_s']:.2f} s of CPU"
     counts = result["instructions_m"]

@@ -254,7 +254,7 @@ def convert(
 
 
 def describe_judgement(judgement: Judgement) -> str:
-    """Say in a line what was measured."""
+    """Return in a line what was measured."""
     report = judgement.report
     entry = report["runtimes"][0]
     low, high = (100 * bound for bound in entry["loss_interval"])

@@ -72,7 +72,7 @@ class Probe:
 
 
 def _explain_refusal(graph: Graph, error: RuntimeError) -> GateFailed:
-    """Say which layer the kernels refuse, and why: their words name the operator alone."""
+    """Return which layer the kernels refuse, and why: their words name the operator alone."""
     words = " ".join(str(error).split())
     found = re.search(r"Node number (\d+) ", words)
     where = "the network"

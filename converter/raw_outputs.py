@@ -58,7 +58,7 @@ def run(module: Any, content: bytes, inputs: npt.NDArray[Any], kernels: str) -> 
 
 
 def probe(module: Any, content: bytes) -> str | None:
-    """Say in the runtime's words why it builds no interpreter of a model; None where it does."""
+    """Return in the runtime's words why it builds no interpreter of a model; None where it does."""
     try:
         module.Interpreter(model_content=content, num_threads=1)
     except (ValueError, RuntimeError) as error:
@@ -67,7 +67,7 @@ def probe(module: Any, content: bytes) -> str | None:
 
 
 def one_line(error: Exception) -> str:
-    """Say a runtime's words, which it breaks into lines, in one."""
+    """Return a runtime's words, which it breaks into lines, in one."""
     return " ".join(str(error).split())
 
 

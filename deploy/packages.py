@@ -123,7 +123,7 @@ def counted(file: IO[bytes], bar: Any) -> Any:
 
 
 def refused(error: OSError, place: Path) -> str:
-    """Say what was refused of which path and, where another user's file is in the way, how to get it back."""
+    """Return what was refused of which path and, where another user's file is in the way, how to get it back."""
     path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes) else place
     words = f"{path}: {error.strerror}"
     if error.errno not in (errno.EACCES, errno.EPERM):
@@ -191,7 +191,7 @@ def fetch(pins: Iterable[Pin], target: Target, cache: Path) -> list[Path]:
 
 
 def is_whole(folder: Path, pins: list[Pin]) -> bool:
-    """Say whether a cached folder has just the wheels it should."""
+    """Return whether a cached folder has just the wheels it should."""
     if not folder.is_dir():
         return False
     found = {sha256_of(path) for path in folder.iterdir()}

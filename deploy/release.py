@@ -46,7 +46,7 @@ def check_version(root: Path) -> str:
 
 
 def check_commit(root: Path, version: str) -> bool:
-    """Say whether this commit has the version's tag.
+    """Return whether this commit has the version's tag.
 
     Raises Failure where the checkout is not one commit, or where the tag is on another one.
     """

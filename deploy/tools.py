@@ -104,5 +104,5 @@ def as_text(printed: bytes) -> str:
 
 
 def last_line(done: TextDone) -> str:
-    """Say what a tool complained of last."""
+    """Return what a tool complained of last."""
     return (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]

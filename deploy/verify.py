@@ -138,7 +138,7 @@ def check_signature(payload: IO[bytes], signature: bytes, signers: bytes) -> str
 
 
 def is_signed(payload: IO[bytes], signature: bytes) -> bool:
-    """Say whether a signature is a payload's, whoever made it."""
+    """Return whether a signature is a payload's, whoever made it."""
     with _files(sig=signature) as folder:
         words = ["ssh-keygen", "-Y", "check-novalidate", "-n", NAMESPACE, "-s", f"{folder}/sig"]
         return run(*words, given=payload).returncode == 0

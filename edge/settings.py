@@ -331,7 +331,7 @@ def with_settings(settings: T, values: Mapping[str, Any]) -> T:
 
 
 def check(settings_type: type, name: str, value: object) -> str | None:
-    """Say what is wrong with a setting's value, None when nothing is."""
+    """Return what is wrong with a setting's value, None when nothing is."""
     rule = next(item for item in fields(settings_type) if item.name == name).metadata
     if "range" in rule and not rule["range"][0] <= value <= rule["range"][1]:
         low, high = rule["range"]

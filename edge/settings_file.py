@@ -199,7 +199,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 
 
 def _seen(value: object) -> str:
-    """Say a value in a few words: a file may hold one of any length, depth or alphabet."""
+    """Return a value in a few words: a file may hold one of any length, depth or alphabet."""
     try:
         text = plain(repr(value))  # before it is cut: the half of an address has its password, and no @
     except (ValueError, RecursionError):  # an integer of thousands of digits, tables in tables

@@ -214,7 +214,7 @@ def describe_left_out(result: dict[str, Any]) -> list[str]:
 
 
 def describe_beside(result: dict[str, Any]) -> list[str]:
-    """Say what the same model gets by other labels than the majority's, a line each."""
+    """Return what the same model gets by other labels than the majority's, a line each."""
     own = result["own_labels"]
     low, high = own["accuracy_interval"]
     spoken = f", words {own['words']['accuracy']:.4f}" if "words" in own else ""
@@ -231,7 +231,7 @@ def describe_beside(result: dict[str, Any]) -> list[str]:
 
 
 def describe(result: dict[str, Any]) -> str:
-    """Say in words what was evaluated on."""
+    """Return in words what was evaluated on."""
     voted = " by the raters' majority" if result["labels"] == MAJORITY else ""
     dropped = f" ({result['dropped']} without a majority dropped)" if result["dropped"] else ""
     mirrored = ", averaged with the mirrored pictures" if result["flip"] else ""
@@ -262,7 +262,7 @@ def compared_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def against(row: dict[str, Any], first: str) -> str:
-    """Say in words how a compared model stands against the first."""
+    """Return in words how a compared model stands against the first."""
     found = row["against_first"]
     low, high = found["interval"]
     verdict = "a difference" if found["excludes_zero"] else "no difference shown"

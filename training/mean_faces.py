@@ -90,7 +90,7 @@ def normalise(faces: Faces, mask: Faces) -> Faces:
 def clarity(
     model: ExpressionModel, faces: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Say how clearly the network reads each aligned face as its class: uint8 (n, h, w) to log odds (n,).
+    """Return how clearly the network reads each aligned face as its class: uint8 (n, h, w) to log odds (n,).
 
     A face whose label another rater would not give, a watermark or a hand is not read clearly.
     """

@@ -211,7 +211,7 @@ def hold_counts(result: Mapping[str, Any], reference: Mapping[str, Any]) -> None
 
 
 def forecast(runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Say for each board, by runtime, which frame rates its core's counts make likely; see DEFINITIONS."""
+    """Return for each board, by runtime, which frame rates its core's counts make likely; see DEFINITIONS."""
     return [
         {
             "board": board.name,

@@ -216,7 +216,7 @@ def python_of(system: System) -> Path:
 
 
 def why_missing(system: System) -> str | None:
-    """Say why a system cannot take a turn, None where it can."""
+    """Return why a system cannot take a turn, None where it can."""
     failed = ROOT / f".venv-peer-{system.peer}.failed"  # by setup.sh
     if system.peer and failed.exists():
         return f"cannot be installed: {failed.read_text(encoding='utf-8').strip()}"
@@ -314,7 +314,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
 
 
 def describe(report: Mapping[str, Any]) -> str:
-    """Say a report for a person: a line for each system, ours by theirs, and who is missing and why."""
+    """Return a report for a person: a line for each system, ours by theirs, and who is missing and why."""
     result = report["result"]
     systems = result["systems"]
     present = {name: system for name, system in systems.items() if "missing" not in system}

@@ -80,13 +80,13 @@ def plot_forecast(report: Report) -> Any:
 
 
 def say_counts(report: Report) -> str:
-    """Say the least and the most of the counts."""
+    """Return the least and the most of the counts."""
     means = [run["stages"]["whole"]["mean"] for run in report["result"]["runs"]]
     return f"From {min(means):.1f} to {max(means):.1f} million instructions a frame, counted under emulation."
 
 
 def say_forecast(report: Report) -> str:
-    """Say the forecast by board."""
+    """Return the forecast by board."""
     return "A forecast: " + "; ".join(
         f"{board['board']} with {board['runtime']} {board['expected_fps'].replace('-', ' to ')}"
         for board in report["result"]["boards"]

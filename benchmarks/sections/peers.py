@@ -77,7 +77,7 @@ def those_present(report: Report) -> dict[str, Mapping[str, Any]]:
 
 
 def say_peers(report: Report) -> str:
-    """Say how many times our CPU each takes."""
+    """Return how many times our CPU each takes."""
     parts = [
         f"{name} takes {1 / system['against']['cpu_ms_per_frame']['median']:.1f} times our CPU a frame"
         for name, system in those_present(report).items()

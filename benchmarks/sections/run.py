@@ -27,7 +27,7 @@ def plot_jitter(report: Report) -> Any:
 
 
 def say_jitter(report: Report) -> str:
-    """Say how far off the rhythm half and 99 % of the frames are."""
+    """Return how far off the rhythm half and 99 % of the frames are."""
     result = report["result"]
     return (
         f"Of {result['frames']} frames half are at most {result['jitter_ms']['p50']:.2f} ms off, 99 % at most "
@@ -65,14 +65,14 @@ def plot_start(report: Report) -> Any:
 
 
 def say_start(report: Report) -> str:
-    """Say what a start counts in all, and its dearest step."""
+    """Return what a start counts in all, and its dearest step."""
     steps = start_steps(report)
     most = max(steps, key=steps.__getitem__)
     return f"{sum(steps.values()):.0f} million in all; most, {steps[most]:.0f}, for: {most}."
 
 
 def instructions(report: Report) -> str | None:
-    """Say how many million instructions it is to the first cue; None where they were not counted."""
+    """Return how many million instructions it is to the first cue; None where they were not counted."""
     counts = report["result"]["instructions_m"]
     return None if counts is None else f"{counts['first cue']:,.0f}".replace(",", " ")
 
@@ -93,13 +93,13 @@ def plot_memory(report: Report) -> Any:
 
 
 def slope(report: Report) -> str:
-    """Say by how much memory grew an hour."""
+    """Return by how much memory grew an hour."""
     result = report["result"]
     return f"{result['slope_mb_per_hour']:.2f} \N{PLUS-MINUS SIGN} {result['slope_error']:.1g}"
 
 
 def say_memory(report: Report) -> str:
-    """Say memory's growth and its most."""
+    """Return memory's growth and its most."""
     result = report["result"]
     return (
         f"{slope(report)} MB an hour, after all that is kept is full; {result['rss_mb']:.1f} MB at the end, "
@@ -108,7 +108,7 @@ def say_memory(report: Report) -> str:
 
 
 def endured(report: Report) -> str:
-    """Say how half an hour went."""
+    """Return how half an hour went."""
     result = report["result"]
     return (
         f"{slope(report)} MB an hour; {result['fps_least']:.1f} fps in the slowest minute; {result['dropped']} dropped"

@@ -90,7 +90,7 @@ def plot_threads(report: Report) -> Any:
 
 
 def say_scale(report: Report) -> str:
-    """Say what the least and the most of size and faces cost."""
+    """Return what the least and the most of size and faces cost."""
     result = report["result"]
     ends = {
         f"{size['width']}x{size['height']}": size["whole"]["cpu_ms"]["p90"]
@@ -103,5 +103,5 @@ def say_scale(report: Report) -> str:
 
 
 def say_threads(report: Report) -> str:
-    """Say which threads are recommended."""
+    """Return which threads are recommended."""
     return "; ".join(f"{each['model']}: {each['text']}" for each in report["result"]["recommendations"]) + "."

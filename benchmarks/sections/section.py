@@ -64,13 +64,13 @@ def spread(name: str, shape: str = ".2f") -> Callable[[Report], str | None]:
 
 
 def power(report: Report) -> str:
-    """Say what the board drew."""
+    """Return what the board drew."""
     measured = report["provenance"]["power"]
     return f"{measured['mean_w']:.2f}, at most {measured['most_w']:.2f}" if measured else "the board does not report it"
 
 
 def share(value: float) -> str:
-    """Say a share."""
+    """Return a share."""
     return f"{100 * value:.1f} %"
 
 

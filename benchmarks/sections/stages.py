@@ -50,7 +50,7 @@ def plot_stages(report: Report) -> Any:
 
 
 def say_stages(report: Report) -> str:
-    """Say the mean of each stage, and how elapsed times spread."""
+    """Return the mean of each stage, and how elapsed times spread."""
     means = stage_means(report)
     whole = report["result"]["stages"]["whole"]["wall_ms"]
     listed = ", ".join(f"{name} {value:.2f}" for name, value in means.items())

@@ -27,6 +27,6 @@ def take_off_path() -> None:
 
 
 def is_ours() -> bool:
-    """Say whether the command on the PATH is this link."""
+    """Return whether the command on the PATH is this link."""
     link = place(ON_PATH)
     return link.is_symlink() and str(link.readlink()) == PROGRAM

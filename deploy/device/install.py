@@ -154,7 +154,7 @@ def check_target(contents: Contents) -> None:
 
 
 def holds(path: Path, content: bytes) -> bool:
-    """Say whether a file is there with this content."""
+    """Return whether a file is there with this content."""
     return path.is_file() and path.read_bytes() == content
 
 

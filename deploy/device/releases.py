@@ -40,17 +40,17 @@ def version_of(link: str) -> str:
 
 
 def is_whole(version: str) -> bool:
-    """Say whether a release is there, and whole."""
+    """Return whether a release is there, and whole."""
     return bool(version) and (release(version) / "whole").exists()
 
 
 def is_usable(link: str) -> bool:
-    """Say whether a link names a whole release."""
+    """Return whether a link names a whole release."""
     return (base() / link / "whole").exists()
 
 
 def is_named(version: str) -> bool:
-    """Say whether a link names this version."""
+    """Return whether a link names this version."""
     return version in map(version_of, LINKS)
 
 

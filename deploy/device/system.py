@@ -18,7 +18,7 @@ sys.exit(not (find_spec("picamera2") and find_spec("numpy")))"""
 
 
 def is_booted() -> bool:
-    """Say whether systemd runs: sd_booted(3)."""
+    """Return whether systemd runs: sd_booted(3)."""
     return place("/run/systemd/system").is_dir()
 
 
@@ -43,7 +43,7 @@ def python_version() -> str:
 
 
 def has_picamera() -> bool:
-    """Say whether the system's python3 has picamera2."""
+    """Return whether the system's python3 has picamera2."""
     return ask("python3", "-I", "-c", HAS_PICAMERA)[0] == 0
 
 

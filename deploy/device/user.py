@@ -36,7 +36,7 @@ def keep_user(needed: Iterable[Reach]) -> bool:
 
 
 def is_there() -> bool:
-    """Say whether the user lasts."""
+    """Return whether the user lasts."""
     return any(line.startswith(f"{NAME}:") for line in read(place("/etc/passwd")).splitlines())
 
 

@@ -99,7 +99,7 @@ class Root:
 
 
 def identify(root: Root) -> System:
-    """Say which system this is; raises Failure where it is not served, or its first boot would lack something."""
+    """Return which system this is; raises Failure where it is not served, or its first boot would lack something."""
     lines = (line.partition("=") for line in root.text("/usr/lib/os-release").splitlines())
     release = {key: value.strip('"') for key, _, value in lines}
     issue = plain(root.text("/etc/rpi-issue").partition("\n")[0])
@@ -129,7 +129,7 @@ def identify(root: Root) -> System:
 
 
 def seeds_cloud_init(root: Root) -> bool:
-    """Say whether cloud-init starts, and takes its files from the boot partition."""
+    """Return whether cloud-init starts, and takes its files from the boot partition."""
     folder = "/etc/cloud/cloud.cfg.d"
     return "cloud-init.disabled" not in root.names("/etc/cloud") and any(
         SEED in root.read(f"{folder}/{name}") for name in root.names(folder)

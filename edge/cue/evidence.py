@@ -88,7 +88,7 @@ class Evidence:
         self._means, self._grain, self._grain_begun = means, [], t
 
     def judge(self, interval: float, settings: CueSettings) -> Verdict:
-        """Say which word is clear, with frames `interval` seconds apart.
+        """Return which word is clear, with frames `interval` seconds apart.
 
         Readings that contradict each other count for less: a filtered value's own standard error is taken off. The
         quick filter is clear within a blink where a face is; where a mouth speaks, only the bridging one is.

@@ -195,7 +195,7 @@ def summarise(decisions: list[Decision]) -> dict[str, Any]:
 
 
 def describe_summary(summary: dict[str, Any]) -> str:
-    """Say it in lines for a person."""
+    """Return it in lines for a person."""
     changed = summary["changes_per_minute"]
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in summary["seconds_shown"].items())
     return "\n".join(

@@ -200,7 +200,7 @@ class MqttSink:
             self._announce(self._client)
 
     def _sent(self, patience: float) -> bool:
-        """Say whether the last message has left, so that none ever waits behind it; raises SinkFailed."""
+        """Return whether the last message has left, so that none ever waits behind it; raises SinkFailed."""
         if self._sending is None:
             return True
         message, since = self._sending

@@ -159,7 +159,7 @@ def tls_context(settings: MqttSettings) -> ssl.SSLContext:
 
 
 def explain(error: BaseException | None, settings: MqttSettings) -> str:
-    """Say why no connection came about, and what to do."""
+    """Return why no connection came about, and what to do."""
     if isinstance(error, ssl.SSLCertVerificationError):
         todo = "set ca under [mqtt] to the file of the authority that signed it"
         if error.verify_code in WRONG_NAME:

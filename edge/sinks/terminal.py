@@ -77,7 +77,7 @@ class TerminalSink:
 
 
 def describe_cue(cue: Cue, look: LookSettings) -> str:
-    """Say a cue in words: a sentence, or an expression's word with a bar for its confidence."""
+    """Return a cue in words: a sentence, or an expression's word with a bar for its confidence."""
     if cue.expression is None:
         return describe(cue, look)
     filled = round(_BAR * cue.confidence)

@@ -37,7 +37,7 @@ class TruthSink:
         """Keep the counts."""
 
     def summary(self) -> str:
-        """Say how often the cue was true."""
+        """Return how often the cue was true."""
         if not self.steady:
             return f"cue as the demo person's truth: no frame was steady for over {self._delay:.1f} s; run it longer"
         share = self.right / self.steady

@@ -111,7 +111,7 @@ class DemoSource:
         self._closing.set()
 
     def truth(self, seq: int) -> DemoTruth:
-        """Say what frame `seq` shows."""
+        """Return what frame `seq` shows."""
         pose = self._pose(seq)
         if pose is None:
             return DemoTruth(None, 0.0, None, 0.0, (seq % SCENE_FRAMES - _PRESENT - WALK_FRAMES) / FPS)

@@ -214,7 +214,7 @@ def in_order(offered: list[str], pixels: int) -> list[str]:
 
 
 def explain(error: OSError, path: str, mode: tuple[int, int, int]) -> str:
-    """Say what the kernel's refusal of a camera means, and what to do."""
+    """Return what the kernel's refusal of a camera means, and what to do."""
     match error.errno:
         case errno.EACCES | errno.EPERM:
             return "may not be opened (sudo usermod -aG video $USER, then log in again)"

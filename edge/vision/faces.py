@@ -108,7 +108,7 @@ def describe_face(
     sideways: bool = False,
     readable: bool = True,
 ) -> Face:
-    """Say what is known of a face at a spot: its quality, and its distance by the camera's `fov_deg`.
+    """Return what is known of a face at a spot: its quality, and its distance by the camera's `fov_deg`.
 
     That is the field of view across the picture, or, of a camera that stands `sideways`, from its top to its bottom.
     """

@@ -6,7 +6,7 @@ from edge.settings import CameraSettings
 
 
 def advise(turn_deg: float, settings: CameraSettings) -> str:
-    """Say what is wrong with the picture where heads are turned by `turn_deg`, and the setting that puts it right."""
+    """Return what is wrong with a picture whose heads are turned by `turn_deg`, and the setting that puts it right."""
     how = "upside down" if abs(turn_deg) > 135 else "on their sides"
     return f"faces are {how} in the picture; set {remedy(turn_deg, settings)}, then start again"
 

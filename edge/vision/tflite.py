@@ -247,6 +247,6 @@ def tabulate_levels(given: Tensor) -> npt.NDArray[np.int8]:
 
 
 def name_delegate(interpreter: Any) -> str:
-    """Say who runs an interpreter's operators: XNNPACK where it took some over, else the runtime's built-in kernels."""
+    """Return who runs an interpreter's operators: XNNPACK where it took some over, else the runtime's own kernels."""
     nodes = interpreter._get_ops_details()  # no public call has it
     return "XNNPACK" if any(node["op_name"] == "DELEGATE" for node in nodes) else "built-in kernels"

@@ -37,7 +37,7 @@ class Arrived:
 
     @classmethod
     def now(cls, update: Update, clock: Clock) -> Arrived:
-        """Say when it was true: when its frame reached us, now where it has none."""
+        """Return it with when it was true: when its frame reached us, now where it has none."""
         return cls(update, clock() if update.frame is None else update.frame.t_arrived)
 
 

@@ -79,7 +79,7 @@ def load_keras(path: Path) -> Any:
 
 
 def _explain(path: Path, error: Exception) -> str:
-    """Say why Keras cannot load a file, and what helps."""
+    """Return why Keras cannot load a file, and what helps."""
     words = next(iter(str(error).splitlines()), "") or type(error).__name__
     if "Lambda" in words:
         # Keras' own advice, to load it unsafely, runs whatever code the file brings: no option of ours does that.

@@ -26,7 +26,7 @@ _HEAT = "give it air or a heat sink"
 
 
 def check_board(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
-    """Say what the board and its system are."""
+    """Yield what the board and its system are."""
     says = system_name(machine)
     if machine.architecture in ("aarch64", "x86_64"):
         yield CheckLine("board", "ok", says)
@@ -138,7 +138,7 @@ def _throttling_bits(machine: Machine) -> tuple[int | None, str]:
 
 
 def check_clock(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
-    """Say where the clock is wrong: nothing here runs by it, but the journal's times are its."""
+    """Yield where the clock is wrong: nothing here runs by it, but the journal's times are its."""
     year = time.gmtime(machine.now).tm_year
     synchronised = machine.command("timedatectl", "show", "--property=NTPSynchronized", "--value")
     if year < FIRST_YEAR:

@@ -65,7 +65,7 @@ def _check_picamera(machine: Machine, number: int) -> Iterator[CheckLine]:
 
 
 def _import_line(machine: Machine, error: str) -> CheckLine:
-    """Say why picamera2 does not start: not there, not seen, or not of one mind with numpy."""
+    """Return why picamera2 does not start: not there, not seen, or not of one mind with numpy."""
     if "No module named" not in error:
         todo = "numpy must be the system's where picamera2 is: uninstall --keep-settings, then push again"
         if "no answer" in error:

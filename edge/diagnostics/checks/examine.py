@@ -77,6 +77,6 @@ def _within(seconds: float, name: str, check: Check, machine: Machine, settings:
 
 
 def describe(line: CheckLine) -> list[str]:
-    """Say a line for a person; what is to be done stands below what was found."""
+    """Return a line for a person; what is to be done stands below what was found."""
     cause = f" [{line.cause}]" if line.cause else ""
     return [f"{line.state:4}  {line.name:13}  {line.says}{cause}", *([f"{'':21}-> {line.todo}"] if line.todo else [])]

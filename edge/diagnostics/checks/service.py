@@ -104,7 +104,7 @@ def check_unit(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
 
 
 def check_release(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
-    """Say which release starts, and whether it was seen working."""
+    """Yield which release starts, and whether it was seen working."""
     base = machine.path(BASE)
     links = {name: _target(base / name) for name in ("current", "good")}
     current = links["current"]
