@@ -14,7 +14,8 @@ if [ $# != 0 ]; then quick=""; elif [ ! "$quick" ]; then covered=(.venv-host/bin
 bin=.venv/bin chosen=("$@") order=() few=5  # test functions
 declare -A results=() codes=() processes=()
 scratch=$(mktemp -d)
-trap 'kill "${processes[@]}" 2>/dev/null || :; rm -rf -- "$scratch"' EXIT
+trap 'end_lanes; rm -rf -- "$scratch"' EXIT
+trap 'exit 130' INT  # pytest ends with a code of its own, after which bash would go on
 
 check() {  # NAME COMMAND...
     local start=$SECONDS code=0
@@ -48,11 +49,20 @@ lane() {  # LANE [ARGUMENTS]: its tests; pytest keeps in a folder of the lane wh
 start_beside() {  # LANE...: one after the other, each with temporary files of its own: pytest keeps the newest three folders
     local name
     for name; do mkdir -p -- "$scratch/$name/files"; done
+    set -m  # a process group, so that end_lanes reaches what pytest started, too
     for name; do
         TMPDIR=$scratch/$name/files lane "$name" >"$scratch/$name.log" 2>&1 && echo 0 >"$scratch/$name.code" ||
             echo $? >"$scratch/$name.code"
-    done &
+    done </dev/null &
+    set +m
     for name; do processes[$name]=$!; done
+}
+
+# shellcheck disable=SC2329  # the trap calls it
+end_lanes() {  # those that still run
+    local group
+    for group in "${processes[@]}"; do kill -- "-$group" 2>/dev/null || :; done
+    wait
 }
 
 # shellcheck disable=SC2329  # check calls it
@@ -68,9 +78,9 @@ coverage() {  # of branches, by the lanes of the host's environment; pyproject.t
 }
 
 again() {  # NAME LANE: a shared machine can be late for a test that waits; a few that failed run once more, with nothing beside
-    local failures start=$SECONDS
-    [ "${codes[$1]:-0}" = 1 ] || return 0
-    failures=$($bin/python -c 'import json, sys; print(*json.load(open(sys.argv[1])), sep="\n")' "$scratch/$2/v/cache/lastfailed")
+    local failures start=$SECONDS failed=$scratch/$2/v/cache/lastfailed
+    [ "${codes[$1]:-0}" = 1 ] && [ -e "$failed" ] || return 0  # a lane that was killed has noted nothing
+    failures=$($bin/python -c 'import json, sys; print(*json.load(open(sys.argv[1])), sep="\n")' "$failed")
     [ "$(cut -d'[' -f1 <<<"$failures" | sort -u | wc -l)" -le $few ] || return 0  # the rows of one table fail together
     say "$1, what failed, once more"
     if lane "$2" --last-failed; then

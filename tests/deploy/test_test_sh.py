@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,7 +22,7 @@ environment() { :; }
 """
 # Fails the tests that the file `failing` names for this environment, and once more what `lasting` names.
 PYTEST = """#!{python}
-import json, sys
+import json, os, signal, sys
 from pathlib import Path
 given, here = sys.argv[1:], Path(__file__).parents[2]
 place = Path(__file__).parents[1].name
@@ -29,6 +33,15 @@ marks = given[given.index("-m") + 1]
 lane = failing.get(place, []) if marks.startswith("not host and not") else []
 if "no tests" in lane:
     sys.exit(5)
+if "killed" in lane:
+    sys.exit(1)  # as one that could note nothing
+if "waits" in lane:
+    try:
+        with (here / "waiting").open("w") as event:
+            print(os.getpid(), file=event)
+        signal.pause()
+    except KeyboardInterrupt:
+        sys.exit(2)
 cache = next(Path(one.removeprefix("cache_dir=")) for one in given if one.startswith("cache_dir=")) / "v" / "cache"
 cache.mkdir(parents=True, exist_ok=True)
 (cache / "lastfailed").write_text(json.dumps(dict.fromkeys(lane, True)))
@@ -39,8 +52,8 @@ Runs = Callable[..., tuple[int, list[str], list[str]]]
 
 
 @pytest.fixture
-def runs(tmp_path: Path, repository: Path) -> Runs:
-    """Run a copy of the script; returns its exit code, the lines of its summary, and how pytest was called."""
+def checkout(tmp_path: Path, repository: Path) -> Path:
+    """A copy of the script, in environments whose programs are stand-ins."""
     (tmp_path / "deploy").mkdir()
     shutil.copy(repository / "deploy" / "test.sh", tmp_path / "deploy")
     (tmp_path / "deploy" / "venv.sh").write_text(VENV_SH)
@@ -54,21 +67,27 @@ def runs(tmp_path: Path, repository: Path) -> Runs:
         (programs / "coverage").write_text('#!/bin/sh\n[ "$1" != run ] || { shift 2; exec "$@"; }\n')
         for name in ("pytest", "coverage"):
             (programs / name).chmod(0o755)
+    return tmp_path
+
+
+@pytest.fixture
+def runs(checkout: Path) -> Runs:
+    """Run the script; returns its exit code, the lines of its summary, and how pytest was called."""
 
     def run(
         *arguments: str, failing: dict[str, list[str]], lasting: dict[str, list[str]] | None = None
     ) -> tuple[int, list[str], list[str]]:
-        (tmp_path / "failing").write_text(json.dumps(failing))
-        (tmp_path / "lasting").write_text(json.dumps(lasting or {}))
+        (checkout / "failing").write_text(json.dumps(failing))
+        (checkout / "lasting").write_text(json.dumps(lasting or {}))
         done = subprocess.run(
-            ["bash", tmp_path / "deploy" / "test.sh", *arguments],
+            ["bash", checkout / "deploy" / "test.sh", *arguments],
             check=False,
             capture_output=True,
             text=True,
             timeout=120,
         )
         summary = done.stderr.rpartition("\n\n")[2].splitlines()
-        return done.returncode, summary, (tmp_path / "calls").read_text().splitlines()
+        return done.returncode, summary, (checkout / "calls").read_text().splitlines()
 
     return run
 
@@ -122,6 +141,49 @@ def test_what_fails_twice_fails(runs: Runs) -> None:
     assert code == 1
     assert "FAILED  pytest, host packages" in of(summary, "host packages")
     assert "ok" in of(summary, "device packages")
+
+
+def test_a_lane_that_noted_nothing_fails_and_the_summary_is_printed(runs: Runs) -> None:
+    code, summary, calls = runs("--all", failing={".venv": ["killed"]})
+    assert code == 1
+    assert "FAILED  pytest, device packages" in of(summary, "device packages")
+    assert len(summary) == 10
+    assert not any("--last-failed" in call for call in calls)
+
+
+def test_what_runs_beside_ends_with_the_script(checkout: Path) -> None:
+    """Ctrl-C in a terminal reaches what is in front; the pytest in the background holds a pipe open until it ends."""
+    waiting = checkout / "waiting"
+    os.mkfifo(waiting)
+    started = os.open(waiting, os.O_RDWR)
+    (checkout / "failing").write_text(json.dumps({".venv": ["waits"], ".venv-host": ["waits"]}))
+    (checkout / "lasting").write_text("{}")
+    lives, held = os.pipe()
+    script = subprocess.Popen(
+        ["bash", checkout / "deploy" / "test.sh"],
+        stderr=subprocess.DEVNULL,
+        pass_fds=[held],
+        start_new_session=True,
+        env={**os.environ, "TMPDIR": str(checkout)},
+    )
+    os.close(held)
+    pids = b""
+    try:
+        while pids.count(b"\n") < 2:
+            assert select.select([started], [], [], 60)[0], "they do not start"
+            pids += os.read(started, 100)
+        os.killpg(script.pid, signal.SIGINT)
+        assert select.select([lives], [], [], 60)[0], "a process that it started lives on"
+        assert os.read(lives, 1) == b""
+        assert script.wait(60) == 130
+    finally:
+        os.close(lives)
+        os.close(started)
+        for pid in (script.pid, *map(int, pids.split())):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        script.wait(60)
+    assert not list(checkout.glob("tmp.*")), "and its temporary files are gone"
 
 
 def test_many_failures_are_no_lateness(runs: Runs) -> None:
