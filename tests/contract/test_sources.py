@@ -68,6 +68,16 @@ def test_it_ends_when_another_thread_closes_it_and_closes_twice(source: Source) 
     source.close()
 
 
+def test_one_that_another_thread_closed_gives_no_more_than_was_on_its_way(source: Source) -> None:
+    frames = source.frames()
+    next(frames)
+    closer = threading.Thread(target=source.close)
+    closer.start()
+    closer.join(60)
+    assert not closer.is_alive()
+    assert len(list(islice(frames, FRAMES))) < FRAMES - 1, "of a folder fewer than its other pictures"
+
+
 def test_it_states_what_it_needs_whatever_the_argument(spec: str) -> None:
     for each in (spec, spec.partition(":")[0], f"{spec.partition(':')[0]}:what is this"):
         assert isinstance(needs_of(each, Settings()), Needs)
