@@ -15,7 +15,7 @@ from pathlib import Path
 
 from deploy.bundle import os_failure
 from deploy.failure import Failure
-from deploy.packages import ROOT
+from deploy.packages import ROOT, git
 from deploy.tools import last_line, run, say
 from deploy.verify import sha256_of
 
@@ -50,16 +50,19 @@ def check_commit(root: Path, version: str) -> bool:
 
     Raises Failure where the checkout is not one commit, or where the tag is on another one.
     """
-    done = run("git", "-C", root, "status", "--porcelain")
-    if done.returncode:
-        raise Failure(88, f"{root} is no clone ({last_line(done)}); release from a clone")
-    if changed := done.stdout.split("\n")[0]:
+    try:
+        changed = git(root, "status", "--porcelain").split("\n")[0]
+    except Failure as failure:
+        raise Failure(failure.exit_code, f"{root} is no clone ({failure}); release from a clone") from failure
+    if changed:
         raise Failure(88, f"the checkout differs from its commit, first in '{changed[3:]}'; commit or remove that")
-    tagged = run("git", "-C", root, "rev-parse", "--quiet", "--verify", f"refs/tags/v{version}^{{commit}}")
-    here = run("git", "-C", root, "rev-parse", "HEAD")
-    if tagged.returncode == 0 and tagged.stdout != here.stdout:
-        raise Failure(88, f"v{version} is the tag of {tagged.stdout[:12]}; raise the version, or check that commit out")
-    return tagged.returncode == 0
+    tag = f"refs/tags/v{version}"
+    if not git(root, "for-each-ref", tag):
+        return False
+    tagged = git(root, "rev-parse", "--verify", f"{tag}^{{commit}}")
+    if tagged != git(root, "rev-parse", "HEAD"):
+        raise Failure(88, f"v{version} is the tag of {tagged[:12]}; raise the version, or check that commit out")
+    return True
 
 
 def build(root: Path, out: Path) -> list[Path]:

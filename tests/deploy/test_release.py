@@ -77,6 +77,23 @@ def test_a_tag_of_another_commit_is_refused(project: Path) -> None:
     assert git(project, "tag") == "v1.2.0"
 
 
+def test_another_repository_that_a_hook_names_is_not_asked(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path_factory.mktemp("other")
+    git(other, "init", "--quiet")
+    git(other, "commit", "--quiet", "--allow-empty", "--message", "another")
+    git(other, "tag", "v1.2.0")
+    for name, place in {"GIT_DIR": ".git", "GIT_WORK_TREE": "", "GIT_INDEX_FILE": ".git/index"}.items():
+        monkeypatch.setenv(name, str(other / place))
+    assert not check_commit(project, "1.2.0"), "whose own repository has no tag"
+
+
+def test_a_tag_with_a_message_is_of_its_commit(project: Path) -> None:
+    git(project, "tag", "--annotate", "--message", "1.2.0", "v1.2.0")
+    assert check_commit(project, "1.2.0")
+
+
 def test_what_is_no_clone_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Failure, match="is no clone"):
         check_commit(tmp_path, "1.2.0")
