@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -9,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge.errors import DataMissing, DataSplitEmpty
+from edge.errors import DataMissing, DataSplitEmpty, MemoryShort
 from edge.sources.demo import FACES
 from training.faces.scenes import (
     LONGEST,
     Scene,
+    _spread,
     digest_scenes,
     draw_patches,
     mine_false_alarms,
@@ -139,3 +141,16 @@ def test_random_patches_come_from_their_scenes_and_hang_on_the_seed(side: int) -
     assert patches.max() <= 124
     assert np.array_equal(patches, draw_patches(scenes, 50, np.random.default_rng(0), side))
     assert not np.array_equal(patches, draw_patches(scenes, 50, np.random.default_rng(1), side))
+
+
+def test_a_killed_process_ends_the_command_instead_of_being_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with pytest.raises(MemoryShort, match="read scenes: one of 2 processes was killed"):
+        _spread(os._exit, [9] * 32, "read scenes")
+
+
+def test_a_failing_task_ends_the_command_with_its_own_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    with pytest.raises(ValueError, match="invalid literal"):
+        _spread(int, ["no number"] * 32, "read scenes")
+    assert _spread(int, ["7"] * 32, "read scenes") == [7] * 32

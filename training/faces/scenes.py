@@ -11,6 +11,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice
@@ -23,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from edge.errors import DataMissing, DataSplitEmpty
+from edge.errors import DataMissing, DataSplitEmpty, MemoryShort
 from edge.system.quiet import quiet, tame_opencv
 from edge.vision.finders.haar import HaarFinder
 from edge.vision.views import Pyramid
@@ -178,11 +179,17 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 
 
 def _spread(work: Callable[[Any], Any], tasks: Sequence[Any], name: str) -> list[Any]:
-    """Do each task on all cores, results in the tasks' order."""
+    """Do each task on all cores, results in the tasks' order; raises MemoryShort where a process is killed."""
     workers = min(os.cpu_count() or 1, len(tasks) // 16)
     look = {"desc": name, "total": len(tasks), "disable": not sys.stderr.isatty(), "leave": False}
     if workers < 2:
         return list(tqdm(map(work, tasks), **look))
     # Spawned, not forked: TensorFlow's threads may be there already.
-    with get_context("spawn").Pool(workers, initializer=tame_opencv) as pool:
-        return list(tqdm(pool.imap(work, tasks, 8), **look))
+    with ProcessPoolExecutor(workers, get_context("spawn"), tame_opencv) as pool:
+        try:
+            return list(tqdm(pool.map(work, tasks, chunksize=8), **look))
+        except BrokenExecutor as error:
+            raise MemoryShort(
+                f"{name}: one of {workers} processes was killed, mostly for want of memory; "
+                "end other programs and run the same command again"
+            ) from error
