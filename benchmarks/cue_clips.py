@@ -36,6 +36,7 @@ from edge.vision.tflite import models_folder
 CLIP_WORDS = Path(__file__).with_name("clip_words.csv")
 EDGE = Path(edge.__file__).parent
 READERS = ("sources", "vision")  # of the device's code: what a reading depends on
+FINDERS = ("face", "scan")  # networks that find faces, which every sight loads
 UNTOLD = ("face", "no_face")  # what is shown before a face is read, and without one
 
 
@@ -96,7 +97,7 @@ def watch_clips(folders: Sequence[Path], model: ExpressionModel, logs: Path | No
     with ExitStack() as stack:
         kept = logs or Path(stack.enter_context(TemporaryDirectory()))
         make_folder(kept)
-        state = f"{model.contract.sha256[:12]}-{_state_of_code()}"
+        state = f"{model.contract.sha256[:12]}-{_reading_state(model)}"
         shown = tqdm(paths, "watch", unit="clip", disable=not sys.stderr.isatty(), leave=False)
         streams_by_clip = {}
         for path in shown:
@@ -107,13 +108,13 @@ def watch_clips(folders: Sequence[Path], model: ExpressionModel, logs: Path | No
         return streams_by_clip
 
 
-def _state_of_code() -> str:
-    """Return a hash of what a reading depends on: the settings of faces, the code of READERS, and the verifier."""
-    digest = hashlib.sha256(repr(FaceSettings()).encode())
+def _reading_state(model: ExpressionModel) -> str:
+    """Return a hash of what a reading depends on: settings of faces, the code of READERS, networks and contracts."""
+    digest = hashlib.sha256(repr((FaceSettings(), model.contract)).encode())
     paths = [path for name in READERS for path in (EDGE / name).rglob("*.py")] + [EDGE / "types.py"]
+    paths += [models_folder() / f"{name}{suffix}" for name in FINDERS for suffix in (".tflite", ".json")]
     for path in sorted(paths):
         digest.update(path.read_bytes())
-    digest.update((models_folder() / "face.tflite").read_bytes())
     return digest.hexdigest()[:12]
 
 

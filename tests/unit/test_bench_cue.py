@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -22,6 +23,7 @@ from edge.errors import DataMissing, SourceEmpty
 from edge.settings import SENSITIVITIES, CueSettings
 from edge.sources.demo import DemoSource
 from edge.vision.model import ExpressionModel
+from edge.vision.tflite import models_folder
 
 SETTINGS = CueSettings()
 
@@ -204,6 +206,25 @@ def test_a_watched_clip_is_read_as_the_loop_reads_it_and_once(tmp_path: Path, mo
     assert list(cue_clips.watch_clips([clip.parent], ExpressionModel(), logs)) == ["films/02-1.avi"]
     monkeypatch.setattr(cue_clips, "watch", lambda clip, model, into: pytest.fail("watched again"))
     assert len(cue_clips.watch_clips([clip.parent], ExpressionModel(), logs)["films/02-1.avi"]) == 20
+
+
+@pytest.mark.parametrize("changed", ["face.tflite", "face.json", "scan.tflite", "scan.json"])
+def test_a_clip_is_watched_again_after_a_network_that_finds_faces_changed(
+    changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip, logs, networks, watched = tmp_path / "films" / "02-1.avi", tmp_path / "logs", tmp_path / "networks", []
+    clip.parent.mkdir()
+    clip.write_bytes(b"")
+    shutil.copytree(models_folder(), networks)
+    monkeypatch.setattr(cue_clips, "models_folder", lambda: networks)
+    monkeypatch.setattr(cue_clips, "read_stream", lambda log, words: [])
+    monkeypatch.setattr(cue_clips, "watch", lambda clip, model, log: watched.append(log.write_bytes(b"")))
+    model = ExpressionModel()
+    for times in (1, 1, 2):
+        if times == 2:
+            (networks / changed).write_bytes((networks / changed).read_bytes() + b" ")
+        cue_clips.watch_clips([clip.parent], model, logs)
+        assert len(watched) == times
 
 
 def test_a_folder_without_the_clips_is_reported_in_a_line(tmp_path: Path) -> None:
