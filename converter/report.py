@@ -120,8 +120,9 @@ def _gate(report: Mapping[str, Any]) -> str:
     gate = report["gate"]
     return (
         f"Judged on {report['judged']}. The gate asks for an agreement of at least {gate['least_agreement']:.2%} and "
-        f"got {gate['agreement']:.2%}, and for a loss of at most {_points(gate['most_loss'])} points and got "
-        f"{_points(gate['loss'])}. Points are percentage points, confidence is the decided class's probability."
+        f"got {gate['agreement']:.2%}, for a loss of at most {_points(gate['most_loss'])} points and got "
+        f"{_points(gate['loss'])}, and for a mean drift of confidence of at most {gate['most_drift']:.4f} and got "
+        f"{gate['drift']:.4f}. Points are percentage points, confidence is the decided class's probability."
     )
 
 

@@ -128,7 +128,15 @@ def build(classes: list[str], flips: int = 5) -> dict[str, Any]:
         "worst_layer": "re_lu_9",
         "worst_class": classes[0],
         "operators": [{"operator": "CONV_2D", "version": 3, "count": 12, "most": 8}],
-        "gate": {"least_agreement": 0.93, "most_loss": 0.015, "agreement": 0.9375, "loss": 0.0123, "passed": True},
+        "gate": {
+            "least_agreement": 0.93,
+            "most_loss": 0.015,
+            "most_drift": 0.05,
+            "agreement": 0.9375,
+            "loss": 0.0123,
+            "drift": 0.0071,
+            "passed": True,
+        },
     }
 
 
@@ -167,7 +175,15 @@ def test_the_verdict_says_what_is_lost_where_and_for_which_size(tmp_path: Path) 
         "1,731,980 (3.7 times smaller); the layer that adds the most noise is re_lu_9 (signal to noise 33.2 dB); the "
         "class agreed on least is fear (96.25%, accuracy -1.22 points, -3.01 to 0.42)."
     ) in words
-    assert "at least 93.00% and got 93.75%, and for a loss of at most 1.50 points and got 1.23" in words
+    assert "at least 93.00% and got 93.75%, for a loss of at most 1.50 points and got 1.23, and for a mean" in words
+
+
+def test_a_conversion_refused_for_its_drift_shows_the_limit_that_it_broke(tmp_path: Path) -> None:
+    report = build(["fear", "joy"])
+    report["gate"] |= {"drift": 0.0612, "passed": False}
+    words = written(tmp_path, report, draw(2)).words
+    assert "Failed: on 80 pictures" in words
+    assert "for a mean drift of confidence of at most 0.0500 and got 0.0612" in words
 
 
 def test_a_failed_conversion_that_gains_says_both(tmp_path: Path) -> None:
