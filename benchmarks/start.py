@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.report import Measured
 from benchmarks.result import progress_bar, table
-from edge.errors import BenchFailed, CuelensError, NotRunning, RuntimeMissing, SettingsInvalid
+from edge.errors import BenchFailed, NotRunning, RuntimeMissing, SettingsInvalid
 from edge.hardware.board import process_cpu_s
 from edge.sources.file import STILL_FRAMES
 
@@ -66,7 +66,7 @@ def steps(picture: Path) -> dict[str, str]:
 def count_instructions(program: str) -> int:
     """Return the instructions of a Python program, run a first time uncounted so that all is compiled.
 
-    Raises RuntimeMissing without valgrind, CuelensError where it fails.
+    Raises RuntimeMissing without valgrind, BenchFailed where it fails.
     """
     valgrind = shutil.which("valgrind")
     if valgrind is None:
@@ -77,7 +77,7 @@ def count_instructions(program: str) -> int:
     printed = _run((*counted, *words))
     found = re.search(r"I +refs: +([\d,]+)", printed)
     if found is None:
-        raise CuelensError(f"valgrind counted nothing: {(printed.splitlines() or ['it printed nothing'])[-1]}")
+        raise BenchFailed(f"valgrind counted nothing: {(printed.splitlines() or ['it printed nothing'])[-1]}")
     return int(found[1].replace(",", ""))
 
 
@@ -86,7 +86,7 @@ def _run(words: Sequence[str]) -> str:
     pipe = subprocess.PIPE
     done = subprocess.run(words, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True, check=False)
     if done.returncode not in (0, NotRunning.exit_code):  # which `status` is to end with
-        raise CuelensError(f"{words[-1]!r} ended with {done.returncode}: {(done.stderr.splitlines() or [''])[-1]}")
+        raise BenchFailed(f"{words[-1]!r} ended with {done.returncode}: {(done.stderr.splitlines() or [''])[-1]}")
     return done.stderr
 
 
@@ -102,12 +102,16 @@ def time_start(picture: Path) -> tuple[float, float]:
     )
     pipe = subprocess.PIPE
     with subprocess.Popen(words, cwd=ROOT, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
-        begun = time.perf_counter()
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        elapsed = time.perf_counter() - begun
-        cpu_s = process_cpu_s(process.pid)
-        process.stdout.read()
+        try:
+            begun = time.perf_counter()
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            elapsed = time.perf_counter() - begun
+            cpu_s = process_cpu_s(process.pid)
+            process.stdout.read()
+        except BaseException:
+            process.kill()
+            raise
     if not line.startswith("{"):
         raise BenchFailed(f"cuelens run on a picture ended with {process.returncode} and no cue")
     if cpu_s is None:

@@ -11,6 +11,7 @@ import argparse
 import hashlib
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,8 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from converter.report_plots import plot_layers
-from edge.errors import CuelensError, DataMissing, printable
+from edge.errors import DataMissing, DataUnreadable, MemoryShort, printable
 from edge.files import make_folder, replace_file
+from edge.system.messages import Failed, say
 from edge.system.program import command
 from lab.datasets.labelled import split_names
 from lab.networks.keras_file import read_about
@@ -55,17 +57,28 @@ MODELS = Path(__file__).parent.parent / "models"
 
 
 def _call(module: str, *words: str | Path, python: str | Path = sys.executable) -> str:
-    """Run a command's module by itself, its words passing through at once; returns its output."""
+    """Run a command's module by itself, its words passing through at once; returns its output.
+
+    Ends as the command does where that fails; raises MemoryShort where it was killed.
+    """
     line = [python, "-c", f"from {module} import main; main()", *words]
     found = []
     with subprocess.Popen(list(map(str, line)), stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for text in process.stdout:
-            found.append(text)
-            if "--json" not in words:
-                print(text, end="", flush=True)
-    if process.returncode:
-        raise CuelensError(f"{module} ended with {process.returncode}; its words are above; the same command goes on")
+        try:
+            assert process.stdout is not None
+            for text in process.stdout:
+                found.append(text)
+                if "--json" not in words:
+                    print(text, end="", flush=True)
+        except BaseException:
+            process.terminate()
+            raise
+    code = process.returncode
+    if code == -signal.SIGKILL:
+        raise MemoryShort(f"{module} was killed, mostly for want of memory; the same command goes on")
+    if code:
+        say(Failed(f"{module} ended with {code}; its words are above; the same command goes on"))
+        sys.exit(code if code > 0 else 128 - code)
     return "".join(found)
 
 
@@ -284,7 +297,7 @@ def _replace_table(page: str, name: str, lines: Sequence[str]) -> str:
     block = f"<!-- {name} -->\n" + "\n".join(lines) + "\n<!-- end -->"
     page, found = re.subn(rf"<!-- {name} -->\n.*?<!-- end -->", lambda _: block, page, flags=re.DOTALL)
     if found != 1:
-        raise CuelensError(f"the page has {found} places for its table <!-- {name} -->; it needs one")
+        raise DataUnreadable(f"the page has {found} places for its table <!-- {name} -->; it needs one")
     return page
 
 

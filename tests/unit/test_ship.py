@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge.errors import CuelensError
+from edge.errors import DataUnreadable, MemoryShort
 from edge.vision.model import ExpressionModel
 from lab.datasets.fer2013 import CLASSES
 from lab.datasets.ferplus import COLUMNS
 from training.raters import TRUST
-from training.ship import write_comparison, write_tables
+from training.ship import _call, write_comparison, write_tables
 
 SHIP = [sys.executable, "-c", "from training.ship import main; main()"]
 VOTED = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
@@ -123,8 +125,50 @@ def test_a_network_with_contempt_is_shown_as_ferplus_publishes() -> None:
 
 
 def test_a_page_without_room_for_a_table_is_refused() -> None:
-    with pytest.raises(CuelensError, match="0 places for its table <!-- coverage -->"):
+    with pytest.raises(DataUnreadable, match="0 places for its table <!-- coverage -->"):
         write_tables(PAGE.replace("coverage", "cover"), [result()], CONTRACT, PARITY)
+
+
+def add_module(folder: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> None:
+    """Let the children of this test import `step`, whose main() does what `body` has."""
+    (folder / "step.py").write_text(f"import os, signal, sys, time\ndef main():\n    {body}\n")
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_step_under_way_too(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = tmp_path / "finished"
+    # Python's SIGINT goes to one process here: a terminal's goes to both.
+    add_module(tmp_path, monkeypatch, f"print('begun', flush=True); time.sleep(300); open({str(finished)!r}, 'w')")
+    program = "import sys; from training.ship import _call; from edge.system.program import command\n"
+    program += "@command\ndef main(parser, argv):\n    _call('step')\nmain([])"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", program], stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(number)
+        process.communicate(timeout=240)
+    assert process.returncode == 128 + number
+    assert not finished.exists()
+
+
+@pytest.mark.parametrize(("body", "code"), [("sys.exit(30)", 30), ("os.kill(os.getpid(), signal.SIGHUP)", 129)])
+def test_a_step_that_fails_ends_the_command_with_its_own_code(
+    body: str, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_module(tmp_path, monkeypatch, body)
+    with pytest.raises(SystemExit) as ended:
+        _call("step")
+    assert ended.value.code == code
+    assert "step ended with" in capsys.readouterr().err
+
+
+def test_a_step_that_is_killed_is_short_of_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_module(tmp_path, monkeypatch, "os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(MemoryShort, match="step was killed"):
+        _call("step")
 
 
 def test_the_comparison_names_each_recipe_and_its_difference() -> None:
