@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import os
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from benchmarks.compare import compare
 from benchmarks.faces_measures import Seen, Turned
 from benchmarks.report import read_report
 from benchmarks.result import table
-from edge.errors import DataColumnMissing, DataMissing, SettingsInvalid
+from edge.errors import BenchFailed, DataColumnMissing, DataMissing, DataRowInvalid, SettingsInvalid
 from edge.settings import FaceSettings
 from edge.types import Box
 from edge.vision.views import Spot
@@ -194,6 +195,24 @@ def test_a_folder_of_clips_is_read_or_refused(tmp_path: Path) -> None:
     ]
     with pytest.raises(SettingsInvalid, match="none of the 2 clips"):
         faces_clips.read_clips(tmp_path, "c*")
+
+
+def test_a_clip_without_its_number_of_faces_is_reported_with_its_row(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,n_faces,median_face_w_at_max640\na.mp4,1,80\nb.mp4,,80\n")
+    assert len(faces_clips.read_clips(tmp_path, "a*")) == 1
+    with pytest.raises(DataRowInvalid, match=r"labels\.csv: b\.mp4 has '' faces of width '80'; valid are numbers"):
+        faces_clips.read_clips(tmp_path, "*")
+    (tmp_path / "labels.csv").write_text("path,n_faces,median_face_w_at_max640\nb.mp4,1\n")  # a row too short
+    with pytest.raises(DataRowInvalid, match=r"b\.mp4 has '1' faces of width None"):
+        faces_clips.read_clips(tmp_path, "*")
+    (tmp_path / "labels.csv").write_text("path,n_faces,median_face_w_at_max640\n")
+    with pytest.raises(SettingsInvalid, match="none of the 0 clips"):
+        faces_clips.read_clips(tmp_path, "*")
+
+
+def test_a_killed_process_is_a_measurement_that_did_not_finish() -> None:
+    with pytest.raises(BenchFailed, match="was killed"):
+        faces_clips.spread(os._exit, [9, 9], "clip")
 
 
 @pytest.mark.parametrize(
