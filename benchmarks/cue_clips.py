@@ -7,7 +7,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -32,6 +32,7 @@ from edge.vision.model import ExpressionModel
 from edge.vision.pipeline import Pipeline
 from edge.vision.sight import DeviceSight
 from edge.vision.tflite import models_folder
+from lab.staging import stage
 
 CLIP_WORDS = Path(__file__).with_name("clip_words.csv")
 EDGE = Path(edge.__file__).parent
@@ -44,15 +45,9 @@ def watch(clip: Path, model: ExpressionModel, log: Path) -> None:
     """Find and read the faces of a clip by the device's pipeline, into a log that `cuelens replay` takes too."""
     source = open_source(f"file:{clip}", live=False)
     way = Pipeline(DeviceSight(FaceSettings(), model), model.contract.labels, CueSettings())
-    part = log.with_suffix(".part")
-    sink = LogSink(str(part), Control(Settings()))
-    try:
+    with closing(source), stage(log) as staged, closing(LogSink(str(staged), Control(Settings()))) as sink:
         for frame in source.frames():
             sink.show(way.process(frame))
-    finally:
-        source.close()
-        sink.close()
-    part.replace(log)
 
 
 def read_stream(log: Path, words: Sequence[tuple[float, float, str]]) -> Stream:

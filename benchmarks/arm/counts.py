@@ -23,6 +23,7 @@ from benchmarks.report import Measured, read_report
 from benchmarks.result import table
 from edge.errors import BenchFailed, CostGrown, RuntimeMissing, SettingsInvalid
 from edge.runtime.metrics import percentile
+from lab.staging import stage
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TREE = ROOT / ".cache" / "roots" / "arm64"  # by deploy/arm64.sh
@@ -256,14 +257,13 @@ def _plugin() -> Path:
         if compiler is None:
             raise RuntimeMissing("no C compiler for the emulator's plugin; install it with: sudo apt install gcc")
         plugin.parent.mkdir(exist_ok=True)
-        staged = plugin.with_suffix(".part")
-        done = subprocess.run(
-            [compiler, "-O2", "-shared", "-fPIC", "-o", str(staged), str(PLUGIN)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise BenchFailed(f"{PLUGIN}: {done.stderr.strip().splitlines()[-1]}; is gcc whole, with libc6-dev?")
-        staged.replace(plugin)
+        with stage(plugin, ".so") as staged:
+            done = subprocess.run(
+                [compiler, "-O2", "-shared", "-fPIC", "-o", str(staged), str(PLUGIN)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise BenchFailed(f"{PLUGIN}: {done.stderr.strip().splitlines()[-1]}; is gcc whole, with libc6-dev?")
     return plugin

@@ -19,6 +19,7 @@ from edge.system.quiet import quiet
 from edge.vision.preprocessing import COLOURS, Preprocessing
 from lab.networks.foreign import Scaling
 from lab.networks.keras_2 import is_keras_2, load_keras_2
+from lab.staging import stage
 
 _ABOUT = "cuelens.json"
 
@@ -30,15 +31,14 @@ def as_batch(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 def save_keras(model: Any, path: Path, about: Mapping[str, Any]) -> Path:
     """Write `model` and what it reads to `path`, whole or not at all; raises SinkUnwritable or DiskFull."""
-    staged = path.with_name("staged.keras")
     try:
-        model.save(staged)
-        with zipfile.ZipFile(staged, "a") as archive:
-            archive.writestr(_ABOUT, json.dumps(about))
-        return staged.replace(path)
+        with stage(path, ".keras") as staged:
+            model.save(staged)
+            with zipfile.ZipFile(staged, "a") as archive:
+                archive.writestr(_ABOUT, json.dumps(about))
     except OSError as error:
-        staged.unlink(missing_ok=True)
         raise sink_error(path, error) from error
+    return path
 
 
 def import_keras() -> Any:
