@@ -32,6 +32,7 @@ from training.explain_methods import activations, dream, grad_cam, occlusion
 from training.explain_network import Images, Network
 from training.explain_pictures import PER_CLASS, Pictures, draw_pictures, read_labels, read_pictures
 from training.explain_sheets import BLIND, Cell, draw_bars, draw_grid, draw_sheet, lay_rows
+from training.seed import add_seed
 
 WHAT = ("activations", "dream", "gradcam", "occlusion")
 MOST_CHANNELS = 64  # of a layer
@@ -277,7 +278,7 @@ def main(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> None
     )
     parser.add_argument("--class", dest="name", metavar="NAME", help="Explain this class alone.")
     add_foreign_options(parser, "--labels")
-    parser.add_argument("--seed", type=int, default=0, help="Seed of the dreams and of the pictures drawn from --data.")
+    add_seed(parser, "Seed of the dreams and of the pictures drawn from --data.")
     args = parser.parse_args(argv)
     what = _what(args.what, bool(args.images or args.data))
     given = read_foreign_options(args)

@@ -22,6 +22,7 @@ from lab.datasets.read import native_colour, read_data
 from lab.datasets.sample import draw_rows
 from training.fitting import LEAST_VOTES, fit
 from training.recipes import NAMES, Recipe, find_recipe
+from training.seed import add_seed
 
 
 @command
@@ -92,7 +93,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float, help="Learning rate, instead of the recipe's.")
     parser.add_argument("--cutmix", type=float, help="Share of the batches, instead of the recipe's.")
     parser.add_argument("--mixup", type=float, help="Share of the batches, instead of the recipe's.")
-    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn by chance.")
+    add_seed(parser)
     parser.add_argument(
         "--precision",
         choices=("float32", "mixed_bfloat16", "mixed_float16"),

@@ -15,6 +15,7 @@ from lab.datasets.labelled import DataSet
 from lab.datasets.read import read_data
 from training.faces.scenes import Scene, digest_scenes, read_scenes, split_scenes
 from training.faces.views import FACE_SIDE
+from training.seed import add_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def add_options(parser: argparse.ArgumentParser, epochs: int, fit: str = "the fi
         help="Folder for the model, its history and the checkpoints, from which the fit is resumed.",
     )
     parser.add_argument("--epochs", type=int, default=epochs, help=f"Epochs of {fit}. The default is {epochs}.")
-    parser.add_argument("--seed", type=int, default=0, help="Seed of everything that is drawn by chance.")
+    add_seed(parser)
 
 
 def read_given(args: argparse.Namespace, least_epochs: int) -> Given:
@@ -53,9 +54,8 @@ def read_given(args: argparse.Namespace, least_epochs: int) -> Given:
 
     Raises SettingsInvalid for a number that it cannot be, what read_data and read_scenes raise, SinkUnwritable.
     """
-    for option, least in (("epochs", least_epochs), ("seed", 0)):
-        if getattr(args, option) < least:
-            raise SettingsInvalid(f"--{option} is {getattr(args, option)}; it must be {least} or more")
+    if args.epochs < least_epochs:
+        raise SettingsInvalid(f"--epochs is {args.epochs}; it must be {least_epochs} or more")
     tame_opencv()
     data = read_data(args.data, Preprocessing(FACE_SIDE), ("fit", "choose"), ferplus=args.ferplus)
     splits = {name: drop_no_face(rows) if args.ferplus else rows for name, rows in data.splits.items()}
