@@ -16,12 +16,12 @@ from tqdm import tqdm
 
 from benchmarks.streams import LABELS, PARTNER, Probabilities, Step, Stream, judge, play
 from edge.cue.policy import WORD_OF
-from edge.errors import DataMissing, DataUnreadable
+from edge.errors import DataColumnMissing, DataLabelInvalid, DataMissing, DataSplitEmpty, DataUnreadable
 from edge.settings import CueSettings, with_settings
 from edge.vision.model import ExpressionModel
 
 FPS, SHOWN = 10, 2.0  # frames a second; seconds for which a person shows what is in one picture
-LEAST = 8  # pictures of a person, at least three of them neutral
+LEAST, LEAST_AT_REST = 8, 3  # pictures of a person, and of these neutral ones
 MISREAD = 0.25  # share of the people whose neutral pictures are read as `upset` most
 
 
@@ -52,23 +52,33 @@ class Person:
 def read_people(folder: Path, model: ExpressionModel) -> list[Person]:
     """Read the pictures of a folder whose labels.csv has `subject`; returns the people of whom there are enough.
 
-    Raises DataMissing or DataUnreadable.
+    Raises DataMissing, DataUnreadable, DataColumnMissing, DataLabelInvalid, DataSplitEmpty where nobody has enough.
     """
     order = [model.contract.labels.index(label) for label in LABELS]
     by_person: dict[str, list[tuple[Path, str]]] = {}
     try:
         with (folder / "labels.csv").open(newline="") as file:
             for row in csv.DictReader(file):
-                by_person.setdefault(row["subject"], []).append((folder / row["path"], WORD_OF[row["label"]]))
+                path, label = folder / row["path"], row["label"]
+                if label not in WORD_OF:
+                    raise DataLabelInvalid(
+                        f"{folder}/labels.csv: {row['path']} has the label {label!r}; valid are {', '.join(WORD_OF)}"
+                    )
+                by_person.setdefault(row["subject"], []).append((path, WORD_OF[label]))
     except OSError as error:
         raise DataMissing(f"{folder}: {error.strerror}: labels.csv; give a folder with path,label,subject") from error
     except KeyError as error:
-        raise DataUnreadable(f"{folder}/labels.csv: no {error}; it needs path, label of FER2013, subject") from error
+        raise DataColumnMissing(f"{folder}/labels.csv: no column {error}; it needs path, label, subject") from error
     enough = {
         name: rows
         for name, rows in by_person.items()
-        if len(rows) >= LEAST and sum(word == "neutral" for _, word in rows) >= 3
+        if len(rows) >= LEAST and sum(word == "neutral" for _, word in rows) >= LEAST_AT_REST
     }
+    if not enough:
+        raise DataSplitEmpty(
+            f"{folder}: {len(by_person)} people, none with {LEAST} pictures and {LEAST_AT_REST} of them neutral; "
+            "give a folder with more pictures of each"
+        )
     people = []
     for name, rows in tqdm(enough.items(), "read", unit="person", disable=not sys.stderr.isatty(), leave=False):
         readings = []

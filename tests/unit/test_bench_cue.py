@@ -19,7 +19,7 @@ from benchmarks.schema import RESULTS, differences
 from benchmarks.streams import LABELS, PARTNER, RATES, Step, clear, film, follow, judge, nobody, play, steady
 from edge.cue.policy import SMALL_VOCABULARY, WORD_OF
 from edge.diagnostics.replay import replay
-from edge.errors import DataMissing, SourceEmpty
+from edge.errors import DataColumnMissing, DataLabelInvalid, DataMissing, DataSplitEmpty, SourceEmpty
 from edge.settings import SENSITIVITIES, CueSettings
 from edge.sources.demo import DemoSource
 from edge.vision.model import ExpressionModel
@@ -177,6 +177,29 @@ def test_own_neutrals_help_who_is_misread_at_rest_and_take_no_smile(monkeypatch:
     without, own = rows[:2]
     assert own["neutral"] > without["neutral"] + 0.2
     assert own["smile"] >= without["smile"] > 0.7
+
+
+def test_people_are_read_or_the_folder_is_refused_with_its_reason(tmp_path: Path) -> None:
+    import cv2
+
+    model, labels = ExpressionModel(), tmp_path / "labels.csv"
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((48, 48), 90, np.uint8))
+    rows = ["a.png,neutral,anna"] * 3 + ["a.png,happy,anna"] * 5
+    with pytest.raises(DataMissing, match=r"labels\.csv"):
+        cue_people.read_people(tmp_path, model)
+    labels.write_text("\n".join(["path,label,subject", *rows, "a.png,happy,ben"]))
+    (anna,) = cue_people.read_people(tmp_path, model)
+    assert (anna.name, anna.readings.shape, anna.words) == ("anna", (8, 7), ("neutral",) * 3 + ("smile",) * 5)
+    labels.write_text("\n".join(["path,label,subject", *rows, "a.png,proud,anna"]))
+    with pytest.raises(DataLabelInvalid, match=r"labels\.csv: a\.png has the label 'proud'; valid are .*neutral"):
+        cue_people.read_people(tmp_path, model)
+    labels.write_text("\n".join(["path,label,person", *rows]))
+    with pytest.raises(DataColumnMissing, match="no column 'subject'"):
+        cue_people.read_people(tmp_path, model)
+    for few in (rows[:7], ["a.png,neutral,anna"] * 2 + ["a.png,happy,anna"] * 8, []):
+        labels.write_text("\n".join(["path,label,subject", *few]))
+        with pytest.raises(DataSplitEmpty, match=f"{min(len(few), 1)} people, none with 8 pictures and 3 of them"):
+            cue_people.read_people(tmp_path, model)
 
 
 def test_a_watched_clip_is_read_as_the_loop_reads_it_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
