@@ -145,13 +145,14 @@ def fit(material: Material, out: Path, epochs: int, seed: int, about: Mapping[st
     network = build(WINDOW)
     joined = keras.Model(network.input, keras.layers.Concatenate()(network.outputs))
     rows = len(order_epoch(material, np.random.default_rng(0)))
-    steps = rows // BATCH
+    batch = min(BATCH, rows)
+    steps = rows // batch
 
     def loss(true: Any, answer: Any) -> Any:
         answer, face = answer[:, 0, 0], true[:, 0]
         decision = ops.binary_crossentropy(0.98 * face[:, None] + 0.01, answer[:, :1], from_logits=True)[:, 0]
         pose = ops.mean(ops.square(answer[:, 1:] - true[:, 1:]), axis=-1) * face
-        return decision + POSE_WEIGHT * pose * BATCH / (ops.sum(face) + 1)
+        return decision + POSE_WEIGHT * pose * batch / (ops.sum(face) + 1)
 
     schedule = make_schedule(LEARNING_RATE, epochs * steps, warmup=steps)
     joined.compile(keras.optimizers.AdamW(schedule, weight_decay=WEIGHT_DECAY), loss)
@@ -163,7 +164,7 @@ def fit(material: Material, out: Path, epochs: int, seed: int, about: Mapping[st
     Run(
         joined,
         epochs,
-        Batches((seed,), BATCH, steps, partial(order_epoch, material), draw, first=0),
+        Batches((seed,), batch, steps, partial(order_epoch, material), draw, first=0),
         out / "scan.npz",
         about,
         advice="give --out another folder and --seed another number",

@@ -22,6 +22,7 @@ from tests.support.failures import ended_by
 from training import loop, scanner, verifier
 from training.faces import exam as faces_exam
 from training.faces import material as faces_material
+from training.faces.material import FALSE_ALARMS, MISPLACED, PATCHES
 from training.faces.scenes import Scene
 from training.faces.views import FACE_SIDE, PATCH_SIDE, SHARE, SIDE, UNITS
 
@@ -264,8 +265,9 @@ def test_a_scanner_of_what_the_verifier_mined_is_one_that_the_device_loads(
     patches = np.random.default_rng(0).integers(0, 256, (30, PATCH_SIDE, PATCH_SIDE)).astype(np.uint8)
     for name in ("mined-fit.npz", "mined-held-out.npz"):
         np.savez(tmp_path / name, about=np.array("{}"), pictures=patches)
-    for name, value in {"BATCH": 32, "EXAM_ROWS": 100, "CALIBRATION_TILES": 2}.items():
+    for name, value in {"EXAM_ROWS": 100, "CALIBRATION_TILES": 2}.items():
         monkeypatch.setattr(scanner, name, value)
+    assert 56 * (1 + MISPLACED + FALSE_ALARMS + PATCHES) < scanner.BATCH  # fewer views than a batch are one batch
     words = ["--data", str(table), "--scenes", str(scenes), "--verifier", str(tmp_path), "--epochs", "2"]
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as end:
