@@ -79,6 +79,12 @@ def _verdict_by_zero(figure: Mapping[str, Any], other: Mapping[str, Any]) -> str
     return "better" if (more > 0) == (figure["better"] == "higher") else "worse"
 
 
+def _worsening(row: Mapping[str, Any]) -> str:
+    if row["ratio"] == "-":
+        return f"{row['figure']} is {row['after']}, was {row['before']}"
+    return f"{row['figure']} is {row['ratio']} times {row['before']} ({row['interval']})"
+
+
 def _clips(report: Mapping[str, Any]) -> set[str]:
     """Return the names of the clips or films that a report is of; of made-up ones there are none."""
     rows = [row for key in ("clips", "by_clip", "films") for row in report["result"].get(key, [])]
@@ -115,7 +121,4 @@ def run(args: argparse.Namespace) -> None:
     print(table(rows))
     print("".join(f"\nnot the same  {line}" for line in differences(*reports)))
     if worse := [row for row in rows if row["verdict"] == "worse"]:
-        raise CostGrown(
-            "; ".join(f"{row['figure']} is {row['ratio']} times {row['before']} ({row['interval']})" for row in worse)
-            + f"; of {args.after}, against {args.before}"
-        )
+        raise CostGrown("; ".join(_worsening(row) for row in worse) + f"; of {args.after}, against {args.before}")

@@ -131,6 +131,15 @@ def test_a_figure_beside_nothing_is_shown_without_a_ratio() -> None:
     assert (row["before"], row["after"], row["ratio"], row["verdict"]) == (30.0, 0.0, "-", "worse")
 
 
+def test_what_became_worse_from_nothing_is_named_by_its_two_figures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run(tmp_path, report([0.0] * 5, [30.0] * 5), report([3.0] * 5, [30.0] * 5))
+    said = ended_by(CostGrown, code, capsys.readouterr().err)
+    assert "cpu_s is 3.0, was 0.0; of " in said
+    assert "times" not in said
+
+
 @pytest.mark.parametrize("path", sorted(REFERENCE.glob("*/*.json")), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_report_of_the_repository_is_compared(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
