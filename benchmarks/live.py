@@ -129,7 +129,7 @@ class Watcher:
         if update.frame is None:
             return
         number, captured = read_number(update.frame.gray), self._source.captured
-        for older in [other for other in captured if other < number]:
+        for older in [other for other in list(captured) if other < number]:  # the source's thread adds
             del captured[older]
         self._take(Shown(number, captured.pop(number), time.monotonic(), time.process_time(), self._source.cpu_s))
 
