@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import json
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -54,6 +53,7 @@ OTHERS = {  # the study's networks, with the options that make a fit of theirs a
 }
 SMALL = ("emotion.tflite", "fer2013.tflite")  # what is measured on everyday faces, new beside old
 MODELS = Path(__file__).parent.parent / "models"
+KILLED = -9  # SIGKILL, by a name that Windows lacks
 
 
 def _call(module: str, *words: str | Path, python: str | Path = sys.executable) -> str:
@@ -74,7 +74,7 @@ def _call(module: str, *words: str | Path, python: str | Path = sys.executable) 
             process.terminate()
             raise
     code = process.returncode
-    if code == -signal.SIGKILL:
+    if code == KILLED:
         raise MemoryShort(f"{module} was killed, mostly for want of memory; the same command goes on")
     if code:
         say(Failed(f"{module} ended with {code}; its words are above; the same command goes on"))
