@@ -1,9 +1,13 @@
-"""The maker's release key: where it is, its public half, and what it signs."""
+"""The maker's release key: where it is, its public half, and what it signs.
+
+`python -m deploy.keys` prints the line of allowed_signers that `push` gives to a device which knows no key yet.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 from pathlib import Path
 
@@ -66,3 +70,17 @@ def sign(key: Path, file: Path) -> Path:
     if done.returncode:
         raise full_disk(done.stderr) or Failure(77, f"{key}: could not sign ({last_line(done)}); look at the key")
     return file.with_name(f"{file.name}.sig")
+
+
+def main() -> int:
+    """Print the line of allowed_signers that is of the maker's key."""
+    try:
+        print(end=signers_line(default_key()))
+    except Failure as failure:
+        say(Failure(failure.exit_code, f"{failure}, or give those that the bundle is signed by: --signers FILE").line)
+        return failure.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

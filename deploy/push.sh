@@ -157,14 +157,14 @@ show_progress() {  # BYTES: passes standard input on
     fi
 }
 
-upload() {  # FILE: to $inbox there; goes on where a connection broke
-    local name=${1##*/} size have sum code=0
+upload() {  # FILE: as bundle.tar into $inbox there, whatever it is called here; goes on where a connection broke
+    local there=$inbox/bundle.tar size have sum code=0
     size=$(stat -Lc %s -- "$1")
     if [ -n "${facts[rsync]}" ] && command -v rsync >/dev/null; then
         local progress=() shell
         [ ! -t 2 ] || progress=(--info=progress2)
         printf -v shell ' %q' "${options[@]}"
-        rsync --partial --inplace --copy-links "${progress[@]}" --rsh "ssh$shell" -- "$1" "$rsync_host:$inbox/$name" >&2 || code=$?
+        rsync --partial --inplace --ignore-times --copy-links "${progress[@]}" --rsh "ssh$shell" -- "$1" "$rsync_host:$there" >&2 || code=$?
         case $code in
         0) return ;;
         2) say "rsync does not understand the answer of $host (does a .bashrc print something?); sending without it" ;;
@@ -172,21 +172,21 @@ upload() {  # FILE: to $inbox there; goes on where a connection broke
         esac
     fi
     sum=$(sha256sum <"$1")
-    have=$(remote_line "stat -c %s $inbox/$name 2>/dev/null || echo 0")
+    have=$(remote_line "stat -c %s $there 2>/dev/null || echo 0")
     [[ $have =~ ^[0-9]+$ ]] || have=0
     while :; do
         [ "$have" -lt "$size" ] || have=0
-        [ "$have" != 0 ] || remote "rm -f $inbox/$name"
-        tail -c "+$((have + 1))" -- "$1" | show_progress "$((size - have))" | remote "cat >>$inbox/$name" ||
+        [ "$have" != 0 ] || remote "rm -f $there"
+        tail -c "+$((have + 1))" -- "$1" | show_progress "$((size - have))" | remote "cat >>$there" ||
             die 90 "$host: ${1##*/} could not be sent; push again, it goes on where it stopped"
-        [ "$(remote_line "sha256sum <$inbox/$name")" != "$sum" ] || return 0
+        [ "$(remote_line "sha256sum <$there")" != "$sum" ] || return 0
         [ "$have" != 0 ] || die 90 "$host: ${1##*/} arrived damaged; check the network and the card there, then push again"
         have=$size  # what was there was of another file
     done
 }
 
 push() {
-    local bundle="" signers="" settings="" deadline="" size code=0 words=()
+    local bundle="" signers="" settings="" deadline="" own_signers="" size code=0 words=()
     check_machine
     local -A facts
     while [ $# != 0 ]; do
@@ -202,6 +202,7 @@ push() {
     done
     local file
     for file in "$bundle" "$signers" "$settings"; do [ -z "$file" ] || [ -r "$file" ] || die 2 "$file: no file that can be read"; done
+    case $bundle in "" | /*) ;; *) bundle=$PWD/$bundle ;; esac  # tar and rsync take what is before a colon for a host
     read_facts
     check_device
     find_root
@@ -209,6 +210,8 @@ push() {
     [ -n "$bundle" ] || make_bundle
     [ -z "$deadline" ] || words+=(--deadline "$deadline")
     version=$(bundle_version "$bundle")
+    # Where this fails, nothing was sent yet.
+    if [ -z "$signers" ] && [ "${facts[signers]}" = no ]; then own_signers=$(python_here -m deploy.keys); fi
     inbox=$(remote_line 'mkdir -p ~/.cache/cuelens && chmod 700 ~/.cache/cuelens && cd ~/.cache/cuelens && pwd')
     [[ $inbox =~ ^/[A-Za-z0-9/._-]+$ ]] || die 90 "$host: the home folder is '$inbox'; valid are names of letters, digits, dots and dashes"
     if [ -n "$settings" ]; then
@@ -226,13 +229,13 @@ push() {
         if [ -n "$signers" ]; then
             remote "cat >$inbox/allowed_signers" <"$signers"
             words+=(--signers "$inbox/allowed_signers")
-        elif [ "${facts[signers]}" = no ]; then
-            python_here -c 'from deploy.keys import default_key, signers_line; print(end=signers_line(default_key()))' | remote "cat >$inbox/allowed_signers"
+        elif [ -n "$own_signers" ]; then
+            remote "cat >$inbox/allowed_signers" <<<"$own_signers"
             words+=(--signers "$inbox/allowed_signers")
         fi
         say "sending $version, $((size / 1048576)) MiB"
         upload "$bundle"
-        device install "$inbox/${bundle##*/}" "${words[@]}" || code=$?
+        device install "$inbox/bundle.tar" "${words[@]}" || code=$?
     fi
     empty_inbox
     if [ "$code" = 0 ]; then  # a camera that is missing, say, or a weak power supply

@@ -75,10 +75,13 @@ WHEEL = {
 }
 
 
-def run(*words: str | Path, given: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *words: str | Path, given: str | None = None, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, in an environment of PATH and what is given."""
     return subprocess.run(
         words,
+        cwd=cwd,
         input=given,
         stdin=subprocess.DEVNULL if given is None else None,
         env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **environment},

@@ -8,6 +8,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from deploy.keys import ensure_key, signers_line
 from tests.deploy.machines import run
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -50,15 +51,24 @@ class Desk:
         self.bundle = folder / "some.tar"
         self.bundle.write_bytes(b"\0" * 20_000_000)
 
-    def deploy(self, *words: str | Path, user: str = "root", code: int = 0, **facts: str) -> CompletedProcess[str]:
+    def deploy(
+        self,
+        *words: str | Path,
+        user: str = "root",
+        code: int = 0,
+        script: str = SSH,
+        cwd: Path | None = None,
+        **facts: str,
+    ) -> CompletedProcess[str]:
         """Run ./deploy.sh, the device having these facts beside the usual ones."""
         facts_file, log = self.folder / "facts", self.folder / "log"
         facts_file.write_text("".join(f"{name}={value}\n" for name, value in (FACTS | facts).items()))
         log.unlink(missing_ok=True)
         program = self.folder / "ssh"
-        program.write_text(SSH.format(log=log, facts=facts_file, user=user, code=code))
+        program.write_text(script.format(log=log, facts=facts_file, folder=self.folder, user=user, code=code))
         program.chmod(0o755)
-        return run(REPOSITORY / "deploy.sh", *words, PATH=f"{self.folder}:/usr/bin:/bin", HOME=str(self.folder))
+        path = f"{self.folder}:/usr/bin:/bin"
+        return run(REPOSITORY / "deploy.sh", *words, cwd=cwd, PATH=path, HOME=str(self.folder))
 
     def asked(self) -> list[str]:
         """What the device was asked to do."""
@@ -183,7 +193,7 @@ def test_an_address_is_given_to_rsync_as_rsync_takes_it(desk: Desk, given: str, 
     rsync.write_text(f'#!/bin/sh\nfor word; do :; done\necho "$word" >{desk.folder}/sent\n')
     rsync.chmod(0o755)
     desk.deploy("push", given, "--bundle", desk.bundle, rsync="/usr/bin/rsync")
-    assert (desk.folder / "sent").read_text() == f"{host}:/home/pi/.cache/cuelens/some.tar\n"
+    assert (desk.folder / "sent").read_text() == f"{host}:/home/pi/.cache/cuelens/bundle.tar\n"
 
 
 def test_where_rsync_is_disturbed_the_bundle_is_sent_without_it(desk: Desk) -> None:
@@ -192,7 +202,92 @@ def test_where_rsync_is_disturbed_the_bundle_is_sent_without_it(desk: Desk) -> N
     rsync.chmod(0o755)
     done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, rsync="/usr/bin/rsync")
     assert "sending without it" in done.stderr
-    assert "cat >>/home/pi/.cache/cuelens/some.tar" in desk.asked()
+    assert "cat >>/home/pi/.cache/cuelens/bundle.tar" in desk.asked()
+
+
+# ssh to a device that is this machine for all that is sent; what installs only keeps the bundle that arrived.
+TAKING_SSH = """#!/bin/sh
+for word; do command=$word; done
+echo "$command" >>{log}
+case $command in
+"bash -s facts") cat >/dev/null; cat {facts} ;;
+*"id -u"*) echo root ;;
+"bash -s install "*) cat >/dev/null; cp ~/.cache/cuelens/bundle.tar {folder}/arrived ;;
+*) cd {folder} && exec sh -c "$command" ;;
+esac
+"""
+TAKING_RSYNC = """#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+case $2 in [!/]*:*) echo "this is a remote source" >&2; exit 1 ;; esac
+exec cp -- "$2" "${3#*:}"
+"""
+
+
+@pytest.mark.parametrize("rsync", ["", "/usr/bin/rsync"], ids=["without rsync", "rsync"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "cuelens-1.0 (1).tar",
+        "[x]*?.tar",
+        """it's "mine".tar""",
+        "a; touch pwned; b.tar",
+        "$(touch pwned)`touch pwned`.tar",
+        "-C.tar",
+        "pi@x:y.tar",
+    ],
+)
+def test_a_bundle_arrives_whatever_it_is_called(desk: Desk, name: str, rsync: str) -> None:
+    (desk.folder / "rsync").write_text(TAKING_RSYNC)
+    (desk.folder / "rsync").chmod(0o755)
+    bundle = desk.folder / name
+    bundle.write_bytes(bytes(range(256)) * 9)
+    done = desk.deploy("push", "pi@glasses", "--bundle", name, script=TAKING_SSH, cwd=desk.folder, rsync=rsync)
+    assert done.returncode == 0, done.stderr
+    assert (desk.folder / "arrived").read_bytes() == bundle.read_bytes()
+    assert not (desk.folder / "pwned").exists()
+    assert not [command for command in desk.asked() if name in command]
+    assert [command for command in desk.asked() if command.startswith("bash -s install ")] == [
+        f"bash -s install {desk.folder}/.cache/cuelens/bundle.tar"
+    ]
+
+
+def test_what_is_left_there_of_another_bundle_is_replaced(desk: Desk) -> None:
+    left = desk.folder / ".cache" / "cuelens" / "bundle.tar"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"another")
+    done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, script=TAKING_SSH)
+    assert done.returncode == 0, done.stderr
+    assert (desk.folder / "arrived").read_bytes() == desk.bundle.read_bytes()
+
+
+def test_a_new_device_without_a_key_here_to_sign_by_is_reported_before_anything_is_sent(desk: Desk) -> None:
+    done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, signers="no")
+    assert done.returncode == 77
+    assert "Traceback" not in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert f"{desk.folder}/.config/cuelens/release-key: No such file or directory" in line
+    assert "--signers FILE" in line
+    assert line.endswith("[key-unusable]")
+    assert not [command for command in desk.asked() if "cat >" in command or "mkdir" in command or "install" in command]
+
+
+def test_a_key_that_others_may_read_is_reported_before_anything_is_sent(desk: Desk) -> None:
+    key = desk.folder / ".config" / "cuelens" / "release-key"
+    key.parent.mkdir(parents=True)
+    key.touch(mode=0o644)
+    done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, signers="no")
+    line = done.stderr.splitlines()[-1]
+    assert (done.returncode, "others may read the key" in line, "--signers FILE" in line) == (77, True, True), line
+    assert not [command for command in desk.asked() if "cat >" in command or "mkdir" in command]
+
+
+def test_a_new_device_gets_the_makers_key_to_verify_by(desk: Desk) -> None:
+    key = ensure_key(desk.folder / ".config" / "cuelens" / "release-key")
+    log = desk.folder / "signers"
+    kept = TAKING_SSH.replace("cp ~", f"cp ~/.cache/cuelens/allowed_signers {log}; cp ~")
+    done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, script=kept, signers="no")
+    assert done.returncode == 0, done.stderr
+    assert log.read_text() == signers_line(key)
 
 
 def test_sudo_that_wants_a_password_is_reported(desk: Desk) -> None:
