@@ -17,10 +17,8 @@ from edge.vision.views import Pyramid, Spot, wrap_deg
 SCALES = (0.76, 1.28)  # of the side: within what the verifier mends, 0.70 to 1.43
 FRESH_LOOKS = 4  # that stands() takes
 SAME_PLACE, SAME_SIZE, SAME_TURN_DEG = 0.22, 0.25, 30.0  # sides, logarithm, degrees within which two looks agree
-INSIDE, MOST_INSIDE = (
-    0.75,
-    3,
-)  # of the side, about which a face is proposed inside a box; most proposals that are verified
+INSIDE = 0.75  # of the side, about which a face is proposed inside a box
+MOST_INSIDE = 3  # such proposals that are verified
 
 
 def agree(a: Spot, b: Spot, slack: float = 1.0) -> bool:
