@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from edge.sinks.missing import MissingSink
+from edge.sinks.opening import MissingSink
 
 from edge.errors import SinkFailed
 from edge.runtime import sink_worker
