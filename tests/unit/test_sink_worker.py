@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from edge.sinks.opening import MissingSink
 
 from edge.errors import SinkFailed
 from edge.runtime import sink_worker
 from edge.runtime.metrics import SinkMetrics
 from edge.runtime.sink_worker import STALE, Reopen, SinkWorker
+from edge.sinks.opening import MissingSink
 from edge.types import Capabilities, Cue, Sink, Update
 
 PATIENCE = 60.0  # seconds
