@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge.drawing.glyphs import cue_colour
 from edge.drawing.lettering import draw_line
-from edge.errors import DiskFull, SinkFailed, SinkUnwritable
+from edge.errors import DiskFull, SettingsInvalid, SinkFailed, SinkUnwritable
 from edge.files import native_name, native_place, sink_error, staged_name
 from edge.locale.words import name_cue, name_of
 from edge.needs import Needs
@@ -54,12 +54,12 @@ class VideoSink:
         return Needs(file=argument, sees_frames=True)
 
     def __init__(self, argument: str, control: Control) -> None:
-        """Check that `argument` can be written; raises SinkUnwritable or SinkFailed."""
+        """Check that `argument` can be written; raises SettingsInvalid, SinkUnwritable or DiskFull."""
         tame_opencv()
         self._control = control
         self._path = Path(argument)
         if self._path.suffix.lower() not in CODECS:
-            raise SinkFailed(f"video sink: {argument!r} is no video name; it must end in {', '.join(CODECS)}")
+            raise SettingsInvalid(f"video sink: {argument!r} is no video's name; it must end in {', '.join(CODECS)}")
         if self._path.is_dir():
             raise SinkUnwritable(f"{self._path}: is a folder; give the path of a file")
         self._staged = staged_name(self._path, self._path.suffix.lower())

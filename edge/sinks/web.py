@@ -64,7 +64,7 @@ class WebSink:
     def __init__(self, argument: str, control: Control, clock: Clock = time.monotonic) -> None:
         """Listen where `argument` says, `PORT` or `HOST:PORT`, else where the settings do, and say where that is.
 
-        Raises SettingsInvalid, RuntimeMissing, or SinkFailed where it cannot listen there.
+        Raises SettingsInvalid, RuntimeMissing, or SinkFailed where it cannot listen there now.
         """
         settings = control.settings.of(WebSettings)
         host, port = _place(argument, settings.host, settings.port)
@@ -128,7 +128,7 @@ def _place(argument: str, host: str, port: int) -> tuple[str, int]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens; raises SinkFailed."""
+    """Return a socket that listens; raises SettingsInvalid for a port that we may not have, or SinkFailed."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -143,6 +143,10 @@ def _listen(host: str, port: int) -> socket.socket:
         listening.listen(BACKLOG)
     except OSError as error:
         listening.close()
+        if isinstance(error, PermissionError):
+            raise SettingsInvalid(
+                f"web sink: cannot listen on {host}:{port}: {error.strerror}; give a port of 1024 or more"
+            ) from error
         raise SinkFailed(
             f"web sink: cannot listen on {host}:{port}: {error.strerror}; give another place, as --sink web:0"
         ) from error

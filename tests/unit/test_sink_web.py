@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import re
 import socket
@@ -840,6 +841,16 @@ def test_a_port_in_use_is_reported_at_once(serve: Callable[..., Page]) -> None:
 def test_a_host_that_is_not_ours_is_reported_at_once() -> None:
     with pytest.raises(SinkFailed, match=r"cannot listen on 192\.0\.2\.1"):
         WebSink("192.0.2.1:0", Control(Settings(own={"web": WebSettings(token=TOKEN)})))
+
+
+def test_a_port_that_we_may_not_have_is_a_mistake_and_no_absent_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refused(socket.socket):
+        def bind(self, address: object) -> None:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("edge.sinks.web.socket.socket", Refused)
+    with pytest.raises(SettingsInvalid, match=r"cannot listen on 127\.0\.0\.1:80: Permission denied; give a port"):
+        WebSink("80", Control())
 
 
 def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import DiskFull, SinkFailed, SinkUnknown, SinkUnwritable
+from edge.errors import DiskFull, SettingsInvalid, SinkFailed, SinkUnknown, SinkUnwritable
 from edge.runtime.control import Control
 from edge.settings import CueSettings, LookSettings
 from edge.sinks.log import LogSink
@@ -235,7 +235,7 @@ def test_an_unwritable_path_is_reported_before_anything_runs(tmp_path: Path) -> 
         with pytest.raises(SinkUnwritable):
             open_sink(spec, Control())
     for spec in (f"video:{tmp_path}/out.gif", "video", "video:"):
-        with pytest.raises(SinkFailed, match=r"\.mp4"):
+        with pytest.raises(SettingsInvalid, match=r"\.mp4"):
             open_sink(spec, Control())
     with pytest.raises(SinkUnknown, match="did you mean 'terminal'"):
         open_sink("terminl", Control())
@@ -261,6 +261,12 @@ def test_a_device_that_is_not_there_is_left_to_be_opened_again_where_another_sin
         open_sinks(["oled"], Control())
     with pytest.raises(SinkUnknown):
         open_sinks(["oled", "log:", "nothing"], Control())
+
+
+@pytest.mark.parametrize("spec", ["video:{}/out.txt", "png:{}/out.txt", "audio:file:{}/out.txt", "web:here:there"])
+def test_a_name_that_a_sink_cannot_take_ends_the_start_beside_another_sink_too(spec: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid):
+        open_sinks([f"log:{tmp_path}/out.jsonl", spec.format(tmp_path)], Control())
 
 
 def test_a_video_of_no_frames_is_no_file(tmp_path: Path) -> None:
