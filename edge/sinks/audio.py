@@ -370,7 +370,8 @@ class _Recording:
             with contextlib.suppress(OSError):  # what is buffered is refused again
                 self._file.close()
         self._file = None
-        self._staged.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first is what is wrong
+            self._staged.unlink(missing_ok=True)
         return sink_error(self._path, error)
 
     def close(self) -> None:

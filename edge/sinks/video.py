@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -77,7 +78,7 @@ class VideoSink:
         self._closed = False
 
     def show(self, update: Update) -> None:
-        """Draw and write one update; raises DiskFull or SinkFailed."""
+        """Draw and write one update; raises DiskFull, SinkUnwritable or SinkFailed."""
         if update.frame is None or self._closed:
             return
         if self._writer is None:
@@ -95,7 +96,7 @@ class VideoSink:
         height, width = frames[0].gray.shape
         self._size = (width, height)
         code = cv2.VideoWriter.fourcc(*CODECS[self._staged.suffix])
-        with native_place(self._staged) as name:
+        with self._refused(), native_place(self._staged) as name:
             self._writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, code, self._fps, self._size)
         if not self._writer.isOpened():
             self._discard()
@@ -106,7 +107,7 @@ class VideoSink:
     def _write(self, update: Update) -> None:
         assert update.frame is not None
         assert self._writer is not None
-        if self._written % CHECK_EVERY == 0 and shutil.disk_usage(self._staged.parent).free < LEAST_FREE:
+        if self._written % CHECK_EVERY == 0 and self._free() < LEAST_FREE:
             self._discard()
             raise DiskFull(f"{self._path}: under {LEAST_FREE // 1_000_000} MB left on the disk; free some space")
         picture = annotate(update, self._control.settings.look)
@@ -123,39 +124,55 @@ class VideoSink:
             self._add(picture)
         self._last = picture
 
+    def _free(self) -> int:
+        """Return the bytes that are left on the disk."""
+        with self._refused():
+            return shutil.disk_usage(self._staged.parent).free
+
     def _add(self, picture: Picture) -> None:
         assert self._writer is not None
         self._writer.write(picture)
         self._written += 1
         self._end += 1 / self._fps
 
+    @contextlib.contextmanager
+    def _refused(self) -> Iterator[None]:
+        """Name what the system refuses in the block, and leave no file; raises SinkUnwritable or DiskFull."""
+        try:
+            yield
+        except OSError as error:
+            self._discard()
+            raise sink_error(self._path, error) from error
+
     def _discard(self) -> None:
         self._closed = True
         if self._writer is not None:
             self._writer.release()
-        self._staged.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the first is what is wrong
+            self._staged.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Finish, read back and name the file; raises DiskFull when it is not whole."""
+        """Finish, read back and name the file; raises DiskFull when it is not whole, or SinkUnwritable."""
         if self._closed:
             return
         if self._waiting:
             self._begin()
         self._closed = True
         if self._writer is None:
-            self._staged.unlink(missing_ok=True)
+            self._discard()
             return
         self._writer.release()
-        with self._staged.open("rb") as file:
+        with self._refused(), self._staged.open("rb") as file:
             reader = cv2.VideoCapture(native_name(file), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
             frames = 0
             while reader.grab():
                 frames += 1
             reader.release()
         if frames != self._written:
-            self._staged.unlink(missing_ok=True)
+            self._discard()
             raise DiskFull(f"{self._path}: only {frames} of {self._written} frames reached the disk; free some space")
-        self._staged.replace(self._path)
+        with self._refused():
+            self._staged.replace(self._path)
 
 
 def frame_rate(steps: Sequence[float]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -133,6 +134,24 @@ def test_a_video_that_fills_the_disk_leaves_nothing_behind(tmp_path: Path, name:
         for seq in range(60):
             sink.show(update(seq))
         sink.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("refused", ["shutil.disk_usage", "os.open", "pathlib.Path.open", "pathlib.Path.replace"])
+def test_a_video_that_the_system_refuses_is_named_and_leaves_nothing_behind(
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EROFS, "Read-only file system")
+
+    sink = VideoSink(str(tmp_path / "out.avi"), Control())
+    with monkeypatch.context() as patched:
+        patched.setattr(refused, refuse)
+        with pytest.raises(SinkUnwritable, match=r"out\.avi: Read-only file system; choose a path"):
+            for seq in range(20):
+                sink.show(update(seq))
+            sink.close()
+    sink.close()
     assert list(tmp_path.iterdir()) == []
 
 
