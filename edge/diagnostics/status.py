@@ -75,10 +75,18 @@ class StatusServer:
                     continue
                 with asker, contextlib.suppress(OSError):  # one that went away or does not listen
                     if time.monotonic() - gathered_at > FRESH:
-                        answer, gathered_at = json.dumps(self._gather()).encode() + b"\n", time.monotonic()
+                        answer, gathered_at = self._answer(), time.monotonic()
                     asker.settimeout(SEND_DEADLINE)
                     asker.sendall(answer)
                 self._closing.wait(PAUSE)
+
+    def _answer(self) -> bytes:
+        """Return the status, or, where it cannot be gathered, why: whoever asks next may have more luck."""
+        try:
+            status = self._gather()
+            return json.dumps(status).encode() + b"\n"
+        except Exception as error:
+            return json.dumps({"error": f"{type(error).__name__}: {error}"}).encode() + b"\n"
 
     def close(self) -> None:
         """Answer no more, and take the socket away; may be called twice."""
@@ -248,6 +256,7 @@ def _describe(status: Mapping[str, Any]) -> str:
         if all(status.get(key) is not None for key in keys):
             rows.append((name, text.format_map(_Known(status))))
 
+    row("status", "cannot be gathered: {error}; journalctl -u cuelens may say more", "error")
     row("cuelens", "{version}, running for {uptime} s", "version", "uptime")
     cue = status.get("expression") or status.get("state")
     why = f"for {status.get('cue_age')} s" if cue == "stalled" else status.get("reason")

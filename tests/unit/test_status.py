@@ -269,6 +269,30 @@ def test_an_asker_who_does_not_take_a_long_answer_is_left(folder: Path, monkeypa
     server.close()
 
 
+@pytest.mark.parametrize("failure", [RuntimeError("dictionary changed size"), OSError("gone"), None])
+def test_a_status_that_cannot_be_gathered_is_answered_with_why_and_gathered_again(
+    folder: Path, failure: Exception | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "FRESH", 0.0)
+    asked: list[int] = []
+
+    def gather() -> dict[str, Any]:
+        asked.append(1)
+        if len(asked) > 1:
+            return {"frames": 3}
+        if failure is not None:
+            raise failure
+        return {"frames": object()}  # which no JSON has
+
+    server = StatusServer(folder / "s", gather)
+    why = ask(folder / "s")
+    named = "TypeError: Object" if failure is None else f"{type(failure).__name__}: {failure}"
+    assert str(why["error"]).startswith(named)
+    assert f"cannot be gathered: {named}" in describe_status(why)
+    assert ask(folder / "s") == {"frames": 3}
+    server.close()
+
+
 def test_who_asks_all_the_time_gets_the_same_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(status, "FRESH", 1000.0)
