@@ -170,6 +170,7 @@ def gather_status(control: Control, model: ExpressionModel, version: str) -> dic
         "stalls": metrics.stalls,
         "fps": round(metrics.fps, 1),
         "recent_fps": round(metrics.recent_fps, 1),
+        "overturned": metrics.overturned or None,  # what is wrong with the picture, and the setting that puts it right
         "last_frame_age": round(now - metrics.last, 2) if metrics.frames else None,
         "latency_ms": metrics.percentiles(NEWEST),
         "sinks": _gather_sinks(control, metrics),

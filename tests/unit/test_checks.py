@@ -18,7 +18,10 @@ from edge import sources
 from edge.diagnostics.checks import board, camera, machine, network, outputs, service, trials
 from edge.diagnostics.checks.examine import CHECKS, examine
 from edge.diagnostics.checks.machine import CheckLine, Machine, run_command, run_trial, run_within
+from edge.diagnostics.status import gather_status
 from edge.errors import CheckFailed
+from edge.runtime.control import Control
+from edge.runtime.metrics import Metrics
 from edge.runtime.pause import KeptPause, pause_file
 from edge.settings import CameraSettings, PinSettings, Settings
 from edge.sinks.audio import AudioSettings
@@ -28,6 +31,7 @@ from edge.sinks.oled import OledSettings
 from edge.sources.demo import DemoSource
 from edge.sources.turning import Turn, TurnedSource
 from edge.sources.v4l2_device import _kind
+from edge.vision.model import ExpressionModel
 from edge.vision.mounting import advise
 from tests.unit.kernel import Camera, Kernel
 
@@ -715,7 +719,12 @@ def test_a_picture_that_is_upside_down_names_the_setting_to_write(
 
 def test_a_running_service_says_itself_that_its_picture_is_upside_down(tmp_path: Path) -> None:
     fake = mini_pc(tmp_path)
-    fake.status = {"problems": ["another; try it", advise(180.0, CameraSettings())]}
+    metrics = Metrics("")
+    metrics.note_overturned(advise(180.0, CameraSettings()))
+    control = Control()
+    control.metrics = metrics
+    control.problems += ["threads is 99; set it in [camera], or where it belongs"]
+    fake.status = gather_status(control, ExpressionModel(), "0.1.0")
     (line,) = camera.check_picture(fake.machine(), V4L2)
     assert line.says == "faces are upside down in the picture"
     assert line.todo == "set rotate_deg = 180 in [camera] of the settings, then start again"

@@ -140,11 +140,9 @@ def check_picture(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     if not is_camera(settings.source):
         return
     if machine.running:
-        problems = (machine.status or {}).get("problems") or []
-        for problem in problems:
-            if "in [camera]" in problem:
-                says, _, todo = problem.partition("; ")
-                yield CheckLine("picture", "do", says, todo)
+        if overturned := (machine.status or {}).get("overturned"):
+            says, _, todo = str(overturned).partition("; ")
+            yield CheckLine("picture", "do", says, todo)
         return
     if KeptPause(pause_file()).on:
         yield CheckLine(
