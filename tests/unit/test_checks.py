@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from edge.diagnostics.checks.examine import CHECKS, examine
 from edge.diagnostics.checks.machine import CheckLine, Machine, run_command, run_trial, run_within
 from edge.diagnostics.status import gather_status
 from edge.errors import CheckFailed
+from edge.needs import Bus, Needs, Package
 from edge.runtime.control import Control
 from edge.runtime.metrics import Metrics
 from edge.runtime.pause import KeptPause, pause_file
@@ -143,7 +145,13 @@ def raspberry_pi(root: Path, model: str, memory: str, *, heaps: tuple[str, ...],
         root,
         files,
         commands={"vcgencmd": "throttled=0x0\n", "timedatectl": "yes\n"},
-        trials={"picamera": IMX219, "model": MODEL, "faces": {"faces": 1}, "i2c": {"answers": True}},
+        trials={
+            "picamera": IMX219,
+            "model": MODEL,
+            "faces": {"faces": 1},
+            "i2c": {"answers": True},
+            "listen": {"listens": True},
+        },
     )
     for name in ("current", "good"):
         link = root / "opt/cuelens" / name
@@ -193,7 +201,13 @@ def mini_pc(root: Path) -> Fake:
         root,
         files,
         unit={"LoadState": "not-found", "ActiveState": "inactive"},
-        trials={"v4l2": {"devices": devices}, "model": MODEL, "faces": {"faces": 1}, "picture": SEEN | {"faces": 1}},
+        trials={
+            "v4l2": {"devices": devices},
+            "model": MODEL,
+            "faces": {"faces": 1},
+            "picture": SEEN | {"faces": 1},
+            "listen": {"listens": True},
+        },
         architecture="x86_64",
     )
 
@@ -432,6 +446,13 @@ TABLE: list[Row] = [
      "do", "sudo apt install espeak-ng"),
     ("a page", "mini-PC", edit(modules={"starlette", "uvicorn", "websockets"}),
      outputs.check_sinks, sinks("web"), "ok", "has what it needs"),
+    ("a page whose port another has", "mini-PC",
+     edit(modules={"starlette", "uvicorn", "websockets"}, trials={"listen": {"error": "[Errno 98] Address in use"}}),
+     outputs.check_sinks, sinks("web:8090"), "do", "cannot listen on 127.0.0.1:8090: [Errno 98] Address in use"),
+    ("a page whose port the running Cuelens has", "pi 4",
+     both(edit(modules={"starlette", "uvicorn", "websockets"}, trials={"listen": {"error": "[Errno 98]"}}),
+          unit(RestrictAddressFamilies="AF_INET AF_INET6 AF_UNIX")),
+     outputs.check_sinks, sinks("web:8090"), "ok", "has what it needs"),
     ("a page's library", "pi 4", edit(), outputs.check_sinks, sinks("web"), "do", "websockets not installed"),
     ("a broker, and a service without a network", "pi 4", edit(modules={"paho.mqtt"}),
      outputs.check_sinks, sinks("mqtt"), "do", "RestrictAddressFamilies"),
@@ -456,7 +477,11 @@ TABLE: list[Row] = [
      outputs.check_sinks, sinks("haptic"), "do", "usermod -aG i2c"),
     ("no motor at all", "pi 4", edit(), outputs.check_sinks, sinks("haptic:dummy"), "ok", "has what it needs"),
     ("a motor on a pin", "pi 4", edit(modules={"gpiod"}), outputs.check_sinks,
-     sinks("haptic", own={"haptic": HapticSettings(driver="pin", pin=18)}), "ok", "has what it needs"),
+     sinks("haptic", own={"haptic": HapticSettings(driver="pin", pin=18)}), "ok", "the line 18 of the GPIO chip"),
+    ("a motor on a pin, and its chip", "pi 4", GPIO, outputs.check_pins,
+     sinks("haptic", own={"haptic": HapticSettings(driver="pin", pin=18)}), "ok", "/dev/gpiochip0 is there"),
+    ("a motor on a pin, and no chip", "pi 4", edit(modules={"gpiod"}), outputs.check_pins,
+     sinks("haptic", own={"haptic": HapticSettings(driver="pin", pin=18)}), "do", "no /dev/gpiochip*"),
     ("a motor on a pin, and no gpiod", "pi 4", edit(modules={"smbus2"}), outputs.check_sinks,
      sinks("haptic", own={"haptic": HapticSettings(driver="pin", pin=18)}), "do", "gpiod not installed"),
     ("glasses", "pi 4", GLASSES, outputs.check_sinks, sinks("glasses:halo:Halo 08"), "ok", "hci0, and Halo 08"),
@@ -557,6 +582,63 @@ def test_a_line_says_what_it_found_and_what_to_do(
     assert any(words in f"{line.says}; {line.todo}" for line in lines), lines
     for line in lines:
         assert bool(line.todo) == (line.state == "do"), line
+
+
+EVERYTHING = Needs(
+    modules=("gonglib",),
+    packages=(Package("gongd", ("/usr/bin/gongd",), "no gongd"),),
+    network=True,
+    screen=True,
+    sound=True,
+    bus=Bus(1, 0x3C),
+    pairs=("halo", "Halo 08"),
+    reads={"/etc/gong.pem": "put it there"},
+    file="/var/lib/cuelens/gong",
+    listens=("127.0.0.1", "8090"),
+)
+FINE = edit()
+ALL_OF_IT = both(
+    GLASSES,
+    edit(files={"/usr/bin/gongd": "", "/etc/gong.pem": ""}, modules={"gonglib"}),
+    unit(RestrictAddressFamilies="AF_INET AF_INET6 AF_UNIX", ActiveState="inactive"),
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (FINE, "HDMI-A-1 connected"),
+        (FINE, "0x3c on /dev/i2c-1 answers"),
+        (FINE, "hci0, and Halo 08"),
+        (FINE, "gongd and 1 sound card"),
+        (FINE, "/var/lib/cuelens is there"),
+        (edit(modules=set()), "gonglib not installed"),
+        (edit(files={"/sys/class/drm/card1-HDMI-A-1/status": "disconnected"}), "HDMI-A-1 disconnected"),
+        (edit(trials={"i2c": {"error": "[Errno 121] Remote I/O error"}}), "[Errno 121] Remote I/O error"),
+        (without("/sys/class/bluetooth/hci0/uevent"), "no Bluetooth adapter"),
+        (without("/usr/bin/gongd"), "no gongd"),
+        (edit(files={"/proc/asound/cards": "--- no soundcards ---\n"}), "no sound card"),
+        (without("/var/lib/cuelens"), "/var/lib/cuelens is no folder"),
+        (unit(RestrictAddressFamilies="AF_UNIX"), "the service has no network"),
+        (without("/etc/gong.pem"), "/etc/gong.pem is no file"),
+        (edit(trials={"listen": {"error": "[Errno 98] Address in use"}}), "cannot listen on 127.0.0.1:8090"),
+    ],
+)
+def test_each_need_is_looked_at_beside_others_that_are_fine(
+    change: Callable[[Fake], None], says: str, tmp_path: Path
+) -> None:
+    fake = pi_4(tmp_path)
+    both(ALL_OF_IT, change)(fake)
+    found = outputs.look_for(EVERYTHING, fake.machine(), "gong")
+    assert says in found[0]
+    assert bool(found[1]) == (change is not FINE)
+
+
+def test_a_port_is_free_or_another_has_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        assert "in use" in run_trial("listen", "127.0.0.1", port)["error"]
+    assert run_trial("listen", "127.0.0.1", "0") == {"listens": True}
 
 
 def test_pins_that_are_not_used_are_not_looked_at(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,27 +39,40 @@ def check_sinks(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
 
 
 def look_for(needs: Needs, machine: Machine, name: str) -> Finding:
-    """Look for all that the sink `name` needs, up to the first that is missing."""
+    """Look for all that the backend `name` needs: return the first that is missing, else what was found."""
+    there: list[str] = []
+    for found in _look_for_each(needs, machine, name):
+        if found[1]:
+            return found
+        there.append(found[0])
+    return "; ".join(there) or "has what it needs", ""
+
+
+def _look_for_each(needs: Needs, machine: Machine, name: str) -> Iterator[Finding]:
+    """Look for one need after the other; of those that are there, yield what says more than that."""
     if absent := [module for module in needs.modules if not machine.has_module(module)]:
-        return f"{' and '.join(absent)} not installed", ADDED
+        yield f"{' and '.join(absent)} not installed", ADDED
     if needs.screen:
-        return look_for_screen(machine)
+        yield look_for_screen(machine)
     if needs.bus:
-        return look_on_bus(machine, needs.bus, name)
+        yield look_on_bus(machine, needs.bus, name)
     if needs.pairs:
-        return look_for_pair(machine, needs)
+        yield look_for_pair(machine, needs)
     if package := absent_package(machine, needs):
-        return package.absent, from_system(package.name)
+        yield package.absent, from_system(package.name)
     if needs.sound:
-        return look_for_sound(machine, needs)
+        yield look_for_sound(machine, needs)
     if needs.file and needs.file not in STREAMS:
-        return look_for_folder(machine, needs.file)
+        yield look_for_folder(machine, needs.file)
     if needs.network and not has_network(machine):
-        return "the service has no network, which it needs", DROP_IN
+        yield "the service has no network, which it needs", DROP_IN
     for path, todo in needs.reads.items():
         if not machine.path(path).is_file():
-            return f"{path} is no file", todo
-    return "has what it needs", ""
+            yield f"{path} is no file", todo
+    if needs.pins:
+        yield f"drives the line {', '.join(map(str, needs.pins))} of the GPIO chip, which `pins` looks for", ""
+    if needs.listens and not machine.running:  # which holds the place itself, and its status says whether it does
+        yield from look_for_place(machine, needs.listens, name)
 
 
 def absent_package(machine: Machine, needs: Needs) -> Package | None:
@@ -155,6 +169,16 @@ def _has_service_user(machine: Machine) -> bool:
     return any(line.startswith("cuelens:") for line in (machine.text("/etc/passwd") or "").splitlines())
 
 
+def look_for_place(machine: Machine, place: tuple[str, str], name: str) -> Iterator[Finding]:
+    """Look whether the port of the host is free; one that is no number, or 0, is for the sink itself to say."""
+    host, port = place
+    if not (port.isascii() and port.isdecimal() and int(port)):
+        return
+    if error := machine.trial("listen", host, port).get("error"):
+        todo = f"end what listens there (sudo ss -ltnp), or give another place, as {name}:8081"
+        yield f"cannot listen on {host}:{port}: {error}", todo
+
+
 def look_for_folder(machine: Machine, file: str) -> Finding:
     """Look whether a file's folder is there, and one that the service may write."""
     folder = Path(file).parent
@@ -167,9 +191,9 @@ def look_for_folder(machine: Machine, file: str) -> Finding:
 
 
 def check_pins(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
-    """Look for the GPIO chip of the light and the button, and whether a light stays on when a run is killed."""
+    """Look for the GPIO chip of light, button and sinks, and whether a light stays on when a run is killed."""
     pins = settings.pins
-    if max(pins.light, pins.pause) < 0 or pins.chip.startswith("mock:"):
+    if pins.chip.startswith("mock:") or (max(pins.light, pins.pause) < 0 and not _have_pins(settings)):
         return
     chips = [machine.path(pins.chip)] if pins.chip else machine.paths("/dev", "gpiochip*")
     there = [path for path in chips if path.exists()]
@@ -185,6 +209,15 @@ def check_pins(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
         yield CheckLine("pins", "note", f"a light stays on when a run is killed, until the service puts it out: {todo}")
     else:
         yield CheckLine("pins", "ok", f"/dev/{there[0].name} is there")
+
+
+def _have_pins(settings: Settings) -> bool:
+    """Return whether a sink drives a line of the GPIO header."""
+    for spec in settings.sinks:
+        with contextlib.suppress(SinkUnknown):  # check_sinks names it
+            if needs_of(spec, settings).pins:
+                return True
+    return False
 
 
 def has_network(machine: Machine) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -104,6 +105,16 @@ def try_i2c(path: str, address: str) -> dict[str, Any]:
     return {"answers": True}
 
 
+def try_listen(host: str, port: str) -> dict[str, Any]:
+    """Take a port of a host as a server does, and leave it; answers nobody."""
+    found = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(address)
+    return {"listens": True}
+
+
 def try_model(model: str, threads: str) -> dict[str, Any]:
     """Load the expression network, hold it to its contract, and read an embedded smile."""
     import numpy as np
@@ -160,6 +171,7 @@ TRIALS: dict[str, Callable[..., dict[str, Any]]] = {
     "v4l2": try_v4l2,
     "picture": try_picture,
     "i2c": try_i2c,
+    "listen": try_listen,
     "model": try_model,
     "faces": try_faces,
 }
