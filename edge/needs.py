@@ -50,6 +50,7 @@ class Needs:
     pins: tuple[int, ...] = ()  # lines of the GPIO header that it drives, low when it is dark
     reads: Mapping[str, str] = field(default_factory=dict)  # files that must be there, and what to do without
     file: str = ""  # that it writes
+    plays: str | None = None  # a recording that it reads: a file, or a folder of pictures
     listens: tuple[str, str] | None = None  # host and port; no other may listen there
     place: str = ""  # that no other of its kind may show on, whatever the argument
     safe_mode: bool = False  # shows there why the service stopped

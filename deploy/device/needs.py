@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from edge.system.addresses import is_stream
 from edge.system.encodings import decode_text
 
 
@@ -22,7 +23,7 @@ class Reach(NamedTuple):
 class Stated(NamedTuple):
     """What the classes of the device state, and the defaults of the settings; stated.py has it.
 
-    Each is under its name, and under NAME:URL where an argument with "://" needs other things.
+    Each is under its name, and under NAME:URL where the address of a stream needs other things than a path.
     """
 
     source: str
@@ -52,4 +53,4 @@ def needs(settings: Path, stated: Stated) -> list[Reach]:
 def _find(stated: Mapping[str, Reach], spec: str) -> Reach:
     name, _, argument = spec.partition(":")
     own = stated.get(name, Reach())
-    return stated.get(f"{name}:URL", own) if "://" in argument else own
+    return stated.get(f"{name}:URL", own) if is_stream(argument) else own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from edge.sources.pictures import (
     refuse_foreign,
     refuse_tiny,
 )
+from edge.system.addresses import is_stream, local_path
 from edge.system.quiet import tame_opencv
 from edge.types import LEAST_SIDE, Frame, Gray
 
@@ -40,9 +40,6 @@ STILL_FRAMES = 60  # one picture alone is two seconds of film: a cue needs time 
 SLACK_FRAMES, SLACK_SHARE = 3, 0.03  # by which headers of whole streams were seen to promise too much
 NETWORK_DEADLINE = 5.0  # seconds, to open a stream and for each frame of it
 PROBED = 1 << 24  # bytes of what begins like a picture that it reads, to see whether it is a film
-
-_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_LOCAL = "file://"
 
 
 class FileSource:
@@ -55,8 +52,8 @@ class FileSource:
 
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:
-        """State the network of a stream."""
-        return Needs(network="://" in argument)
+        """State the network of a stream, or the recording."""
+        return Needs(network=True) if is_stream(argument) else Needs(plays=local_path(argument))
 
     def __init__(self, argument: str, *, live: bool) -> None:
         tame_opencv()
@@ -68,13 +65,10 @@ class FileSource:
         self._path: Path | None = None  # of a single file
         self._pictures: list[Path] = []
         self._endless = False
-        if argument.lower().startswith(_LOCAL):
-            from urllib.parse import unquote
-
-            argument = unquote(argument[len(_LOCAL) :], errors="surrogateescape")
-        elif _URL.match(argument):
+        if is_stream(argument):
             self._open_stream(argument)
             return
+        argument = local_path(argument)
         path = Path(argument)
         try:
             there = bool(argument) and path.exists()

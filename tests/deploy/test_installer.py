@@ -139,7 +139,8 @@ def test_it_needs_the_standard_library_alone() -> None:
     roots = set(re.findall(r"^(?:from|import) (\w+)", text, re.MULTILINE))
     assert roots - {"deploy", "edge", "__future__"} <= set(os.sys.stdlib_module_names)
     ours = set(re.findall(r"^from ((?:deploy|edge)[\w.]*) import", text, re.MULTILINE))
-    shared = {"deploy.failure", "deploy.tools", "deploy.verify", "deploy.device", "edge.system.encodings"}
+    shared = {"deploy.failure", "deploy.tools", "deploy.verify", "deploy.device"}
+    shared |= {"edge.system.addresses", "edge.system.encodings"}
     assert ours <= shared | {f"deploy.device.{name}" for name in MODULES}
 
 

@@ -30,6 +30,9 @@ NOTHING: dict[str, Any] = {"network": False, "groups": [], "devices": []}
         ("v4l2:2", ("display",), {"groups": ["video", "render"]}),
         ("file:rtsp://camera/1", (), {"network": True}),
         ("file:film.mp4", ("web",), {"network": True}),
+        ("file:file:///home/ada/film.mp4", (), {}),
+        ("file:films://a.mp4/b", (), {"network": True}),
+        ("file:films/a://b.mp4", (), {}),
         ("demo", ("terminal", "mqtt"), {"network": True}),
         ("demo", ("audio", "audio:hw:1"), {"groups": ["audio"], "devices": ["char-alsa rw"]}),
         ("demo", ("audio:file:/tmp/cues.wav",), {}),
@@ -44,7 +47,9 @@ def test_what_is_needed_is_what_source_and_sinks_state(
     assert sum_up(Settings(source=source, sinks=sinks)) == NOTHING | more
 
 
-@pytest.mark.parametrize("source", [*SOURCES, "file:rtsp://camera/1"])
+@pytest.mark.parametrize(
+    "source", [*SOURCES, "file:rtsp://camera/1", "file:file:///x.mp4", "file:FILE:///x", "file:a/b://c"]
+)
 @pytest.mark.parametrize("sink", SINKS)
 def test_the_installer_reads_the_same_in_the_table_that_it_takes_along(source: str, sink: str, tmp_path: Path) -> None:
     """At the settings' defaults; groups that a sink needs under others are there as well."""

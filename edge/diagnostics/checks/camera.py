@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edge.diagnostics.checks.machine import CheckLine, Machine
+from edge.diagnostics.checks.outputs import look_for
+from edge.errors import SourceUnknown
 from edge.hardware import board
-from edge.needs import from_system
+from edge.needs import Needs, from_system
 from edge.runtime.pause import KeptPause, pause_file
 from edge.settings import Settings
-from edge.sources import is_camera
+from edge.sources import is_camera, needs_of
 from edge.vision.mounting import advise, remedy
 
 LEAST_CMA_MIB = 32  # four raw frames of a Camera Module 3 at half its size take 15, ours and the ISP's the rest
@@ -23,8 +25,13 @@ _SEE_PACKAGES = "set the environment up again where the system's picamera2 is se
 def check_camera(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Look whether the camera of the settings is there, and free or the running Cuelens' own."""
     name, _, argument = settings.source.partition(":")
+    try:
+        needs = needs_of(settings.source, settings)
+    except SourceUnknown as error:
+        yield CheckLine("camera", "do", str(error), "set source in the settings", error.identify())
+        return
     status = machine.status
-    if status is not None and str(status.get("source", "")).partition(":")[0] == name and name in ("picamera", "v4l2"):
+    if needs.camera and status is not None and str(status.get("source", "")).partition(":")[0] == name:
         age = status.get("last_frame_age")
         if status.get("state") == "no_camera":
             yield CheckLine("camera", "do", "the running Cuelens gets no frames", _no_camera_todo(name))
@@ -37,10 +44,13 @@ def check_camera(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
         yield from _check_picamera(machine, int(argument or 0) if argument.isdecimal() or not argument else 0)
     elif name == "v4l2":
         yield from _check_v4l2(machine, argument.partition(",")[0])
-    elif name == "file" and "://" not in argument:
-        yield _check_file(machine, argument)
-    else:
+    elif needs.plays is not None:
+        yield _check_recording(machine, needs.plays)
+    elif needs == Needs():
         yield CheckLine("camera", "ok", f"the source is {name}, which needs none")
+    else:
+        says, todo, *cause = look_for(needs, machine, name)
+        yield CheckLine("camera", "do" if todo else "ok", f"the source is {name}: {says}", todo, *cause)
 
 
 def _check_picamera(machine: Machine, number: int) -> Iterator[CheckLine]:
@@ -123,16 +133,18 @@ def _check_v4l2(machine: Machine, wanted: str) -> Iterator[CheckLine]:
             yield CheckLine("camera", "do", f"{path}: {device['name']} is in use", todo)
 
 
-def _check_file(machine: Machine, argument: str) -> CheckLine:
-    if machine.path(argument).exists():
+def _check_recording(machine: Machine, path: str) -> CheckLine:
+    if path and machine.path(path).exists():
         return CheckLine("camera", "ok", "the source is a file that is there")
-    return CheckLine("camera", "do", f"the source is {argument}, which is not there", "set source in the settings")
+    return CheckLine("camera", "do", f"the source is file:{path}, which is not there", "set source in the settings")
 
 
 def _no_camera_todo(name: str) -> str:
     if name == "picamera":
         return "power off, check the ribbon cable and the power supply, then try rpicam-hello"
-    return "plug it in again, into another socket; v4l2-ctl --list-devices lists what the kernel sees"
+    if name == "v4l2":
+        return "plug it in again, into another socket; v4l2-ctl --list-devices lists what the kernel sees"
+    return "check its cable and its power supply, then check again"
 
 
 def check_picture(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
@@ -173,7 +185,7 @@ def check_picture(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
 
 def check_camera_memory(machine: Machine, settings: Settings) -> Iterator[CheckLine]:
     """Look whether the Raspberry Pi's camera gets its buffers."""
-    if not settings.source.startswith("picamera") or not machine.is_raspberry_pi:
+    if settings.source.partition(":")[0] != "picamera" or not machine.is_raspberry_pi:
         return
     heaps = [path for name in HEAPS if (path := machine.path(f"/dev/dma_heap/{name}")).exists()]
     if not heaps:
