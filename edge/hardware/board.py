@@ -148,6 +148,14 @@ def connectors(root: Path = ROOT) -> dict[str, str]:
     return {name: read_text(f"{CONNECTORS}/{name}/status", root) or "?" for name in names}
 
 
+def has_picture(connector: str) -> bool:
+    """Return whether a display can be plugged into a connector of that name.
+
+    `Writeback` is a buffer in memory, whose state is `unknown` whatever is plugged in: every Raspberry Pi has one.
+    """
+    return "Writeback" not in connector
+
+
 def serial_number(root: Path = ROOT) -> str | None:
     """Return the board's own number."""
     return read_text("sys/firmware/devicetree/base/serial-number", root)

@@ -190,19 +190,11 @@ def _size_of(argument: str, settings: DisplaySettings) -> tuple[int, int] | None
     return size if size[0] else None
 
 
-def has_picture(connector: str) -> bool:
-    """Return whether a display can be plugged into a connector of that name.
-
-    `Writeback` is a buffer in memory, whose state is `unknown` whatever is plugged in: every Raspberry Pi has one.
-    """
-    return "Writeback" not in connector
-
-
 def _is_connected() -> bool:
     """Return whether a connector has a display; True where the kernel can say it of none.
 
     `unknown` (of a composite output, say) counts for nothing beside a connector that is known to be free: SDL shows a
     picture on connected ones alone.
     """
-    states = {state for name, state in board.connectors(SYSTEM).items() if has_picture(name)}
+    states = {state for name, state in board.connectors(SYSTEM).items() if board.has_picture(name)}
     return "connected" in states or "disconnected" not in states

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.drawing.boxes import corners_of
 from edge.drawing.glyphs import cue_colour
 from edge.drawing.lettering import draw_line
 from edge.errors import DiskFull, SettingsInvalid, SinkFailed, SinkUnwritable
@@ -22,7 +23,7 @@ from edge.needs import Needs
 from edge.runtime.control import Control
 from edge.settings import LookSettings, Settings
 from edge.system.quiet import tame_opencv
-from edge.types import Capabilities, Face, Update
+from edge.types import Capabilities, Update
 
 Picture = npt.NDArray[np.uint8]  # BGR (height, width, 3)
 
@@ -213,13 +214,6 @@ def annotate(update: Update, look: LookSettings) -> Picture:
         left, top, bottom = (round(edge * unit) for edge in (12, 480 - 12, 480 - 6))
         cv2.rectangle(picture, (left, top), (left + round(cue.confidence * width / 3), bottom), colour, -1)
     return picture
-
-
-def corners_of(face: Face) -> npt.NDArray[np.int32]:
-    """Return the corners of a face's box, turned with the face: int32 (4, 2), x and y in pixels of the frame."""
-    x, y, width, height = face.box
-    rectangle = ((x + width / 2, y + height / 2), (float(width), float(height)), face.roll_deg)
-    return np.round(cv2.boxPoints(rectangle)).astype(np.int32)
 
 
 def _text(picture: Picture, text: str, at: tuple[int, int], scale: float, colour: tuple[int, int, int]) -> None:

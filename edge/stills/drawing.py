@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge.drawing.boxes import corners_of
 from edge.drawing.lettering import draw_line
 from edge.locale.words import name_of
 from edge.settings import LookSettings
-from edge.sinks.video import corners_of
 from edge.stills.reader import StillReading
 from edge.types import Gray
 

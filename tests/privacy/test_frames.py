@@ -35,8 +35,8 @@ PAGE = EDGE.parent / "docs" / "privacy.md"
 PIXELS = {"gray", "Gray", "NDArray", "Pyramid", "crop_face", "load_picture", "luma"}
 PIXELS |= {"VideoCapture", "VideoWriter", "imdecode", "imencode", "imread", "imwrite"}
 HOLDERS = {"frame", "Frame", "Update", "Arrived"}
-# These have pixels of their own, and get an update for its cue alone. A run shows that they look into no frame.
-OWN_PIXELS = {f"edge/{name}.py" for name in ("commands/preview", "drawing/glyphs", "drawing/strokes")}
+# These have pixels, or points, of their own, and get an update for its cue alone: a run shows that they see no frame.
+OWN_PIXELS = {f"edge/{name}.py" for name in ("commands/preview", "drawing/boxes", "drawing/glyphs", "drawing/strokes")}
 OWN_PIXELS |= {f"edge/sinks/{name}.py" for name in ("audio", "display", "oled", "png")}
 # ... and these get an update as every sink does: those that state to look into none, and those that no table has.
 STATED = {

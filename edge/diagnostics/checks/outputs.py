@@ -11,7 +11,6 @@ from edge.errors import SettingsInvalid, SinkUnknown
 from edge.hardware import board
 from edge.needs import ADDED, Bus, Needs, Package, from_system
 from edge.settings import Settings
-from edge.sinks.display import has_picture
 from edge.sinks.glasses.known import NAME, load_glasses
 from edge.sinks.places import STREAMS
 from edge.sinks.table import needs_of
@@ -84,7 +83,7 @@ def absent_package(machine: Machine, needs: Needs) -> Package | None:
 
 def look_for_screen(machine: Machine) -> Finding:
     """Look for a connector with a display, as the kernel reports."""
-    states = {name: state for name, state in board.connectors(machine.root).items() if has_picture(name)}
+    states = {name: state for name, state in board.connectors(machine.root).items() if board.has_picture(name)}
     if not states:
         return (
             "the kernel has no display connector",
