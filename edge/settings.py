@@ -289,9 +289,7 @@ class Settings:
     """Everything that can be set, with its default."""
 
     source: str = "picamera"
-    """Where frames come from: `picamera`, `v4l2[:/dev/videoN]`, `file:PATH` or `demo[:SEED]`; see [Cameras, films and
-    pictures](sources.md).
-    """
+    """Where frames come from, as `v4l2:/dev/video2`; see [Cameras, films and pictures](sources.md)."""
 
     sinks: tuple[str, ...] = ("terminal",)
     """Where the cue goes; see [Displays and other outputs](sinks.md)."""

@@ -20,7 +20,8 @@ from edge.runtime.pause import KeptPause, pause_file
 from edge.settings import CameraSettings, Settings, check
 from edge.settings_file import hide_secrets, load_settings, load_settings_safely
 from edge.sinks.opening import open_sink, open_sinks
-from edge.sinks.places import check_places, one_at_each_place
+from edge.sinks.places import STREAMS, check_places, one_at_each_place
+from edge.sinks.table import needs_of
 from edge.sources import is_camera, open_source
 from edge.sources.missing import ClosedCamera, MissingCamera
 from edge.system.messages import Warned, failed, say
@@ -177,8 +178,8 @@ def _conclude(args: argparse.Namespace, settings: Settings, outcome: Outcome, tr
     """Print how the run went, and return its exit code."""
     from edge.diagnostics.safe_mode import keep_failure
 
-    # Standard output belongs to the log where the log writes there.
-    out = sys.stderr if "log" in settings.sinks or "log:" in settings.sinks else sys.stdout
+    # Standard output belongs to the sink that writes a file there.
+    out = sys.stderr if any(needs_of(spec, settings).file in STREAMS for spec in settings.sinks) else sys.stdout
     summary = "\n".join([outcome.metrics.summary(), *([truth.summary()] if truth is not None else [])])
     try:
         print(summary, file=out, flush=True)

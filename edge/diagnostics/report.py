@@ -24,11 +24,12 @@ from edge.diagnostics.checks.machine import UNIT, CheckLine, Machine
 from edge.diagnostics.checks.service import read_settings_file
 from edge.diagnostics.phrases import kept_words, literals
 from edge.diagnostics.status import own_version
-from edge.errors import SettingsInvalid
+from edge.errors import SettingsInvalid, SinkUnknown
 from edge.locale import read_locale
 from edge.settings import Settings
 from edge.sinks.glasses.known import NAME, load_glasses
-from edge.sinks.table import SINKS, settings_types
+from edge.sinks.places import STREAMS
+from edge.sinks.table import SINKS, needs_of, settings_types
 from edge.sources import SOURCES
 from edge.system.systemd import STATE_FOLDER
 
@@ -92,7 +93,10 @@ def personal_names(machine: Machine, settings: Settings) -> Iterator[str]:
         if value != default:
             own = [value] if isinstance(value, str) else value
             yield from (part.partition(":")[2] for part in own) if name in ("source", "sinks") else own
-    yield from (spec.split(":", 2)[2] for spec in settings.sinks if re.match("glasses:[^:]*:", spec))
+    for spec in settings.sinks:
+        with contextlib.suppress(SinkUnknown):  # the check names it
+            if pair := needs_of(spec, settings).pairs:
+                yield pair[1]
     with contextlib.suppress(SettingsInvalid):  # of a file that is damaged, which its check says
         yield from (known.name for known in load_glasses(machine.path(f"{STATE_FOLDER}/{NAME}")))
 
@@ -206,13 +210,14 @@ def cues(machine: Machine, settings: Settings) -> Iterator[str]:
         if isinstance(change, list) and len(change) == 2 and _is_cue(change[1]) and isinstance(change[0], (int, float)):
             yield f"{change[0]:10.2f} {change[1]}"
     for spec in settings.sinks:
-        name, _, path = spec.partition(":")
-        if name == "log" and path:
-            yield from _logged(machine.path(path))
+        with contextlib.suppress(SinkUnknown):  # the check names it
+            file = needs_of(spec, settings).file
+            if file and file not in STREAMS:
+                yield from _logged(machine.path(file))
 
 
 def _logged(path: Path) -> Iterator[str]:
-    """Yield the changes at the end of a log."""
+    """Yield the changes at the end of a file, where its lines are those of a log."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, io.SEEK_END) - TAIL))
@@ -224,7 +229,7 @@ def _logged(path: Path) -> Iterator[str]:
         try:
             record = json.loads(line)
             shown, t = record["expression"] or record["state"], float(record["t"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):  # of another sink's file
             continue
         if shown != before and _is_cue(shown):
             before = shown

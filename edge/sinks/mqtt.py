@@ -53,6 +53,7 @@ class MqttSink:
     """
 
     capabilities = Capabilities(least_interval=LEAST_INTERVAL, deadline=ANSWER + 0.5)
+    takes_argument = False
 
     settings_type = MqttSettings
 

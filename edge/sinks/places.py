@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import SettingsInvalid
 from edge.needs import Needs
-from edge.sinks.table import needs_of
+from edge.sinks.table import needs_of, takes_argument
 
 if TYPE_CHECKING:
     from edge.settings import Settings
@@ -34,9 +34,10 @@ def one_at_each_place(settings: Settings) -> tuple[tuple[str, ...], list[str]]:
     mistakes: list[str] = []
     for given in settings.sinks:
         spec = given
-        if given.startswith("terminal:") and given != "terminal:":  # alone it would end the run
-            mistakes.append(f"sink {given}: terminal takes no argument; name it terminal")
-            spec = "terminal"
+        name, _, argument = given.partition(":")
+        if argument and not takes_argument(name):  # alone it would end the run
+            mistakes.append(f"sink {given}: {name} takes no argument; name it {name}")
+            spec = name
         if (other := next((each for each in kept if _meet(each, spec, settings)), None)) is None:
             kept.append(spec)
         else:

@@ -34,6 +34,11 @@ def needs_of(spec: str, settings: Settings) -> Needs:
     return read_needs(backend, argument, settings)
 
 
+def takes_argument(name: str) -> bool:
+    """Return whether something may stand behind a sink's name and a colon; raises SinkUnknown."""
+    return getattr(find_backend("--sink", name, SINKS, SinkUnknown)[0], "takes_argument", True)
+
+
 def settings_type_of(name: str) -> type | None:
     """Return the dataclass of a sink's own settings, None where it has none; raises SinkUnknown."""
     found: type | None = getattr(find_backend("--sink", name, SINKS, SinkUnknown)[0], "settings_type", None)

@@ -25,6 +25,7 @@ class TerminalSink:
     """Rewrite one line on a terminal, or print one a second of the capture clock."""
 
     capabilities = Capabilities(every_frame=True, reopens=False)
+    takes_argument = False
 
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:

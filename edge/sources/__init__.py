@@ -36,13 +36,13 @@ def is_camera(spec: str) -> bool:
 def open_source(spec: str, *, live: bool, light: Light | None = None, camera: CameraSettings | None = None) -> Source:
     """Open `NAME` or `NAME:ARGUMENT`; `live` paces a recorded source by its own clock; a camera is open only while lit.
 
-    Pictures are turned as `camera` says, but not the demo's. Raises SourceUnknown, LightUnlit, RuntimeMissing
-    for a camera on another system than Linux, or what the source raises.
+    Pictures are turned as `camera` says, but for a source whose class states that it is `upright`. Raises
+    SourceUnknown, LightUnlit, RuntimeMissing for a camera on another system than Linux, or what the source raises.
     """
     if is_camera(spec):
         require_linux(f"--source {spec.partition(':')[0]}")
     backend, argument = find_backend("--source", spec, SOURCES, SourceUnknown)
-    turns = camera is not None and (camera.rotate_deg or camera.mirror) and not spec.startswith("demo")
+    turns = camera is not None and (camera.rotate_deg or camera.mirror) and not getattr(backend, "upright", False)
     options: dict[str, object] = {"live": live}
     turn = None
     if turns and camera is not None:

@@ -76,6 +76,7 @@ class DemoSource:
     """
 
     announced: int | None = None
+    upright = True  # whatever the camera's settings say: its person is drawn so
 
     def __init__(self, argument: str = "", *, live: bool = False) -> None:
         if argument and not (argument.isascii() and argument.isdecimal() and len(argument) <= 9):

@@ -9,7 +9,7 @@ import pytest
 from edge.errors import SettingsInvalid
 from edge.settings import Settings
 from edge.sinks.places import check_places, one_at_each_place
-from edge.sinks.table import SINKS
+from edge.sinks.table import SINKS, takes_argument
 from edge.sinks.web import WebSettings
 
 ARGUMENTS = {"log": "l.jsonl", "video": "v.mp4", "png": "c.png", "audio": "file:s.wav"}
@@ -95,7 +95,13 @@ def test_two_at_two_places_are_taken(here: Path, first: str, second: str) -> Non
     assert one_at_each_place(settings) == ((first, second), [])
 
 
-def test_a_service_has_its_terminal_whatever_is_named_behind_it() -> None:
-    sinks, mistakes = one_at_each_place(Settings(sinks=("terminal:foo", "log:l")))
-    assert sinks == ("terminal", "log:l")
-    assert mistakes == ["sink terminal:foo: terminal takes no argument; name it terminal"]
+@pytest.mark.parametrize("name", [name for name in SINKS if not takes_argument(name)])
+def test_a_service_has_its_sink_whatever_is_named_behind_it(name: str) -> None:
+    sinks, mistakes = one_at_each_place(Settings(sinks=(f"{name}:foo", "log:l")))
+    assert sinks == (name, "log:l")
+    assert mistakes == [f"sink {name}:foo: {name} takes no argument; name it {name}"]
+    assert one_at_each_place(Settings(sinks=(f"{name}:",))) == ((f"{name}:",), [])
+
+
+def test_the_terminal_and_a_broker_take_no_argument() -> None:
+    assert [name for name in SINKS if not takes_argument(name)] == ["terminal", "mqtt"]
