@@ -166,12 +166,8 @@ class Camera(Source, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What a sink can show, and what the loop must know of it."""
+    """What the loop must know of a sink."""
 
-    width: int = 0  # pixels, 0 where it shows none
-    height: int = 0
-    colours: Literal["none", "mono", "gray", "rgb"] = "none"
-    goes_dark: bool = False  # shows nothing at all when there is nothing to say
     least_interval: float = 0.0  # seconds between two updates; the newest then wins
     deadline: float = 1.0  # seconds that one update may take; after it the sink counts as stuck
     every_frame: bool = False  # of a recording it misses none: the loop waits for it

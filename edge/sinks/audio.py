@@ -165,9 +165,7 @@ class AudioSink:
         kind, _, path = argument.partition(":")
         in_file = kind == "file"
         # A word that is new is spoken to us first, and a hung player is waited for.
-        self.capabilities = Capabilities(
-            goes_dark=True, deadline=2 * PATIENCE, every_frame=in_file, reopens=not in_file
-        )
+        self.capabilities = Capabilities(deadline=2 * PATIENCE, every_frame=in_file, reopens=not in_file)
         self._output: Output | None = _Recording(Path(path)) if in_file else _Player(argument or "default", clock)
 
     def show(self, update: Update) -> None:

@@ -7,7 +7,7 @@ import math
 import os
 import re
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -80,8 +80,7 @@ class DisplaySink:
         os.environ["SDL_NO_SIGNAL_HANDLERS"] = "1"  # SIGINT and SIGTERM end the loop, not the window
         self._pygame: Any = import_for("display", "pygame", "pygame-ce")
         # A screen that was unplugged comes back; a window was closed by somebody who meant it.
-        width, height = self._size or (0, 0)
-        self.capabilities = Capabilities(width, height, "rgb", goes_dark=True, reopens=self._kms)
+        self.capabilities = Capabilities(reopens=self._kms)
         self._screen: Any = None
         self._shown: Plan | None = None
         self._looked = -math.inf
@@ -117,8 +116,6 @@ class DisplaySink:
             flags = pygame.FULLSCREEN
         size = self._size or (screen if self._kms or self._full else WINDOW)
         self._screen = pygame.display.set_mode(size, flags)
-        width, height = self._screen.get_size()
-        self.capabilities = replace(self.capabilities, width=width, height=height)
         pygame.display.set_caption("Cuelens")
         pygame.mouse.set_visible(False)
 

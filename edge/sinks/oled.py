@@ -100,9 +100,7 @@ class OledSink:
                     f"{from_system('python3-spidev', 'python3-rpi-lgpio')}"
                 ) from error
             raise missing_library("oled", "luma.oled") from error
-        self.capabilities = Capabilities(
-            self.device.width, self.device.height, self._colours, goes_dark=True, least_interval=INTERVAL
-        )
+        self.capabilities = Capabilities(least_interval=INTERVAL)
 
     def _open(self, settings: OledSettings, *, dummy: bool) -> Any:
         rotate = settings.rotate_deg // 90

@@ -54,7 +54,7 @@ class PngSink:
             raise SinkUnwritable(f"{folder}: is not a folder; make it or choose another path")
         if not os.access(folder, os.W_OK):
             raise SinkUnwritable(f"{folder}: may not be written; choose a path that you may write")
-        self.capabilities = Capabilities(*self._size, "rgb", goes_dark=True, every_frame=True)
+        self.capabilities = Capabilities(every_frame=True)
         self._control, self._clock = control, clock
         self._number = 1
         self._shown: Plan | None = None

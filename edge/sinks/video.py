@@ -48,7 +48,7 @@ class VideoSink:
     missing in between are filled in, so that it lasts as long as the run.
     """
 
-    capabilities = Capabilities(colours="rgb", every_frame=True, reopens=False, deadline=5.0)
+    capabilities = Capabilities(every_frame=True, reopens=False, deadline=5.0)
 
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:

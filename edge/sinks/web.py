@@ -48,7 +48,7 @@ class WebSink:
     """Serve the page; an update only replaces the one before, and browsers get the newest when they can take it."""
 
     # It has no size of its own, and leaves an update to its server's thread in microseconds.
-    capabilities = Capabilities(colours="rgb")
+    capabilities = Capabilities()
 
     settings_type = WebSettings
 

@@ -22,7 +22,6 @@ from edge.sources.pictures import (
     LARGEST_PICTURE,
     PICTURE_FPS,
     PICTURES,
-    decode,
     decode_pictures,
     load_picture,
     pictures_in,
@@ -34,7 +33,7 @@ from edge.system.addresses import is_stream, local_path
 from edge.system.quiet import tame_opencv
 from edge.types import LEAST_SIDE, Frame, Gray
 
-__all__ = ["LARGEST_PICTURE", "PICTURES", "FileSource", "decode", "load_picture"]
+__all__ = ["LARGEST_PICTURE", "PICTURES", "FileSource", "load_picture"]
 
 STILL_FRAMES = 60  # one picture alone is two seconds of film: a cue needs time to build
 SLACK_FRAMES, SLACK_SHARE = 3, 0.03  # by which headers of whole streams were seen to promise too much

@@ -145,7 +145,6 @@ class FaceFinder:
         """
         self._sideways = sideways
         self.work = Work()
-        self.overturned = 0  # proposals, so far, that are a face turned upside down rather than one
         self._settings = settings
         self._verifier = verifier or FaceVerifier()
         self._proposer = proposer or NetFinder()
@@ -357,8 +356,7 @@ class FaceFinder:
             return None
         self._looks += 1
         if self._verifier.look(pyramid, spot.moved(0.0, 0.0, 1.0, 180.0)).score > look.score:
-            self.overturned += 1  # its chin is up: what it shows would be read wrong
-            return None
+            return None  # its chin is up: what it shows would be read wrong
         known = [track for track in self._tracks if track.present]
         if any(shared(track.spot, spot) > COVERED or on_chest(track.spot, spot) for track in known):
             return None

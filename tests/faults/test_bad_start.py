@@ -185,7 +185,7 @@ class Few(DemoSource):
 class Plans:
     """A display that keeps what it would draw, by a clock of its own."""
 
-    capabilities = Capabilities(640, 400, "rgb", every_frame=True, reopens=False)
+    capabilities = Capabilities(every_frame=True, reopens=False)
 
     def __init__(self, control: Control) -> None:
         self._control, self._now, self.texts = control, 0.0, list[str]()

@@ -94,13 +94,12 @@ def test_the_agent_agrees_for_our_glasses_and_refuses_all_else(bus: str) -> None
         bluetoothd = Bluetoothd()
         await bluetoothd.start(bus)
         ours, other = DEVICE.format(OURS.replace(":", "_")), DEVICE.format("11_22_33_44_55_66")
-        async with pairing_agent(OURS) as agent:
+        async with pairing_agent(OURS):
             assert await bluetoothd.ask("RequestConfirmation", "ou", ours, 123456) is MessageType.METHOD_RETURN
             assert await bluetoothd.ask("RequestAuthorization", "o", ours) is MessageType.METHOD_RETURN
             assert await bluetoothd.ask("RequestConfirmation", "ou", other, 123456) is MessageType.ERROR
             assert await bluetoothd.ask("RequestPinCode", "o", ours) is MessageType.ERROR
             assert await bluetoothd.ask("AuthorizeService", "os", ours, "1812") is MessageType.ERROR
-            assert agent.asked[0] == "RequestConfirmation"
         assert bluetoothd.connection is not None
         bluetoothd.connection.disconnect()
         return bluetoothd

@@ -45,12 +45,12 @@ def test_a_cue_is_sent_once_and_the_same_one_not_again() -> None:
         assert new.take(t) is None
 
 
-def test_the_newest_cue_wins_and_what_it_replaced_is_counted() -> None:
+def test_the_newest_cue_wins() -> None:
     new = stage()
     new.offer(SMILE, 0.0)
     new.offer(UPSET, 0.01)
     assert new.take(0.02) == Order("draw", UPSET)
-    assert new.replaced == 1
+    assert new.take(0.03) is None
 
 
 def test_pictures_keep_the_displays_least_interval_and_going_dark_does_not_wait() -> None:
@@ -70,7 +70,6 @@ def test_a_cue_that_is_old_when_it_could_be_sent_is_not_sent() -> None:
     new.take(0.0)
     new.offer(SMILE, 1.0)
     assert new.take(1.0 + STALE + 0.01) is None, "it is dark already"
-    assert new.replaced == 1
 
 
 def test_a_cue_that_nobody_repeats_goes_dark() -> None:
@@ -111,7 +110,6 @@ def test_after_a_lost_link_all_is_sent_again() -> None:
     new.offer(SMILE, 0.0)
     new.take(0.0)
     new.forget()
-    assert new.shown is None
     new.offer(SMILE, 1.0)
     assert new.take(1.0) == Order("draw", SMILE)
 
@@ -150,11 +148,9 @@ def test_two_threads_that_offer_and_take_lose_nothing_that_is_newest() -> None:
     for plan in plans:
         new.offer(plan, 0.0)
         time.sleep(0)
-    while new.shown != plans[-1]:
+    while not taken or taken[-1] != plans[-1]:
         time.sleep(0.001)
     done.set()
     taker.join()
-    assert taken[-1] == plans[-1]
     order = [plans.index(plan) for plan in taken]
     assert order == sorted(set(order)), "none twice, none out of turn"
-    assert len(taken) + new.replaced == len(plans)

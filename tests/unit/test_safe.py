@@ -108,7 +108,7 @@ def test_its_pages_are_the_glyph_the_cause_the_next_step_and_who_knows_more() ->
 class Shown:
     """A display of its own thread that keeps its plans."""
 
-    capabilities = Capabilities(640, 400, "rgb")
+    capabilities = Capabilities()
 
     @staticmethod
     def needs(argument: str, settings: Settings) -> Needs:

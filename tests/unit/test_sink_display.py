@@ -77,7 +77,6 @@ def test_nothing_is_opened_before_the_first_cue_and_everything_in_its_thread() -
     np.testing.assert_array_equal(seen[0], drawn(SMILE, *WINDOW))
     assert not pygame.display.get_init()
     assert not pygame.mixer.get_init()
-    assert (sink.capabilities.width, sink.capabilities.height, sink.capabilities.goes_dark) == (*WINDOW, True)
 
 
 def test_it_draws_only_when_the_picture_changes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import zlib
 from collections.abc import Iterable, Iterator
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -40,7 +41,6 @@ ERROR = 0xE2  # [4.15]
 HOLD, FLUSH, FLUSH_ALL = 0, 1, 0xFF
 ONE_BIT = 1  # format of a picture: a bit for each pixel
 EVERY = 0xFF
-MAY_SEND, MUST_WAIT, OVERFLOW, NO_CONFIG = 1, 2, 4, 6  # of the control characteristic [3.5]
 CONFIG = b"cuelens"
 PASSWORD = 0x43756C65  # so that no other program overwrites our pictures by chance; it is no secret
 UNFINISHED = 0  # version of our configuration while its pictures are being saved
@@ -48,6 +48,16 @@ LEAST_FIRMWARE = (4, 5, 0)  # the first whose imgSave takes a format [4.16]
 REPLY = 2.0  # seconds for an answer
 RESUME = 2.0  # seconds for which the glasses may ask us to wait
 _ERRORS = {1: "generic", 2: "no configuration is open", 3: "its memory cannot be read or written", 4: "misunderstood"}
+
+
+class Flow(bytes, Enum):
+    """What the control characteristic notifies of [3.5]."""
+
+    MAY_SEND = b"\x01"
+    MUST_WAIT = b"\x02"
+    DAMAGED = b"\x03"
+    OVERFLOW = b"\x04"
+    NO_CONFIG = b"\x06"
 
 
 def encode_command(command: int, data: bytes = b"", query: bytes = b"") -> bytes:
@@ -156,16 +166,16 @@ class ActiveLookGlasses:
                 answered.set_result(reply.data)
 
     def _hear_control(self, value: bytes) -> None:
-        match list(value):
-            case [0x01]:
+        match value:
+            case Flow.MAY_SEND:
                 self._may_send.set()
-            case [0x02]:
+            case Flow.MUST_WAIT:
                 self._may_send.clear()
-            case [0x03]:
+            case Flow.DAMAGED:
                 self._failure = "a command came incomplete or damaged"
-            case [0x04]:
+            case Flow.OVERFLOW:
                 self._failure = "its queue ran over"
-            case [0x06]:
+            case Flow.NO_CONFIG:
                 self._failure = _ERRORS[2]
 
     async def set_up(self) -> None:

@@ -19,14 +19,12 @@ class Agent:
 
     def __init__(self, address: str) -> None:
         self._device = "dev_" + address.upper().replace(":", "_")
-        self.asked: list[str] = []  # names of the calls, for who looks for a fault
 
     def answer(self, message: Message) -> Message | None:
         """Return the answer to a call of the agent's interface, None for any other message."""
         if message.message_type is not MessageType.METHOD_CALL or message.interface != AGENT or message.path != PATH:
             return None
         member = message.member or ""
-        self.asked.append(member)
         ours = not message.body or str(message.body[0]).endswith(f"/{self._device}")
         if member in ANSWERED and ours:
             return Message.new_method_return(message)

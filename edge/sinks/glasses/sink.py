@@ -52,7 +52,7 @@ class GlassesSink:
         """
         self._control, self._clock = control, clock
         make, name = choose_make(argument)
-        self.capabilities = Capabilities(make.width, make.height, "rgb", goes_dark=True, least_interval=INTERVAL)
+        self.capabilities = Capabilities(least_interval=INTERVAL)
         link = import_for("glasses", "edge.sinks.glasses.link", "bleak")
         wanted = choose_pair(make, name)
         self._spec = f"glasses:{argument}"

@@ -50,15 +50,11 @@ class Stage:
         self._offered = float("-inf")  # when it was wanted last
         self._shown: Plan | None = None  # None: not known, or kept from an earlier link
         self._taken = float("-inf")  # when the last order was
-        self.replaced = 0  # cues that a newer one replaced, or that became too old, before they were sent
-        self._untaken = False
 
     def offer(self, plan: Plan, now: float) -> bool:
         """Take what is to be seen from `now` on; returns whether it is another plan than before."""
         with self._lock:
             changed = plan != self._wanted
-            self.replaced += changed and self._untaken
-            self._untaken = changed or self._untaken
             self._wanted, self._offered = plan, now
             return changed
 
@@ -68,18 +64,14 @@ class Stage:
             wanted = self._wanted
             if wanted != DARK and now - self._offered > STALE:
                 wanted = DARK
-                self.replaced += self._untaken
-                self._untaken = False
             if wanted == self._shown:
-                self._untaken = False
                 keep = wanted != DARK and now - self._taken >= self._keep
                 if keep:
                     self._taken = now
                 return Order("keep") if keep else None
             if wanted != DARK and now - self._taken < self._least_interval:
                 return None  # to go dark never waits
-            self._taken, self._untaken = now, False
-            self._shown = wanted
+            self._taken, self._shown = now, wanted
             return Order("blank") if wanted == DARK else Order("draw", wanted)
 
     def wait(self, now: float) -> float:
@@ -97,12 +89,6 @@ class Stage:
         with self._lock:
             self._shown = None
             self._taken = float("-inf")
-
-    @property
-    def shown(self) -> Plan | None:
-        """What was sent last, None where nobody knows."""
-        with self._lock:
-            return self._shown
 
 
 class Waits:
