@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from edge.sources.stamps import on_capture_clock
 from edge.types import LEAST_SIDE, Frame, Gray
 
 DAMAGED = 2.0  # seconds of nothing but damaged frames until a camera counts as lost: single ones are no reason
 FROZEN = 2.0  # seconds of one and the same picture; cameras repeat one for a tenth of that, where light is short
 BLACK = 1.0  # seconds of black until it is reported: somebody who puts the glasses on covers the lens for a moment
-OLDEST_STAMP = 1.0  # seconds: a live frame whose `t` is further back, or of the future, was stamped by a broken clock
 TICK = 1e-5  # seconds between two frames that claim the same instant: more than the log's last digit
 EVERY = 8  # pixels between those that it compares first
 STRUCTURE = 8  # levels between the darkest and the brightest of those: in less no face can be, nor a frozen one
@@ -92,8 +92,7 @@ class FrameWatch:
             self.fresh = now
         t = frame.t
         if self._live:
-            t = t if now - OLDEST_STAMP <= t <= now else now  # false of NaN, too
-            self._newest = t = max(t, self._newest + TICK)
+            self._newest = t = max(on_capture_clock(t, now), self._newest + TICK)
         return frame if gray is frame.gray and t == frame.t else replace(frame, gray=gray, t=t)
 
     def _watch(self, gray: Gray, now: float) -> None:

@@ -15,13 +15,13 @@ import numpy as np
 from edge.errors import CameraLost, CameraMissing, RuntimeMissing, SettingsInvalid
 from edge.needs import Needs, from_system
 from edge.settings import Settings
+from edge.sources.stamps import on_capture_clock
 from edge.types import Frame, Gray
 
 SIZE = (640, 480)
 FPS = 30
 FRAME_DEADLINE = 2.0  # seconds: sixty frames missed at 30 fps; the first frame takes up to one second
 CLOSE_DEADLINE = 2.0  # seconds that a stuck camera may delay an exit
-OLDEST_STAMP = 1.0  # seconds: a sensor timestamp further back is of another clock or stale
 
 _INSTALL = f"{from_system('python3-picamera2')}, in a venv made with --system-site-packages"
 
@@ -184,11 +184,8 @@ def monotonic_of(stamp_ns: object, now: float) -> float:
     if not isinstance(stamp_ns, (int, np.integer)) or not 0 < stamp_ns < 1 << 63:
         return now
     asleep = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()  # differ by the time suspended
-    for clock in (now + asleep, now):
-        age = clock - float(stamp_ns) * 1e-9
-        if -0.005 <= age <= OLDEST_STAMP:
-            return now - max(age, 0.0)
-    return now
+    of_boot = on_capture_clock(float(stamp_ns) * 1e-9 - asleep, now)
+    return of_boot if of_boot != now else on_capture_clock(float(stamp_ns) * 1e-9, now)
 
 
 def _short(error: BaseException) -> str:

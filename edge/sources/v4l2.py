@@ -14,13 +14,13 @@ from edge.needs import Needs
 from edge.settings import Settings
 from edge.sources.pictures import decode
 from edge.sources.pixels import CHEAP, COMPRESSED, FORMATS, KNOWN, VALID, PixelsInvalid, luma, weave
+from edge.sources.stamps import on_capture_clock
 from edge.sources.v4l2_device import Description, Device, PixelFormat, Taken
 from edge.types import Frame, Gray
 
 FAILED_READS = 5  # in a row; a single damaged JPEG is no reason to stop
 READ_TIMEOUT = 1.0  # seconds that a read waits for a frame
 READ_DEADLINE = 3.0  # seconds without a frame
-OLDEST_STAMP = 1.0  # seconds: a buffer's timestamp further back is of another clock
 RAW_PIXELS = 640 * 480  # up to which every USB port carries raw frames; above, only JPEG reaches 30 fps
 
 SYSTEM = board.ROOT
@@ -185,8 +185,7 @@ class V4l2Source:
                     continue
                 failed, since = 0, now
                 gray, stamp = read
-                age = now - stamp
-                last = max(last, now - age if 0 <= age <= OLDEST_STAMP else now)
+                last = max(last, on_capture_clock(stamp, now))
                 yield Frame(gray, last, seq, now)
                 seq += 1
         finally:

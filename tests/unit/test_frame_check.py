@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge.runtime.frame_check import BLACK, DAMAGED, FROZEN, OLDEST_STAMP, Fault, FrameWatch, complaint, is_black
+from edge.runtime.frame_check import BLACK, DAMAGED, FROZEN, Fault, FrameWatch, complaint, is_black
+from edge.sources.stamps import OLDEST_STAMP
 from edge.types import Frame, Gray
 
 RNG = np.random.default_rng(0)
