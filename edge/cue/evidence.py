@@ -93,9 +93,10 @@ class Evidence:
         Readings that contradict each other count for less: a filtered value's own standard error is taken off. The
         quick filter is clear within a blink where a face is; where a mouth speaks, only the bridging one is.
         """
-        best, second = _two_best(self.quick)
+        best, second = two_best(self.quick)
         sure = self.quick[best] - settings.doubt * self._error(best, settings.filter, interval, settings)
-        if sure >= settings.enter and leads(best, second, self.quick, settings):
+        reason = why_unclear(best, second, sure, self.quick, settings)
+        if reason is None:
             self._sure[best] = self._t
             # At few frames a second one reading fills the quick filter: wrong, it must not end what was before it.
             alone = self._newest.count(best) < 2
@@ -104,12 +105,12 @@ class Evidence:
                 self.bridged = dict(self.quick)
             return Verdict(best, max(self.quick[best], self.bridged[best]), alone=alone)
         self._look_between_syllables(settings)
-        slow, next_slow = _two_best(self.bridged)
+        slow, next_slow = two_best(self.bridged)
         sure_slow = self.bridged[slow] - settings.bridge_doubt * self._error(slow, settings.bridge, interval, settings)
         leads_slow = self.bridged[slow] - self.bridged[next_slow] >= settings.bridge_margin
         if sure_slow >= _bridge_least(settings) and leads_slow and self._seen_sure(slow, settings):
             return Verdict(slow, self.bridged[slow])
-        return Verdict(None, self.quick[best], "faint" if sure < settings.enter else "torn")
+        return Verdict(None, self.quick[best], reason)
 
     def holds(self, word: str, settings: CueSettings) -> bool:
         """Return whether a word that is shown is still the likeliest, and likely enough to stay."""
@@ -129,7 +130,7 @@ class Evidence:
         if now[word] + before[word] < 2 * settings.enter:
             return
         pair = {name: (value + before[name]) / 2 for name, value in now.items()}
-        best, second = _two_best(pair)
+        best, second = two_best(pair)
         if best == word and leads(best, second, pair, settings):
             self._sure[best] = self._t
 
@@ -141,6 +142,15 @@ class Evidence:
         """Return the standard error of a word's value in the filter of that time constant."""
         weight = gain(max(settings.grain, interval), window)
         return math.sqrt(self._spread.get(word, 0.0) * weight / (2 - weight))
+
+
+def why_unclear(
+    best: str, second: str, sure: float, values: Mapping[str, float], settings: CueSettings
+) -> Reason | None:
+    """Return why the likeliest word, which is as `sure` as that, is not to be shown; None where it is clear."""
+    if sure >= settings.enter:
+        return None if leads(best, second, values, settings) else "torn"
+    return "faint"
 
 
 def leads(word: str, second: str, values: Mapping[str, float], settings: CueSettings) -> bool:
@@ -167,6 +177,7 @@ def _best(values: Mapping[str, float]) -> str:
     return max(values, key=values.__getitem__)
 
 
-def _two_best(values: Mapping[str, float]) -> tuple[str, str]:
+def two_best(values: Mapping[str, float]) -> tuple[str, str]:
+    """Return the likeliest two words."""
     first, second = sorted(values, key=values.__getitem__, reverse=True)[:2]
     return first, second

@@ -201,9 +201,8 @@ class CuePolicy:
         assert self._evidence is not None
         settings, shown = self._settings, self._cue.expression if self._cue and self._own else None
         verdict = self._evidence.judge(self._interval, settings)
-        poor = self._quality < settings.least_quality * (1 - SLACK if shown else 1.0)
-        away = self._frontal < settings.away * (1 - SLACK if shown else 1.0)
-        reason: Reason | None = "poor" if poor else "away" if away else verdict.reason
+        unfit = why_unfit(self._quality, self._frontal, settings, 1 - SLACK if shown else 1.0)
+        reason = unfit or verdict.reason
         if reason is None and verdict.word is not None:
             if self._candidate is None or self._candidate[0] != verdict.word:
                 self._candidate = (verdict.word, t)
@@ -215,7 +214,7 @@ class CuePolicy:
             self._candidate = None
         if shown is not None:
             left = self._left_of(shown)
-            if not (poor or away) and self._evidence.holds(shown, settings):
+            if unfit is None and self._evidence.holds(shown, settings):
                 self._fading = None
                 return self._show("expression", shown, left, t)
             self._fading = t if self._fading is None else self._fading
@@ -252,6 +251,13 @@ class CuePolicy:
             self._cue = replace(cue, confidence=left, distance=distance, side=side)
         self._own = here
         return self._cue
+
+
+def why_unfit(quality: float, frontal: float, settings: CueSettings, share: float = 1.0) -> Reason | None:
+    """Return why a face is not read whose quality and frontality are these; `share` of the limits is asked for."""
+    if quality < settings.least_quality * share:
+        return "poor"
+    return "away" if frontal < settings.away * share else None
 
 
 def odds_in_life(words: Iterable[str], settings: CueSettings) -> dict[str, float]:

@@ -5,14 +5,15 @@ A still has no frames before it: the face is read as it is and mirrored, and the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edge.cue.policy import CuePolicy
+from edge.cue.evidence import two_best, why_unclear
+from edge.cue.policy import CuePolicy, why_unfit
 from edge.locale.words import name_of
 from edge.settings import CueSettings, LookSettings, Settings
 from edge.stills.finder import Progress, StillFinder, describe_face_still, face_record
@@ -59,21 +60,17 @@ class StillReader:
         both = read_crop(self._model, crop), read_crop(self._model, np.ascontiguousarray(crop[:, ::-1]))
         probabilities = tuple(float(value) for value in np.mean(both, axis=0))
         words = self._policy.words(probabilities)
-        best, second = sorted(words, key=words.__getitem__, reverse=True)[:2]
-        reason = judge_still(face, words[best], words[second], self._settings)
+        best, _ = two_best(words)
+        reason = judge_still(face, words, self._settings)
         word = None if reason else best
         return StillReading(face, self._model.contract.labels, probabilities, word, reason, words[best])
 
 
-def judge_still(face: Face, best: float, second: float, settings: CueSettings) -> Reason | None:
-    """Return why a face is `unsure` whose likeliest two words have these probabilities; None where it is not."""
-    if face.quality.whole < settings.least_quality:
-        return "poor"
-    if face.quality.frontal < settings.away:
-        return "away"
-    if best < settings.enter:
-        return "faint"
-    return "torn" if best - second < settings.margin else None
+def judge_still(face: Face, words: Mapping[str, float], settings: CueSettings) -> Reason | None:
+    """Return why a face whose words have these probabilities is `unsure`, by the cue's own rules; None where not."""
+    unfit = why_unfit(face.quality.whole, face.quality.frontal, settings)
+    best, second = two_best(words)
+    return unfit or why_unclear(best, second, words[best], words, settings)
 
 
 def reading_record(path: Path, readings: Sequence[StillReading], look: LookSettings) -> dict[str, Any]:

@@ -71,7 +71,14 @@ def test_what_is_not_clear_is_unsure_and_says_why(
     best: float, second: float, quality: Quality, reason: str | None
 ) -> None:
     settings = replace(CueSettings(), enter=0.7, margin=0.4, least_quality=0.4, away=0.02)
-    assert judge_still(Face(1, (0, 0, 80, 80), 0.0, quality), best, second, settings) == reason
+    words = {"smile": best, "upset": second, "neutral": 0.0}
+    assert judge_still(Face(1, (0, 0, 80, 80), 0.0, quality), words, settings) == reason
+
+
+@pytest.mark.parametrize(("smile", "reason"), [(0.05, None), (0.06, "torn")])
+def test_a_still_is_neutral_where_the_cue_would_be_beside_a_trace_of_a_smile(smile: float, reason: str | None) -> None:
+    face = Face(1, (0, 0, 80, 80), 0.0, Quality())
+    assert judge_still(face, {"neutral": 0.9, "smile": smile, "upset": 0.0}, CueSettings()) == reason
 
 
 def test_a_record_has_the_face_the_word_and_every_probability(reader: StillReader, portraits: dict[str, Gray]) -> None:
