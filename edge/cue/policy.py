@@ -254,7 +254,7 @@ class CuePolicy:
 
 
 def why_unfit(quality: float, frontal: float, settings: CueSettings, share: float = 1.0) -> Reason | None:
-    """Return why a face is not read whose quality and frontality are these; `share` of the limits is asked for."""
+    """Return why a face is not fit to read, by its quality and frontality; it must reach `share` of the limits."""
     if quality < settings.least_quality * share:
         return "poor"
     return "away" if frontal < settings.away * share else None

@@ -635,7 +635,7 @@ ALL_OF_IT = both(
         (edit(trials={"listen": {"error": "[Errno 98] Address in use"}}), "cannot listen on 127.0.0.1:8090"),
     ],
 )
-def test_each_need_is_looked_at_beside_others_that_are_fine(
+def test_the_check_finds_each_need_beside_others_that_are_fine(
     change: Callable[[Fake], None], says: str, tmp_path: Path
 ) -> None:
     fake = pi_4(tmp_path)

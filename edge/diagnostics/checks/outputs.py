@@ -70,7 +70,7 @@ def _look_for_each(needs: Needs, machine: Machine, name: str) -> Iterator[Findin
             yield f"{path} is no file", todo
     if needs.pins:
         yield f"drives the line {', '.join(map(str, needs.pins))} of the GPIO chip, which `pins` looks for", ""
-    if needs.listens and not machine.running:  # which holds the place itself, and its status says whether it does
+    if needs.listens and not machine.running:  # which has the port itself, as its status shows
         yield from look_for_place(machine, needs.listens, name)
 
 
