@@ -12,7 +12,23 @@ from edge.vision.preprocessing import Preprocessing
 from edge.vision.tflite import read_tensor
 
 
-def write_contract(
+def describe_tensor(details: dict[str, Any]) -> dict[str, Any]:
+    """Return an end of a network, as the interpreter's details have it, as a JSON-ready table."""
+    tensor = read_tensor(details)
+    return asdict(tensor) | {"shape": list(tensor.shape)}
+
+
+def contract_head(contract_format: int, content: bytes, given: dict[str, Any]) -> dict[str, Any]:
+    """Return what every contract begins with: its format, the whole file `content`, and the input's details `given`."""
+    return {
+        "format": contract_format,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size": len(content),
+        "input": describe_tensor(given),
+    }
+
+
+def make_contract(
     content: bytes,
     interpreter: Any,
     preprocessing: Preprocessing,
@@ -30,18 +46,10 @@ def write_contract(
     (given,) = interpreter.get_input_details()
     (taken,) = interpreter.get_output_details()
     return {
-        "format": CONTRACT_FORMAT,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "size": len(content),
-        "input": _describe(given),
+        **contract_head(CONTRACT_FORMAT, content, given),
         "preprocessing": preprocessing.describe(),
-        "output": _describe(taken) | {"gives": gives},
+        "output": describe_tensor(taken) | {"gives": gives},
         "labels": list(labels),
         "training": dict(training),
         "recipe": dict(recipe),
     }
-
-
-def _describe(details: dict[str, Any]) -> dict[str, Any]:
-    tensor = read_tensor(details)
-    return asdict(tensor) | {"shape": list(tensor.shape)}

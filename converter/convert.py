@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from converter.contract import write_contract
+from converter.contract import make_contract
 from converter.gate import Judgement, Original, judge, read_original
 from converter.graph import pack, unpack
 from converter.passes.bias import correct_biases
@@ -194,7 +194,7 @@ def finish(
     content = append_files(pack(model), task.preprocessing, labels)
     with quiet():
         interpreter, _ = load_interpreter(content)
-    contract = write_contract(
+    contract = make_contract(
         content,
         interpreter,
         task.preprocessing,

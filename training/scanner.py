@@ -26,6 +26,7 @@ from edge.vision.finders.net import CONTRACT_FORMAT, OUTPUTS, REACH, STRIDE, TIL
 from edge.vision.tflite import load_interpreter, read_tensor
 from edge.vision.verifier import Evening
 from lab.networks.keras_file import import_keras, save_keras
+from training.faces import int8
 from training.faces.given import add_options, read_given
 from training.faces.material import Material, order_epoch
 from training.faces.scenes import draw_patches
@@ -41,7 +42,6 @@ from training.faces.views import (
     light,
 )
 from training.loop import Batches, Run, make_schedule
-from training.verifier import quantise
 
 if TYPE_CHECKING:
     import keras
@@ -235,33 +235,12 @@ def measure(content: bytes, exam: tuple[Images, Real, Images]) -> dict[str, Any]
     return judge(scores, of_patches, np.abs((off + 180) % 360 - 180)) | {"faces": len(faces), "windows": len(patches)}
 
 
-def write_contract(content: bytes, least: float, training: Mapping[str, Any], measured: Mapping[str, Any]) -> bytes:
+def make_contract(content: bytes, least: float, training: Mapping[str, Any], measured: Mapping[str, Any]) -> bytes:
     """Return the contract that edge.vision.finders.net.read_contract reads, as JSON."""
-    with quiet():
-        interpreter, _ = load_interpreter(content)
-    (given,) = interpreter.get_input_details()
-    ends = {"input": given} | {
-        name: next(end for end in interpreter.get_output_details() if end["shape"][-1] == length)
-        for name, length in OUTPUTS.items()
-    }
-    tensors = {
-        name: asdict(tensor) | {"shape": list(tensor.shape)}
-        for name, end in ends.items()
-        for tensor in [read_tensor(end)]
-    }
-    table = {
-        "format": CONTRACT_FORMAT,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "size": len(content),
-        "input": tensors.pop("input"),
-        "outputs": tensors,
-        "share": FACE / WINDOW,
-        "units": list(UNITS[1:]),
-        "least": least,
-        "evening": asdict(EVENING),
-        "training": dict(training),
-        "measured": dict(measured),
-    }
+    promised = {"share": FACE / WINDOW, "units": list(UNITS[1:]), "least": least, "evening": asdict(EVENING)}
+    table = int8.make_contract(
+        content, CONTRACT_FORMAT, OUTPUTS, promised=promised, training=training, measured=measured
+    )
     return json.dumps(table, indent=1).encode() + b"\n"
 
 
@@ -304,9 +283,9 @@ def ship(
     rng = np.random.default_rng((seed, 2))
     order = rng.permutation(order_epoch(material, rng))[: CALIBRATION_TILES * (-(-TILE // WINDOW)) ** 2]
     tiles = tile_views(rng.permutation(draw_batch(material, order, rng)[0]))
-    content = quantise(whole, np.concatenate([tiles, np.zeros_like(tiles[:1]), np.full_like(tiles[:1], 255)]))
+    content = int8.quantise(whole, np.concatenate([tiles, np.zeros_like(tiles[:1]), np.full_like(tiles[:1], 255)]))
     measured = measure(content, draw_exam(held_out, np.random.default_rng((seed, 3))))
     replace_file(out / "scan.tflite", content)
     least = measured["log_odds"][str(CHOSEN_RATE)]
-    replace_file(out / "scan.json", write_contract(content, least, about, measured))
+    replace_file(out / "scan.json", make_contract(content, least, about, measured))
     print(f"{out / 'scan.tflite'}: finds {measured['recall']} of faces at these shares of windows that pass")

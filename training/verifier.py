@@ -24,10 +24,9 @@ from tqdm import tqdm
 from edge.errors import CheckpointUnusable, DataSplitEmpty
 from edge.files import replace_file
 from edge.system.program import command
-from edge.system.quiet import quiet
-from edge.vision.tflite import load_interpreter, read_tensor
 from edge.vision.verifier import CONTRACT_FORMAT, OUTPUTS
 from lab.networks.keras_file import load_keras, save_keras
+from training.faces import int8
 from training.faces.exam import CHOSEN_RATE, Exam, answer_keras, draw_exam, measure
 from training.faces.fitting import fit
 from training.faces.given import add_options, read_given
@@ -66,55 +65,13 @@ def find_hard(network: keras.Model, scenes: Sequence[Scene], rng: np.random.Gene
     return np.concatenate(hard)
 
 
-def quantise(network: keras.Model, pictures: Images) -> bytes:
-    """Make the network an int8 TFLite file, its ranges measured on `pictures`, uint8 (n, SIDE, SIDE).
-
-    Raises RuntimeMissing, OperatorUnsupported, ModelUnreadable.
-    """
-    from converter.graph import pack, unpack, view
-    from converter.operators import check_operators
-    from converter.passes.bias import correct_biases
-    from converter.passes.versions import restate_versions
-    from converter.probe import Probe
-    from converter.quantise import export_float, measure_ranges, quantise_ai_edge
-    from converter.recipe import Recipe
-
-    recipe = Recipe()
-    reference = export_float(network)
-    truth = Probe(reference)
-    model = unpack(quantise_ai_edge(unpack(reference), measure_ranges(truth, pictures, recipe), recipe, ()))
-    correct_biases(model, truth, pictures)
-    restate_versions(model)
-    check_operators(view(model))
-    return pack(model)
-
-
-def write_contract(content: bytes, training: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the contract that edge.vision.verifier.read_contract reads, as a JSON-ready table.
-
-    `training` says where the file comes from and `measured` what it is worth: kept for people, not read by the device.
-    """
-    with quiet():
-        interpreter, _ = load_interpreter(content)
-    (given,) = interpreter.get_input_details()
-    outputs = {end["shape"][-1]: end for end in interpreter.get_output_details()}
-    return {
-        "format": CONTRACT_FORMAT,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "size": len(content),
-        "input": _describe(given),
-        "outputs": {name: _describe(outputs[length]) for name, length in OUTPUTS.items()},
-        "share": SHARE,
-        "units": list(UNITS),
-        "evening": asdict(EVENING),
-        "training": dict(training),
-        "measured": dict(measured),
-    }
-
-
-def _describe(details: dict[str, Any]) -> dict[str, Any]:
-    tensor = read_tensor(details)
-    return asdict(tensor) | {"shape": list(tensor.shape)}
+def make_contract(content: bytes, training: Mapping[str, Any], measured: Mapping[str, Any]) -> bytes:
+    """Return the contract that edge.vision.verifier.read_contract reads, as JSON."""
+    promised = {"share": SHARE, "units": list(UNITS), "evening": asdict(EVENING)}
+    table = int8.make_contract(
+        content, CONTRACT_FORMAT, OUTPUTS, promised=promised, training=training, measured=measured
+    )
+    return json.dumps(table, indent=1).encode() + b"\n"
 
 
 def _keep(path: Path, about: Mapping[str, Any], make: Callable[[], Images]) -> Images:
@@ -197,13 +154,12 @@ def _write(
 ) -> None:
     """Write the network, its int8 file calibrated on `pictures`, and the contract with what both are worth."""
     path = save_keras(network, out / "face.keras", training)
-    content = quantise(network, pictures)
+    content = int8.quantise(network, pictures)
     training = {**training, "keras_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     measured = {"split": split, **measure(network, content, exam)}
     # The contract last: without it the device refuses the file, with it both are of one fit.
     replace_file(out / "face.tflite", content)
-    contract = write_contract(content, training, measured)
-    replace_file(out / "face.json", json.dumps(contract, indent=1).encode() + b"\n")
+    replace_file(out / "face.json", make_contract(content, training, measured))
     recall, agreement = measured["int8"]["recall"][str(CHOSEN_RATE)], measured["agreement"]["share"]
     print(
         f"{out / 'face.tflite'}: recall {recall:.4f} on {split} at {CHOSEN_RATE:.0%} false alarms, "

@@ -179,10 +179,10 @@ def test_labels_that_are_not_a_line_each_are_refused(labels: list[str], words: s
 
 def write(path: Path, content: bytes, labels: Sequence[str]) -> dict[str, Any]:
     """Write a described model of 48 x 48 gray pixels with its contract."""
-    from converter.contract import write_contract
+    from converter.contract import make_contract
 
     interpreter, _ = load_interpreter(content)
-    contract = write_contract(
+    contract = make_contract(
         content, interpreter, Preprocessing(48), labels, training={}, recipe={"rows": 1}, gives="probabilities"
     )
     path.write_bytes(content)

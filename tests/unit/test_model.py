@@ -486,11 +486,11 @@ def build(given: str, taken: str) -> bytes:
 def test_ends_of_either_kind_are_read_as_the_contract_has_them(
     tmp_path: Path, given: str, taken: str, gives: str
 ) -> None:
-    from converter.contract import write_contract
+    from converter.contract import make_contract
 
     path, content = tmp_path / "tiny.tflite", build(given, taken)
     interpreter, _ = load_interpreter(content)
-    contract = write_contract(
+    contract = make_contract(
         content, interpreter, Preprocessing(2), ("left", "right"), training={}, recipe={"seed": 0}, gives=gives
     )
     assert (contract["format"], contract["recipe"]) == (3, {"seed": 0})

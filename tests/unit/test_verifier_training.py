@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -15,6 +16,7 @@ import pytest
 from edge.errors import CheckpointUnusable, DataMissing, SettingsInvalid
 from edge.sources.demo import FACES
 from edge.vision.finders.net import TILE, WINDOW, NetFinder
+from edge.vision.tflite import models_folder
 from edge.vision.verifier import FaceVerifier, read_contract
 from edge.vision.views import Pyramid, Spot
 from lab.datasets.fer2013 import CLASSES
@@ -255,6 +257,17 @@ def test_windows_turned_by_quarters_have_their_faces_where_and_as_turned_as_they
         assert (roll_deg - 10.0) % 90 == pytest.approx(0, abs=0.01) or (roll_deg - 10.0) % 90 == pytest.approx(90)
         quarter = round((roll_deg - 10.0) / 90) % 4
         assert np.array_equal(np.rot90(turned, quarter), view), "turned back, it is what it was"
+
+
+@pytest.mark.parametrize(("name", "command", "more"), [("face", verifier, ()), ("scan", scanner, ("least",))])
+def test_a_contract_that_ships_is_made_again_of_its_file(name: str, command: ModuleType, more: tuple[str, ...]) -> None:
+    table = json.loads((models_folder() / f"{name}.json").read_bytes())
+    known = [table[key] for key in (*more, "training", "measured")]
+    content = command.make_contract((models_folder() / f"{name}.tflite").read_bytes(), *known)
+    made = json.loads(content)
+    assert content == json.dumps(made, indent=1).encode() + b"\n"
+    assert list(made) == list(table)
+    assert made | {"evening": table["evening"]} == table  # which the code's own has gone on from
 
 
 @pytest.mark.host
