@@ -22,8 +22,8 @@ from benchmarks.arm.stages import NUMBERS, READY
 from benchmarks.report import Measured, read_report
 from benchmarks.result import table
 from edge.errors import BenchFailed, CostGrown, RuntimeMissing, SettingsInvalid
+from edge.files import replace_file
 from edge.runtime.metrics import percentile
-from lab.staging import stage
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TREE = ROOT / ".cache" / "roots" / "arm64"  # by deploy/arm64.sh
@@ -257,13 +257,15 @@ def _plugin() -> Path:
         if compiler is None:
             raise RuntimeMissing("no C compiler for the emulator's plugin; install it with: sudo apt install gcc")
         plugin.parent.mkdir(exist_ok=True)
-        with stage(plugin, ".so") as staged:
+        with tempfile.TemporaryDirectory() as folder:
+            made = Path(folder) / "count.so"
             done = subprocess.run(
-                [compiler, "-O2", "-shared", "-fPIC", "-o", str(staged), str(PLUGIN)],
+                [compiler, "-O2", "-shared", "-fPIC", "-o", str(made), str(PLUGIN)],
                 capture_output=True,
                 text=True,
                 check=False,
             )
             if done.returncode:
                 raise BenchFailed(f"{PLUGIN}: {done.stderr.strip().splitlines()[-1]}; is gcc whole, with libc6-dev?")
+            replace_file(plugin, made.read_bytes())
     return plugin
