@@ -1,4 +1,6 @@
-"""`cuelens-bench all`: every task but soak, one after the other, each in a process of its own; then the results page.
+"""`cuelens-bench all`: the tasks of PLAN in turn, each in a process of its own, peers where clips are given; the page.
+
+Left out are soak, for its length, and the tasks of faces and cue, which need data sets.
 
 PLAN -> `cuelens-bench TASK --out DIR` -> benchmarks.page.
 """

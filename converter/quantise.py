@@ -1,4 +1,4 @@
-"""Keras network -> float TFLite -> ranges -> int8 TFLite -> corrected biases; converter/gate.py judges what it made."""
+"""Keras network -> float TFLite -> ranges -> int8 TFLite; converter/passes correct it, converter/gate.py judges it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One turn of one system, in its own environment: clips at full pace, one after another, on one core; run by turns.py.
 
-By hand: `.venv-peer-fer/bin/python -I benchmarks/peers/measure.py fer CLIP` prints one line of JSON. Nothing of ours is
-imported but in our own turn: the systems' module stands on the standard library alone.
+By hand: `.venv-peer-fer/bin/python -I benchmarks/peers/measure.py fer CLIP` prints one line of JSON. But in our
+own turn only systems.py and edge/hardware/board.py are imported of ours: they stand on the standard library alone.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""What the results page shows of the reports of each kind; kinds.py lists them."""
+"""What the results page shows of the reports of each kind; tasks.py lists them."""
