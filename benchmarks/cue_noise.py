@@ -11,7 +11,6 @@ from benchmarks import streams
 from benchmarks.streams import (
     LABELS,
     RATES,
-    Probabilities,
     Stream,
     changes,
     delay_until,
@@ -26,16 +25,13 @@ from edge.settings import CueSettings
 
 MINUTES = 2.0  # of a noise
 TALKS = (("happy", "smile", "neutral"), ("neutral", "neutral", "surprise"))  # of a face, its word, of its mouth
-WANDERING = "readings that wander within 0.3 s"
+TALK_SECONDS = 12.0
 
 
-def make_noise(films: Probabilities | None, fps: float, minutes: float | None = None) -> dict[str, Stream]:
-    """Return streams in which no expression is clear enough to show; `films` gives real readings to mix up.
-
-    They last `minutes`, MINUTES where None.
-    """
-    rng, seconds = np.random.default_rng(0), 60 * (MINUTES if minutes is None else minutes)
-    noise = {
+def make_noise(fps: float) -> dict[str, Stream]:
+    """Return streams of MINUTES in which no expression is clear enough to show."""
+    rng, seconds = np.random.default_rng(0), 60 * MINUTES
+    return {
         "one class at random in each frame": streams.dirichlet(0.1, seconds, fps, rng),
         "any probabilities in each frame": streams.dirichlet(1.0, seconds, fps, rng),
         "two classes in turn, a frame each": streams.flicker("happy", "neutral", seconds, fps),
@@ -43,9 +39,6 @@ def make_noise(films: Probabilities | None, fps: float, minutes: float | None = 
         "readings that wander within 0.1 s": streams.wandering(0.1, 2.0, seconds, fps, rng),
         "readings that wander within 0.3 s": streams.wandering(0.3, 2.0, seconds, fps, rng),
     }
-    if films is not None:
-        noise["another face's reading in each frame"] = streams.shuffled(films[:, 0], seconds, fps, rng)
-    return noise
 
 
 @functools.cache
@@ -85,7 +78,7 @@ def worst_gone(settings: CueSettings) -> dict[int, float]:
     return result
 
 
-def least_bridged(settings: CueSettings, seconds: float = 12.0) -> float:
+def least_bridged(settings: CueSettings) -> float:
     """Return the least share, over TALKS and frame rates, of the time in which a talking face's word is shown.
 
     The first two seconds are not counted.
@@ -93,7 +86,7 @@ def least_bridged(settings: CueSettings, seconds: float = 12.0) -> float:
     shares = []
     for label, word, mouth in TALKS:
         for fps in (10, 15, 30):
-            cues = play(talk(label, mouth, seconds, fps), settings)[2 * fps :]
+            cues = play(talk(label, mouth, TALK_SECONDS, fps), settings)[2 * fps :]
             shares.append(sum(cue.expression == word for cue in cues) / len(cues))
     return round(min(shares), 4)
 
@@ -102,7 +95,7 @@ def measure_streams(settings: CueSettings) -> dict[str, Any]:
     """Return changes a minute on noise by its kind and frame rate, and onset and end by frame rate."""
     noise: dict[str, dict[int, float]] = {}
     for fps in RATES:
-        for name, stream in make_noise(None, fps).items():
+        for name, stream in make_noise(fps).items():
             noise.setdefault(name, {})[fps] = round(changes(play(stream, settings)) / MINUTES, 1)
     return {
         "noise": noise,

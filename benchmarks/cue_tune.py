@@ -1,4 +1,4 @@
-"""The tuning of the cue's settings on clips by person, and the page that says what each setting buys."""
+"""The tuning of the cue's settings on clips by person, and what each buys; benchmarks/cue_page.py makes the page."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CAUTION = {"calm": 0.05, "normal": 0.0, "quick": -0.1}
 @functools.cache
 def noises(fps: float) -> dict[str, Stream]:
     """Return made-up noise; half a minute of it is too little: what wanders then changes 4 to 12 times a minute."""
-    return make_noise(None, fps)
+    return make_noise(fps)
 
 
 @dataclass

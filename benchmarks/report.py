@@ -9,15 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from benchmarks.machine import Surroundings, voids
 from benchmarks.schema import VERSION, complaints
 from edge.errors import BenchFailed, SettingsInvalid
 from edge.files import replace_file
 from edge.vision.model import ExpressionModel
-
-Better = Literal["lower", "higher"]
 
 
 @dataclass(frozen=True, slots=True)

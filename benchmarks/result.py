@@ -1,4 +1,4 @@
-"""What tasks show while they measure and print of it, a progress bar and tables; and the folder of --out."""
+"""What tasks show while they measure, a progress bar, and what they print of it, tables."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 PROGRESS_AFTER = 2.0  # seconds
 
 
-def progress_bar(total: float | None, unit: str, *, wanted: bool = True) -> Any:
+def progress_bar(total: float | None, unit: str) -> Any:
     """Return a bar on standard error, of nothing where nobody watches or what is measured is short."""
     from tqdm import tqdm
 
     tqdm.monitor_interval = 0  # no thread of its own in what is measured
-    shown = wanted and sys.stderr.isatty()
+    shown = sys.stderr.isatty()
     return tqdm(total=total, unit=unit, delay=PROGRESS_AFTER, mininterval=0.5, leave=False, disable=not shown)
 
 

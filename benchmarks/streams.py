@@ -64,12 +64,6 @@ def flicker(first: str, second: str, seconds: float, fps: float, frames: int = 1
     return film([clear(labels[number // frames % 2]) for number in range(round(seconds * fps))], fps)
 
 
-def spikes(label: str, spike: str, seconds: float, fps: float, every: float = 1.0) -> Stream:
-    """Return a steady expression in which one frame in `every` seconds is another, as clear."""
-    gap = max(2, round(every * fps))
-    return film([clear(spike if n % gap == gap - 1 else label) for n in range(round(seconds * fps))], fps)
-
-
 def talk(label: str, mouth: str, seconds: float, fps: float, syllables: float = 4.0, share: float = 0.35) -> Stream:
     """Return somebody who shows `label` and talks: for a share of each of so many syllables a second, `mouth`."""
     values = [
@@ -77,12 +71,6 @@ def talk(label: str, mouth: str, seconds: float, fps: float, syllables: float = 
         for number in range(round(seconds * fps))
     ]
     return film(values, fps)
-
-
-def drift(first: str, second: str, seconds: float, fps: float) -> Stream:
-    """Return a slow change from one clear expression to another."""
-    shares = np.linspace(0, 1, round(seconds * fps))
-    return film([(1 - share) * clear(first) + share * clear(second) for share in shares], fps)
 
 
 def dirichlet(concentration: float, seconds: float, fps: float, rng: np.random.Generator) -> Stream:
@@ -100,25 +88,6 @@ def wandering(memory: float, spread: float, seconds: float, fps: float, rng: np.
         exponents = np.exp(logits - logits.max())
         values.append(exponents / exponents.sum())
     return film(values, fps)
-
-
-def shuffled(values: Probabilities, seconds: float, fps: float, rng: np.random.Generator) -> Stream:
-    """Return noise of real readings: another face's in each frame."""
-    return film(values[rng.integers(0, len(values), round(seconds * fps))], fps)
-
-
-def crossing(first: str, second: str, seconds: float, fps: float) -> Stream:
-    """Return two people who pass each other: the nearer one goes, the farther one comes, in a straight line."""
-    steps = []
-    for number in range(1, round(seconds * fps) + 1):
-        share = number / (seconds * fps)
-        near, far = 0.8 + 1.2 * share, 2.0 - 1.2 * share
-        people = (
-            (replace(PARTNER, distance_m=near, bearing_deg=-20 + 40 * share), clear(first)),
-            (replace(PARTNER, id=2, distance_m=far, bearing_deg=20 - 40 * share), clear(second)),
-        )
-        steps.append(Step(number / fps, people))
-    return steps
 
 
 def follow(*streams: Stream) -> Stream:

@@ -121,11 +121,11 @@ def _score_spoken(spoken: tuple[Floats, Labels, tuple[str, ...]], own: npt.NDArr
     }
 
 
-def _draw_groups(hits: npt.NDArray[Any], counts: Labels, draws: int = DRAWS, seed: int = 0) -> tuple[float, float]:
-    rng = np.random.default_rng(seed)
+def _draw_groups(hits: npt.NDArray[Any], counts: Labels) -> tuple[float, float]:
+    rng = np.random.default_rng(0)
     found: list[float] = []
-    for begin in range(0, draws, _AT_ONCE):
-        drawn = rng.integers(len(hits), size=(min(_AT_ONCE, draws - begin), len(hits)))
+    for begin in range(0, DRAWS, _AT_ONCE):
+        drawn = rng.integers(len(hits), size=(min(_AT_ONCE, DRAWS - begin), len(hits)))
         found += (hits[drawn].sum(axis=1) / counts[drawn].sum(axis=1)).tolist()
     low, high = np.percentile(found, (2.5, 97.5))
     return float(low), float(high)

@@ -24,6 +24,7 @@ from edge.settings import SENSITIVITIES, CueSettings
 from edge.sources.demo import DemoSource
 from edge.vision.model import ExpressionModel
 from edge.vision.tflite import models_folder
+from tests.support.streams import crossing, spikes
 
 SETTINGS = CueSettings()
 
@@ -100,9 +101,8 @@ def test_the_words_of_the_clips_are_words_in_order_and_apart() -> None:
 
 
 def test_every_noise_has_its_length_and_readings_that_sum_to_one() -> None:
-    films, _ = certain_films(7)
     for fps in RATES:
-        for name, stream in cue_noise.make_noise(films, fps).items():
+        for name, stream in cue_noise.make_noise(fps).items():
             assert len(stream) == 60 * cue_noise.MINUTES * fps, name
             assert stream[-1].t == pytest.approx(60 * cue_noise.MINUTES)
             assert all(
@@ -113,7 +113,7 @@ def test_every_noise_has_its_length_and_readings_that_sum_to_one() -> None:
 
 def test_raw_labels_change_as_often_as_they_are_made_to() -> None:
     assert streams.raw_changes(streams.flicker("happy", "sad", 2, 10)) == 19
-    assert streams.raw_changes(streams.spikes("happy", "sad", 3, 10)) == 5
+    assert streams.raw_changes(spikes("happy", "sad", 3, 10)) == 5
     assert streams.raw_changes(streams.flicker("angry", "sad", 2, 10)) == 0  # one word
 
 
@@ -130,7 +130,7 @@ def talkers() -> dict[str, streams.Stream]:
 
 def test_tuning_never_gets_worse_and_keeps_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cue_tune, "VARIED", {"bridge": (0.2, 2.0), "decay": (0.1, 0.5)})
-    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps: {"none": nobody(1, fps)})
+    monkeypatch.setattr(cue_tune, "make_noise", lambda fps: {"none": nobody(1, fps)})
     monkeypatch.setattr(cue_tune, "least_bridged", lambda settings: 1.0)
     bench = cue_tune.Bench(talkers())
     start = replace(SETTINGS, bridge=0.2, decay=0.1, onset=0.2)
@@ -147,7 +147,7 @@ def test_nobody_is_in_two_folds_and_everybody_is_judged_once(monkeypatch: pytest
     people = [{cue_clips.person_of(name) for name in part} for part in parts]
     assert sum(map(len, people)) == len(set.union(*people)) == 4
     monkeypatch.setattr(cue_tune, "VARIED", {"decay": (0.1, 0.5)})
-    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps: {"none": nobody(1, fps)})
+    monkeypatch.setattr(cue_tune, "make_noise", lambda fps: {"none": nobody(1, fps)})
     held = cue_tune.cross_validate(cue_tune.Bench(talkers()), SETTINGS, 1)
     assert 0 < held["talk"]["told"] <= 1
 
@@ -156,7 +156,7 @@ def test_the_page_shows_what_each_setting_buys_and_draws_the_curve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cue_tune, "VARIED", {"doubt": (0.0, 3.0)})
-    monkeypatch.setattr(cue_tune, "make_noise", lambda films, fps: {"none": nobody(1, fps)})
+    monkeypatch.setattr(cue_tune, "make_noise", lambda fps: {"none": nobody(1, fps)})
     result = cue_tune.tune(cue_tune.Bench(talkers()), SETTINGS, 1, validate=True)
     assert differences(result, RESULTS["cue tune"]) == []
     write_page(tmp_path / "cue.md", result, "0123456789abcdef")
@@ -285,6 +285,6 @@ def test_the_command_prints_a_table_and_writes_what_it_measured(
 
 
 def test_two_people_who_cross_are_both_in_every_frame() -> None:
-    for step in streams.crossing("happy", "sad", 4, 10):
+    for step in crossing("happy", "sad", 4, 10):
         assert isinstance(step, Step)
         assert [face.id for face, _ in step.people] == [PARTNER.id, 2]

@@ -19,20 +19,18 @@ from benchmarks.streams import (
     Stream,
     changes,
     clear,
-    crossing,
     delay_until,
-    drift,
     film,
     flicker,
     follow,
     nobody,
     play,
-    spikes,
     steady,
 )
 from edge.cue.policy import WORD_OF
 from edge.settings import SENSITIVITIES, CueSettings, with_sensitivity
 from edge.types import Cue
+from tests.support.streams import crossing, drift, spikes
 
 SETTINGS = CueSettings()
 MOST_CHANGES = 6  # a minute, on noise
