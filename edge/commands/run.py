@@ -30,6 +30,7 @@ from edge.system.signals import ended_by_signals
 from edge.system.systemd import is_service, saved_settings_file, service_settings_file
 
 if TYPE_CHECKING:
+    from edge.hardware.light import Light
     from edge.runtime.run import Outcome
     from edge.runtime.throttle import Throttle
     from edge.sinks.truth import TruthSink
@@ -92,7 +93,6 @@ def _take_pause(control: Control, *, go_on: bool) -> None:
 
 def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, ends: ExitStack) -> int:
     """Run the loop with what the settings name, and leave to `ends` what is to be let go of after it."""
-    from edge.hardware.light import open_light
     from edge.runtime.run import run as run_loop
     from edge.system.memory import lock_memory
 
@@ -102,13 +102,7 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
     model, verifier, proposer = _choose_models(args, control)
     if status := _open_status(args.status, control, model):
         ends.callback(status.close)
-    if light := open_light(settings.pins):
-        ends.callback(light.close)
-    if settings.pins.pause >= 0:  # a run without a button does not import it
-        from edge.hardware.button import open_button
-
-        if button := open_button(settings.pins, control, say):
-            ends.callback(button.close)
+    light = _open_pins(control, ends)
 
     def open_again() -> Source:
         return open_source(settings.source, live=settings.pace == "live", light=light, camera=settings.camera)
@@ -138,6 +132,22 @@ def _loop(args: argparse.Namespace, control: Control, stop: threading.Event, end
         closed=closed,
     )
     return _conclude(args, settings, outcome, truth)
+
+
+def _open_pins(control: Control, ends: ExitStack) -> Light | None:
+    """Open the light and the button that the settings name, and leave both to `ends`; without, neither is imported."""
+    pins, light = control.settings.pins, None
+    if max(pins.light, pins.light_sense) >= 0:
+        from edge.hardware.light import open_light
+
+        if light := open_light(pins):
+            ends.callback(light.close)
+    if pins.pause >= 0:
+        from edge.hardware.button import open_button
+
+        if button := open_button(pins, control, say):
+            ends.callback(button.close)
+    return light
 
 
 def _open_first(open_source: Callable[[], Source]) -> Source:
