@@ -16,7 +16,6 @@ from edge.sources.file import load_picture
 from edge.vision.views import Pyramid
 
 TILE, TILES = 160, 8  # pixels; a row of the contact sheet
-COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # distinct for the colour-blind, and in gray
 
 
 def plot(parts: Sequence[Mapping[str, Any]]) -> bytes:
@@ -25,13 +24,13 @@ def plot(parts: Sequence[Mapping[str, Any]]) -> bytes:
     Raises RuntimeMissing without matplotlib.
     """
     try:
-        from lab.reporting.plots import as_png, make_figure
+        from lab.reporting.plots import SERIES, as_png, make_figure
 
         figure = make_figure(3 + 4.5 * len(parts), 4.2, dpi=140)
     except (ImportError, RuntimeMissing) as error:  # a device has neither
         raise RuntimeMissing("no plots can be made here: all but the plot is done; use .venv-host/bin") from error
     for axes, part in zip(figure.subplots(1, len(parts), squeeze=False)[0], parts, strict=True):
-        for (name, values), colour, marker in zip(part["lines"].items(), COLOURS, "so^", strict=False):
+        for (name, values), colour, marker in zip(part["lines"].items(), SERIES, "so^", strict=False):
             axes.plot(part["x"], values, color=colour, marker=marker, label=name)
         axes.set(**part["axes"])
         axes.spines[["top", "right"]].set_visible(False)

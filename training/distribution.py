@@ -17,12 +17,10 @@ from lab.datasets.ferplus import drop_no_face, relabel
 from lab.datasets.folder import list_patients
 from lab.datasets.labelled import DataSet, split_names
 from lab.datasets.read import read_data
-from lab.reporting.plots import as_drawn, as_png, make_figure
+from lab.reporting.plots import SERIES, as_drawn, as_png, make_figure
 
 SHEET_COLUMNS = 12  # pictures of each class
 SHEET_SIDE = 96  # pixels of each, with the gap to the next
-
-_COLOURS = ("#4477aa", "#ddaa33", "#aa3377")  # distinct for the colour-blind, and in gray
 
 
 def count_classes(data: DataSet) -> dict[str, npt.NDArray[np.int64]]:
@@ -55,7 +53,7 @@ def plot_distribution(data: DataSet, path: Path) -> None:
     thick = 0.8 / len(counts)
     for i, (name, column) in enumerate(counts.items()):
         middles = np.arange(len(column)) + (i - (len(counts) - 1) / 2) * thick
-        bars = axes.barh(middles, column, thick * 0.9, color=_COLOURS[i], label=as_drawn(f"{name}: {column.sum():,}"))
+        bars = axes.barh(middles, column, thick * 0.9, color=SERIES[i], label=as_drawn(f"{name}: {column.sum():,}"))
         axes.bar_label(bars, [f"{number:,}" for number in column], padding=3, fontsize=8)
     axes.set_yticks(range(len(data.classes)), list(map(as_drawn, data.classes)))
     axes.invert_yaxis()

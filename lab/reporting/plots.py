@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # Everybody can distinguish these (Okabe and Ito, 2008).
 BLUE, LIGHT, ORANGE, GRAY = "#0072b2", "#9dc9e6", "#d55e00", "#7f7f7f"
+SERIES = ("#4477aa", "#ddaa33", "#aa3377")  # of up to three lines or bars, apart in gray too
 GALLERY = 24  # pictures
 WIDTH_INCHES = 5.2  # at this width the text is still read on a phone
 
