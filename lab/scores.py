@@ -112,6 +112,12 @@ def wilson_interval(share: float, count: int, z: float = 1.96) -> tuple[float, f
     return middle - reach, middle + reach
 
 
+def with_interval(value: float, interval: Sequence[float], digits: int = 3) -> str:
+    """Return a share with its interval, for a person."""
+    low, high = interval
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
 def bootstrap(several: Sequence[Floats], labels: Labels, draws: int = DRAWS, seed: int = 0) -> list[dict[str, Floats]]:
     """Return each model's MEASURES on `draws` resamplings of the rows, the same rows for every model: (draws,) each.
 

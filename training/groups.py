@@ -16,7 +16,7 @@ from edge.errors import DataColumnMissing
 from lab.calibration import Floats, Labels
 from lab.datasets.folder import list_column
 from lab.datasets.labelled import Labelled
-from lab.scores import DRAWS, confuse, round_all, summarise, wilson_interval
+from lab.scores import DRAWS, confuse, round_all, summarise, wilson_interval, with_interval
 from training.vocabulary import as_words, find_shown
 
 DARKNESS = "darkness"
@@ -138,11 +138,11 @@ def tabulate_groups(found: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
     head += ["words (95 %)", "shown", "right of shown (95 %)"] if spoken else []
     table = []
     for row in found["rows"][:SHOWN]:
-        cells = [row["group"], str(row["rows"]), _between(row["accuracy"], row["accuracy_interval"])]
+        cells = [row["group"], str(row["rows"]), with_interval(row["accuracy"], row["accuracy_interval"])]
         cells.append(f"{row['balanced_accuracy']:.3f}")
         if "words_accuracy" in row:
-            cells += [_between(row["words_accuracy"], row["words_interval"]), f"{row['shown']:.3f}"]
-            cells.append(_between(row["right_of_shown"], row["right_of_shown_interval"]))
+            cells += [with_interval(row["words_accuracy"], row["words_interval"]), f"{row['shown']:.3f}"]
+            cells.append(with_interval(row["right_of_shown"], row["right_of_shown_interval"]))
         table.append(cells + [""] * (len(head) - len(cells)))
     hidden, others = found["rows"][SHOWN:], found["others"]
     count = sum(row["rows"] for row in hidden) + others["rows"]
@@ -168,7 +168,3 @@ def describe_groups(found: dict[str, Any]) -> list[str]:
             f"accuracy with whole groups drawn again {low:.4f} to {high:.4f}"
         )
     return lines
-
-
-def _between(value: float, interval: Sequence[float]) -> str:
-    return f"{value:.3f} ({interval[0]:.3f} to {interval[1]:.3f})"

@@ -12,7 +12,7 @@ from lab.calibration import Floats, Labels
 from lab.datasets.labelled import Labelled
 from lab.reporting.pages import bullets, encode, gallery, join, page, paragraph, picture, tabulate
 from training.groups import tabulate_groups
-from training.vocabulary import RECALL, describe_bounds
+from training.vocabulary import RECALL, describe_bounds, describe_share
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -51,15 +51,10 @@ def _share_of(figures: dict[str, Any]) -> str:
     return f"{figures['accuracy']:.4f} ({low:.4f} to {high:.4f})"
 
 
-def _between(share: dict[str, Any]) -> str:
-    low, high = share["interval"]
-    return f"{share['share']:.3f} ({low:.3f} to {high:.3f})"
-
-
 def _words(figures: dict[str, Any]) -> Markup:
     steady = figures["steady"]
     scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}"
-    shown = f"{_between(steady['shown'])} are shown; right: {_between(steady['right_of_shown'])}."
+    shown = f"{describe_share(steady['shown'])} are shown; right: {describe_share(steady['right_of_shown'])}."
     lines = (
         f"Accuracy {_share_of(figures)} of {figures['rows']} pictures, {scores}.",
         f"Of steady readings ({describe_bounds(steady)}) {shown}",
@@ -75,7 +70,7 @@ def _words(figures: dict[str, Any]) -> Markup:
     rows = [
         (
             word,
-            *(_between(row[name]) for name in ("precision", "recall", "right_of_shown")),
+            *(describe_share(row[name]) for name in ("precision", "recall", "right_of_shown")),
             f"{row['precision_at_recall']['precision']:.3f}",
             str(row["recall"]["rows"]),
         )

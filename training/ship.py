@@ -24,6 +24,7 @@ from edge.system.messages import Failed, say
 from edge.system.program import command
 from lab.datasets.labelled import split_names
 from lab.networks.keras_file import read_about
+from lab.scores import with_interval
 from training.fitting import plot_history
 from training.raters import aim_at_raters, temper
 
@@ -165,7 +166,7 @@ def _head(*names: str) -> list[str]:
 
 
 def _with_interval(value: float, interval: Sequence[float]) -> str:
-    return f"{value:.4f} ({interval[0]:.4f} to {interval[1]:.4f})"
+    return with_interval(value, interval, 4)
 
 
 def _tabulate_measured(results: Sequence[dict[str, Any]]) -> list[str]:
@@ -258,38 +259,30 @@ def _tabulate_groups(groups: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _tabulate_parity(parity: dict[str, Any]) -> list[str]:
-    head = [
-        "runtime",
-        "pictures",
-        "loss in points (95 % interval)",
-        "agreement",
-        "mean drift",
-        "equal bytes",
-        "largest step",
-    ]
-    lines = [f"| {' | '.join([*head, 'other decisions'])} |", "| --- " * 8 + "|"]
+    lines = _head(
+        "runtime", "pictures", "loss in points (95 % interval)", "agreement", "mean drift", "equal bytes",
+        "largest step", "other decisions",
+    )  # fmt: skip
     for entry in parity["runtimes"]:
         loss, low, high = (100 * value for value in (entry["loss"], *entry["loss_interval"]))
         raw = entry["against_judged"]
         cells = [entry["runtime"], str(entry["rows"]), f"{loss:+.2f} ({low:+.2f} to {high:+.2f})"]
         cells += [f"{entry['agreement']:.4f}", f"{entry['confidence_drift']['mean']:.4f}"]
         cells += [f"{raw['equal_bytes']:.4f}", f"{raw['largest_steps']:.0f}", str(raw["argmax_flips"])]
-        lines.append(f"| {' | '.join(cells)} |")
+        lines.append(_line(*cells))
     return lines
 
 
 def write_comparison(page: str, comparison: dict[str, Any]) -> str:
     """Return the comparison page with its table made of `cuelens-evaluate`'s results of several models."""
-    head = ["recipe", "MB", "accuracy", "balanced", "macro F1", "ECE", "accuracy against compact"]
-    rows = [f"| {' | '.join(head)} |", "| --- " * len(head) + "|"]
+    rows = _head("recipe", "MB", "accuracy", "balanced", "macro F1", "ECE", "accuracy against compact")
     for row in comparison["models"]:
         cells = [row["model"], f"{row['bytes'] / 1e6:.3f}"]
-        for name, (low, high) in row["bootstrap"].items():
-            cells.append(f"{row[name]:.4f} ({low:.4f} to {high:.4f})")
+        cells += [_with_interval(row[name], interval) for name, interval in row["bootstrap"].items()]
         against = row.get("against_first")
         low, high = against["interval"] if against else (0, 0)
         cells.append(f"{against['accuracy']:+.4f} ({low:+.4f} to {high:+.4f})" if against else "")
-        rows.append(f"| {' | '.join(cells)} |")
+        rows.append(_line(*cells))
     return _replace_table(page, "comparison", rows)
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from edge.errors import SettingsInvalid
 from edge.settings import CueSettings
 from lab.calibration import Floats, Labels, calibration_error
 from lab.datasets.classes import canonical
-from lab.scores import confuse, round_all, summarise, wilson_interval
+from lab.scores import confuse, round_all, summarise, wilson_interval, with_interval
 
 RECALL = 0.75  # of a word, at which its precision is reported
 Rows = npt.NDArray[np.bool_]
@@ -143,18 +143,18 @@ def describe_words(figures: dict[str, Any]) -> list[str]:
     scores = f"balanced {figures['balanced_accuracy']:.4f}, ECE {figures['ece']:.4f}, {figures['rows']} rows"
     lines = [
         f"words: accuracy {figures['accuracy']:.4f} ({low:.4f} to {high:.4f}), {scores}",
-        f"shown on a steady reading ({bounds}): {_between(shown)} of all, {_between(right)} of that right",
+        f"shown on a steady reading ({bounds}): {describe_share(shown)} of all, {describe_share(right)} of that right",
         f"{'':12}{'precision':>24}{'recall':>24}{'right when shown':>24}{f'precision at {RECALL:g}':>19}{'rows':>7}",
     ]
     lines += [
         f"{word:12}"
-        + "".join(f"{_between(row[name]):>24}" for name in ("precision", "recall", "right_of_shown"))
+        + "".join(f"{describe_share(row[name]):>24}" for name in ("precision", "recall", "right_of_shown"))
         + f"{row['precision_at_recall']['precision']:19.3f}{row['recall']['rows']:7}"
         for word, row in figures["words"].items()
     ]
     return lines
 
 
-def _between(share: dict[str, Any]) -> str:
-    low, high = share["interval"]
-    return f"{share['share']:.3f} ({low:.3f} to {high:.3f})"
+def describe_share(share: Mapping[str, Any]) -> str:
+    """Return a share and its interval, for a person."""
+    return with_interval(share["share"], share["interval"])
