@@ -17,6 +17,7 @@ Gray: TypeAlias = "npt.NDArray[np.uint8]"
 Box = tuple[int, int, int, int]  # x, y, width, height in pixels of the frame
 
 LEAST_SIDE = 16  # pixels of a frame's shorter side: in less, no face can be looked for
+OLDEST_STAMP = 1.0  # seconds: a live frame's stamp that is further back is of another clock, or a broken one's
 
 State = Literal["no_camera", "no_face", "unsure", "expression", "paused", "stopped"]
 Reason = Literal["new", "away", "poor", "faint", "torn"]
@@ -36,6 +37,14 @@ class Frame:
     t: float
     seq: int
     t_arrived: float
+
+
+def on_capture_clock(stamp: float, now: float) -> float:
+    """Return a live frame's instant in seconds of time.monotonic(): its stamp, or `now` where that cannot be.
+
+    A stamp of the future, one older than OLDEST_STAMP, and what is no number cannot.
+    """
+    return stamp if now - OLDEST_STAMP <= stamp <= now else now
 
 
 @dataclass(frozen=True, slots=True)

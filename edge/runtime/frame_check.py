@@ -10,8 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge.sources.stamps import on_capture_clock
-from edge.types import LEAST_SIDE, Frame, Gray
+from edge.types import LEAST_SIDE, Frame, Gray, on_capture_clock
 
 DAMAGED = 2.0  # seconds of nothing but damaged frames until a camera counts as lost: single ones are no reason
 FROZEN = 2.0  # seconds of one and the same picture; cameras repeat one for a tenth of that, where light is short

@@ -15,8 +15,7 @@ import numpy as np
 from edge.errors import CameraLost, CameraMissing, RuntimeMissing, SettingsInvalid
 from edge.needs import Needs, from_system
 from edge.settings import Settings
-from edge.sources.stamps import on_capture_clock
-from edge.types import Frame, Gray
+from edge.types import Frame, Gray, on_capture_clock
 
 SIZE = (640, 480)
 FPS = 30

@@ -14,9 +14,8 @@ from edge.needs import Needs
 from edge.settings import Settings
 from edge.sources.pictures import decode
 from edge.sources.pixels import CHEAP, COMPRESSED, FORMATS, KNOWN, VALID, PixelsInvalid, luma, weave
-from edge.sources.stamps import on_capture_clock
 from edge.sources.v4l2_device import Description, Device, PixelFormat, Taken
-from edge.types import Frame, Gray
+from edge.types import Frame, Gray, on_capture_clock
 
 FAILED_READS = 5  # in a row; a single damaged JPEG is no reason to stop
 READ_TIMEOUT = 1.0  # seconds that a read waits for a frame

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from edge.runtime.frame_check import BLACK, DAMAGED, FROZEN, Fault, FrameWatch, complaint, is_black
-from edge.sources.stamps import OLDEST_STAMP
-from edge.types import Frame, Gray
+from edge.types import OLDEST_STAMP, Frame, Gray
 
 RNG = np.random.default_rng(0)
 SCENE = np.tile(np.linspace(40, 200, 160), (120, 1))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from edge.sources.stamps import OLDEST_STAMP, on_capture_clock
+from edge.types import OLDEST_STAMP, on_capture_clock
 
 
 @pytest.mark.parametrize("stamp", [100.0, 99.9, 100.0 - OLDEST_STAMP])
