@@ -18,6 +18,7 @@ import numpy.typing as npt
 from edge.errors import InputMisread, LabelsPermuted, SettingsInvalid
 from lab.datasets.classes import Floats, canonical
 from lab.datasets.sample import draw_rows
+from lab.scores import confuse
 
 Pixels = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -123,6 +124,7 @@ def assign(gains: Floats) -> list[int]:
     """Return for each row of gains (n, n) the column that is its own, so that the sum is largest.
 
     Kuhn, Naval Research Logistics Quarterly 2, 1955, by shortest augmenting paths. At equal sums a row keeps its own.
+    Here and not by scipy's linear_sum_assignment: the device's environment, in which evaluation runs too, has no scipy.
     """
     count = len(gains)
     costs = -(gains + 1e-9 * np.eye(count))
@@ -152,7 +154,7 @@ def assign(gains: Floats) -> list[int]:
 
 
 def _recalls(predicted: Labels, labels: Labels, count: int) -> Floats:
-    confusion = np.bincount(labels * count + predicted, minlength=count * count).reshape(count, count)
+    confusion = confuse(predicted, labels, count)
     return np.asarray(confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1), np.float64)
 
 
