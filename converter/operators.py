@@ -66,7 +66,7 @@ def measure(python: Path) -> dict[str, Any]:
     """
     codes = {name: code for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     versions = range(1, MOST_VERSION + 1)
-    asked = {f"{name} {number}": write_tiny(codes[name], number) for name, number in product(codes, versions)}
+    asked = {f"{name} {number}": build_tiny(codes[name], number) for name, number in product(codes, versions)}
     report = probe((str(python),), asked)
     runtime = f"{report['runtime']} {report['version']}"
     if runtime != OLDEST:
@@ -82,7 +82,7 @@ def measure(python: Path) -> dict[str, Any]:
     }
 
 
-def write_tiny(code: int, version: int) -> bytes:
+def build_tiny(code: int, version: int) -> bytes:
     """Write a TFLite file that only has an entry for an operator: a runtime resolves it or refuses the file."""
     model, entry, graph = schema.ModelT(), schema.OperatorCodeT(), schema.SubGraphT()
     entry.builtinCode, entry.deprecatedBuiltinCode, entry.version = code, min(code, 127), version

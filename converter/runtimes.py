@@ -137,12 +137,12 @@ def probe(command: tuple[str, ...], models: dict[str, bytes]) -> dict[str, Any]:
 def _try_runtime(command: tuple[str, ...], *, emulated: bool) -> Runtime:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "sum.tflite"
-        model.write_bytes(write_sum())
+        model.write_bytes(build_sum())
         _, report = _run(command, model, np.zeros((1, 4), np.int8), _SECONDS)
     return Runtime(f"{report['runtime']} {report['version']}", report["kernels"], report["machine"], emulated, command)
 
 
-def write_sum() -> bytes:
+def build_sum() -> bytes:
     """Write a TFLite file that adds its input, int8 (1, 4), to itself: every runtime and delegate has that."""
     model, graph, step, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorT(), schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.ADD

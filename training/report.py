@@ -14,7 +14,7 @@ from lab.calibration import Floats, Labels
 from lab.datasets.labelled import Labelled
 from lab.reporting.pages import bullets, encode, gallery, link, page, picture, plots, tabulate
 from lab.reporting.plots import BLUE, GALLERY, GRAY, ORANGE, WIDTH_INCHES, as_png, draw, plot_reliability, shorten
-from training.report_parts import show_mistakes, write_more
+from training.report_parts import lay_out_more, show_mistakes
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -49,7 +49,7 @@ def write_report(
     worst, unsure = choose_pictures(probabilities, data.labels)
     sections = [
         ("", tabulate(("measure", "value"), _measures(result))),
-        *write_more(result),
+        *lay_out_more(result),
         ("Figures", plots(figures)),
         ("The most confident mistakes", _gallery(out, "worst", worst, data, probabilities, classes)),
         ("The least sure, right or wrong", _gallery(out, "unsure", unsure, data, probabilities, classes)),
@@ -91,7 +91,7 @@ def write_comparison(
     sections = [
         ("", tabulate(("model", "MB", *measures.values()), cells)),
         ("Against the first", bullets(verdicts)),
-        *((f"{row['model']}: {heading}", content) for row in rows for heading, content in write_more(row)),
+        *((f"{row['model']}: {heading}", content) for row in rows for heading, content in lay_out_more(row)),
         ("Intervals", plots([picture("intervals.png", alt, caption, paired)])),
     ]
     replace_file(out / "report.json", json.dumps(comparison, indent=1).encode() + b"\n")

@@ -21,7 +21,7 @@ PAIRS = 16  # kinds of mistakes, the commonest first
 EACH = 12  # pictures of one
 
 
-def write_more(result: dict[str, Any]) -> list[tuple[str, Markup]]:
+def lay_out_more(result: dict[str, Any]) -> list[tuple[str, Markup]]:
     """Return headings and HTML of what a result has of left-out classes, words, other labels and groups."""
     sections = []
     left = result["left_out"]

@@ -23,7 +23,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from converter import operators, raw_outputs
 from converter.graph import count_macs, name_operator, pack, read_graph, unpack
-from converter.operators import check_operators, list_operators, measure, read_table, write_tiny
+from converter.operators import build_tiny, check_operators, list_operators, measure, read_table
 from converter.passes.versions import restate_versions
 from converter.runtimes import CHECKOUT, probe
 
@@ -73,9 +73,9 @@ def change_operator(name: str, code: int, version: int, custom: bytes | None = N
 
 def test_the_table_is_true_at_its_edges(device_python: Path) -> None:
     table = read_table()
-    last = {f"{name} {most}": write_tiny(CODES[name], most) for name, most in table.items()}
-    after = {f"{name} {most + 1}": write_tiny(CODES[name], most + 1) for name, most in table.items()}
-    absent = {f"{name} 1": write_tiny(CODES[name], 1) for name in CODES.keys() - table.keys()}
+    last = {f"{name} {most}": build_tiny(CODES[name], most) for name, most in table.items()}
+    after = {f"{name} {most + 1}": build_tiny(CODES[name], most + 1) for name, most in table.items()}
+    absent = {f"{name} 1": build_tiny(CODES[name], 1) for name in CODES.keys() - table.keys()}
     assert min(map(len, (last, after, absent))) > 40
     answer = probe((str(device_python),), last | after | absent)
     assert f"{answer['runtime']} {answer['version']}" == operators.OLDEST

@@ -19,7 +19,7 @@ from lab.scores import score
 from tests.support.failures import ended_by
 from training.evaluate import main
 from training.groups import describe_groups, name_groups, name_thirds, score_groups, tabulate_groups
-from training.report_parts import find_mistakes, show_mistakes, write_more
+from training.report_parts import find_mistakes, lay_out_more, show_mistakes
 from training.vocabulary import as_words, describe_words, find_shown, precision_at, score_words
 
 
@@ -241,7 +241,7 @@ def test_the_page_has_what_was_asked_for() -> None:
     result["left_out"] = {"of_model": ["contempt"], "of_data": [], "rows": 0, "answered": 0.25}
     result["groups"] = [score_groups(np.array(list("aabbb")), SAID, TRUE, CLASSES, "who", words=True)]
     result["own_labels"] = result["ferplus"] = {"accuracy": 0.5, "accuracy_interval": [0.4, 0.6], "rows": 9}
-    sections = dict(write_more(result))
+    sections = dict(lay_out_more(result))
     assert list(sections) == ["Left out, as not in both", "The wearer's words", "By other labels", "By who"]
     assert "contempt" in sections["Left out, as not in both"]
     assert "0.5000 (0.4000 to 0.6000)" in sections["By other labels"]
