@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Cuelens in one command; the work is done by deploy/*.sh and the programs in the environment.
-read -r first <"$0"; [ "${first%$'\r'}" = "$first" ] || { echo "deploy.sh: this checkout has Windows' line ends (CRLF); take a fresh clone, or a copy that nothing rewrote" >&2; exit 88; } #
+read -r first <"$0"; [ "${first%$'\r'}" = "$first" ] || { echo "deploy.sh: this checkout has Windows' line ends (CRLF); take a fresh clone, or a copy that nothing rewrote [checkout-incomplete]" >&2; exit 88; } #
 set -euo pipefail
 # shellcheck source=deploy/venv.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/deploy/venv.sh"
@@ -78,7 +78,6 @@ flash) exec "$root/deploy/flash.sh" "${@:2}" ;;
 test) exec "$root/deploy/test.sh" "${@:2}" ;;
 help | -h | --help) usage ;;
 *)
-    say "unknown command '$1'; valid are demo, run, faces, read, replay, check, status, needs, report, dark, pair, preview, safe, sinks, host, arm64, docs, test, release, bundle, flash, push, logs, rollback, bench, uninstall and help"
-    exit 2
+    die command-line "unknown command '$1'; valid are demo, run, faces, read, replay, check, status, needs, report, dark, pair, preview, safe, sinks, host, arm64, docs, test, release, bundle, flash, push, logs, rollback, bench, uninstall and help"
     ;;
 esac

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `deploy.sh arm64`: .cache/roots/arm64, a Debian for 64-bit Arm with Python 3.11, which qemu-aarch64 runs as it lies, and
 # in its opt/ the TFLite runtimes of the locks: what the parity of an int8 file with a Raspberry Pi is tried on.
-# Nothing in it is run to make it, so no root and no binfmt is needed. Exit codes: 74 no tools, 75 a download failed.
+# Nothing in it is run to make it, so no root and no binfmt is needed.
 set -euo pipefail
 # shellcheck source=deploy/venv.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/venv.sh"
@@ -20,7 +20,7 @@ requirements() {  # LOCK NAMES...: the lock's words for these packages on Python
             if (keep) { missing--; $0 = $1 " \\" }
         }
         keep
-        END { exit missing != 0 }' "$1" || die 75 "$1 has not all of ${*:2} for Python 3.11; make it again: deploy/lock.sh"
+        END { exit missing != 0 }' "$1" || die emulator-download-failed "$1 has not all of ${*:2} for Python 3.11; make it again: deploy/lock.sh"
 }
 
 install_wheels() {  # FOLDER REQUIREMENTS
@@ -30,7 +30,7 @@ install_wheels() {  # FOLDER REQUIREMENTS
     mkdir -p -- "$(scratch)"
     TMPDIR=$(scratch) "$root/.venv/bin/python" -m pip install -qq --target "$1" "${platforms[@]}" --platform manylinux2014_aarch64 \
         --implementation cp --python-version 311 --only-binary=:all: --no-deps --require-hashes -r <(echo "$2") >&2 ||
-        die 75 "pip could not get the packages for ${1##*/} (its words are above); check the network, then start again"
+        die emulator-download-failed "pip could not get the packages for ${1##*/} (its words are above); check the network, then start again"
 }
 
 describe_machine() {  # TREE: the Raspberry Pi 4's cores
@@ -61,9 +61,9 @@ exec 9<"$root/.cache/roots"
 flock 9
 if [ "$(cat -- "$target/.stamp" 2>/dev/null)" != "$stamp" ]; then
     tools="sudo apt install mmdebstrap qemu-user-static"
-    command -v mmdebstrap >/dev/null || die 74 "no mmdebstrap on this machine; install it with: $tools"
+    command -v mmdebstrap >/dev/null || die emulator-missing "no mmdebstrap on this machine; install it with: $tools"
     command -v qemu-aarch64-static >/dev/null || command -v qemu-aarch64 >/dev/null ||
-        die 74 "no qemu-aarch64 on this machine; install it with: $tools"
+        die emulator-missing "no qemu-aarch64 on this machine; install it with: $tools"
     say "making .cache/roots/arm64; this happens once for every lock and takes half a minute"
     staged=$target.new
     rm -rf -- "$staged"
@@ -72,7 +72,7 @@ if [ "$(cat -- "$target/.stamp" 2>/dev/null)" != "$stamp" ]; then
     # By way of tar the tree is the user's own, without device nodes; what it leaves of the padding at the end is read too.
     mmdebstrap --quiet --variant=extract --architectures=arm64 --include="${debian[*]}" --format=tar bookworm - |
         { tar -x --no-same-owner --exclude=./dev -C "$staged" && cat >/dev/null; } ||
-        die 75 "mmdebstrap could not get Debian's packages (its words are above); check the network, then start again"
+        die emulator-download-failed "mmdebstrap could not get Debian's packages (its words are above); check the network, then start again"
     install_wheels "$staged/opt/tflite-runtime" "$device"
     install_wheels "$staged/opt/ai-edge-litert" "$host"
     describe_machine "$staged"

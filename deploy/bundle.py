@@ -148,7 +148,7 @@ def verify(path: Path, signers: bytes | None = None) -> Contents:
             with open_payload(payload) as archive:
                 contents = check_payload(archive)
     except Refused as refusal:
-        raise Failure(89, f"{path}: {_why(refusal)}") from refusal
+        raise Failure("bundle-invalid", f"{path}: {_why(refusal)}") from refusal
     return contents._replace(signer=signer)
 
 
@@ -169,7 +169,9 @@ def packed_installer(root: Path = ROOT) -> bytes:
     """The installer as one file, of which a device gets this; raises Failure."""
     done = run("bash", root / "deploy" / "device" / "pack.sh")
     if done.returncode:
-        raise Failure(88, f"{root}: the installer cannot be packed ({last_line(done)}); take a whole clone")
+        raise Failure(
+            "checkout-incomplete", f"{root}: the installer cannot be packed ({last_line(done)}); take a whole clone"
+        )
     return done.stdout.encode()
 
 
@@ -179,7 +181,7 @@ def make(targets: Iterable[Target], out: Path) -> None:
     key = ensure_key(default_key())
     public_key(key)
     if missing := [name for name in (*FILES.values(), *INSTALLER) if not (ROOT / name).is_file()]:
-        raise Failure(88, f"{ROOT} lacks {', '.join(missing)}; take a whole clone")
+        raise Failure("checkout-incomplete", f"{ROOT} lacks {', '.join(missing)}; take a whole clone")
     files = {name: (ROOT / source).read_bytes() for name, source in FILES.items()} | {"install.sh": packed_installer()}
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".project-") as folder:
@@ -209,9 +211,10 @@ def check(path: Path, signers: Path | None) -> None:
 def os_failure(error: OSError, place: Path) -> Failure:
     """The failure behind an operating system's refusal."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return Failure(87, FULL)
+        return Failure("space-short", FULL)
     return Failure(
-        86, f"{refused(error, place)}; name a folder that you may write (--out, TMPDIR), a file that you may read"
+        "path-refused",
+        f"{refused(error, place)}; name a folder that you may write (--out, TMPDIR), a file that you may read",
     )
 
 
@@ -241,7 +244,9 @@ def main(argv: list[str] | None = None) -> int:
             raise
         failure = error if isinstance(error, Failure) else os_failure(error, args.out)
         if isinstance(error, OSError) and args.verify:
-            failure = Failure(86, f"{refused(error, args.verify)}; give --verify and --signers files that are there")
+            failure = Failure(
+                "path-refused", f"{refused(error, args.verify)}; give --verify and --signers files that are there"
+            )
         say(failure.line)
         return failure.exit_code
     except KeyboardInterrupt:

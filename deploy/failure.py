@@ -2,56 +2,76 @@
 
 from __future__ import annotations
 
-CAUSES = {  # by exit code; venv.sh's `die` reads them here, a line each, and docs/errors.md has all but 2
-    2: "command-line",
-    70: "python-unusable",
-    71: "machine-unsupported",
-    72: "venv-missing",
-    73: "installation-failed",
-    74: "emulator-missing",
-    75: "emulator-download-failed",
-    76: "ssh-keygen-missing",
-    77: "key-unusable",
-    78: "download-failed",
-    79: "package-foreign",
-    86: "path-refused",
-    87: "space-short",
-    88: "checkout-incomplete",
-    89: "bundle-invalid",
-    90: "device-silent",
-    91: "root-needed",
-    92: "device-architecture",
-    93: "device-system",
-    94: "device-tools",
-    95: "device-space-short",
-    96: "device-read-only",
-    97: "bundle-damaged",
-    98: "signer-unknown",
-    99: "release-failed",
-    100: "image-missing",
-    101: "image-damaged",
-    102: "image-checksum",
-    103: "image-foreign",
-    104: "image-unsupported",
-    105: "image-32-bit",
-    106: "image-unfit",
-    107: "disk-refused",
-    108: "card-faulty",
-    109: "flash-means-missing",
+# venv.sh's `die` reads both tables here, a line each; docs/errors.md has what to do about each cause.
+KINDS = {  # and their exit codes, of which edge/errors.py has none but 2
+    "usage": 2,
+    "host": 70,
+    "installation": 73,
+    "key": 77,
+    "download": 78,
+    "path": 86,
+    "checkout": 88,
+    "bundle": 89,
+    "device": 90,
+    "release": 99,
+    "image": 100,
+    "card": 107,
+}
+CAUSES = {  # and their kinds
+    "command-line": "usage",
+    "python-unusable": "host",
+    "machine-unsupported": "host",
+    "venv-missing": "host",
+    "emulator-missing": "host",
+    "tool-missing": "host",
+    "installation-failed": "installation",
+    "key-unusable": "key",
+    "download-failed": "download",
+    "emulator-download-failed": "download",
+    "package-foreign": "download",
+    "path-refused": "path",
+    "space-short": "path",
+    "checkout-incomplete": "checkout",
+    "link-dead": "checkout",
+    "bundle-invalid": "bundle",
+    "bundle-damaged": "bundle",
+    "signer-unknown": "bundle",
+    "device-silent": "device",
+    "root-needed": "device",
+    "device-architecture": "device",
+    "device-system": "device",
+    "device-tools": "device",
+    "device-space-short": "device",
+    "device-read-only": "device",
+    "release-failed": "release",
+    "image-missing": "image",
+    "image-damaged": "image",
+    "image-checksum": "image",
+    "image-foreign": "image",
+    "image-unsupported": "image",
+    "image-32-bit": "image",
+    "image-unfit": "image",
+    "disk-refused": "card",
+    "card-faulty": "card",
+    "flash-means-missing": "card",
 }
 
 
 class Failure(Exception):
-    """A failure with one line for the maker, and an exit code."""
+    """A failure with one line for the maker, its cause, and the exit code of the cause's kind.
 
-    def __init__(self, exit_code: int, words: str) -> None:
+    Raises KeyError for a cause that the table does not have.
+    """
+
+    def __init__(self, cause: str, words: str) -> None:
         super().__init__(words)
-        self.exit_code = exit_code
+        self.cause = cause
+        self.exit_code = KINDS[CAUSES[cause]]
 
     @property
     def line(self) -> str:
-        """What a person reads, and the cause's stable identifier, which scripts may match."""
-        return f"{self} [{CAUSES[self.exit_code]}]"
+        """What a person reads, and the stable identifier of its cause, which scripts may match."""
+        return f"{self} [{self.cause}]"
 
 
 def plain(name: str) -> str:

@@ -32,7 +32,9 @@ def ensure_key(path: Path) -> Path:
         made = Path(folder) / path.name
         done = run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", NAMESPACE, "-f", made)
         if done.returncode:
-            raise Failure(77, f"{path}: ssh-keygen made no key ({last_line(done)}); name another place in CUELENS_KEY")
+            raise Failure(
+                "key-unusable", f"{path}: ssh-keygen made no key ({last_line(done)}); name another place in CUELENS_KEY"
+            )
         try:
             path.hardlink_to(made)  # whole, and never over one that another start has made meanwhile
         except FileExistsError:
@@ -47,15 +49,22 @@ def public_key(key: Path) -> str:
     try:
         mode = stat.S_IMODE(key.stat().st_mode)
     except OSError as error:
-        raise Failure(77, f"{key}: {error.strerror}; name the release key in CUELENS_KEY") from error
+        raise Failure("key-unusable", f"{key}: {error.strerror}; name the release key in CUELENS_KEY") from error
     if mode & 0o077:
-        raise Failure(77, f"{key}: others may read the key (mode {mode:04o}); valid is 0600: chmod 600 {key}")
+        raise Failure(
+            "key-unusable", f"{key}: others may read the key (mode {mode:04o}); valid is 0600: chmod 600 {key}"
+        )
     done = run("ssh-keygen", "-y", "-f", key)
     kind, _, rest = done.stdout.strip().partition(" ")
     if done.returncode:
-        raise Failure(77, f"{key}: not a key that can be used ({last_line(done)}); name the release key in CUELENS_KEY")
+        raise Failure(
+            "key-unusable",
+            f"{key}: not a key that can be used ({last_line(done)}); name the release key in CUELENS_KEY",
+        )
     if kind != "ssh-ed25519":  # others sign the same with other bytes each time
-        raise Failure(77, f"{key}: a key of type {kind}; valid is ssh-ed25519: name such a one in CUELENS_KEY")
+        raise Failure(
+            "key-unusable", f"{key}: a key of type {kind}; valid is ssh-ed25519: name such a one in CUELENS_KEY"
+        )
     return f"{kind} {rest.split()[0]}"
 
 
@@ -68,7 +77,9 @@ def sign(key: Path, file: Path) -> Path:
     """Sign a file; returns the signature's path beside it."""
     done = run("ssh-keygen", "-q", "-Y", "sign", "-f", key, "-n", NAMESPACE, file)
     if done.returncode:
-        raise full_disk(done.stderr) or Failure(77, f"{key}: could not sign ({last_line(done)}); look at the key")
+        raise full_disk(done.stderr) or Failure(
+            "key-unusable", f"{key}: could not sign ({last_line(done)}); look at the key"
+        )
     return file.with_name(f"{file.name}.sig")
 
 
@@ -77,7 +88,7 @@ def main() -> int:
     try:
         print(end=signers_line(default_key()))
     except Failure as failure:
-        say(Failure(failure.exit_code, f"{failure}, or give those that the bundle is signed by: --signers FILE").line)
+        say(Failure(failure.cause, f"{failure}, or give those that the bundle is signed by: --signers FILE").line)
         return failure.exit_code
     return 0
 

@@ -1,8 +1,4 @@
-"""What goes into a bundle: the locks' wheels for a target, and the project's own with the models.
-
-A `Failure` has deploy.sh's exit code: 76 a missing tool, 77 the key, 78 a download, 79 a wheel that is not the locks',
-86 a path that cannot be written, 87 a full disk, 88 the checkout, 89 no valid bundle.
-"""
+"""What goes into a bundle: the locks' wheels for a target, and the project's own with the models."""
 
 from __future__ import annotations
 
@@ -144,7 +140,7 @@ def full_disk(words: str) -> Failure | None:
     """The failure, where a tool's words are that the disk is full."""
     if os.strerror(errno.ENOSPC) not in words:
         return None
-    return Failure(87, FULL)
+    return Failure("space-short", FULL)
 
 
 def read_lock(text: str, target: Target) -> list[Pin]:
@@ -166,7 +162,9 @@ def locked(target: Target, folder: Path = ROOT / "deploy" / "locks") -> list[Pin
     pins = {pin for name in LOCKS for pin in read_lock((folder / f"{name}.txt").read_text(), target)}
     names = [pin.name for pin in pins]
     if twice := {name for name in names if names.count(name) > 1}:
-        raise Failure(79, f"the locks have several of {', '.join(sorted(twice))} for {target}; run deploy/lock.sh")
+        raise Failure(
+            "package-foreign", f"the locks have several of {', '.join(sorted(twice))} for {target}; run deploy/lock.sh"
+        )
     return sorted(pins)
 
 
@@ -219,10 +217,18 @@ def download(text: str, target: Target, folder: Path) -> None:
         raise failure
     if "DO NOT MATCH THE HASHES" in done.stderr:
         (name,) = re.findall(r"^ +(\S+) from .*:$", done.stderr, re.MULTILINE)[:1] or ["a package"]
-        raise Failure(79, f"{name} for {target} is not what the lock says (another sha256); ask another package index")
+        raise Failure(
+            "package-foreign",
+            f"{name} for {target} is not what the lock says (another sha256); ask another package index",
+        )
     if re.search(r"\(from versions: (?!none)", done.stderr):
-        raise Failure(79, f"the index has no wheel of the locks for {target} ({said}); ask another, or deploy/lock.sh")
-    raise Failure(78, f"pip could not get the packages for {target} ({said}); check the network, then start again")
+        raise Failure(
+            "package-foreign",
+            f"the index has no wheel of the locks for {target} ({said}); ask another, or deploy/lock.sh",
+        )
+    raise Failure(
+        "download-failed", f"pip could not get the packages for {target} ({said}); check the network, then start again"
+    )
 
 
 def read_wheel(path: Path, target: Target) -> Wheel:
@@ -233,9 +239,11 @@ def read_wheel(path: Path, target: Target) -> Wheel:
             (entry,) = (entry for entry in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", entry))
             metadata = BytesHeaderParser().parsebytes(archive.read(entry))
     except (InvalidWheelFilename, zipfile.BadZipFile, ValueError) as error:
-        raise Failure(79, f"{path}: not a whole wheel ({error}); delete it and start again") from error
+        raise Failure("package-foreign", f"{path}: not a whole wheel ({error}); delete it and start again") from error
     if not tags & target.tags():
-        raise Failure(79, f"{path}: does not run on {target} (Python {target.minor}, glibc 2.{target.glibc})")
+        raise Failure(
+            "package-foreign", f"{path}: does not run on {target} (Python {target.minor}, glibc 2.{target.glibc})"
+        )
     return Wheel(path, name, str(version), sha256_of(path), metadata)
 
 
@@ -243,7 +251,7 @@ def git(root: Path, *words: str) -> str:
     """What git says of the checkout, whatever repository a hook's GIT_DIR names; raises Failure."""
     done = run("git", "-C", root, *words, without="GIT_")
     if done.returncode:
-        raise Failure(88, f"git cannot read {root} ({last_line(done)})")
+        raise Failure("checkout-incomplete", f"git cannot read {root} ({last_line(done)})")
     return done.stdout
 
 
@@ -258,7 +266,7 @@ def project_version(root: Path = ROOT) -> tuple[str, int]:
     seconds = EPOCH
     try:
         if not (root / ".git").exists():
-            raise Failure(88, f"{root} is no clone")
+            raise Failure("checkout-incomplete", f"{root} is no clone")
         commit, committed = git(root, "-c", "log.showSignature=false", "log", "-1", "--format=%H %ct").split()
         changed = changes(root)
         version += f"+g{commit[:12]}" + (f".d{digest_of_files(root, changed)[:8]}" if changed else "")
@@ -318,7 +326,9 @@ def build_project(version: str, epoch: int, folder: Path, root: Path = ROOT) -> 
         done = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel:standard", "-d", made, cwd=staged)
         wheels = list(made.glob("*.whl"))
         if done.returncode or len(wheels) != 1:
-            raise full_disk(done.stderr) or Failure(88, f"the project's wheel could not be built: {last_line(done)}")
+            raise full_disk(done.stderr) or Failure(
+                "checkout-incomplete", f"the project's wheel could not be built: {last_line(done)}"
+            )
         return repack(wheels[0], folder / wheels[0].name, epoch)
 
 

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from deploy.failure import CAUSES
+from deploy import failure
 from deploy.stated import stated_module
 from edge import errors
 from edge.diagnostics.remedies import REMEDIES
@@ -46,7 +46,7 @@ SETTINGS_FILE_HEAD = """\
 """
 ERRORS_HEAD = """# Error codes
 
-<!-- Made by deploy/pages.py of edge/errors.py and edge/diagnostics/remedies.py: do not edit it. -->
+<!-- Made by deploy/pages.py of edge/errors.py, edge/diagnostics/remedies.py and deploy/failure.py: do not edit it. -->
 
 For makers. Every failure prints one line and ends with the exit code of its kind. The line ends in the identifier of
 its cause, in brackets, which scripts may match: `cuelens: ... [camera-missing]`. With `--json` it is `error` in the
@@ -55,48 +55,101 @@ object, and the sentence `message`. [When something is wrong](troubleshooting.md
 ## cuelens and the host's programs
 """
 
-# What deploy.sh itself ends with; deploy/failure.py has the identifiers.
-DEPLOY_CODES: dict[int, tuple[str, str]] = {
-    70: ("There is no usable Python.", "Install Python 3.11 to 3.14, or name one in `CUELENS_PYTHON`."),
-    71: ("The locks have no packages for this machine: 32-bit Arm, musl, Windows, macOS.", "Use a 64-bit Debian."),
-    72: ("Python has no venv module.", "Run the apt command that the message names."),
-    73: ("An installation failed.", "Read what pip printed above the message, which names what to try."),
-    74: ("The tools for an emulated Arm are missing.", "Run the apt command that the message names."),
-    75: ("A download for the emulated Arm failed.", "Check the network, then start again."),
-    76: ("`bundle`: ssh-keygen is missing.", "`sudo apt install openssh-client`"),
-    77: ("`bundle`: the key cannot be used, or others may read it.", "Do what the message says, usually `chmod 600`."),
-    78: ("`bundle`: the packages could not be downloaded.", "Check the network, then start again."),
-    79: ("`bundle`: a package is not the locks', or does not run on the target.", "Start again with an empty cache."),
-    86: ("`bundle`, `release`: a path cannot be read or written.", "Use another path, or correct its rights."),
-    87: ("`bundle`, `release`: the disk is full.", "Free some space."),
-    88: ("The checkout is incomplete, or its project cannot be built.", "Take a fresh clone."),
-    89: ("`bundle --verify`: this is not a valid bundle.", "Build or copy it again."),
-    90: ("The device does not answer.", "Try the `ssh` command that the message names."),
-    91: ("The user has no root rights on the device.", "Do what the message says, or push as `root@`."),
-    92: ("The device is neither aarch64 nor x86-64, or the bundle is for the other one.", "Use the other bundle."),
-    93: ("The system is not Bookworm or Trixie, or the bundle is for the other one.", "Use the other bundle."),
-    94: ("The device has another Python, or a tool is missing.", "Run the apt command that the message names."),
-    95: ("There is no space on the device.", "Remove files there."),
-    96: ("The device's system keeps nothing: read-only, or an overlay.", "Turn the overlay off (`raspi-config`)."),
-    97: ("The bundle is damaged or not signed.", "Build or copy it again."),
-    98: ("The bundle is signed by a key that the device does not know.", "Give the key with `push --signers FILE`."),
-    99: (
+# Of deploy.sh itself, without the usage, which edge has too; deploy/failure.py has codes, and the kind of each cause.
+DEPLOY_KINDS = {
+    "host": ("This computer", "This computer cannot do it: its Python, its system, or a program that is missing."),
+    "installation": ("Installation", "An installation failed, here or on the device."),
+    "key": ("Release key", "The key that signs releases cannot be used."),
+    "download": ("Download", "A package could not be downloaded, or is not the right one."),
+    "path": ("Path", "A path cannot be read or written."),
+    "checkout": ("Checkout", "The checkout is not whole."),
+    "bundle": ("Bundle", "The bundle is damaged, or not signed by a known key."),
+    "device": ("Device", "The device does not answer, or cannot take a release."),
+    "release": ("Release", "A release does not work on the device."),
+    "image": ("Image", "`flash`: the image cannot be used."),
+    "card": ("Card", "`flash`: the card cannot be written, or something for it is missing."),
+}
+DEPLOY_CAUSES: dict[str, tuple[str, str]] = {
+    "python-unusable": ("There is no usable Python.", "Install Python 3.11 to 3.14, or name one in `CUELENS_PYTHON`."),
+    "machine-unsupported": (
+        "The locks have no packages for this machine: 32-bit Arm, musl, Windows, macOS.",
+        "Use a 64-bit Debian.",
+    ),
+    "venv-missing": ("Python has no venv module.", "Run the apt command that the message names."),
+    "installation-failed": (
+        "An installation failed.",
+        "Read what pip printed above the message, which names what to try.",
+    ),
+    "emulator-missing": ("The tools for an emulated Arm are missing.", "Run the apt command that the message names."),
+    "emulator-download-failed": ("A download for the emulated Arm failed.", "Check the network, then start again."),
+    "tool-missing": ("A program is missing: ssh-keygen, git.", "Run the apt command that the message names."),
+    "key-unusable": (
+        "`bundle`: the key cannot be used, or others may read it.",
+        "Do what the message says, usually `chmod 600`.",
+    ),
+    "download-failed": (
+        "`bundle`, `training/scenes.sh`: packages could not be downloaded, or arrived damaged.",
+        "Do what the message says.",
+    ),
+    "package-foreign": (
+        "`bundle`: a package is not the locks', or does not run on the target.",
+        "Start again with an empty cache.",
+    ),
+    "path-refused": (
+        "`bundle`, `release`, `training/scenes.sh`: a path cannot be read or written.",
+        "Use another path, or correct its rights.",
+    ),
+    "space-short": ("`bundle`, `release`: the disk is full.", "Free some space."),
+    "checkout-incomplete": ("The checkout is incomplete, or its project cannot be built.", "Take a fresh clone."),
+    "link-dead": ("`docs`: a page links to a file that does not exist.", "Correct the link."),
+    "bundle-invalid": ("`bundle --verify`: this is not a valid bundle.", "Build or copy it again."),
+    "device-silent": ("The device does not answer.", "Try the `ssh` command that the message names."),
+    "root-needed": ("The user has no root rights on the device.", "Do what the message says, or push as `root@`."),
+    "device-architecture": (
+        "The device is neither aarch64 nor x86-64, or the bundle is for the other one.",
+        "Use the other bundle.",
+    ),
+    "device-system": (
+        "The system is not Bookworm or Trixie, or the bundle is for the other one.",
+        "Use the other bundle.",
+    ),
+    "device-tools": (
+        "The device has another Python, or a tool is missing.",
+        "Run the apt command that the message names.",
+    ),
+    "device-space-short": ("There is no space on the device.", "Remove files there."),
+    "device-read-only": (
+        "The device's system keeps nothing: read-only, or an overlay.",
+        "Turn the overlay off (`raspi-config`).",
+    ),
+    "bundle-damaged": ("The bundle is damaged or not signed.", "Build or copy it again."),
+    "signer-unknown": (
+        "The bundle is signed by a key that the device does not know.",
+        "Give the key with `push --signers FILE`.",
+    ),
+    "release-failed": (
         "The release does not work, or there is none to go back to.",
         "Read the reason in the message; the former release runs again.",
     ),
-    100: ("`flash`: the image does not exist or is no image.", "Check the path."),
-    101: ("`flash`: the image is cut short or damaged.", "Download it again."),
-    102: ("`flash`: there is no checksum, or the image has another one.", "Download image and `.sha256` again."),
-    103: ("`flash`: the image is not Raspberry Pi OS.", "Use Raspberry Pi OS Lite (64-bit)."),
-    104: (
+    "image-missing": ("`flash`: the image does not exist or is no image.", "Check the path."),
+    "image-damaged": ("`flash`: the image is cut short or damaged.", "Download it again."),
+    "image-checksum": (
+        "`flash`: there is no checksum, or the image has another one.",
+        "Download image and `.sha256` again.",
+    ),
+    "image-foreign": ("`flash`: the image is not Raspberry Pi OS.", "Use Raspberry Pi OS Lite (64-bit)."),
+    "image-unsupported": (
         "`flash`: the image's release is not supported, or lacks what a first start needs.",
         "Use Trixie or Bookworm.",
     ),
-    105: ("`flash`: the image is a 32-bit system.", "Use Raspberry Pi OS Lite (64-bit)."),
-    106: ("`flash`: the boot partition has no room, or the image cannot do what an option asks.", "See the message."),
-    107: ("`flash`: the disk or file must not or cannot be written.", "Check the name with `lsblk`."),
-    108: ("`flash`: the card returns other data than was written.", "Use another card or reader."),
-    109: ("`flash`: a tool, key or password is missing.", "Do what the message says."),
+    "image-32-bit": ("`flash`: the image is a 32-bit system.", "Use Raspberry Pi OS Lite (64-bit)."),
+    "image-unfit": (
+        "`flash`: the boot partition has no room, or the image cannot do what an option asks.",
+        "See the message.",
+    ),
+    "disk-refused": ("`flash`: the disk or file must not or cannot be written.", "Check the name with `lsblk`."),
+    "card-faulty": ("`flash`: the card returns other data than was written.", "Use another card or reader."),
+    "flash-means-missing": ("`flash`: a tool, key or password is missing.", "Do what the message says."),
 }
 KINDS_OF_FAILURE = {
     Kind.FAULT: ("Fault", "There is a fault in Cuelens itself, or in a driver."),
@@ -292,10 +345,20 @@ def errors_page() -> str:
         for cause in causes:
             if cause.exit_code is kind:
                 lines.append(_cause_row(cause.identify(), *_cause_and_remedy(cause)))
-    lines += ["", "## deploy.sh", "", "| code | identifier | cause | what to do |", "| --- | --- | --- | --- |"]
-    for code, (what, do) in sorted(DEPLOY_CODES.items()):
-        lines.append(f'| <a id="{code}"></a>{code} | `{CAUSES[code]}` | {what} | {do} |')
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_deploy_errors()]) + "\n"
+
+
+def _deploy_errors() -> list[str]:
+    """Return the chapter of deploy.sh: its kinds, and the causes of each."""
+    codes = failure.KINDS
+    lines = ["", "## deploy.sh", "", "A wrong command line ends with 2, too.", ""]
+    lines += ["| code | kind | what failed |", "| --- | --- | --- |"]
+    for kind, (name, what) in DEPLOY_KINDS.items():
+        lines.append(f'| <a id="{codes[kind]}"></a>{codes[kind]} | {name} | {what} |')
+    for kind, (name, _) in DEPLOY_KINDS.items():
+        lines += ["", f"### {name}: {codes[kind]}", "", *HEAD]
+        lines += [_cause_row(cause, *words) for cause, words in DEPLOY_CAUSES.items() if failure.CAUSES[cause] == kind]
+    return lines
 
 
 FAULT = ("There is a fault in Cuelens itself, or a driver broke.", "Run it again with `--debug`, and report it.")

@@ -1,7 +1,5 @@
 #!/usr/bin/env bash
 # `deploy.sh push` and what else is done to a device over ssh; the work there is done by the installer, sent along.
-# Exit codes: 90 the device is not reached, 91 no root there, 92 to 96 a device that no release is made for or fits on, and
-# install.sh's own.
 set -euo pipefail
 # shellcheck source=deploy/venv.sh
 source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/venv.sh"
@@ -46,18 +44,18 @@ read_host() {  # [USER@]HOST: sets $host as ssh takes it, and $rsync_host as rsy
     elif [[ $name =~ ^([^:]+):([0-9]+)$ ]]; then
         name=${BASH_REMATCH[1]} port=${BASH_REMATCH[2]}
     fi
-    [ -z "$port" ] || die 2 "'$1' has a port; give it in CUELENS_SSH: CUELENS_SSH=\"-p $port\" ./deploy.sh $command $user$name"
+    [ -z "$port" ] || die command-line "'$1' has a port; give it in CUELENS_SSH: CUELENS_SSH=\"-p $port\" ./deploy.sh $command $user$name"
     case $name in
-    "" | -*) die 2 "'$1' names no host; give [USER@]HOST" ;;
+    "" | -*) die command-line "'$1' names no host; give [USER@]HOST" ;;
     *::* | *:*:*:*:*:*:*:*) rsync_host="${user}[$name]" ;;
-    *:*) die 2 "'$1' is no host; valid are a name, an IPv4 address and an IPv6 address such as fd00::5 or fe80::1%eth0" ;;
+    *:*) die command-line "'$1' is no host; valid are a name, an IPv4 address and an IPv6 address such as fd00::5 or fe80::1%eth0" ;;
     *) rsync_host=$user$name ;;
     esac
     host=$user$name
 }
 
 connect() {  # one connection for all that follows
-    command -v ssh >/dev/null || die 90 "no ssh on this machine; install it with: sudo apt install openssh-client"
+    command -v ssh >/dev/null || die device-silent "no ssh on this machine; install it with: sudo apt install openssh-client"
     folder=$(mktemp -d /tmp/cuelens.XXXXXX)  # a socket's path is short
     options+=(-o "ControlPath=$folder/%C" -o ControlMaster=auto -o ControlPersist=60 -o ConnectTimeout=15 -o ServerAliveInterval=15)
     trap 'ssh "${options[@]}" -O exit "$host" 2>/dev/null || :; rm -rf -- "$folder"' EXIT
@@ -66,7 +64,7 @@ connect() {  # one connection for all that follows
 remote() {  # COMMAND: by the shell there
     local code=0
     ssh "${options[@]}" -- "$host" "$1" || code=$?
-    [ "$code" != 255 ] || die 90 "$host is not reached (ssh's words are above); try: ssh ${CUELENS_SSH:+$CUELENS_SSH }$host"
+    [ "$code" != 255 ] || die device-silent "$host is not reached (ssh's words are above); try: ssh ${CUELENS_SSH:+$CUELENS_SSH }$host"
     return "$code"
 }
 
@@ -93,7 +91,7 @@ find_root() {  # sets $sudo, and $password where sudo asks for one
     case $(remote_line '[ "$(id -u)" = 0 ] && echo root || { sudo -n true 2>/dev/null && echo sudo; } || id -un') in
     root) sudo="" ;;
     sudo) sudo="sudo -n " ;;
-    "") exit 90 ;;
+    "") exit "$(code_of device-silent)" ;;
     *) ask_sudo ;;
     esac
 }
@@ -105,9 +103,9 @@ ask_sudo() {
         read -rsp "deploy.sh: password of $host, for sudo there: " password </dev/tty || :
         echo >&2
     fi
-    [ -n "$password" ] || die 91 "$host may not use sudo there without a password (new Raspberry Pi OS asks for it); start this in a terminal, give it in CUELENS_SUDO_PASSWORD, push as root@, or log in there and allow it: $allow"
+    [ -n "$password" ] || die root-needed "$host may not use sudo there without a password (new Raspberry Pi OS asks for it); start this in a terminal, give it in CUELENS_SUDO_PASSWORD, push as root@, or log in there and allow it: $allow"
     sudo="sudo -A "
-    as_root "${sudo}true" || die 91 "$host: sudo there does not take this password, or not from this user (its words are above); log in there and try: sudo -v"
+    as_root "${sudo}true" || die root-needed "$host: sudo there does not take this password, or not from this user (its words are above); log in there and try: sudo -v"
 }
 
 read_facts() {  # sets $facts
@@ -116,24 +114,24 @@ read_facts() {  # sets $facts
     while read -r line; do
         [[ ! $line =~ ^[a-z_0-9]+= ]] || facts[${line%%=*}]=${line#*=}
     done < <(remote "bash -s facts" < <(installer))
-    [ -n "${facts[arch]:-}" ] || exit 90
+    [ -n "${facts[arch]:-}" ] || exit "$(code_of device-silent)"
     say "$host: ${facts[board]:-${facts[arch]}}, ${facts[system]}, Python ${facts[python]:-none}, $((facts[free_kib] / 1024)) MiB free, cameras: ${facts[cameras]:-none}, groups: ${facts[groups]:-none}"
 }
 
 check_device() {
     case ${facts[arch]} in
     aarch64 | x86_64) ;;
-    *) die 92 "$host is ${facts[arch]}; valid are aarch64 and x86_64: a Raspberry Pi needs the 64-bit Raspberry Pi OS" ;;
+    *) die device-architecture "$host is ${facts[arch]}; valid are aarch64 and x86_64: a Raspberry Pi needs the 64-bit Raspberry Pi OS" ;;
     esac
     local wanted
     case ${facts[suite]} in
     bookworm) wanted=3.11 ;;
     trixie) wanted=3.13 ;;
-    *) die 93 "$host has ${facts[system]:-no system that says its name}; valid are Raspberry Pi OS and Debian, Bookworm or Trixie" ;;
+    *) die device-system "$host has ${facts[system]:-no system that says its name}; valid are Raspberry Pi OS and Debian, Bookworm or Trixie" ;;
     esac
-    [ "${facts[python]}" = "$wanted" ] || die 94 "$host: python3 is ${facts[python]:-missing}, ${facts[suite]}'s own is $wanted; make that the first again: sudo apt install python3"
-    [ "${facts[file_system]}" = writable ] || die 96 "$host: the root file system is ${facts[file_system]}; nothing installed would stay: make it writable first (raspi-config, Performance Options, Overlay File System)"
-    [ "${facts[systemd]}" = running ] || die 93 "$host does not run systemd; valid are Raspberry Pi OS and Debian"
+    [ "${facts[python]}" = "$wanted" ] || die device-tools "$host: python3 is ${facts[python]:-missing}, ${facts[suite]}'s own is $wanted; make that the first again: sudo apt install python3"
+    [ "${facts[file_system]}" = writable ] || die device-read-only "$host: the root file system is ${facts[file_system]}; nothing installed would stay: make it writable first (raspi-config, Performance Options, Overlay File System)"
+    [ "${facts[systemd]}" = running ] || die device-system "$host does not run systemd; valid are Raspberry Pi OS and Debian"
 }
 
 python_here() { PYTHONPATH=$root:$root/.venv/backend "$root/.venv/bin/python" -P "$@"; }
@@ -168,7 +166,7 @@ upload() {  # FILE: as bundle.tar into $inbox there, whatever it is called here;
         case $code in
         0) return ;;
         2) say "rsync does not understand the answer of $host (does a .bashrc print something?); sending without it" ;;
-        *) die 90 "$host: rsync could not send ${1##*/} (its words are above); push again, it goes on where it stopped" ;;
+        *) die device-silent "$host: rsync could not send ${1##*/} (its words are above); push again, it goes on where it stopped" ;;
         esac
     fi
     sum=$(sha256sum <"$1")
@@ -178,9 +176,9 @@ upload() {  # FILE: as bundle.tar into $inbox there, whatever it is called here;
         [ "$have" -lt "$size" ] || have=0
         [ "$have" != 0 ] || remote "rm -f $there"
         tail -c "+$((have + 1))" -- "$1" | show_progress "$((size - have))" | remote "cat >>$there" ||
-            die 90 "$host: ${1##*/} could not be sent; push again, it goes on where it stopped"
+            die device-silent "$host: ${1##*/} could not be sent; push again, it goes on where it stopped"
         [ "$(remote_line "sha256sum <$there")" != "$sum" ] || return 0
-        [ "$have" != 0 ] || die 90 "$host: ${1##*/} arrived damaged; check the network and the card there, then push again"
+        [ "$have" != 0 ] || die device-silent "$host: ${1##*/} arrived damaged; check the network and the card there, then push again"
         have=$size  # what was there was of another file
     done
 }
@@ -192,16 +190,16 @@ push() {
     while [ $# != 0 ]; do
         case $1 in
         --bundle | --signers | --settings | --deadline)
-            [ $# -ge 2 ] || die 2 "$1 needs a value"
+            [ $# -ge 2 ] || die command-line "$1 needs a value"
             local "${1#--}=$2"
             shift
             ;;
-        *) die 2 "unknown argument '$1'; valid are --bundle, --signers, --settings and --deadline" ;;
+        *) die command-line "unknown argument '$1'; valid are --bundle, --signers, --settings and --deadline" ;;
         esac
         shift
     done
     local file
-    for file in "$bundle" "$signers" "$settings"; do [ -z "$file" ] || [ -r "$file" ] || die 2 "$file: no file that can be read"; done
+    for file in "$bundle" "$signers" "$settings"; do [ -z "$file" ] || [ -r "$file" ] || die command-line "$file: no file that can be read"; done
     case $bundle in "" | /*) ;; *) bundle=$PWD/$bundle ;; esac  # tar and rsync take what is before a colon for a host
     read_facts
     check_device
@@ -213,7 +211,7 @@ push() {
     # Where this fails, nothing was sent yet.
     if [ -z "$signers" ] && [ "${facts[signers]}" = no ]; then own_signers=$(python_here -m deploy.keys); fi
     inbox=$(remote_line 'mkdir -p ~/.cache/cuelens && chmod 700 ~/.cache/cuelens && cd ~/.cache/cuelens && pwd')
-    [[ $inbox =~ ^/[A-Za-z0-9/._-]+$ ]] || die 90 "$host: the home folder is '$inbox'; valid are names of letters, digits, dots and dashes"
+    [[ $inbox =~ ^/[A-Za-z0-9/._-]+$ ]] || die device-silent "$host: the home folder is '$inbox'; valid are names of letters, digits, dots and dashes"
     if [ -n "$settings" ]; then
         remote "cat >$inbox/cuelens.toml" <"$settings"
         words+=(--settings "$inbox/cuelens.toml")
@@ -225,7 +223,7 @@ push() {
         size=$(stat -Lc %s -- "$bundle")
         # What is sent, and what becomes of it there, five times as much; the installer counts it exactly.
         [ "${facts[free_kib]}" -ge $((size * 6 / 1024)) ] ||
-            die 95 "$host has $((facts[free_kib] / 1024)) MiB free, $((size * 6 / 1048576)) are needed; free some, then push again"
+            die device-space-short "$host has $((facts[free_kib] / 1024)) MiB free, $((size * 6 / 1048576)) are needed; free some, then push again"
         if [ -n "$signers" ]; then
             remote "cat >$inbox/allowed_signers" <"$signers"
             words+=(--signers "$inbox/allowed_signers")
@@ -268,7 +266,7 @@ case $host in
     usage
     exit 0
     ;;
-"" | -*) die 2 "$command needs a [USER@]HOST; see ./deploy.sh $command --help" ;;
+"" | -*) die command-line "$command needs a [USER@]HOST; see ./deploy.sh $command --help" ;;
 esac
 shift 2
 read_host "$host"
@@ -294,7 +292,7 @@ bench) bench "$@" ;;
         case ${1:-} in
         "") device remove --all ;;
         --keep-settings) device remove ;;
-        *) die 2 "unknown argument '$1'; valid is --keep-settings" ;;
+        *) die command-line "unknown argument '$1'; valid is --keep-settings" ;;
         esac
         ;;
     esac

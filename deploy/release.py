@@ -28,9 +28,13 @@ def newest_entry(changelog: str) -> str:
     """Return the version of a changelog's newest release; raises Failure without one, or without its date."""
     found = _ENTRY.search(changelog)
     if found is None:
-        raise Failure(88, "CHANGELOG.md has no release; valid is a line such as ## [0.1.0] - 2026-11-30")
+        raise Failure(
+            "checkout-incomplete", "CHANGELOG.md has no release; valid is a line such as ## [0.1.0] - 2026-11-30"
+        )
     if not _DATE.fullmatch(found[2] or ""):
-        raise Failure(88, f"CHANGELOG.md: {found[1]} has no date; valid is ## [{found[1]}] - 2026-11-30")
+        raise Failure(
+            "checkout-incomplete", f"CHANGELOG.md: {found[1]} has no date; valid is ## [{found[1]}] - 2026-11-30"
+        )
     return found[1]
 
 
@@ -40,7 +44,8 @@ def check_version(root: Path) -> str:
     newest = newest_entry((root / "CHANGELOG.md").read_text(encoding="utf-8"))
     if version != newest:
         raise Failure(
-            88, f"pyproject.toml has version {version}, CHANGELOG.md's newest release is {newest}; make them the same"
+            "checkout-incomplete",
+            f"pyproject.toml has version {version}, CHANGELOG.md's newest release is {newest}; make them the same",
         )
     return version
 
@@ -53,15 +58,21 @@ def check_commit(root: Path, version: str) -> bool:
     try:
         changed = git(root, "status", "--porcelain").split("\n")[0]
     except Failure as failure:
-        raise Failure(failure.exit_code, f"{root} is no clone ({failure}); release from a clone") from failure
+        raise Failure(failure.cause, f"{root} is no clone ({failure}); release from a clone") from failure
     if changed:
-        raise Failure(88, f"the checkout differs from its commit, first in '{changed[3:]}'; commit or remove that")
+        raise Failure(
+            "checkout-incomplete",
+            f"the checkout differs from its commit, first in '{changed[3:]}'; commit or remove that",
+        )
     tag = f"refs/tags/v{version}"
     if not git(root, "for-each-ref", tag):
         return False
     tagged = git(root, "rev-parse", "--verify", f"{tag}^{{commit}}")
     if tagged != git(root, "rev-parse", "HEAD"):
-        raise Failure(88, f"v{version} is the tag of {tagged[:12]}; raise the version, or check that commit out")
+        raise Failure(
+            "checkout-incomplete",
+            f"v{version} is the tag of {tagged[:12]}; raise the version, or check that commit out",
+        )
     return True
 
 
@@ -78,7 +89,10 @@ def build(root: Path, out: Path) -> list[Path]:
         wheel = _hatch(Path(scratch) / sdist.name.removesuffix(".tar.gz"), "wheel:standard", Path(scratch) / "wheel")
         direct = _hatch(root, "wheel:standard", Path(scratch) / "direct")
         if sha256_of(wheel) != sha256_of(direct):
-            raise Failure(88, "the sdist makes another wheel than the checkout; add what it lacks to pyproject.toml")
+            raise Failure(
+                "checkout-incomplete",
+                "the sdist makes another wheel than the checkout; add what it lacks to pyproject.toml",
+            )
         made = [out / path.name for path in (sdist, wheel)]
         for path, target in zip((sdist, wheel), made, strict=True):
             target.write_bytes(path.read_bytes())
@@ -91,7 +105,7 @@ def _hatch(source: Path, target: str, folder: Path) -> Path:
     done = run(sys.executable, "-m", "hatchling", "build", "-t", target, "-d", folder, cwd=source)
     files = list(folder.glob("cuelens-*"))
     if done.returncode or len(files) != 1:
-        raise Failure(88, f"{target} could not be built: {last_line(done)}")
+        raise Failure("checkout-incomplete", f"{target} could not be built: {last_line(done)}")
     return files[0]
 
 

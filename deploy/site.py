@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from deploy.failure import Failure
 from deploy.tools import hand_over, say
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -17,14 +18,10 @@ STYLE = Path("deploy", "site.css")
 LINK = re.compile(r"\]\(\s*([^)\s]+?)(?:#[^)\s]*)?\s*\)")
 
 
-class LinkDead(Exception):
-    """A page links to a file that does not exist, or to a folder."""
-
-
 def gather(root: Path, start: str = "README.md") -> list[Path]:
     """Return the files that the start page and the pages behind it link to, as paths below `root`.
 
-    Raises LinkDead with the page and the target.
+    Raises Failure with the page and the target where that does not exist, or is a folder.
     """
     found: list[Path] = []
     waiting = [Path(start)]
@@ -38,7 +35,7 @@ def gather(root: Path, start: str = "README.md") -> list[Path]:
         for target in links(root / page):
             path = Path(os.path.normpath(page.parent / target))
             if not (root / path).is_file():
-                raise LinkDead(f"{page} links to {target}, which is no file; correct the link")
+                raise Failure("link-dead", f"{page} links to {target}, which is no file; correct the link")
             waiting.append(path)
     return sorted(found)
 
@@ -51,7 +48,7 @@ def links(page: Path) -> list[str]:
 
 
 def build(root: Path, out: Path) -> int:
-    """Build the site into `out`; returns MkDocs' exit code. Raises LinkDead."""
+    """Build the site into `out`; returns MkDocs' exit code. Raises Failure."""
     shutil.rmtree(STAGE, ignore_errors=True)
     for path in [*gather(root), STYLE]:
         target = STAGE / path
@@ -79,9 +76,9 @@ def main() -> int:
     args = parser.parse_args()
     try:
         code = build(ROOT, args.out.absolute())
-    except LinkDead as error:
-        say(str(error))
-        return 1
+    except Failure as failure:
+        say(failure.line)
+        return failure.exit_code
     if code == 0:
         print(args.out / "index.html")
     return code

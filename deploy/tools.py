@@ -89,7 +89,7 @@ def run(
         done = complete(*words, given=given, cwd=cwd, variables=variables, without=without, stdout=stdout)
     except FileNotFoundError as error:
         tool = str(words[0])
-        raise Failure(76, absent(tool, {"ssh-keygen": "openssh-client"}.get(tool, tool))) from error
+        raise Failure("tool-missing", absent(tool, {"ssh-keygen": "openssh-client"}.get(tool, tool))) from error
     return TextDone(words, done.returncode, as_text(done.stdout), as_text(done.stderr))
 
 

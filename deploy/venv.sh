@@ -1,6 +1,6 @@
 # Sourced: finds a Python, and makes or mends the virtual environments in the checkout.
 # shellcheck shell=bash
-# Exit codes: 70 no usable Python, 71 a machine without packages, 72 no venv module, 73 an install failed.
+# A failure is one line that ends in the identifier of its cause; deploy/failure.py has the exit codes.
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd -P)
 
@@ -13,12 +13,20 @@ for name in "${!PIP_@}"; do [[ $pip_names =~ [[:space:]]${name#PIP_}[[:space:]] 
 
 say() { printf 'deploy.sh: %s\n' "$*" >&2; }
 
-die() {  # CODE WORDS...: the line ends in the identifier of the cause
-    local code=$1 cause
-    shift
-    cause=$(sed -n "s/^    $code: \"\(.*\)\",\$/ [\1]/p" "$root/deploy/failure.py" 2>/dev/null) || true
-    say "$*$cause"
-    exit "$code"
+row_of() {  # CAUSE, or KIND: what the tables have of it; by bash alone, as `die` reports missing tools too
+    local line
+    while IFS= read -r line; do
+        [[ ! $line =~ ^\ {4}\"$1\":\ \"?([a-z0-9]+)\"?,$ ]] || echo "${BASH_REMATCH[1]}"
+    done <"$root/deploy/failure.py"
+}
+
+code_of() { row_of "$(row_of "$1")"; }  # CAUSE: the exit code of its kind
+
+die() {  # CAUSE WORDS...: the line ends in the cause, which deploy/failure.py knows
+    local code
+    code=$(code_of "$1" 2>/dev/null) || true
+    say "${*:2} [$1]"
+    exit "${code:-1}"
 }
 
 check_machine() {
@@ -27,10 +35,10 @@ check_machine() {
     case $system in
     "Linux x86_64" | "Linux aarch64") ;;
     "Linux arm"*)
-        die 71 "this is $system: no 32-bit Arm system has TFLite for a Python after 3.11; install a 64-bit Raspberry Pi OS" ;;
-    *) die 71 "this is $system: TFLite is locked for Linux on x86_64 and aarch64; use one of those: on Windows in WSL (wsl --install -d Debian), on a Mac in a container or a virtual machine with Debian" ;;
+        die machine-unsupported "this is $system: no 32-bit Arm system has TFLite for a Python after 3.11; install a 64-bit Raspberry Pi OS" ;;
+    *) die machine-unsupported "this is $system: TFLite is locked for Linux on x86_64 and aarch64; use one of those: on Windows in WSL (wsl --install -d Debian), on a Mac in a container or a virtual machine with Debian" ;;
     esac
-    command -v flock >/dev/null || die 71 "no flock on this machine; install it with: sudo apt install util-linux"
+    command -v flock >/dev/null || die machine-unsupported "no flock on this machine; install it with: sudo apt install util-linux"
 }
 
 find_python() {  # LOCK: sets $python
@@ -51,9 +59,9 @@ kinds = {"musl": "musl" in str(value("SOABI")), "free-threaded": value("Py_GIL_D
 print("%d.%d" % sys.version_info[:2], struct.calcsize("P") * 8, next(kind for kind in kinds if kinds[kind]))' 2>/dev/null); then
             seen+=", $name does not run"
         elif [ "$bits" != 64 ]; then
-            die 71 "$python is a $bits-bit Python: TFLite for 32 bits ends at Python 3.11; install a 64-bit system"
+            die machine-unsupported "$python is a $bits-bit Python: TFLite for 32 bits ends at Python 3.11; install a 64-bit system"
         elif [ "$kind" = musl ]; then
-            die 71 "$python is of a system with musl (Alpine?): TFLite is locked for systems with glibc; use Debian, Ubuntu or Raspberry Pi OS"
+            die machine-unsupported "$python is of a system with musl (Alpine?): TFLite is locked for systems with glibc; use Debian, Ubuntu or Raspberry Pi OS"
         elif [ "${kind:-cpython}" != cpython ]; then
             seen+=", $name is $kind $version"
         elif [[ $version == 3.* ]] && [ "${version#3.}" -ge 11 ] && [ "${version#3.}" -le "$newest" ]; then
@@ -62,7 +70,7 @@ print("%d.%d" % sys.version_info[:2], struct.calcsize("P") * 8, next(kind for ki
             seen+=", $name is $version"
         fi
     done
-    die 70 "no usable Python: ${seen#, }; valid are 3.11 to 3.$newest$why: install one or name it in CUELENS_PYTHON"
+    die python-unusable "no usable Python: ${seen#, }; valid are 3.11 to 3.$newest$why: install one or name it in CUELENS_PYTHON"
 }
 
 read_pip_files() {  # VENV: pip.conf is asked for no more than its pip_names, and they become variables
@@ -105,7 +113,7 @@ scratch() { echo "${TMPDIR:-$root/.cache/tmp}"; }  # /tmp is often small, and in
 pip_install() {  # VENV ARGUMENTS...: silent but for errors
     read_pip_files "$1"
     TMPDIR=$(scratch) "$1/bin/python" -m pip install -qq "${@:2}" >&2 ||
-        die 73 "pip could not fill $1 (its words are above); $(explain_pip "$1")"
+        die installation-failed "pip could not fill $1 (its words are above); $(explain_pip "$1")"
 }
 
 noted=""
@@ -130,8 +138,8 @@ check_owner() {  # VENV: what another user made can neither be renewed nor, perh
         fi
         [ -n "$odd" ] || continue
         owner=$(stat -c %U -- "$odd")
-        [ "$owner" != "$(id -un)" ] || die 73 "$odd cannot be written (a read-only file system?); take a checkout elsewhere"
-        die 73 "$odd belongs to $owner, and $(id -un) cannot renew it (was something started with sudo?); give it back with: sudo chown -R $(id -un) $place, or take a checkout of your own"
+        [ "$owner" != "$(id -un)" ] || die installation-failed "$odd cannot be written (a read-only file system?); take a checkout elsewhere"
+        die installation-failed "$odd belongs to $owner, and $(id -un) cannot renew it (was something started with sudo?); give it back with: sudo chown -R $(id -un) $place, or take a checkout of your own"
     done
 }
 
@@ -143,7 +151,7 @@ make_venv() {  # VENV LOCK
     local options=()
     find_python "$2"
     "$python" -c 'import ensurepip, venv' 2>/dev/null ||
-        die 72 "$python has no venv module; install it with: sudo apt install python3-venv"
+        die venv-missing "$python has no venv module; install it with: sudo apt install python3-venv"
     if [ "${2##*/}" = device.txt ] && "$python" -I -c 'import sys
 from importlib.util import find_spec
 sys.exit(not (find_spec("picamera2") and find_spec("numpy")))'; then
@@ -152,7 +160,7 @@ sys.exit(not (find_spec("picamera2") and find_spec("numpy")))'; then
     fi
     say "setting up ${1##*/} with $("$python" -V); this happens once and takes a few minutes"
     rm -rf -- "$1"
-    TMPDIR=$(scratch) "$python" -m venv "${options[@]}" "$1" >&2 || die 72 "$python could not make $1 (its words are above)"
+    TMPDIR=$(scratch) "$python" -m venv "${options[@]}" "$1" >&2 || die venv-missing "$python could not make $1 (its words are above)"
     if [ "${#options[@]}" = 0 ]; then
         install_locked "$1" "$2"
     else  # picamera2's compiled parts break with a numpy newer than the system's

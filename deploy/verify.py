@@ -127,7 +127,7 @@ def member_file(archive: tarfile.TarFile, name: str) -> IO[bytes]:
 def check_signature(payload: IO[bytes], signature: bytes, signers: bytes) -> str:
     """Hold a payload to its signature and to the keys of an allowed_signers file; returns the key's fingerprint.
 
-    Raises Refused, and Failure (76) where ssh-keygen is missing.
+    Raises Refused, and Failure where ssh-keygen is missing.
     """
     with _files(sig=signature, signers=signers) as folder:
         words = ["ssh-keygen", "-Y", "verify", "-f", f"{folder}/signers", "-I", SIGNER, "-n", NAMESPACE]

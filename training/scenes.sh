@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # `training/scenes.sh OUT`: OUT/pictures, some thousand pictures without faces out of Debian's packages, for
 # cuelens-verifier --scenes. Needs no root; what is there already is not fetched or made again.
-# Exit codes: 2 a wrong command line, 40 OUT cannot be written, 76 a missing tool, 77 a package that apt does not know,
-# 78 a download failed, 79 a package cannot be unpacked.
 set -euo pipefail
+# shellcheck source=deploy/venv.sh
+source "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")/../deploy/venv.sh"
 
 packages=(  # wallpapers, things to stamp, walls and floors of games; licences are in each one's copyright file
     plasma-workspace-wallpapers gnome-backgrounds mate-backgrounds lomiri-wallpapers-16.04 lomiri-wallpapers-20.04
@@ -13,17 +13,13 @@ packages=(  # wallpapers, things to stamp, walls and floors of games; licences a
 faces='/people/|/faces/|/screenshot\.[a-z]+$|(art_|egypt|banner_watch|face|portrait|skull|poster|clown|fireman|toxic|biohaz|desert002)[^/]*$'
 
 say() { printf 'scenes.sh: %s\n' "$*" >&2; }
-die() {
-    say "${*:2}"
-    exit "$1"
-}
 
-[ $# = 1 ] && [ "${1#-}" = "$1" ] || die 2 "usage: training/scenes.sh OUT: a folder for packages and pictures, 4 GB"
+[ $# = 1 ] && [ "${1#-}" = "$1" ] || die command-line "usage: training/scenes.sh OUT: a folder for packages and pictures, 4 GB"
 for tool in apt-get apt-cache dpkg-deb python3; do
-    command -v "$tool" >/dev/null || die 76 "no $tool on this machine; this needs Debian or Raspberry Pi OS, with python3"
+    command -v "$tool" >/dev/null || die tool-missing "no $tool on this machine; this needs Debian or Raspberry Pi OS, with python3"
 done
 mkdir -p -- "$1/packages" 2>/dev/null && out=$(cd -- "$1" && pwd -P) && [ -w "$out" ] ||
-    die 40 "$1: cannot be written; choose a folder that you may write"
+    die path-refused "$1: cannot be written; choose a folder that you may write"
 
 staged=$out/.new
 rm -rf -- "$staged"
@@ -35,11 +31,11 @@ for package in "${packages[@]}"; do
     found=("$out/packages/${package}"_*.deb)
     if [ ! -e "${found[0]}" ]; then
         apt-cache show -- "$package" >/dev/null 2>&1 ||
-            die 77 "apt does not know $package; sudo apt update, or put its .deb into $out/packages"
+            die download-failed "apt does not know $package; sudo apt update, or put its .deb into $out/packages"
         say "fetching $package"
         # Into a folder of its own: a download that is cut off must not look like a package.
         (cd -- "$staged" && apt-get download -qq -- "$package" >&2) ||
-            die 78 "apt could not fetch $package (its words are above); check the network and the disk, then start again"
+            die download-failed "apt could not fetch $package (its words are above); check the network and the disk, then start again"
         mv -- "$staged/${package}"_*.deb "$out/packages/"
         found=("$out/packages/${package}"_*.deb)
     fi
@@ -56,9 +52,9 @@ for number in "${!packages[@]}"; do
     package=${packages[number]} tree=$staged/tree
     say "unpacking $package"
     again="delete ${chosen[number]} and start again"
-    dpkg-deb -x -- "${chosen[number]}" "$tree" >&2 || die 79 "$package: dpkg-deb cannot unpack it (above); $again"
+    dpkg-deb -x -- "${chosen[number]}" "$tree" >&2 || die download-failed "$package: dpkg-deb cannot unpack it (above); $again"
     while IFS= read -r -d '' archive; do  # games keep their pictures in a zip
-        python3 -m zipfile -e "$archive" "$archive.d" >&2 || die 79 "$package: ${archive##*/} is no whole zip; $again"
+        python3 -m zipfile -e "$archive" "$archive.d" >&2 || die download-failed "$package: ${archive##*/} is no whole zip; $again"
     done < <(find "$tree" -name '*.pk3' -type f -print0)
     while IFS= read -r -d '' picture; do
         name=${picture#"$tree"/}

@@ -10,9 +10,9 @@ peers=(fer face_classification mediapipe)
 say() { printf 'setup.sh: %s\n' "$*" >&2; }
 
 [ "$*" != all ] || set -- "${peers[@]}"
-[ "$#" != 0 ] || die 2 "no peer named; valid are ${peers[*]}, or all"
+[ "$#" != 0 ] || die command-line "no peer named; valid are ${peers[*]}, or all"
 for peer in "$@"; do
-    [[ " ${peers[*]} " == *" $peer "* ]] || die 2 "no peer '$peer'; valid are ${peers[*]}, or all"
+    [[ " ${peers[*]} " == *" $peer "* ]] || die command-line "no peer '$peer'; valid are ${peers[*]}, or all"
 done
 
 code=0

@@ -15,10 +15,8 @@ kills this leaves a whole release to start, or none before the first. At boot `s
 on trial gets that one boot to prove itself. Waiting is counted on the monotonic clock: a Raspberry Pi's own is wrong
 without a network.
 
-A failure is one line that ends in the identifier of its cause, which deploy/failure.py has. Exit codes: 2 wrong
-command line, 73 an installation failed, 91 not root, 92 another architecture, 93 another release of the system, 94
-another Python or a missing tool, 95 no space, 96 a system that keeps nothing, 97 a damaged bundle, 98 one that is not
-signed by a known key, 99 a release that does not work, or none to go back to.
+A failure is one line that ends in the identifier of its cause, which deploy/failure.py has
+beside the exit code of its kind.
 
 pack.sh makes one file of install.sh and these modules, which is all that a device gets, and keeps beside each release.
 """

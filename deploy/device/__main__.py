@@ -51,7 +51,7 @@ def change(command: str, options: Options, clock: Clock) -> None:
         install.remove(options.everything)
     elif command == "install":
         if not options.bundle:
-            raise Failure(2, "install needs a BUNDLE")
+            raise Failure("command-line", "install needs a BUNDLE")
         install.install(options, clock)
     elif command == "mark-good":
         need_release()
@@ -70,7 +70,7 @@ def do(command: str, words: list[str]) -> None:
         return
     if command not in (*ROOTS, "facts", "status"):
         valid = "install, apply, rollback, mark-good, status, facts, settle, prove and remove"
-        raise Failure(2, f"unknown command '{command}'; valid are {valid}")
+        raise Failure("command-line", f"unknown command '{command}'; valid are {valid}")
     options = read_options(command, words)
     if command == "facts":
         signers = "yes" if place("/etc/cuelens/allowed_signers").exists() else "no"
@@ -100,7 +100,7 @@ def main(words: list[str]) -> int:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = f"free some space on {base()}" if full else "see what dmesg says of the disk"
         said = f"{error.filename or base()}: {error.strerror}; {advice}, then start again"
-        refusal = Failure(95 if full else 73, said)
+        refusal = Failure("device-space-short" if full else "installation-failed", said)
         say(refusal.line)
         return refusal.exit_code
     return 0

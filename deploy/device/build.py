@@ -50,7 +50,7 @@ def check_space(sizes: Sizes) -> None:
     free = free_kib()
     if free < needed:
         raise Failure(
-            95,
+            "device-space-short",
             f"{existing_folder(base())} has {free // 1024} MiB free, {needed // 1024} are needed (packed "
             f"{sizes.packed // 1024}, unpacked {sizes.unpacked // 1024}, and byte code); free some, then start again",
         )

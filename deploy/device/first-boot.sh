@@ -69,7 +69,7 @@ install_all() {
         bash "$here/install.sh" install "$@" --deadline 300 >>"$log" 2>&1
         case $? in
         0) say "it works" ;;
-        99)
+        99)  # release-failed
             say "it is installed, but does not work yet; see cuelens check"
             read_only=
             echo "read_only=" >>"$here/first-boot.conf"

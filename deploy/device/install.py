@@ -37,7 +37,7 @@ SETTING = re.compile(rb"^([a-z_]+ *=)", re.MULTILINE)
 def install(options: Options, clock: service.Clock) -> None:
     """Install a bundle, start it, and go back where it does not work; raises Failure."""
     if lacking := first_absent(PACKAGES):
-        raise Failure(94, lacking)
+        raise Failure("device-tools", lacking)
     need_writable()
     releases.lock()
     trial.take_back()
@@ -74,10 +74,11 @@ def verified(options: Options) -> Iterator[tarfile.TarFile]:
     bundle, signers = Path(options.bundle), Path(options.signers or place(units.SIGNERS))
     step("checking the signature")
     if not bundle.is_file():
-        raise Failure(97, f"{bundle}: no such file; give a bundle that ./deploy.sh bundle made")
+        raise Failure("bundle-damaged", f"{bundle}: no such file; give a bundle that ./deploy.sh bundle made")
     if not signers.is_file() or not signers.stat().st_size:
         raise Failure(
-            98, "no key is known here that a release must be signed by; the first time give it with --signers FILE"
+            "signer-unknown",
+            "no key is known here that a release must be signed by; the first time give it with --signers FILE",
         )
     try:
         with open_bundle(bundle) as (payload, signature):
@@ -86,7 +87,7 @@ def verified(options: Options) -> Iterator[tarfile.TarFile]:
             except Refused:
                 if is_signed(payload, signature):
                     raise Failure(
-                        98,
+                        "signer-unknown",
                         f"{bundle}: signed by a key that is not in {signers}; a bundle of that key is taken with "
                         "--signers FILE",
                     ) from None
@@ -96,7 +97,7 @@ def verified(options: Options) -> Iterator[tarfile.TarFile]:
             with open_payload(payload) as archive:
                 yield archive
     except Refused as refusal:
-        raise Failure(97, f"{bundle}: {_why(refusal)}") from refusal
+        raise Failure("bundle-damaged", f"{bundle}: {_why(refusal)}") from refusal
 
 
 def _why(refusal: Refused) -> str:
@@ -116,7 +117,7 @@ def put_release(archive: tarfile.TarFile, options: Options) -> str:
     contents, sizes = contents_of(archive), build.sizes_of(archive)
     version = contents.version
     if not releases.VERSION.fullmatch(version):
-        raise Failure(97, f"{options.bundle}: '{version}' is no version; build it again")
+        raise Failure("bundle-damaged", f"{options.bundle}: '{version}' is no version; build it again")
     check_target(contents)
     if releases.is_whole(version):
         with refusing():
@@ -124,7 +125,7 @@ def put_release(archive: tarfile.TarFile, options: Options) -> str:
         if not holds(releases.release(version) / SUMS, sums):
             if releases.is_named(version):
                 raise Failure(
-                    73,
+                    "installation-failed",
                     f"{version} is installed here with other contents; remove all releases first, with: "
                     "sudo /opt/cuelens/current/install.sh remove",
                 )
@@ -144,13 +145,18 @@ def check_target(contents: Contents) -> None:
     """Raise Failure where a bundle is for another device than this."""
     suite, arch, python = (*contents.target.split(), "", "", "")[:3]
     if (mine := platform.machine()) != arch:
-        raise Failure(92, f"this bundle is for {arch}, this device is {mine}; give the one for {mine}")
+        raise Failure(
+            "device-architecture", f"this bundle is for {arch}, this device is {mine}; give the one for {mine}"
+        )
     if (mine := system_value("VERSION_CODENAME")) != suite:
         raise Failure(
-            93, f"this bundle is for {suite}, this system is {mine or 'unknown'}; give the one for {mine or 'it'}"
+            "device-system",
+            f"this bundle is for {suite}, this system is {mine or 'unknown'}; give the one for {mine or 'it'}",
         )
     if (mine := python_version() or "missing") != python:
-        raise Failure(94, f"this bundle is for Python {python}, python3 here is {mine}; use the system's own Python")
+        raise Failure(
+            "device-tools", f"this bundle is for Python {python}, python3 here is {mine}; use the system's own Python"
+        )
 
 
 def holds(path: Path, content: bytes) -> bool:
@@ -229,14 +235,14 @@ def apply(options: Options, clock: service.Clock) -> None:
     service.show_log()
     words = f"it does not work with these settings: {missing}"
     if not changed:
-        raise Failure(99, words)
+        raise Failure("release-failed", words)
     if before is None:  # a cuelens.toml.old is of another time
         settings.unlink()
     else:
         releases.replace(settings, before)
     units.write_drop_ins()
     service.restart()
-    raise Failure(99, f"{words}; those before are back")
+    raise Failure("release-failed", f"{words}; those before are back")
 
 
 def remove(everything: bool) -> None:

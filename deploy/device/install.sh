@@ -2,7 +2,6 @@
 # On the device: finds a Python, and starts the installer with it. That is the Python which pack.sh puts behind this file.
 # The whole comes from the maker's checkout (push, flash, Ansible) or from a release whose signature was verified when it was
 # installed: nothing of a new bundle runs before the installer has found its signature good.
-# Exit codes: deploy/device/__init__.py's.
 set -u
 
 value() { sed -n "s/^$1=//p" "${CUELENS_ROOT:-}/etc/os-release" 2>/dev/null | tr -d '"'; }  # NAME: os-release's
@@ -26,7 +25,7 @@ refuse() {  # [COMMAND]: there is no such Python; for ./deploy.sh push, which th
     else
         echo "cuelens: no python3 on this system; install it with: apt install python3 [device-tools]" >&2
     fi
-    exit 94
+    exit 90  # as deploy/failure.py has it
 }
 
 find_python || refuse "$@"

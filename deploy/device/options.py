@@ -43,17 +43,18 @@ def read_options(command: str, words: list[str]) -> Options:
         name = word if word.startswith("-") else ""
         if name not in taken:
             raise Failure(
-                2, f"{command} takes no {f'option {word!r}' if name else f'bundle or word {word!r}'}; valid: {valid}"
+                "command-line",
+                f"{command} takes no {f'option {word!r}' if name else f'bundle or word {word!r}'}; valid: {valid}",
             )
         if word in ("--signers", "--settings", "--deadline"):
             value = next(rest, None)
             if value is None:
-                raise Failure(2, f"{word} needs a value")
+                raise Failure("command-line", f"{word} needs a value")
             found[word] = value
         elif name:
             found[word] = word
         elif "bundle" in found:
-            raise Failure(2, f"two bundles, '{found['bundle']}' and '{word}'; give one")
+            raise Failure("command-line", f"two bundles, '{found['bundle']}' and '{word}'; give one")
         else:
             found["bundle"] = word
     options = Options(
@@ -64,10 +65,10 @@ def read_options(command: str, words: list[str]) -> Options:
     )
     if (deadline := found.get("--deadline")) is not None:
         if not (deadline.isascii() and deadline.isdecimal()) or deadline.startswith("0"):
-            raise Failure(2, f"--deadline is '{deadline}'; valid are whole seconds from 1 on")
+            raise Failure("command-line", f"--deadline is '{deadline}'; valid are whole seconds from 1 on")
         options = options._replace(deadline=int(deadline))
     if (settings := found.get("--settings")) is not None:
         if not os.access(settings, os.R_OK):
-            raise Failure(2, f"--settings {settings}: no file that can be read")
+            raise Failure("command-line", f"--settings {settings}: no file that can be read")
         options = options._replace(settings=Path(settings))
     return options

@@ -63,8 +63,8 @@ def fail_step(failed: str, output: str) -> NoReturn:
     show(output)
     if any(words in output for words in FULL):
         words = f"{failed}: the disk is full; free some space on {base()}, then start again; nothing was changed"
-        raise Failure(95, words)
-    raise Failure(73, f"{failed} (its words are above); nothing was changed")
+        raise Failure("device-space-short", words)
+    raise Failure("installation-failed", f"{failed} (its words are above); nothing was changed")
 
 
 def place(path: str) -> Path:

@@ -57,7 +57,7 @@ def is_named(version: str) -> bool:
 def need_release() -> None:
     """Raise Failure where no release is installed."""
     if not is_usable("current"):
-        raise Failure(99, "no release is installed here; install one first")
+        raise Failure("release-failed", "no release is installed here; install one first")
 
 
 def flush(path: Path) -> None:

@@ -105,17 +105,19 @@ def facts() -> dict[str, str]:
 def need_root(command: str) -> None:
     """Raise Failure unless this may change the device."""
     if os.geteuid() and not os.environ.get("CUELENS_ROOT"):
-        raise Failure(91, f"{command} needs root; start it with sudo")
+        raise Failure("root-needed", f"{command} needs root; start it with sudo")
 
 
 def need_writable() -> None:
     """Raise Failure where nothing that is installed would stay."""
     kind = file_system()
     if kind == "read-only":
-        raise Failure(96, "the root file system is read-only; make it writable with: mount -o remount,rw /")
+        raise Failure(
+            "device-read-only", "the root file system is read-only; make it writable with: mount -o remount,rw /"
+        )
     if kind == "overlay":
         raise Failure(
-            96,
+            "device-read-only",
             "the root file system is an overlay, which forgets all at the next start; turn it off with: raspi-config "
             "nonint disable_overlayfs, then restart, install, and turn it on again",
         )

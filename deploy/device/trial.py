@@ -86,14 +86,14 @@ def try_current(deadline: int, clock: Clock) -> None:
     show_log()
     if version == good:
         raise Failure(
-            99,
+            "release-failed",
             f"{version} is installed but does not work: {missing}; the service goes on trying: mend what it names, "
             "then see cuelens check",
         )
     go_back(missing)
     if why := wait_for(good, deadline, clock):
         say(f"{good} does not work either: {why}")
-    raise Failure(99, f"{version} does not work: {missing}")
+    raise Failure("release-failed", f"{version} does not work: {missing}")
 
 
 def settle() -> None:
@@ -137,7 +137,7 @@ def roll_back(deadline: int, clock: Clock) -> None:
     if current != good:
         go_back("by hand")
         if is_booted() and (missing := wait_for(good, deadline, clock)):
-            raise Failure(99, f"{good} does not work either: {missing}")
+            raise Failure("release-failed", f"{good} does not work either: {missing}")
     elif is_usable("previous") and previous != current:
         set_link("current", previous)
         forget_trial()
@@ -146,7 +146,7 @@ def roll_back(deadline: int, clock: Clock) -> None:
             try_current(deadline, clock)
         say(f"{previous} is the release again; another rollback goes to {current}")
     else:
-        raise Failure(99, f"there is no release before {current} to go back to")
+        raise Failure("release-failed", f"there is no release before {current} to go back to")
 
 
 def show_status() -> None:

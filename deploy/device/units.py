@@ -86,5 +86,7 @@ def put_units() -> bool:
     code, output = ask("sync", "--file-system", "--", place(WANTS))
     if code:  # settings and units are there already, the release does not start yet
         show(output)
-        raise Failure(73, "the disk did not take all of the units (its words are above); install again")
+        raise Failure(
+            "installation-failed", "the disk did not take all of the units (its words are above); install again"
+        )
     return changed

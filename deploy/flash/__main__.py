@@ -162,15 +162,17 @@ def os_failure(error: OSError, args: argparse.Namespace) -> Failure:
     read = {"--image": args.image, "--bundle": args.bundle, "--settings": args.settings}
     for option, path in read.items():
         if path and str(error.filename) == str(path):
-            code = 100 if option == "--image" else 109
-            return Failure(code, f"{path}: {error.strerror}; give {option} a file that is there and may be read")
-    return Failure(107, f"{refused(error, args.out or args.device)}; name a place that has room and may be written")
+            cause = "image-missing" if option == "--image" else "flash-means-missing"
+            return Failure(cause, f"{path}: {error.strerror}; give {option} a file that is there and may be read")
+    return Failure(
+        "disk-refused", f"{refused(error, args.out or args.device)}; name a place that has room and may be written"
+    )
 
 
 def flash(args: argparse.Namespace) -> None:
     """Do it, from the checks that cost nothing to the write that cannot be taken back."""
     if lacking := first_absent(TOOLS):
-        raise Failure(109, lacking)
+        raise Failure("flash-means-missing", lacking)
     settings = load_settings(args.settings) if args.settings else Settings()
     keys = public_keys(args.ssh_key, Path.home())
     digest: str = args.sha256 or published_digest(args.image)
@@ -196,7 +198,7 @@ def flash(args: argparse.Namespace) -> None:
             say(f"{args.out} is ready: write it to a card as it is")
             return
         if find_disk(device_number(args.device), large=args.large) != disk:
-            raise Failure(107, f"{args.device} is another disk than a while ago; start again")
+            raise Failure("disk-refused", f"{args.device} is another disk than a while ago; start again")
         write_card(args.device, image, args.large)
     say(f"{args.device} is ready: its first boot takes some minutes, then it is {wishes.user}@{wishes.hostname}.local")
 
@@ -240,22 +242,27 @@ def ask_password(args: argparse.Namespace) -> str:
         advice = "give --wifi-password-file a file that is there and has the password alone"
         return read_text(args.wifi_password_file, advice).rstrip("\n")
     if not sys.stdin.isatty():
-        raise Failure(109, "no terminal to ask for the network's password; give it with --wifi-password-file FILE")
+        raise Failure(
+            "flash-means-missing",
+            "no terminal to ask for the network's password; give it with --wifi-password-file FILE",
+        )
     return getpass.getpass(f"password of {args.wifi}: ").rstrip("\r\n")
 
 
 def published_digest(image: Path) -> str:
     """Return what the file beside the image says its sha256 is; raises Failure."""
     if not image.is_file():
-        raise Failure(100, f"{image} is not there; download Raspberry Pi OS Lite (64-bit) and its .sha256 file")
+        raise Failure(
+            "image-missing", f"{image} is not there; download Raspberry Pi OS Lite (64-bit) and its .sha256 file"
+        )
     beside = image.with_name(f"{image.name}.sha256")
     if not beside.is_file():
-        raise Failure(102, f"no checksum: {beside} is not there; download it too, or give --sha256")
+        raise Failure("image-checksum", f"no checksum: {beside} is not there; download it too, or give --sha256")
     for line in read_text(beside, "download it again, or give --sha256").splitlines():
         digest, _, name = line.strip().partition(" ")
         if re.fullmatch(r"[0-9A-Fa-f]{64}", digest) and name.lstrip(" *") in ("", image.name):
             return digest
-    raise Failure(102, f"{beside} has no sha256 of {image.name}; download it again, or give --sha256")
+    raise Failure("image-checksum", f"{beside} has no sha256 of {image.name}; download it again, or give --sha256")
 
 
 def check_digest(image: Path, digest: str) -> None:
@@ -266,7 +273,7 @@ def check_digest(image: Path, digest: str) -> None:
             found.update(chunk)
             bar.update(len(chunk))
     if found.hexdigest() != digest:
-        raise Failure(102, f"{image.name} has sha256 {found.hexdigest()}, not {digest}; download it again")
+        raise Failure("image-checksum", f"{image.name} has sha256 {found.hexdigest()}, not {digest}; download it again")
 
 
 def copy_image(image: Path, copy: Path) -> None:
@@ -285,22 +292,24 @@ def copy_image(image: Path, copy: Path) -> None:
                     out.seek(len(chunk), os.SEEK_CUR)
             out.truncate()
         except EOFError as error:
-            raise Failure(101, f"{image.name} is cut short; download it again") from error
+            raise Failure("image-damaged", f"{image.name} is cut short; download it again") from error
         except lzma.LZMAError as error:
-            raise Failure(101, f"{image.name} is damaged ({error}); download it again") from error
+            raise Failure("image-damaged", f"{image.name} is damaged ({error}); download it again") from error
 
 
 def check_wishes(system: System, wishes: Wishes, settings: Settings) -> None:
     """Say what the image cannot do, or will do only later; raises Failure."""
     if wishes.user in {*system.users, *TAKEN}:
-        raise Failure(106, f"--user is '{wishes.user}', a user of the system itself; choose another name")
+        raise Failure("image-unfit", f"--user is '{wishes.user}', a user of the system itself; choose another name")
     if wishes.user in system.groups:  # useradd makes each user a group of that name
-        raise Failure(106, f"--user is '{wishes.user}', a group of the system itself; choose another name")
+        raise Failure("image-unfit", f"--user is '{wishes.user}', a group of the system itself; choose another name")
     if wishes.wifi and "network-manager" not in system.packages:
-        raise Failure(106, f"the image ({system.issue}) has no NetworkManager for --wifi; take an official one")
+        raise Failure(
+            "image-unfit", f"the image ({system.issue}) has no NetworkManager for --wifi; take an official one"
+        )
     if wishes.read_only and "overlayroot" not in system.packages:
         raise Failure(
-            106,
+            "image-unfit",
             f"the image ({system.issue}) has no overlayroot, and a first boot no network to get it; leave --read-only "
             "out, and turn it on later, with a network: sudo raspi-config nonint enable_overlayfs",
         )
@@ -321,10 +330,12 @@ def customise(boot: Boot, system: System, wishes: Wishes, settings: Path | None,
     signers = signers_line(ensure_key(default_key())).encode()
     contents = verify(bundle, signers)
     if contents.target.split()[:2] != [target.suite, target.arch]:
-        raise Failure(106, f"{bundle} is for {contents.target}, the image is {target}; give that one's bundle")
+        raise Failure(
+            "image-unfit", f"{bundle} is for {contents.target}, the image is {target}; give that one's bundle"
+        )
     cmdline = boot.read("cmdline.txt")
     if not cmdline:
-        raise Failure(103, "the boot partition has no cmdline.txt; take Raspberry Pi OS Lite (64-bit)")
+        raise Failure("image-foreign", "the boot partition has no cmdline.txt; take Raspberry Pi OS Lite (64-bit)")
     say(f"putting {bundle.name} ({bundle.stat().st_size / 1e6:.0f} MB) on the boot partition")
     files = {
         f"{FOLDER}/{bundle.name}": bundle.read_bytes(),
@@ -348,12 +359,12 @@ def confirm(device: Path, disk: Disk, yes: int) -> None:
     hand_over("lsblk", "--output", "NAME,SIZE,FSTYPE,LABEL", device)
     if not sys.stdin.isatty():
         more = " --yes" * questions
-        raise Failure(107, f"no terminal to ask whether all on {device} may be lost; if so, say{more}")
+        raise Failure("disk-refused", f"no terminal to ask whether all on {device} may be lost; if so, say{more}")
     for question in ("All on it will be lost. Type its name to go on", "It cannot be taken out. Type its name again")[
         yes:questions
     ]:
         if input(f"{question} ({disk.name}): ").strip() not in (disk.name, str(device)):
-            raise Failure(107, f"{device} was left as it is")
+            raise Failure("disk-refused", f"{device} was left as it is")
 
 
 if __name__ == "__main__":

@@ -47,9 +47,13 @@ def device_number(device: Path) -> str:
     try:
         status = device.stat()
     except OSError as error:
-        raise Failure(107, f"{device}: {error.strerror}; give a disk such as /dev/sdb (lsblk lists them)") from error
+        raise Failure(
+            "disk-refused", f"{device}: {error.strerror}; give a disk such as /dev/sdb (lsblk lists them)"
+        ) from error
     if not stat.S_ISBLK(status.st_mode):
-        raise Failure(107, f"{device} is no disk; give one such as /dev/sdb (lsblk lists them), or --out FILE")
+        raise Failure(
+            "disk-refused", f"{device} is no disk; give one such as /dev/sdb (lsblk lists them), or --out FILE"
+        )
     return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
 
 
@@ -58,11 +62,13 @@ def find_disk(number: str, sysfs: Path = Path("/sys"), procfs: Path = Path("/pro
     folder = (sysfs / "dev" / "block" / number).resolve()
     name = folder.name
     if (folder / "partition").exists():
-        raise Failure(107, f"/dev/{name} is a partition; give the whole disk: /dev/{folder.parent.name}")
+        raise Failure("disk-refused", f"/dev/{name} is a partition; give the whole disk: /dev/{folder.parent.name}")
     parts = sorted(path.parent for path in folder.glob("*/partition"))
     holders = [holder.name for part in (folder, *parts) for holder in (part / "holders").glob("*")]
     if holders:
-        raise Failure(107, f"/dev/{name} is in use by {', '.join(holders)} (LVM, RAID or encryption); free it first")
+        raise Failure(
+            "disk-refused", f"/dev/{name} is in use by {', '.join(holders)} (LVM, RAID or encryption); free it first"
+        )
     numbers = {_text(part / "dev") for part in (folder, *parts)} - {""}
     names = {f"/dev/{part.name}" for part in (folder, *parts)}
     mounted = [
@@ -73,18 +79,18 @@ def find_disk(number: str, sysfs: Path = Path("/sys"), procfs: Path = Path("/pro
     if mounted:
         system = "/" in mounted or any(point.startswith(("/boot", "/usr", "/var", "/home")) for point in mounted)
         advice = "it holds this system: never that" if system else f"unmount it first: umount {' '.join(mounted)}"
-        raise Failure(107, f"/dev/{name} is mounted at {', '.join(mounted)}; {advice}")
+        raise Failure("disk-refused", f"/dev/{name} is mounted at {', '.join(mounted)}; {advice}")
     swaps = [line.split()[0] for line in _text(procfs / "swaps").splitlines()[1:]]
     if names & set(swaps):
-        raise Failure(107, f"/dev/{name} holds this system's swap; give another disk")
+        raise Failure("disk-refused", f"/dev/{name} holds this system's swap; give another disk")
     if _text(folder / "ro") == "1":
-        raise Failure(107, f"/dev/{name} is write-protected; move the card's lock, or take another reader")
+        raise Failure("disk-refused", f"/dev/{name} is write-protected; move the card's lock, or take another reader")
     size = int(_text(folder / "size") or 0) * 512
     if not size:
-        raise Failure(107, f"/dev/{name} has no medium; put the card into the reader")
+        raise Failure("disk-refused", f"/dev/{name} has no medium; put the card into the reader")
     if size > LARGEST and not large:
         raise Failure(
-            107,
+            "disk-refused",
             f"/dev/{name} has {size / 1e9:.0f} GB, more than a card of {LARGEST / 1e9:.0f} GB; "
             "if it is the right one, say so with --large",
         )
@@ -97,14 +103,16 @@ def write_disk(device: Path, image: Path, large: bool = False) -> None:
     """Write the image to the disk and compare what is read back; raises Failure."""
     disk, size = find_disk(device_number(device), large=large), image.stat().st_size
     if size > disk.size:
-        raise Failure(107, f"the image has {size / 1e9:.1f} GB, {device} only {disk.size / 1e9:.1f} GB: take another")
+        raise Failure(
+            "disk-refused", f"the image has {size / 1e9:.1f} GB, {device} only {disk.size / 1e9:.1f} GB: take another"
+        )
     written, seen = hashlib.sha256(), hashlib.sha256()
     try:
         # Of a block device, O_EXCL fails where the kernel itself uses it: mounted meanwhile, say.
         target = os.open(device, os.O_RDWR | os.O_EXCL)
     except OSError as error:
         raise Failure(
-            107, f"{device} cannot be opened: {error.strerror}; write as root, with nothing mounted"
+            "disk-refused", f"{device} cannot be opened: {error.strerror}; write as root, with nothing mounted"
         ) from error
     try:
         with image.open("rb") as source, progress_bar(f"writing {device} and reading it back", 2 * size) as bar:
@@ -123,11 +131,15 @@ def write_disk(device: Path, image: Path, large: bool = False) -> None:
                 left -= len(chunk)
                 bar.update(len(chunk))
     except OSError as error:
-        raise Failure(107, f"{device}: {error.strerror}; it is half written: try another card or reader") from error
+        raise Failure(
+            "disk-refused", f"{device}: {error.strerror}; it is half written: try another card or reader"
+        ) from error
     finally:
         os.close(target)
     if seen.digest() != written.digest():
-        raise Failure(108, f"{device} gives back other bytes than were written; it is worn, or smaller than it says")
+        raise Failure(
+            "card-faulty", f"{device} gives back other bytes than were written; it is worn, or smaller than it says"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -48,28 +48,32 @@ def read_partitions(image: Path, name: str) -> tuple[Partition, Partition]:
     with image.open("rb") as file:
         table = file.read(SECTOR)
         if len(table) < SECTOR or table[510:] != b"\x55\xaa":
-            raise Failure(100, f"{name} has no partition table; give a Raspberry Pi OS image (.img or .img.xz)")
+            raise Failure(
+                "image-missing", f"{name} has no partition table; give a Raspberry Pi OS image (.img or .img.xz)"
+            )
         entries = [struct.unpack_from("<4xB3xII", table, 446 + 16 * index) for index in range(4)]
         kinds = [kind for kind, _, _ in entries]
         if kinds[0] == GPT:
-            raise Failure(100, f"{name} has a GPT; Raspberry Pi OS images have an MBR: give one of those")
+            raise Failure("image-missing", f"{name} has a GPT; Raspberry Pi OS images have an MBR: give one of those")
         if kinds[:2] != [FAT32, LINUX]:
             found = ", ".join(f"{kind:#04x}" for kind in kinds if kind) or "none"
             raise Failure(
-                100,
+                "image-missing",
                 f"{name} has partitions of types {found}, Raspberry Pi OS has {FAT32:#04x} and {LINUX:#04x}; "
                 "give one of its images",
             )
         boot, root = (Partition(start * SECTOR, sectors * SECTOR) for _, start, sectors in entries[:2])
         size, end = image.stat().st_size, max(part.start + part.size for part in (boot, root))
         if size < end:
-            raise Failure(101, f"{name} ends after {size} bytes, its partitions after {end}; download it again")
+            raise Failure(
+                "image-damaged", f"{name} ends after {size} bytes, its partitions after {end}; download it again"
+            )
         file.seek(boot.start)
         fat = file.read(SECTOR)
         file.seek(root.start + 1080)
         ext4 = file.read(2)
     if fat[82:87] != b"FAT32" or ext4 != b"\x53\xef":
-        raise Failure(100, f"{name}'s partitions are not FAT32 and ext4; give a Raspberry Pi OS image")
+        raise Failure("image-missing", f"{name}'s partitions are not FAT32 and ext4; give a Raspberry Pi OS image")
     return boot, root
 
 
@@ -105,21 +109,26 @@ def identify(root: Root) -> System:
     issue = plain(root.text("/etc/rpi-issue").partition("\n")[0])
     if release.get("ID") not in ("debian", "raspbian") or not issue.startswith("Raspberry Pi"):
         name = release.get("PRETTY_NAME", "a system that does not say its name")
-        raise Failure(103, f"the image holds {plain(name)}, not Raspberry Pi OS; take Raspberry Pi OS Lite (64-bit)")
+        raise Failure(
+            "image-foreign", f"the image holds {plain(name)}, not Raspberry Pi OS; take Raspberry Pi OS Lite (64-bit)"
+        )
     program = root.read("/usr/bin/dpkg")[:20]
     if program[:5] != b"\x7fELF\x02" or program[18:] != struct.pack("<H", AARCH64):
-        raise Failure(105, f"the image ({issue}) is not a 64-bit one; take Raspberry Pi OS Lite (64-bit)")
+        raise Failure("image-32-bit", f"the image ({issue}) is not a 64-bit one; take Raspberry Pi OS Lite (64-bit)")
     suite = release.get("VERSION_CODENAME", "unknown")
     if suite not in NEEDED:
-        raise Failure(104, f"the image ({issue}) is {plain(suite)}; served are {' and '.join(NEEDED)}")
+        raise Failure("image-unsupported", f"the image ({issue}) is {plain(suite)}; served are {' and '.join(NEEDED)}")
     packages = installed(root.text("/var/lib/dpkg/status"))
     missing = [name for name in ("python3", "openssh-server", "sudo", *NEEDED[suite]) if name not in packages]
     if missing:
         raise Failure(
-            104, f"the image ({issue}) lacks {', '.join(missing)}, which its first boot needs; take a newer one"
+            "image-unsupported",
+            f"the image ({issue}) lacks {', '.join(missing)}, which its first boot needs; take a newer one",
         )
     if suite == "trixie" and not seeds_cloud_init(root):
-        raise Failure(104, f"cloud-init of the image ({issue}) does not look at /boot/firmware; take a newer one")
+        raise Failure(
+            "image-unsupported", f"cloud-init of the image ({issue}) does not look at /boot/firmware; take a newer one"
+        )
     accounts = [line.split(":") for line in root.text("/etc/passwd").splitlines()]
     first = {fields[0] for fields in accounts if fields[2:3] == ["1000"]}
     groups = {line.partition(":")[0] for line in root.text("/etc/group").splitlines()}
@@ -156,7 +165,7 @@ class Boot:
             sector, sectors = struct.unpack_from("<HB", file.read(SECTOR), 11)
         self._cluster: int = sector * sectors
         if not self._cluster:
-            raise Failure(100, f"{image.name} has a boot partition without clusters; download it again")
+            raise Failure("image-missing", f"{image.name} has a boot partition without clusters; download it again")
 
     def _tool(self, tool: str, *words: str, given: bytes = b"") -> BytesDone:
         # mtools knows how many sectors a track has to have; no disk of this century has such tracks.
@@ -168,7 +177,7 @@ class Boot:
         done = self._tool("mdir", "::/")
         last = as_text(done.stdout).strip().rpartition("\n")[2]
         if done.returncode or not last.endswith(" bytes free"):
-            raise Failure(100, f"mtools cannot read the boot partition: {as_text(done.stderr).strip()}")
+            raise Failure("image-missing", f"mtools cannot read the boot partition: {as_text(done.stderr).strip()}")
         return int(last.removesuffix(" bytes free").replace(" ", ""))
 
     def read(self, path: str) -> bytes | None:
@@ -182,7 +191,7 @@ class Boot:
         needed = sum((-(-len(content) // self._cluster) + 1) * self._cluster for content in files.values())
         if needed > (free := self.free()):
             raise Failure(
-                106,
+                "image-unfit",
                 f"the boot partition has {free / 1e6:.0f} MB free, Cuelens needs {needed / 1e6:.0f} MB there until its "
                 "first boot is done; take an image with a larger one (Raspberry Pi OS has 512 MB)",
             )
@@ -192,8 +201,8 @@ class Boot:
             done = self._tool("mcopy", "-o", "-", f"::/{path}", given=content)
             if done.returncode:
                 words = as_text(done.stderr).strip()
-                raise Failure(107, f"{path} could not be written to the boot partition: {words}")
+                raise Failure("disk-refused", f"{path} could not be written to the boot partition: {words}")
             if self.read(path) != content:
                 raise Failure(
-                    108, f"{path}, read back from the boot partition, is not what was written; check the disk"
+                    "card-faulty", f"{path}, read back from the boot partition, is not what was written; check the disk"
                 )

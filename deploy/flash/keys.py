@@ -39,7 +39,7 @@ OTHERS = {  # how a file begins that is no list of public keys
 def public_keys(given: Path | None, home: Path) -> tuple[str, ...]:
     """Return the lines of authorized_keys: of the file, else of ~/.ssh/id_*.pub, else the ssh agent's.
 
-    Raises Failure (109) where there is none, or one that sshd would not take.
+    Raises Failure where there is none, or one that sshd would not take.
     """
     if given:
         keys = read_keys(read_text(given, ADVICE), str(given))
@@ -51,7 +51,10 @@ def public_keys(given: Path | None, home: Path) -> tuple[str, ...]:
             keys = agent_keys()
     if not keys:
         where = str(given) if given else "neither ~/.ssh/id_*.pub nor the ssh agent"
-        raise Failure(109, f"{where} has no ssh key to log in by; make one with ssh-keygen, or give --ssh-key FILE")
+        raise Failure(
+            "flash-means-missing",
+            f"{where} has no ssh key to log in by; make one with ssh-keygen, or give --ssh-key FILE",
+        )
     return tuple(dict.fromkeys(keys))
 
 
@@ -69,7 +72,7 @@ def read_keys(text: str, where: str) -> list[str]:
     for begin, words in OTHERS.items():
         if text.lstrip().startswith(begin):
             what = f"{words} {where}" if words.endswith("-f") else f"{words}; {ADVICE}"
-            raise Failure(109, f"{where} has a line that is no public key: it {what}")
+            raise Failure("flash-means-missing", f"{where} has a line that is no public key: it {what}")
     lines = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
     return [read_key(line, f"{where}:{number}") for number, line in lines if line and not line.startswith("#")]
 
@@ -85,13 +88,20 @@ def read_key(line: str, where: str) -> str:
     kind, blob, comment = (*rest.split(None, 2), "", "", "")[:3]
     for name in (options, kind):
         if CERTIFICATE.fullmatch(name):
-            raise Failure(109, f"{where} is a certificate, by which sshd lets nobody in; give the .pub file of its key")
+            raise Failure(
+                "flash-means-missing",
+                f"{where} is a certificate, by which sshd lets nobody in; give the .pub file of its key",
+            )
         if name == "ssh-dss":
-            raise Failure(109, f"{where} is a DSA key, which sshd refuses; make another: ssh-keygen -t ed25519")
+            raise Failure(
+                "flash-means-missing", f"{where} is a DSA key, which sshd refuses; make another: ssh-keygen -t ed25519"
+            )
     if kind not in TYPES:
-        raise Failure(109, f"{where} has a line that is no public key; {ADVICE}")
+        raise Failure("flash-means-missing", f"{where} has a line that is no public key; {ADVICE}")
     if not is_whole(kind, blob):
-        raise Failure(109, f"{where}: the {plain(kind)} key is cut short or damaged; copy the whole line again")
+        raise Failure(
+            "flash-means-missing", f"{where}: the {plain(kind)} key is cut short or damaged; copy the whole line again"
+        )
     words = (options, kind, blob, "".join(letter for letter in comment if letter.isprintable()).strip())
     return " ".join(filter(None, words))
 

@@ -77,20 +77,22 @@ def wpa_key(name: str, password: str) -> str:
 
 
 def check_password(password: str, security: str) -> None:
-    """Hold a password to what wpa_supplicant takes; raises Failure (109), which does not quote it."""
+    """Hold a password to what wpa_supplicant takes; raises Failure, which does not quote it."""
     if HEX_KEY.fullmatch(password):
         if security == "wpa3":
-            raise Failure(109, "64 hexadecimal digits are a key of WPA2; WPA3 needs the password itself")
+            raise Failure(
+                "flash-means-missing", "64 hexadecimal digits are a key of WPA2; WPA3 needs the password itself"
+            )
         return
     size = len(password.encode())
     if "\n" in password:
-        raise Failure(109, "a password of several lines; the file has the password and nothing else")
+        raise Failure("flash-means-missing", "a password of several lines; the file has the password and nothing else")
     if re.search(r"[\0-\x1f\x7f]", password):
-        raise Failure(109, "a password with a control character (a tab?); type it again")
+        raise Failure("flash-means-missing", "a password with a control character (a tab?); type it again")
     if not 8 <= size <= 63:
         bytes_of = "" if size == len(password) else f" ({size} bytes of UTF-8)"
         raise Failure(
-            109,
+            "flash-means-missing",
             f"a password of {len(password)} letters{bytes_of}; Wi-Fi takes 8 to 63 ASCII letters (another letter "
             "counts as its bytes of UTF-8), or 64 hexadecimal digits",
         )

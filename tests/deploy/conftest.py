@@ -47,7 +47,7 @@ def real_bundle(
                 timeout=280,
                 check=False,
             )
-            if done.returncode == 78:
+            if "[download-failed]" in done.stderr:
                 pytest.skip(f"no packages here: {done.stderr.strip().splitlines()[-1]}")
             assert done.returncode == 0, done.stderr
             made[suite, arch] = Path(done.stdout.rstrip("\n").split("  ", 1)[1])

@@ -25,6 +25,7 @@ from deploy import packages
 from deploy.failure import Failure
 from deploy.packages import TARGETS, Target
 from deploy.verify import sha256_of
+from tests.support.failures import cause_of
 
 BOOKWORM, TRIXIE = (next(target for target in TARGETS if target.suite == suite) for suite in ("bookworm", "trixie"))
 VERSION = "1.2+g0123456789ab"
@@ -86,11 +87,12 @@ def text(bundle: Path, name: str) -> str:
     return bundles.read_member(payload(bundle), name).decode()
 
 
-def refused(code: int, words: str, call: Callable[..., object], *arguments: object) -> None:
-    """Assert that the call fails with this exit code and a line that has these words and a next step."""
+def refused(cause: str, words: str, call: Callable[..., object], *arguments: object) -> None:
+    """Assert that the call fails with this cause and a line that has these words and a next step."""
     with pytest.raises(Failure) as caught:
         call(*arguments)
-    assert caught.value.exit_code == code, caught.value
+    assert caught.value.cause == cause, caught.value
+    assert caught.value.line.endswith(f" [{cause}]")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -220,13 +222,19 @@ def test_no_wheel_is_taken_that_the_target_cannot_run(tag: str, target: Target, 
     if fits:
         assert packages.read_wheel(wheel, target).name == "some"
     else:
-        refused(79, f"does not run on {target} (Python {target.minor}, glibc 2.", packages.read_wheel, wheel, target)
+        refused(
+            "package-foreign",
+            f"does not run on {target} (Python {target.minor}, glibc 2.",
+            packages.read_wheel,
+            wheel,
+            target,
+        )
 
 
 def test_a_damaged_wheel_is_refused(wheels: list[Path], key: Path, tmp_path: Path) -> None:
     wheels[1].write_bytes(wheels[1].read_bytes()[:100])
     out = tmp_path / "out"
-    refused(79, "not a whole wheel", bundles.build, VERSION, TRIXIE, wheels, FILES, key, out)
+    refused("package-foreign", "not a whole wheel", bundles.build, VERSION, TRIXIE, wheels, FILES, key, out)
     assert not out.exists() or not list(out.iterdir())
 
 
@@ -270,7 +278,7 @@ def test_a_truncated_bundle_is_refused(tiny: Path, share: float) -> None:
     os.truncate(tiny, int(share * (member.offset_data + member.size)))
     with pytest.raises(Failure) as caught:
         bundles.verify(tiny)
-    assert caught.value.exit_code == 89
+    assert caught.value.cause == "bundle-invalid"
 
 
 def test_a_flipped_bit_anywhere_in_the_payload_is_refused(tiny: Path) -> None:
@@ -281,12 +289,12 @@ def test_a_flipped_bit_anywhere_in_the_payload_is_refused(tiny: Path) -> None:
         tiny.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(Failure) as caught:
             bundles.verify(tiny)
-        assert caught.value.exit_code == 89, place
+        assert caught.value.cause == "bundle-invalid", place
 
 
 def test_another_makers_bundle_is_refused(tiny: Path, tmp_path: Path) -> None:
     other = bundles.ensure_key(tmp_path / "other-key")
-    refused(89, "the signature is not good", bundles.verify, tiny, bundles.signers_line(other).encode())
+    refused("bundle-invalid", "the signature is not good", bundles.verify, tiny, bundles.signers_line(other).encode())
 
 
 def test_a_signature_for_another_purpose_is_refused(tiny: Path, key: Path, tmp_path: Path) -> None:
@@ -298,18 +306,18 @@ def test_a_signature_for_another_purpose_is_refused(tiny: Path, key: Path, tmp_p
     with tarfile.open(tiny, "w") as outer:
         for name in ("payload.tar.sig", "payload.tar"):
             outer.add(folder / name, name)
-    refused(89, "the signature is not good", bundles.verify, tiny)
+    refused("bundle-invalid", "the signature is not good", bundles.verify, tiny)
 
 
 def test_a_third_member_is_refused(tiny: Path) -> None:
     with tarfile.open(tiny, "a") as outer:
         bundles.add(outer, "payload.tar", b"another", 0)
-    refused(89, "not a bundle (it has payload.tar.sig, payload.tar, payload.tar)", bundles.verify, tiny)
+    refused("bundle-invalid", "not a bundle (it has payload.tar.sig, payload.tar, payload.tar)", bundles.verify, tiny)
 
 
 def test_what_is_no_tar_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file.tar").write_bytes(b"no tar" * 1000)
-    refused(89, "not a whole bundle", bundles.verify, tmp_path / "file.tar")
+    refused("bundle-invalid", "not a whole bundle", bundles.verify, tmp_path / "file.tar")
 
 
 def test_what_is_well_signed_is_still_looked_at(tiny: Path, key: Path, tmp_path: Path) -> None:
@@ -324,7 +332,7 @@ def test_what_is_well_signed_is_still_looked_at(tiny: Path, key: Path, tmp_path:
     }
     for words, (changed, link) in cases.items():
         (tmp_path / "payload.tar.sig").unlink(missing_ok=True)
-        refused(89, words, bundles.verify, sealed(key, changed, tmp_path, link))
+        refused("bundle-invalid", words, bundles.verify, sealed(key, changed, tmp_path, link))
 
 
 # The key
@@ -358,21 +366,23 @@ def test_the_place_of_the_key_is_the_users_to_name(monkeypatch: pytest.MonkeyPat
 def test_a_key_that_others_may_read_is_refused(key: Path, tmp_path: Path) -> None:
     key = Path(shutil.copy(key, tmp_path))
     key.chmod(0o640)
-    refused(77, f"others may read the key (mode 0640); valid is 0600: chmod 600 {key}", bundles.public_key, key)
+    refused(
+        "key-unusable", f"others may read the key (mode 0640); valid is 0600: chmod 600 {key}", bundles.public_key, key
+    )
 
 
 def test_a_key_that_signs_differently_each_time_is_refused(tmp_path: Path) -> None:
     key = tmp_path / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", key], check=True)
-    refused(77, "of type ecdsa-sha2-nistp256; valid is ssh-ed25519", bundles.public_key, key)
+    refused("key-unusable", "of type ecdsa-sha2-nistp256; valid is ssh-ed25519", bundles.public_key, key)
 
 
 def test_what_is_no_key_is_refused(tmp_path: Path) -> None:
     key = tmp_path / "key"
     key.write_text("no key\n")
     key.chmod(0o600)
-    refused(77, "not a key that can be used", bundles.public_key, key)
-    refused(77, "No such file", bundles.public_key, tmp_path / "nowhere")
+    refused("key-unusable", "not a key that can be used", bundles.public_key, key)
+    refused("key-unusable", "No such file", bundles.public_key, tmp_path / "nowhere")
 
 
 def test_a_bundle_names_no_maker(tiny: Path, key: Path) -> None:
@@ -398,7 +408,7 @@ def test_of_the_locks_a_target_gets_its_own_lines_and_each_once(target: Target) 
 def test_locks_that_disagree_are_refused(tmp_path: Path) -> None:
     for name, version in {"device": "1.0", "sinks": "1.1", "glasses": "1.0", "pip": "1.0"}.items():
         (tmp_path / f"{name}.txt").write_text(f"some=={version} \\\n    --hash=sha256:{'0' * 64}\n")
-    refused(79, "several of some for trixie", packages.locked, TRIXIE, tmp_path)
+    refused("package-foreign", "several of some for trixie", packages.locked, TRIXIE, tmp_path)
 
 
 @pytest.fixture
@@ -440,7 +450,7 @@ def test_a_second_time_only_what_is_damaged_is_downloaded(index: Path, tmp_path:
     hidden = index.rename(tmp_path / "hidden")
     assert packages.fetch(pins, TRIXIE, cache) == found
     found[0].write_bytes(b"rotten")
-    refused(78, "pip could not get the packages for trixie", packages.fetch, pins, TRIXIE, cache)
+    refused("download-failed", "pip could not get the packages for trixie", packages.fetch, pins, TRIXIE, cache)
     hidden.rename(index)
     assert {wheel: wheel.read_bytes() for wheel in packages.fetch(pins, TRIXIE, cache)} == contents
     assert len(list(cache.iterdir())) == 1
@@ -449,13 +459,13 @@ def test_a_second_time_only_what_is_damaged_is_downloaded(index: Path, tmp_path:
 def test_a_wheel_that_differs_from_the_lock_is_refused(index: Path, tmp_path: Path) -> None:
     pins = pins_of(index)
     write_wheel(index, "pure", licence="License: of somebody else\n")
-    refused(79, "another sha256", packages.fetch, pins, TRIXIE, tmp_path / "cache")
+    refused("package-foreign", "another sha256", packages.fetch, pins, TRIXIE, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_an_index_without_the_locked_version_is_named(index: Path, tmp_path: Path) -> None:
     pins = [packages.Pin("pure", "2.0", ("0" * 64,))]
-    refused(79, "pure==2.0", packages.fetch, pins, TRIXIE, tmp_path / "cache")
+    refused("package-foreign", "pure==2.0", packages.fetch, pins, TRIXIE, tmp_path / "cache")
 
 
 def test_no_network_and_a_wrong_index_have_different_messages(
@@ -465,7 +475,7 @@ def test_no_network_and_a_wrong_index_have_different_messages(
     monkeypatch.delenv("PIP_FIND_LINKS")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")  # where nothing listens
     monkeypatch.setenv("PIP_RETRIES", "0")
-    refused(78, "check the network", packages.fetch, pins_of(index), TRIXIE, tmp_path / "cache")
+    refused("download-failed", "check the network", packages.fetch, pins_of(index), TRIXIE, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
@@ -528,13 +538,14 @@ class Checkout:
             output, errors = process.communicate(timeout=60)
         return subprocess.CompletedProcess(words, process.returncode, output, errors)
 
-    def fails(self, code: int, words: str, *arguments: str, prefix: tuple[str, ...] = (), **extra: str) -> None:
-        """Assert that it ends with this exit code and one line with these words, and leaves no bundle."""
+    def fails(self, cause: str, words: str, *arguments: str, prefix: tuple[str, ...] = (), **extra: str) -> None:
+        """Assert that it ends with the exit code of this cause and one line with these words, and leaves no bundle."""
         done = self.run(*arguments, prefix=prefix, **extra)
-        assert done.returncode == code, done.stderr
+        assert cause_of(done) == cause, done.stderr
         (line,) = (line for line in done.stderr.splitlines() if not re.search(": (getting|made) the", line))
         assert line.startswith("deploy.sh: ")
         assert words in line
+        assert line.endswith(f" [{cause}]")
         assert not list(self.folder.rglob("cuelens-*.tar*"))
         assert "Traceback" in self.run(*arguments, "--debug", prefix=prefix, **extra).stderr
 
@@ -729,32 +740,34 @@ def test_where_git_does_not_answer_the_version_names_the_content(
 
 def test_a_checkout_without_the_installer_is_reported(checkout: Checkout) -> None:
     (checkout.root / "deploy/device/install.sh").unlink()
-    checkout.fails(88, "lacks deploy/device/install.sh")
+    checkout.fails("checkout-incomplete", "lacks deploy/device/install.sh")
 
 
 def test_a_wheel_that_does_not_build_is_reported(checkout: Checkout) -> None:
     checkout.write("deploy/wheel.py", "broken(")
-    checkout.fails(88, "the project's wheel could not be built")
+    checkout.fails("checkout-incomplete", "the project's wheel could not be built")
 
 
 def test_a_missing_tool_is_reported_with_its_package(checkout: Checkout) -> None:
     tools = checkout.folder / "tools"
     tools.mkdir()
     checkout.fails(
-        76, "no ssh-keygen on this machine; install it with: sudo apt install openssh-client", PATH=str(tools)
+        "tool-missing",
+        "no ssh-keygen on this machine; install it with: sudo apt install openssh-client",
+        PATH=str(tools),
     )
 
 
 def test_an_open_key_is_reported(checkout: Checkout, key: Path) -> None:
     key = Path(shutil.copy(key, checkout.folder / "key"))
     key.chmod(0o644)
-    checkout.fails(77, f"chmod 600 {key}", CUELENS_KEY=str(key))
+    checkout.fails("key-unusable", f"chmod 600 {key}", CUELENS_KEY=str(key))
 
 
 def test_a_folder_that_cannot_be_written_is_reported(checkout: Checkout) -> None:
     (checkout.folder / "file").touch()
-    checkout.fails(86, "file: ", "--out", str(checkout.folder / "file"))
-    checkout.fails(86, "file: ", CUELENS_KEY=str(checkout.folder / "file" / "key"))
+    checkout.fails("path-refused", "file: ", "--out", str(checkout.folder / "file"))
+    checkout.fails("path-refused", "file: ", CUELENS_KEY=str(checkout.folder / "file" / "key"))
 
 
 @pytest.mark.parametrize("owner", [0, 65534])
@@ -778,12 +791,12 @@ def test_a_file_of_another_user_is_reported_with_what_gives_it_back(
 
 def test_no_network_is_reported(checkout: Checkout) -> None:
     nowhere = {"PIP_NO_INDEX": "0", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": "http://127.0.0.1:9/", "PIP_RETRIES": "0"}
-    checkout.fails(78, "check the network", **nowhere)
+    checkout.fails("download-failed", "check the network", **nowhere)
 
 
 def test_another_package_than_the_locks_is_reported(checkout: Checkout) -> None:
     write_wheel(checkout.index, "some", licence="License: of somebody else\n")
-    checkout.fails(79, "some==1.0 for bookworm aarch64 is not what the lock says")
+    checkout.fails("package-foreign", "some==1.0 for bookworm aarch64 is not what the lock says")
 
 
 @pytest.mark.root
@@ -796,7 +809,7 @@ def test_a_full_disk_is_reported(checkout: Checkout, kilobytes: int) -> None:
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no tmpfs can be mounted here")
     try:
-        checkout.fails(87, "the disk is full", "--out", str(small))
+        checkout.fails("space-short", "the disk is full", "--out", str(small))
         assert list(small.iterdir()) == []
     finally:
         subprocess.run(["umount", small], check=True)
@@ -829,7 +842,7 @@ def test_a_bundle_is_checked_and_listed(checkout: Checkout, tiny: Path, tmp_path
     assert first.startswith(f"cuelens {VERSION} for {TRIXIE} 3.13, signed by SHA256:")
     assert [line.split()[1] for line in files] == payload(tiny).getnames()
     other = bundles.ensure_key(tmp_path / "other-key")
-    assert checkout.run("--verify", str(tiny), CUELENS_KEY=str(other)).returncode == 89
+    assert cause_of(checkout.run("--verify", str(tiny), CUELENS_KEY=str(other))) == "bundle-invalid"
     signers = tmp_path / "allowed_signers"
     signers.write_text(text(tiny, "allowed_signers"))
     assert checkout.run("--verify", str(tiny), "--signers", str(signers), CUELENS_KEY=str(other)).returncode == 0
@@ -839,7 +852,7 @@ def test_a_bundle_is_checked_and_listed(checkout: Checkout, tiny: Path, tmp_path
 
 
 def test_a_missing_file_is_reported(checkout: Checkout) -> None:
-    checkout.fails(86, "nowhere.tar: No such file or directory; give --verify", "--verify", "nowhere.tar")
+    checkout.fails("path-refused", "nowhere.tar: No such file or directory; give --verify", "--verify", "nowhere.tar")
 
 
 # The real ones

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.failures import cause_of
+
 SYSTEM = "/usr/bin:/bin"
 
 # Plays `python3`, `-m venv` and `-m pip`; everything else is for the real one.
@@ -84,7 +86,7 @@ def checkout(tmp_path: Path, repository: Path) -> Checkout:
 
 def test_unknown_command_names_the_valid_ones(checkout: Checkout) -> None:
     done = checkout.run("fly")
-    assert done.returncode == 2
+    assert cause_of(done) == "command-line"
     valid = (
         "demo, run, faces, read, replay, check, status, needs, report, dark, pair, preview, safe, sinks, host, arm64"
     )
@@ -101,7 +103,7 @@ def test_no_command_shows_the_help(checkout: Checkout) -> None:
 def test_32_bit_arm_is_refused(checkout: Checkout, machine: str) -> None:
     checkout.program("uname", f'#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo {machine}\n')
     done = checkout.run("demo")
-    assert (done.returncode, checkout.called()) == (71, [])
+    assert (cause_of(done), checkout.called()) == ("machine-unsupported", [])
     assert machine in done.stderr
     assert "64-bit" in done.stderr
 
@@ -110,7 +112,7 @@ def test_32_bit_python_on_a_64_bit_kernel_is_refused(checkout: Checkout) -> None
     checkout.program("uname", '#!/bin/sh\n[ "$1" = -s ] && echo Linux || echo aarch64\n')
     checkout.program("python3", "#!/bin/sh\necho 3.11 32\n")
     done = checkout.run("demo")
-    assert done.returncode == 71
+    assert cause_of(done) == "machine-unsupported"
     assert "32-bit Python" in done.stderr
 
 
@@ -118,7 +120,7 @@ def test_other_system_is_refused(checkout: Checkout) -> None:
     checkout.program("uname", '#!/bin/sh\n[ "$1" = -s ] && echo Darwin || echo arm64\n')
     for command in (("demo",), ("bundle",), ("push", "pi@glasses")):
         done = checkout.run(*command)
-        assert (done.returncode, done.stderr.count("\n"), checkout.called()) == (71, 1, [])
+        assert (cause_of(done), done.stderr.count("\n"), checkout.called()) == ("machine-unsupported", 1, [])
         assert "Darwin arm64" in done.stderr
         assert "on a Mac in a container" in done.stderr
 
@@ -132,14 +134,16 @@ def test_a_system_without_flock_is_reported_before_anything_is_locked(checkout: 
     for system, words in (("MINGW64_NT-10.0", "on Windows in WSL"), ("Linux", "sudo apt install util-linux")):
         checkout.program("uname", f'#!/bin/sh\n[ "$1" = -s ] && echo {system} || echo x86_64\n')
         done = checkout.run("demo", PATH=str(checkout.bin))
-        assert (done.returncode, words in done.stderr, done.stderr.count("\n")) == (71, True, 1), done.stderr
+        assert (cause_of(done), words in done.stderr, done.stderr.count("\n")) == ("machine-unsupported", True, 1), (
+            done.stderr
+        )
 
 
 def test_windows_line_ends_are_named(checkout: Checkout) -> None:
     program = checkout.root / "deploy.sh"
     program.write_bytes(program.read_bytes().replace(b"\n", b"\r\n"))
     done = subprocess.run(["bash", program, "demo"], capture_output=True, text=True, check=False)
-    assert (done.returncode, "take a fresh clone" in done.stderr) == (88, True), done.stderr
+    assert (cause_of(done), "take a fresh clone" in done.stderr) == ("checkout-incomplete", True), done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -159,39 +163,39 @@ def test_a_clone_by_windows_git_has_no_windows_line_ends(repository: Path, tmp_p
 def test_python_of_a_wrong_version_is_named_with_what_is_valid(checkout: Checkout) -> None:
     checkout.program("old", "#!/bin/sh\necho 3.9 64\n")
     done = checkout.run("demo", CUELENS_PYTHON=str(checkout.bin / "old"))
-    assert done.returncode == 70
+    assert cause_of(done) == "python-unusable"
     assert "is cpython 3.9" not in done.stderr
     assert "is 3.9; valid are 3.11 to 3.14: install one" in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "words"),
+    ("answer", "cause", "words"),
     [
-        ("3.15 64 cpython", 70, "is 3.15; valid are 3.11 to 3.14"),
-        ("3.14 64 free-threaded", 70, "is free-threaded 3.14; valid are"),
-        ("3.11 64 pypy", 70, "is pypy 3.11; valid are"),
-        ("3.12 64 musl", 71, "use Debian, Ubuntu or Raspberry Pi OS"),
+        ("3.15 64 cpython", "python-unusable", "is 3.15; valid are 3.11 to 3.14"),
+        ("3.14 64 free-threaded", "python-unusable", "is free-threaded 3.14; valid are"),
+        ("3.11 64 pypy", "python-unusable", "is pypy 3.11; valid are"),
+        ("3.12 64 musl", "machine-unsupported", "use Debian, Ubuntu or Raspberry Pi OS"),
     ],
 )
 def test_a_python_that_no_package_is_locked_for_is_named(
-    checkout: Checkout, answer: str, code: int, words: str
+    checkout: Checkout, answer: str, cause: str, words: str
 ) -> None:
     checkout.program("other", f"#!/bin/sh\necho {answer}\n")
     done = checkout.run("demo", CUELENS_PYTHON=str(checkout.bin / "other"))
-    assert (done.returncode, words in done.stderr, checkout.called()) == (code, True, []), done.stderr
+    assert (cause_of(done), words in done.stderr, checkout.called()) == (cause, True, []), done.stderr
 
 
 def test_the_host_needs_a_python_that_tensorflow_has_packages_for(checkout: Checkout) -> None:
     checkout.program("newest", STAND_IN.replace("exec", '[ "$1" != -c ] || exec echo 3.14 64 cpython\n    exec'))
     done = checkout.run("host", CUELENS_PYTHON=str(checkout.bin / "newest"))
-    assert done.returncode == 70
+    assert cause_of(done) == "python-unusable"
     assert "is 3.14; valid are 3.11 to 3.13, after which TensorFlow has no packages" in done.stderr
     assert checkout.run("demo", CUELENS_PYTHON=str(checkout.bin / "newest")).returncode == 0
 
 
 def test_missing_python_is_named(checkout: Checkout) -> None:
     done = checkout.run("demo", CUELENS_PYTHON="python3.99")
-    assert done.returncode == 70
+    assert cause_of(done) == "python-unusable"
     assert "python3.99 is missing" in done.stderr
 
 
@@ -204,7 +208,7 @@ def test_later_name_is_tried_when_python3_is_too_old(checkout: Checkout) -> None
 def test_missing_venv_module_names_the_package(checkout: Checkout) -> None:
     checkout.program("python3", '#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; *) echo 3.11 64 ;; esac\n')
     done = checkout.run("demo")
-    assert done.returncode == 72
+    assert cause_of(done) == "venv-missing"
     assert "sudo apt install python3-venv" in done.stderr
 
 
@@ -268,7 +272,7 @@ def test_the_tests_have_sinks_and_tools_in_both_environments(checkout: Checkout)
 
 def test_failed_install_of_sinks_is_taken_up_again(checkout: Checkout) -> None:
     checkout.run("demo")
-    assert checkout.run("sinks", STAND_IN_FAILS="1").returncode == 73
+    assert cause_of(checkout.run("sinks", STAND_IN_FAILS="1")) == "installation-failed"
     assert checkout.run("sinks").returncode == 0
     assert sum("sinks.txt" in line for line in checkout.called()) == 2
 
@@ -282,7 +286,7 @@ def test_second_start_asks_nothing_of_pip(checkout: Checkout) -> None:
 
 def test_failed_install_shows_pips_words_and_is_taken_up_again(checkout: Checkout) -> None:
     done = checkout.run("demo", STAND_IN_FAILS="1")
-    assert done.returncode == 73
+    assert cause_of(done) == "installation-failed"
     assert "no such wheel" in done.stderr
     assert checkout.run("demo").returncode == 0
 
@@ -440,7 +444,7 @@ def test_a_full_folder_for_temporary_files_is_named_with_what_is_missing(checkou
     )
     (tmp_path / "small").mkdir()
     done = checkout.run("demo", STAND_IN_FAILS="1", TMPDIR=str(tmp_path / "small"))
-    assert done.returncode == 73
+    assert cause_of(done) == "installation-failed"
     assert f"{tmp_path}/small has 64 MiB free, 400 are needed" in done.stderr
     assert "TMPDIR=FOLDER ./deploy.sh" in done.stderr
     done = checkout.run("demo", STAND_IN_FAILS="1", TMPDIR=str(tmp_path / "none"))
@@ -473,6 +477,6 @@ def hold_to_what_another_user_may(checkout: Checkout, mask: str) -> None:
     done = subprocess.run(
         user, cwd=checkout.root, env=checkout.environment(), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 73, done.stderr
+    assert cause_of(done) == "installation-failed", done.stderr
     assert f"sudo chown -R nobody {checkout.root}/.venv" in done.stderr
     assert "cannot remove" not in done.stderr

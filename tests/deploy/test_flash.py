@@ -24,9 +24,9 @@ from deploy.failure import Failure
 from deploy.flash.disk import find_disk
 from deploy.flash.network import wpa_key
 from deploy.packages import TARGETS
-from edge.errors import Kind
 from tests.deploy.machines import make_key
 from tests.deploy.pi_image import ALIGN, CLOUD, boot_files, do, flash, make_image, write_digest, write_tree
+from tests.support.failures import CODES, cause_of
 
 pytestmark = [
     pytest.mark.skipif(shutil.which(tool) is None, reason=f"no {tool} on this system; .ci/run installs it")
@@ -226,32 +226,47 @@ def disable_cloud_init(tree: Path) -> None:
 
 
 ELF32 = b"\x7fELF\x01\x01\x01".ljust(18, b"\0") + struct.pack("<H", 40)
-SYSTEMS = {  # name: suite, change of its root, exit code, words
-    "Debian": ("trixie", remove("etc/rpi-issue"), 103, "not Raspberry Pi OS"),
-    "Ubuntu": ("trixie", replace("usr/lib/os-release", "debian", "ubuntu"), 103, "not Raspberry Pi OS"),
-    "nothing": ("trixie", remove("usr/lib/os-release"), 103, "does not say its name"),
-    "32 bits": ("bookworm", lambda tree: (tree / "usr/bin/dpkg").write_bytes(ELF32), 105, "64-bit"),
-    "x86": ("bookworm", replace("usr/bin/dpkg", b"\xb7\0", b"\x3e\0"), 105, "64-bit"),
-    "bullseye": ("bookworm", replace("usr/lib/os-release", "bookworm", "bullseye"), 104, "is bullseye; served are"),
-    "forky": ("trixie", replace("usr/lib/os-release", "trixie", "forky"), 104, "bookworm and trixie"),
-    "trixie without cloud-init": ("trixie", replace("var/lib/dpkg/status", "cloud-init", "other"), 104, "cloud-init"),
-    "cloud-init that looks elsewhere": ("trixie", remove(CLOUD), 104, "/boot/firmware"),
-    "cloud-init turned off": ("trixie", disable_cloud_init, 104, "/boot/firmware"),
-    "bookworm without userconf": ("bookworm", replace("var/lib/dpkg/status", "userconf-pi", "x"), 104, "userconf-pi"),
+SYSTEMS = {  # name: suite, change of its root, cause, words
+    "Debian": ("trixie", remove("etc/rpi-issue"), "image-foreign", "not Raspberry Pi OS"),
+    "Ubuntu": ("trixie", replace("usr/lib/os-release", "debian", "ubuntu"), "image-foreign", "not Raspberry Pi OS"),
+    "nothing": ("trixie", remove("usr/lib/os-release"), "image-foreign", "does not say its name"),
+    "32 bits": ("bookworm", lambda tree: (tree / "usr/bin/dpkg").write_bytes(ELF32), "image-32-bit", "64-bit"),
+    "x86": ("bookworm", replace("usr/bin/dpkg", b"\xb7\0", b"\x3e\0"), "image-32-bit", "64-bit"),
+    "bullseye": (
+        "bookworm",
+        replace("usr/lib/os-release", "bookworm", "bullseye"),
+        "image-unsupported",
+        "is bullseye; served are",
+    ),
+    "forky": ("trixie", replace("usr/lib/os-release", "trixie", "forky"), "image-unsupported", "bookworm and trixie"),
+    "trixie without cloud-init": (
+        "trixie",
+        replace("var/lib/dpkg/status", "cloud-init", "other"),
+        "image-unsupported",
+        "cloud-init",
+    ),
+    "cloud-init that looks elsewhere": ("trixie", remove(CLOUD), "image-unsupported", "/boot/firmware"),
+    "cloud-init turned off": ("trixie", disable_cloud_init, "image-unsupported", "/boot/firmware"),
+    "bookworm without userconf": (
+        "bookworm",
+        replace("var/lib/dpkg/status", "userconf-pi", "x"),
+        "image-unsupported",
+        "userconf-pi",
+    ),
     "a package that was removed": (
         "bookworm",
         replace(
             "var/lib/dpkg/status", "userconf-pi\nStatus: install ok installed", "userconf-pi\nStatus: deinstall ok"
         ),
-        104,
+        "image-unsupported",
         "userconf-pi",
     ),
 }
 
 
-def refuse(done: subprocess.CompletedProcess[str], code: int, words: str, folder: Path) -> None:
-    """Hold a refusal to one line, its code, and nothing left behind."""
-    assert (done.returncode, words in done.stderr) == (code, True), done.stderr
+def refuse(done: subprocess.CompletedProcess[str], cause: str, words: str, folder: Path) -> None:
+    """Hold a refusal to one line, its cause, and nothing left behind."""
+    assert (cause_of(done), words in done.stderr) == (cause, True), done.stderr
     last = done.stderr.splitlines()[-1]
     assert last.startswith("deploy.sh: ")
     assert words in last
@@ -261,10 +276,10 @@ def refuse(done: subprocess.CompletedProcess[str], code: int, words: str, folder
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_an_image_that_cannot_be_served_is_refused(name: str, desk: Desk, tmp_path: Path) -> None:
-    suite, change, code, words = SYSTEMS[name]
+    suite, change, cause, words = SYSTEMS[name]
     image = desk.image(suite, change=change)
     done = desk.flash("--image", image, "--out", tmp_path / "card.img", "--bundle", desk.bundles[suite])
-    refuse(done, code, words, tmp_path)
+    refuse(done, cause, words, tmp_path)
 
 
 def cut(image: Path) -> None:
@@ -287,42 +302,46 @@ def table(image: Path, at: int, value: int) -> None:
         file.write(bytes([value]))
 
 
-FILES: dict[str, tuple[Callable[[Path], object], int, str]] = {  # name: change of the image, exit code, words
-    "a page of HTML": (lambda image: image.write_text("<!doctype html>" * 99), 100, "no partition table"),
-    "an empty file": (lambda image: image.write_bytes(b""), 100, "no partition table"),
-    "a GPT": (lambda image: table(image, 450, 0xEE), 100, "has a GPT"),
-    "other partitions": (lambda image: table(image, 466, 0x07), 100, "0x0c, 0x07"),
-    "no file systems": (lambda image: table(image, (ALIGN << 20) + 82, 0), 100, "not FAT32 and ext4"),
-    "a raw image cut short": (cut, 101, "its partitions after"),
-    "a packed image cut short": (pack(0.9), 101, "cut short"),
-    "a packed image with a wrong byte": (pack(flip=True), 101, "damaged"),
-    "a packed page": (lambda image: image.write_bytes(lzma.compress(b"<!doctype html>")), 100, "no partition table"),
+FILES: dict[str, tuple[Callable[[Path], object], str, str]] = {  # name: change of the image, cause, words
+    "a page of HTML": (lambda image: image.write_text("<!doctype html>" * 99), "image-missing", "no partition table"),
+    "an empty file": (lambda image: image.write_bytes(b""), "image-missing", "no partition table"),
+    "a GPT": (lambda image: table(image, 450, 0xEE), "image-missing", "has a GPT"),
+    "other partitions": (lambda image: table(image, 466, 0x07), "image-missing", "0x0c, 0x07"),
+    "no file systems": (lambda image: table(image, (ALIGN << 20) + 82, 0), "image-missing", "not FAT32 and ext4"),
+    "a raw image cut short": (cut, "image-damaged", "its partitions after"),
+    "a packed image cut short": (pack(0.9), "image-damaged", "cut short"),
+    "a packed image with a wrong byte": (pack(flip=True), "image-damaged", "damaged"),
+    "a packed page": (
+        lambda image: image.write_bytes(lzma.compress(b"<!doctype html>")),
+        "image-missing",
+        "no partition table",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_that_is_no_whole_image_is_refused(name: str, desk: Desk, tmp_path: Path) -> None:
-    change, code, words = FILES[name]
+    change, cause, words = FILES[name]
     image = desk.image("trixie")
     change(image)
     write_digest(image)
     done = desk.flash("--image", image, "--out", tmp_path / "card.img", "--bundle", desk.bundles["trixie"])
-    refuse(done, code, words, tmp_path)
+    refuse(done, cause, words, tmp_path)
 
 
 def test_an_image_is_held_to_its_checksum(desk: Desk, tmp_path: Path) -> None:
     image, out = desk.image("trixie"), tmp_path / "card.img"
     beside = image.with_name(f"{image.name}.sha256")
     words: tuple[str | Path, ...] = ("--image", image, "--out", out, "--bundle", desk.bundles["trixie"])
-    refuse(desk.flash(*words, "--sha256", "0" * 64), 102, "not 0000", tmp_path)
+    refuse(desk.flash(*words, "--sha256", "0" * 64), "image-checksum", "not 0000", tmp_path)
     beside.write_text(f"{'1' * 64}  {image.name}\n")
-    refuse(desk.flash(*words), 102, "not 1111", tmp_path)
+    refuse(desk.flash(*words), "image-checksum", "not 1111", tmp_path)
     beside.write_text(f"{'1' * 64}  another.img\n")
-    refuse(desk.flash(*words), 102, "no sha256 of trixie.img", tmp_path)
+    refuse(desk.flash(*words), "image-checksum", "no sha256 of trixie.img", tmp_path)
     beside.unlink()
-    refuse(desk.flash(*words), 102, f"{beside} is not there", tmp_path)
+    refuse(desk.flash(*words), "image-checksum", f"{beside} is not there", tmp_path)
     image.unlink()
-    refuse(desk.flash(*words), 100, "is not there; download", tmp_path)
+    refuse(desk.flash(*words), "image-missing", "is not there; download", tmp_path)
 
 
 def test_a_boot_partition_without_room_is_refused_in_numbers(desk: Desk, tmp_path: Path) -> None:
@@ -340,7 +359,7 @@ def test_a_boot_partition_without_room_is_refused_in_numbers(desk: Desk, tmp_pat
     target = next(target for target in TARGETS if str(target) == "trixie aarch64")
     bundle = build("1.0", target, [wheel], {}, desk.release_key, big)
     done = desk.flash("--image", image, "--out", tmp_path / "card.img", "--bundle", bundle)
-    refuse(done, 106, "has 1 MB free, Cuelens needs 3 MB", tmp_path)
+    refuse(done, "image-unfit", "has 1 MB free, Cuelens needs 3 MB", tmp_path)
 
 
 TEXTS = {
@@ -351,47 +370,75 @@ TEXTS = {
     "EMPTY": b"\n# none yet\n",
 }
 NETWORK = ("--wifi", "x", "--country", "DE")
-WISHES: dict[str, tuple[tuple[str, ...], int, str]] = {  # name: arguments, exit code, words
-    "a user of the system": (("--user", "sshd"), 106, "a user of the system itself"),
-    "the service's user": (("--user", "cuelens"), 106, "a user of the system itself"),
-    "cloud-init's name for the image's own user": (("--user", "default"), 106, "a user of the system itself"),
-    "a group of the system": (("--user", "video"), 106, "a group of the system itself"),
-    "another group of the system": (("--user", "gpio"), 106, "a group of the system itself"),
-    "a key that came out in UTF-16": (("--ssh-key", "UTF16"), 109, "is UTF-16 or binary"),
-    "a file without a key": (("--ssh-key", "EMPTY"), 109, "has no ssh key to log in by"),
+WISHES: dict[str, tuple[tuple[str, ...], str, str]] = {  # name: arguments, cause, words
+    "a user of the system": (("--user", "sshd"), "image-unfit", "a user of the system itself"),
+    "the service's user": (("--user", "cuelens"), "image-unfit", "a user of the system itself"),
+    "cloud-init's name for the image's own user": (("--user", "default"), "image-unfit", "a user of the system itself"),
+    "a group of the system": (("--user", "video"), "image-unfit", "a group of the system itself"),
+    "another group of the system": (("--user", "gpio"), "image-unfit", "a group of the system itself"),
+    "a key that came out in UTF-16": (("--ssh-key", "UTF16"), "flash-means-missing", "is UTF-16 or binary"),
+    "a file without a key": (("--ssh-key", "EMPTY"), "flash-means-missing", "has no ssh key to log in by"),
     "a password file that is not there": (
         (*NETWORK, "--wifi-password-file", "/nowhere"),
-        109,
+        "flash-means-missing",
         "/nowhere: No such file",
     ),
-    "a password file that is a folder": ((*NETWORK, "--wifi-password-file", "/"), 109, "/: Is a directory"),
-    "a password in UTF-16": ((*NETWORK, "--wifi-password-file", "UTF16"), 109, "PowerShell's > writes UTF-16"),
-    "a password in latin-1": ((*NETWORK, "--wifi-password-file", "LATIN1"), 109, "is not UTF-8"),
-    "a password of several lines": ((*NETWORK, "--wifi-password-file", "LINES"), 109, "of several lines"),
+    "a password file that is a folder": (
+        (*NETWORK, "--wifi-password-file", "/"),
+        "flash-means-missing",
+        "/: Is a directory",
+    ),
+    "a password in UTF-16": (
+        (*NETWORK, "--wifi-password-file", "UTF16"),
+        "flash-means-missing",
+        "PowerShell's > writes UTF-16",
+    ),
+    "a password in latin-1": ((*NETWORK, "--wifi-password-file", "LATIN1"), "flash-means-missing", "is not UTF-8"),
+    "a password of several lines": (
+        (*NETWORK, "--wifi-password-file", "LINES"),
+        "flash-means-missing",
+        "of several lines",
+    ),
     "a key of WPA2 for WPA3": (
         (*NETWORK, "--wifi-password-file", "HEX", "--wifi-security", "wpa3"),
-        109,
+        "flash-means-missing",
         "WPA3 needs the password itself",
     ),
-    "a bundle that is not there": (("--bundle", "/nowhere.tar"), 109, "give --bundle a file that is there"),
-    "a bundle that is a folder": (("--bundle", "/"), 109, "give --bundle a file that is there"),
-    "settings that are not there": (("--settings", "/nowhere.toml"), Kind.USAGE, "[settings-invalid]"),
-    "another release's bundle": (("--bundle", "BOOKWORM"), 106, "is for bookworm aarch64 3.11, the image is trixie"),
-    "a read-only root without overlayroot": (("--read-only",), 106, "no overlayroot"),
-    "a private key": (("--ssh-key", "PRIVATE"), 109, "no public key"),
-    "a key that is not there": (("--ssh-key", "/nowhere"), 109, "/nowhere: No such file"),
-    "a short password": (("--wifi", "x", "--country", "DE", "--wifi-password-file", "SHORT"), 109, "of 5 letters"),
-    "no way to ask for a password": (("--wifi", "x", "--country", "DE"), 109, "--wifi-password-file FILE"),
-    "a mistake in the settings": (("--settings", "MISTAKE"), Kind.USAGE, "pace"),
-    "a folder that is not there": (("--out", "/nowhere/card.img"), 107, "/nowhere"),
-    "a disk that is not there": (("--device", "/dev/nowhere"), 107, "/dev/nowhere: No such file"),
-    "a disk that is a file": (("--device", "PRIVATE"), 107, "is no disk"),
+    "a bundle that is not there": (
+        ("--bundle", "/nowhere.tar"),
+        "flash-means-missing",
+        "give --bundle a file that is there",
+    ),
+    "a bundle that is a folder": (("--bundle", "/"), "flash-means-missing", "give --bundle a file that is there"),
+    "settings that are not there": (("--settings", "/nowhere.toml"), "settings-invalid", "/nowhere.toml"),
+    "another release's bundle": (
+        ("--bundle", "BOOKWORM"),
+        "image-unfit",
+        "is for bookworm aarch64 3.11, the image is trixie",
+    ),
+    "a read-only root without overlayroot": (("--read-only",), "image-unfit", "no overlayroot"),
+    "a private key": (("--ssh-key", "PRIVATE"), "flash-means-missing", "no public key"),
+    "a key that is not there": (("--ssh-key", "/nowhere"), "flash-means-missing", "/nowhere: No such file"),
+    "a short password": (
+        ("--wifi", "x", "--country", "DE", "--wifi-password-file", "SHORT"),
+        "flash-means-missing",
+        "of 5 letters",
+    ),
+    "no way to ask for a password": (
+        ("--wifi", "x", "--country", "DE"),
+        "flash-means-missing",
+        "--wifi-password-file FILE",
+    ),
+    "a mistake in the settings": (("--settings", "MISTAKE"), "settings-invalid", "pace"),
+    "a folder that is not there": (("--out", "/nowhere/card.img"), "disk-refused", "/nowhere"),
+    "a disk that is not there": (("--device", "/dev/nowhere"), "disk-refused", "/dev/nowhere: No such file"),
+    "a disk that is a file": (("--device", "PRIVATE"), "disk-refused", "is no disk"),
 }
 
 
 @pytest.mark.parametrize("name", WISHES)
 def test_a_wish_that_cannot_be_granted_is_refused(name: str, desk: Desk, tmp_path: Path) -> None:
-    words, code, expected = WISHES[name]
+    words, cause, expected = WISHES[name]
     (desk.folder / "short").write_text("12345\n")
     (desk.folder / "mistake.toml").write_text('pace = "slow"\n')
     known = {
@@ -408,17 +455,17 @@ def test_a_wish_that_cannot_be_granted_is_refused(name: str, desk: Desk, tmp_pat
         given += ["--bundle", str(desk.bundles["trixie"])]
     if not {"--out", "--device"} & {*given}:
         given += ["--out", str(tmp_path / "card.img")]
-    refuse(desk.flash("--image", desk.shared_image("trixie"), *given), code, expected, tmp_path)
+    refuse(desk.flash("--image", desk.shared_image("trixie"), *given), cause, expected, tmp_path)
 
 
 def test_without_a_key_to_log_in_by_nothing_is_written(desk: Desk, tmp_path: Path) -> None:
     words = ("--image", desk.shared_image("trixie"), "--out", tmp_path / "card.img", "--bundle", desk.bundles["trixie"])
-    refuse(desk.flash(*words, HOME=str(desk.folder)), 109, "no ssh key", tmp_path)
+    refuse(desk.flash(*words, HOME=str(desk.folder)), "flash-means-missing", "no ssh key", tmp_path)
 
 
 def test_a_missing_tool_is_named_with_its_package(desk: Desk, tmp_path: Path) -> None:
     words = ("--image", desk.shared_image("trixie"), "--out", tmp_path / "card.img", "--bundle", desk.bundles["trixie"])
-    refuse(desk.flash(*words, PATH="/nowhere"), 109, "sudo apt install mtools", tmp_path)
+    refuse(desk.flash(*words, PATH="/nowhere"), "flash-means-missing", "sudo apt install mtools", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -555,7 +602,7 @@ def test_a_disk_that_must_not_be_written_is_refused(name: str, kernel: Kernel) -
     change(kernel)
     with pytest.raises(Failure, match=words) as caught:
         find_disk(number, kernel.sys, kernel.proc)
-    assert caught.value.exit_code == 107
+    assert caught.value.cause == "disk-refused"
 
 
 def test_a_large_disk_is_taken_with_the_option_for_it(kernel: Kernel) -> None:
@@ -584,10 +631,10 @@ def test_a_real_disk_is_written_and_read_back(desk: Desk, loop: tuple[Path, Path
     words = ("--image", image, "--bundle", desk.bundles["trixie"])
     untouched = backing.read_bytes()
     done = desk.flash(*words, "--device", device, "--yes")
-    assert done.returncode == 107
+    assert cause_of(done) == "disk-refused"
     assert "if so, say --yes --yes" in done.stderr
     done = desk.flash(*words, "--device", device, "--yes", "--yes", "--sha256", "0" * 64)
-    assert (done.returncode, backing.read_bytes() == untouched) == (102, True)
+    assert (cause_of(done), backing.read_bytes() == untouched) == ("image-checksum", True)
     assert desk.flash(*words, "--out", tmp_path / "card.img").returncode == 0
     done = desk.flash(*words, "--device", device, "--yes", "--yes")
     assert done.returncode == 0, done.stderr
@@ -601,7 +648,11 @@ def test_a_real_disk_is_written_and_read_back(desk: Desk, loop: tuple[Path, Path
 def test_flash_asks_for_the_disks_name_and_leaves_it_alone_at_another(desk: Desk, loop: tuple[Path, Path]) -> None:
     device, backing = loop
     untouched = backing.read_bytes()
-    for answers, code in (("no\n", 107), (f"{device.name}\nyes\n", 107), (f"{device.name}\n{device}\n", 0)):
+    for answers, cause in (
+        ("no\n", "disk-refused"),
+        (f"{device.name}\nyes\n", "disk-refused"),
+        (f"{device.name}\n{device}\n", ""),
+    ):
         ours, theirs = pty.openpty()
         words = ("--image", desk.image("trixie"), "--bundle", desk.bundles["trixie"], "--device", device)
         command = (sys.executable, "-m", "deploy.flash", *map(str, words))
@@ -613,9 +664,10 @@ def test_flash_asks_for_the_disks_name_and_leaves_it_alone_at_another(desk: Desk
         output, _ = process.communicate(timeout=60)
         os.close(ours)
         os.close(theirs)
-        assert process.returncode == code, output.decode()
+        assert process.returncode == (CODES[cause] if cause else 0), output.decode()
+        assert not cause or f" [{cause}]" in output.decode()
         assert b"NO card" in output
-        assert (backing.read_bytes() == untouched) == (code != 0)
+        assert (backing.read_bytes() == untouched) == bool(cause)
 
 
 @pytest.mark.root
@@ -624,7 +676,7 @@ def test_a_disk_that_is_too_small_is_refused_before_it_is_written(desk: Desk, lo
     untouched = backing.read_bytes()
     words = ("--image", desk.image("trixie", boot_mib=80), "--bundle", desk.bundles["trixie"], "--yes", "--yes")
     done = desk.flash(*words, "--device", device)
-    assert (done.returncode, "take another" in done.stderr) == (107, True), done.stderr
+    assert (cause_of(done), "take another" in done.stderr) == ("disk-refused", True), done.stderr
     assert backing.read_bytes() == untouched
 
 
@@ -642,4 +694,4 @@ def test_a_disk_that_is_really_mounted_is_refused(desk: Desk, loop: tuple[Path, 
         done = desk.flash(*words, "--device", device)
     finally:
         do("umount", place)
-    assert (done.returncode, f"{device} is mounted at" in done.stderr) == (107, True), done.stderr
+    assert (cause_of(done), f"{device} is mounted at" in done.stderr) == ("disk-refused", True), done.stderr

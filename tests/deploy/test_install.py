@@ -16,6 +16,7 @@ from deploy.bundle import packed_installer
 from edge.settings import Settings
 from edge.settings_file import load_settings
 from tests.deploy.machines import copy_root, enter, make_key, pip_wheel, plant_killer, run, small_bundle
+from tests.support.failures import cause_of
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -204,11 +205,11 @@ def members(bundle: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def refused(device: Device, bundle: str, code: int, words: str, *more: str, before: str = "") -> None:
-    """Hold a refusal to its code and words, and to leaving everything as it was."""
+def refused(device: Device, bundle: str, cause: str, words: str, *more: str, before: str = "") -> None:
+    """Hold a refusal to its cause and words, and to leaving everything as it was."""
     files = device.files()
     done = device.install(bundle, *more, before=before)
-    assert (done.returncode, words in done.stderr) == (code, True), done.stderr
+    assert (cause_of(done), words in done.stderr) == (cause, True), done.stderr
     assert "Traceback" not in done.stderr
     assert device.files() == files
 
@@ -222,7 +223,7 @@ def test_a_bundle_with_one_other_byte_is_refused_wherever_it_is(device: Device) 
         damaged = bytearray(good)
         damaged[offset + size // 2] ^= 1
         (device.root / "files" / "damaged.tar").write_bytes(damaged)
-        refused(device, "damaged.tar", 97, "not as it was signed")
+        refused(device, "damaged.tar", "bundle-damaged", "not as it was signed")
         assert name
 
 
@@ -231,7 +232,7 @@ def test_a_truncated_bundle_is_refused(device: Device, share: float) -> None:
     device.load("first install")
     good = (device.root / "files" / device.bundles["new"]).read_bytes()
     (device.root / "files" / "short.tar").write_bytes(good[: int(share * len(good))])
-    refused(device, "short.tar", 97, "/files/short.tar: no")
+    refused(device, "short.tar", "bundle-damaged", "/files/short.tar: no")
 
 
 def test_an_unsigned_bundle_is_refused(device: Device) -> None:
@@ -242,7 +243,7 @@ def test_an_unsigned_bundle_is_refused(device: Device) -> None:
     entry.size = len(payload)
     with tarfile.open(device.root / "files" / "unsigned.tar", "w") as archive:
         archive.addfile(entry, io.BytesIO(payload))
-    refused(device, "unsigned.tar", 97, "no signed bundle (in it: payload.tar")
+    refused(device, "unsigned.tar", "bundle-damaged", "no signed bundle (in it: payload.tar")
 
 
 def test_a_bundle_of_another_key_is_refused_unless_that_key_is_given(
@@ -254,7 +255,7 @@ def test_a_bundle_of_another_key_is_refused_unless_that_key_is_given(
     shutil.copy(bundle, device.root / "files" / "other.tar")
     line = f'cuelens namespaces="cuelens-release" {other.with_suffix(".pub").read_text()}'
     (device.root / "files" / "other signers").write_text(line)
-    refused(device, "other.tar", 98, "signed by a key that is not in /files/signers")
+    refused(device, "other.tar", "signer-unknown", "signed by a key that is not in /files/signers")
     known = device.root / "etc/cuelens/allowed_signers"
     before = known.read_text()
     assert device.install("other.tar", "--signers", "/files/other signers").returncode == 0
@@ -265,36 +266,38 @@ def test_a_bundle_of_another_key_is_refused_unless_that_key_is_given(
 
 def test_without_a_known_key_nothing_is_installed(device: Device) -> None:
     device.load("first install")
-    refused(device, "new", 98, "no key is known here", "--signers", "")
+    refused(device, "new", "signer-unknown", "no key is known here", "--signers", "")
 
 
 @pytest.mark.parametrize(
-    ("suite", "arch", "code", "words"),
+    ("suite", "arch", "cause", "words"),
     [
-        ("trixie", "aarch64", 92, "this bundle is for aarch64, this device is x86_64"),
-        ("bookworm", "x86_64", 93, "this bundle is for bookworm, this system is trixie"),
+        ("trixie", "aarch64", "device-architecture", "this bundle is for aarch64, this device is x86_64"),
+        ("bookworm", "x86_64", "device-system", "this bundle is for bookworm, this system is trixie"),
     ],
 )
 def test_a_bundle_for_another_device_is_refused(
-    device: Device, tmp_path: Path, key: Path, suite: str, arch: str, code: int, words: str
+    device: Device, tmp_path: Path, key: Path, suite: str, arch: str, cause: str, words: str
 ) -> None:
     device.load("first install")
     bundle = small_bundle(tmp_path, key, pip_wheel(device.root), "2.0", suite=suite, arch=arch)
     shutil.copy(bundle, device.root / "files" / "foreign.tar")
-    refused(device, "foreign.tar", code, words)
+    refused(device, "foreign.tar", cause, words)
 
 
 def test_a_python_that_is_not_the_systems_is_refused(device: Device) -> None:
     device.load("update")
     python = '#!/bin/sh\ncase "$*" in *version_info*) echo 3.12 ;; *) exec /usr/bin/python3 "$@" ;; esac\n'
     before = f"mkdir /tmp/bin; printf %s {shlex.quote(python)} >/tmp/bin/python3; chmod +x /tmp/bin/python3; "
-    refused(device, "new", 94, "for Python 3.13, python3 here is 3.12", before=before + "PATH=/tmp/bin:$PATH")
+    refused(
+        device, "new", "device-tools", "for Python 3.13, python3 here is 3.12", before=before + "PATH=/tmp/bin:$PATH"
+    )
 
 
 def test_a_disk_that_is_too_small_is_refused_with_numbers(device: Device) -> None:
     device.load("first install")
     small = "mount -t tmpfs -o size=8M tmpfs /opt"
-    refused(device, "new", 95, "/opt has 8 MiB free, 23 are needed", before=small)
+    refused(device, "new", "device-space-short", "/opt has 8 MiB free, 23 are needed", before=small)
 
 
 def test_a_disk_that_fills_up_leaves_nothing_half(device: Device) -> None:
@@ -302,9 +305,10 @@ def test_a_disk_that_fills_up_leaves_nothing_half(device: Device) -> None:
     done = device.install(
         "new", before="mount -t tmpfs -o nr_inodes=40 tmpfs /opt; trap 'ls /opt/cuelens/releases' EXIT"
     )
-    assert (done.returncode, "pip could not install the packages: the disk is full" in done.stderr) == (95, True), (
-        done.stderr
-    )
+    assert (cause_of(done), "pip could not install the packages: the disk is full" in done.stderr) == (
+        "device-space-short",
+        True,
+    ), done.stderr
     assert done.stdout == ""
 
 
@@ -321,13 +325,13 @@ def test_a_disk_that_fills_up_leaves_nothing_half(device: Device) -> None:
 )
 def test_a_root_that_keeps_nothing_is_refused(device: Device, before: str, words: str) -> None:
     device.load("first install")
-    refused(device, "new", 96, words, before=before)
+    refused(device, "new", "device-read-only", words, before=before)
 
 
 def test_a_release_that_does_not_run_is_not_installed(device: Device) -> None:
     device.load("update")
     done = device.install("broken")
-    assert (done.returncode, "a broken build" in done.stderr) == (73, True), done.stderr
+    assert (cause_of(done), "a broken build" in done.stderr) == ("installation-failed", True), done.stderr
     assert device.releases() == ["1.0"]
     assert device.boot() == "1.0"
 
@@ -484,14 +488,14 @@ def test_a_release_on_trial_can_be_called_good_or_taken_back_by_hand(device: Dev
         assert enter(device.root, "bash", "/files/install.sh", command).returncode == code
         assert [device.boot() for _ in range(2)] == [version, version]
     done = enter(device.root, "bash", "/files/install.sh", "rollback")
-    assert (done.returncode, "no release before 1.0" in done.stderr) == (99, True)
+    assert (cause_of(done), "no release before 1.0" in done.stderr) == ("release-failed", True)
 
 
 def test_where_nothing_is_installed_that_is_reported(device: Device) -> None:
     device.load("first install")
     for command in ("rollback", "prove", "apply", "mark-good"):
         done = enter(device.root, "bash", "/files/install.sh", command)
-        assert (done.returncode, "no release is installed here" in done.stderr) == (99, True), done.stderr
+        assert (cause_of(done), "no release is installed here" in done.stderr) == ("release-failed", True), done.stderr
     assert enter(device.root, "bash", "/files/install.sh", "status").stdout == "no release is installed\n"
 
 
@@ -509,7 +513,7 @@ def test_where_nothing_is_installed_that_is_reported(device: Device) -> None:
 )
 def test_a_wrong_command_line_is_named(words: list[str], said: str) -> None:
     done = run("bash", "-s", *words, given=packed_installer().decode())
-    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert (cause_of(done), said in done.stderr) == ("command-line", True), done.stderr
 
 
 def test_not_root_is_reported() -> None:
@@ -525,4 +529,6 @@ def test_not_root_is_reported() -> None:
         "rollback",
         given=packed_installer().decode(),
     )
-    assert (done.returncode, "rollback needs root; start it with sudo" in done.stderr) == (91, True), done.stderr
+    assert (cause_of(done), "rollback needs root; start it with sudo" in done.stderr) == ("root-needed", True), (
+        done.stderr
+    )

@@ -22,6 +22,7 @@ from deploy.device.options import Options, read_options
 from deploy.device.stated import STATED
 from deploy.failure import Failure
 from tests.deploy.machines import make_key, run
+from tests.support.failures import cause_of
 
 pytestmark = pytest.mark.once
 
@@ -114,7 +115,7 @@ def test_without_a_python_from_3_11_on_it_is_reported_and_push_gets_the_facts_th
         (tools / "python3").chmod(0o755)
     there = {"PATH": str(tools), "CUELENS_ROOT": str(place.root)}
     done = run(tools / "bash", packed(tmp_path), "status", **there)
-    assert (done.returncode, words in done.stderr) == (94, True), done.stderr
+    assert (cause_of(done), words in done.stderr) == ("device-tools", True), done.stderr
     facts = run(tools / "bash", packed(tmp_path), "facts", **there)
     found = dict(line.split("=", 1) for line in facts.stdout.splitlines())
     assert facts.returncode == 0, facts.stderr
@@ -385,7 +386,7 @@ def test_a_release_that_does_not_goes_back_after_the_deadline_or_once_it_keeps_d
     systemd.state, systemd.restarts, systemd.works_at = state, restarts, {"1.0": 0}
     with pytest.raises(Failure) as caught:
         trial.try_current(90, systemd.clock)
-    assert (caught.value.exit_code, str(caught.value)) == (99, f"2.0 does not work: {why}")
+    assert (caught.value.cause, str(caught.value)) == ("release-failed", f"2.0 does not work: {why}")
     assert place.links() == {"current": "1.0", "good": "1.0"}
     assert systemd.now == waited
     said = capsys.readouterr().err
@@ -551,13 +552,13 @@ def test_nothing_of_a_payload_is_read_before_its_signature_was_good(
     options = Options(str(other), str(signers))
     with pytest.raises(Failure, match="signed by a key that is not in") as caught, install.verified(options):
         pass
-    assert (caught.value.exit_code, opened) == (98, [])
+    assert (caught.value.cause, opened) == ("signer-unknown", [])
     damaged = bytearray(other.read_bytes())
     damaged[-11000] ^= 1
     other.write_bytes(damaged)
     with pytest.raises(Failure, match="not as it was signed") as caught, install.verified(options):
         pass
-    assert (caught.value.exit_code, opened) == (97, [])
+    assert (caught.value.cause, opened) == ("bundle-damaged", [])
     assert "reading the bundle" not in capsys.readouterr().err
     assert not place.base.exists()
     with install.verified(Options(str(sealed({"VERSION": b"x"})), str(signers))) as archive:
@@ -570,7 +571,7 @@ def test_a_name_that_leads_elsewhere_is_not_unpacked(name: str, tmp_path: Path, 
     folder.mkdir()
     with tarfile.open(fileobj=io.BytesIO(tar_of({name: b"x"}))) as archive, pytest.raises(Failure) as caught:
         build.unpack(archive, folder)
-    assert caught.value.exit_code == 73
+    assert caught.value.cause == "installation-failed"
     assert (list(folder.iterdir()), (tmp_path / "outside").exists()) == ([], False)
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from deploy.bundle import packed_installer
 from tests.deploy.machines import Machine, copy_root, make_key, pip_wheel, plant_killer, run, small_bundle
+from tests.support.failures import cause_of
 
 pytestmark = [
     pytest.mark.root,
@@ -126,7 +127,7 @@ def pushed(device: Device) -> Iterator[Device]:
     """... with this checkout pushed to it."""
     bundles = set((REPOSITORY / "dist").glob("*.tar"))
     done = device.deploy("push", "--settings", device.settings)
-    if done.returncode == 78:
+    if "[download-failed]" in done.stderr:
         pytest.skip(f"no packages to be had here: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "works" in done.stderr
@@ -153,8 +154,8 @@ def test_sudos_password_is_handed_over(device: Device) -> None:
         right = device.deploy("status", CUELENS_SUDO_PASSWORD=password)
     finally:
         sudoers.write_text(before)
-    assert (asked.returncode, "CUELENS_SUDO_PASSWORD" in asked.stderr) == (91, True), asked.stderr
-    assert (wrong.returncode, "does not take this password" in wrong.stderr) == (91, True), wrong.stderr
+    assert (cause_of(asked), "CUELENS_SUDO_PASSWORD" in asked.stderr) == ("root-needed", True), asked.stderr
+    assert (cause_of(wrong), "does not take this password" in wrong.stderr) == ("root-needed", True), wrong.stderr
     assert (right.returncode, right.stdout) == (0, "no release is installed\n"), right.stderr
     assert not device.machine.ask("ls /tmp/tmp.* 2>/dev/null || :")
 
@@ -354,7 +355,9 @@ def test_settings_that_are_pushed_are_tried_before_they_count(pushed: Device) ->
     pushed.settings.write_text("threads = 99")
     done = pushed.deploy("push", "--settings", pushed.settings)
     pushed.settings.write_text('source = "demo:2"\nsinks = ["terminal", "web"]\n')
-    assert (done.returncode, "threads is 99; valid are 1 to 8" in done.stderr) == (73, True), done.stderr
+    assert (cause_of(done), "threads is 99; valid are 1 to 8" in done.stderr) == ("installation-failed", True), (
+        done.stderr
+    )
     assert pushed.show("MainPID") == pid
     done = pushed.deploy("push", "--settings", pushed.settings)
     assert done.returncode == 0, done.stderr
@@ -373,7 +376,7 @@ def test_a_bad_release_goes_back_by_itself_and_says_why(pushed: Device, behaviou
     version = pushed.link("current")
     bundle = pushed.small("9.9", behaviour)
     done = pushed.deploy("push", "--bundle", bundle, "--deadline", "6" if behaviour == "blind" else "60")
-    assert done.returncode == (73 if behaviour == "broken" else 99), done.stderr
+    assert cause_of(done) == ("installation-failed" if behaviour == "broken" else "release-failed"), done.stderr
     assert why in done.stderr
     if behaviour == "dies":
         assert "no idea what to do" in done.stderr  # its own words, from the journal
@@ -399,7 +402,7 @@ def test_a_wrongly_signed_bundle_is_refused_over_ssh_whatever_of_it_arrived_befo
         pushed.machine.ask(f"mkdir -p {inbox}; touch {inbox}/{bundle.name}")
         (pushed.machine.root / inbox.lstrip("/") / bundle.name).write_bytes(content)
     done = pushed.deploy("push", "--bundle", bundle)
-    assert (done.returncode, "signed by a key that is not in" in done.stderr) == (98, True), done.stderr
+    assert (cause_of(done), "signed by a key that is not in" in done.stderr) == ("signer-unknown", True), done.stderr
     assert (pushed.link("current"), pushed.show("MainPID")) == (version, pid)
     assert pushed.machine.say(f"ls {inbox}").returncode != 0
 
@@ -477,9 +480,10 @@ def test_uninstalled_it_leaves_nothing(pushed: Device) -> None:
 @only_trixie
 def test_a_first_release_that_does_not_work_is_reported_and_tried_again(device: Device) -> None:
     done = device.deploy("push", "--bundle", device.small("5.0", "blind"), "--deadline", "4")
-    assert (done.returncode, "5.0 is installed but does not work: no frame yet" in done.stderr) == (99, True), (
-        done.stderr
-    )
+    assert (cause_of(done), "5.0 is installed but does not work: no frame yet" in done.stderr) == (
+        "release-failed",
+        True,
+    ), done.stderr
     done = device.deploy("push", "--bundle", device.small("5.1"))
     assert done.returncode == 0, done.stderr
     assert device.deploy("uninstall", "--keep-settings").returncode == 0
@@ -507,7 +511,7 @@ def test_no_sudo_and_no_such_host_are_reported(device: Device) -> None:
     sudoers.write_text("")
     done = device.deploy("push", "--bundle", device.small("5.1"))
     sudoers.write_text(allowed)
-    assert (done.returncode, "may not use sudo" in done.stderr) == (91, True), done.stderr
+    assert (cause_of(done), "may not use sudo" in done.stderr) == ("root-needed", True), done.stderr
     device.machine.key = device.machine.key.with_name("none")
     done = device.deploy("push")
-    assert (done.returncode, "is not reached" in done.stderr) == (90, True), done.stderr
+    assert (cause_of(done), "is not reached" in done.stderr) == ("device-silent", True), done.stderr

@@ -10,6 +10,7 @@ import pytest
 
 from deploy.keys import ensure_key, signers_line
 from tests.deploy.machines import run
+from tests.support.failures import cause_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FACTS = {
@@ -81,23 +82,23 @@ def desk(tmp_path: Path) -> Desk:
 
 
 @pytest.mark.parametrize(
-    ("facts", "code", "words"),
+    ("facts", "cause", "words"),
     [
-        ({"arch": "armv7l"}, 92, "pi@glasses is armv7l; valid are aarch64 and x86_64"),
-        ({"suite": "bullseye", "system": "Debian 11"}, 93, "pi@glasses has Debian 11; valid are"),
-        ({"systemd": "no"}, 93, "does not run systemd"),
-        ({"python": "3.12"}, 94, "python3 is 3.12, trixie's own is 3.13"),
-        ({"python": ""}, 94, "python3 is missing"),
-        ({"free_kib": "100000"}, 95, "pi@glasses has 97 MiB free, 114 are needed"),
-        ({"file_system": "read-only"}, 96, "the root file system is read-only"),
-        ({"file_system": "overlay"}, 96, "the root file system is overlay"),
+        ({"arch": "armv7l"}, "device-architecture", "pi@glasses is armv7l; valid are aarch64 and x86_64"),
+        ({"suite": "bullseye", "system": "Debian 11"}, "device-system", "pi@glasses has Debian 11; valid are"),
+        ({"systemd": "no"}, "device-system", "does not run systemd"),
+        ({"python": "3.12"}, "device-tools", "python3 is 3.12, trixie's own is 3.13"),
+        ({"python": ""}, "device-tools", "python3 is missing"),
+        ({"free_kib": "100000"}, "device-space-short", "pi@glasses has 97 MiB free, 114 are needed"),
+        ({"file_system": "read-only"}, "device-read-only", "the root file system is read-only"),
+        ({"file_system": "overlay"}, "device-read-only", "the root file system is overlay"),
     ],
 )
 def test_a_device_that_will_not_do_is_refused_before_anything_is_sent(
-    desk: Desk, facts: dict[str, str], code: int, words: str
+    desk: Desk, facts: dict[str, str], cause: str, words: str
 ) -> None:
     done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, **facts)
-    assert (done.returncode, words in done.stderr) == (code, True), done.stderr
+    assert (cause_of(done), words in done.stderr) == (cause, True), done.stderr
     assert not [command for command in desk.asked() if "cat >" in command or "install" in command]
 
 
@@ -156,13 +157,15 @@ def test_sudos_password_is_handed_over_and_shown_nowhere(tmp_path: Path, command
 
 def test_a_wrong_sudo_password_is_reported_at_once(tmp_path: Path) -> None:
     done = LocalDevice(tmp_path).deploy("status", "pi@glasses", CUELENS_SUDO_PASSWORD="guess")
-    assert (done.returncode, "sudo there does not take this password" in done.stderr) == (91, True), done.stderr
+    assert (cause_of(done), "sudo there does not take this password" in done.stderr) == ("root-needed", True), (
+        done.stderr
+    )
     assert "guess" not in done.stderr
 
 
 def test_what_a_bashrc_prints_is_no_answer(tmp_path: Path) -> None:
     done = LocalDevice(tmp_path).deploy("push", "pi@glasses")
-    assert done.returncode in (92, 93, 94), done.stderr
+    assert cause_of(done) in ("device-architecture", "device-system", "device-tools"), done.stderr
     assert "pi@glasses: " in done.stderr
     assert "bad array subscript" not in done.stderr
 
@@ -262,7 +265,7 @@ def test_what_is_left_there_of_another_bundle_is_replaced(desk: Desk) -> None:
 
 def test_a_new_device_without_a_key_here_to_sign_by_is_reported_before_anything_is_sent(desk: Desk) -> None:
     done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, signers="no")
-    assert done.returncode == 77
+    assert cause_of(done) == "key-unusable"
     assert "Traceback" not in done.stderr
     line = done.stderr.splitlines()[-1]
     assert f"{desk.folder}/.config/cuelens/release-key: No such file or directory" in line
@@ -277,7 +280,11 @@ def test_a_key_that_others_may_read_is_reported_before_anything_is_sent(desk: De
     key.touch(mode=0o644)
     done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, signers="no")
     line = done.stderr.splitlines()[-1]
-    assert (done.returncode, "others may read the key" in line, "--signers FILE" in line) == (77, True, True), line
+    assert (cause_of(done), "others may read the key" in line, "--signers FILE" in line) == (
+        "key-unusable",
+        True,
+        True,
+    ), line
     assert not [command for command in desk.asked() if "cat >" in command or "mkdir" in command]
 
 
@@ -292,12 +299,14 @@ def test_a_new_device_gets_the_makers_key_to_verify_by(desk: Desk) -> None:
 
 def test_sudo_that_wants_a_password_is_reported(desk: Desk) -> None:
     done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, user="pi")
-    assert (done.returncode, "may not use sudo there without a password" in done.stderr) == (91, True), done.stderr
+    assert (cause_of(done), "may not use sudo there without a password" in done.stderr) == ("root-needed", True), (
+        done.stderr
+    )
 
 
 def test_a_connection_that_breaks_is_reported_with_what_continues(desk: Desk) -> None:
     done = desk.deploy("push", "pi@glasses", "--bundle", desk.bundle, code=255)
-    assert done.returncode == 90, done.stderr
+    assert cause_of(done) == "device-silent", done.stderr
     assert "pi@glasses is not reached" in done.stderr
 
 
@@ -308,7 +317,7 @@ def test_no_ssh_is_reported(desk: Desk) -> None:
         assert found
         (desk.folder / tool).symlink_to(found)
     done = run(REPOSITORY / "deploy.sh", "status", "pi@glasses", PATH=str(desk.folder))
-    assert (done.returncode, "no ssh on this machine" in done.stderr) == (90, True), done.stderr
+    assert (cause_of(done), "no ssh on this machine" in done.stderr) == ("device-silent", True), done.stderr
 
 
 @pytest.mark.parametrize(
@@ -328,7 +337,7 @@ def test_no_ssh_is_reported(desk: Desk) -> None:
 )
 def test_a_wrong_command_line_is_named(desk: Desk, words: list[str], said: str) -> None:
     done = desk.deploy(*words)
-    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert (cause_of(done), said in done.stderr) == ("command-line", True), done.stderr
 
 
 def test_the_help_names_every_command(desk: Desk) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deploy import pages
-from deploy.failure import CAUSES, Failure
+from deploy.failure import CAUSES, KINDS, Failure
 from edge import errors
 from edge.system.program import USAGE
 
@@ -24,34 +24,70 @@ def test_settings_and_errors_are_what_the_code_gives() -> None:
 
 def test_every_cause_and_every_exit_code_stands_there_once_with_what_to_do() -> None:
     page = pages.errors_page()
-    rows = re.findall(r'^\| <a id="([a-z-]+)"></a>`\1` \|.*\| ([^|]+) \|$', page, re.MULTILINE)
-    assert sorted(name for name, _ in rows) == sorted([*(kind.identify() for kind in pages.error_kinds()), USAGE])
-    codes = re.findall(r'^\| <a id="(\d+)"></a>\1 \|.*\| ([^|]+) \|$', page, re.MULTILINE)
-    assert sorted(int(code) for code, _ in codes) == sorted([*errors.Kind, *pages.DEPLOY_CODES])
+    rows = re.findall(r'^\| <a id="([a-z0-9-]+)"></a>`\1` \|.*\| ([^|]+) \|$', page, re.MULTILINE)
+    names = [*(kind.identify() for kind in pages.error_kinds()), USAGE, *CAUSES]
+    assert sorted(name for name, _ in rows) == sorted(set(names))
+    codes = re.findall(r'^\| <a id="(\d+)"></a>\1 \|', page, re.MULTILINE)
+    assert sorted(map(int, codes)) == sorted({*errors.Kind, *KINDS.values()})
     assert {kind.exit_code for kind in pages.error_kinds()} == set(errors.Kind), "no code is of nothing"
     assert all(remedy[0] in "`ABCDEFGHIJKLMNOPQRSTUVWXYZ" and remedy.endswith((".", "`")) for _, remedy in rows)
 
 
-def test_the_codes_of_deploy_are_those_that_it_ends_with(repository: Path) -> None:
+def test_the_kinds_of_deploy_have_codes_of_their_own_and_causes() -> None:
+    assert KINDS == {
+        "usage": 2,
+        "host": 70,
+        "installation": 73,
+        "key": 77,
+        "download": 78,
+        "path": 86,
+        "checkout": 88,
+        "bundle": 89,
+        "device": 90,
+        "release": 99,
+        "image": 100,
+        "card": 107,
+    }
+    assert set(KINDS.values()) & set(errors.Kind) == {errors.Kind.USAGE}
+    assert set(CAUSES.values()) == set(KINDS) == {"usage", *pages.DEPLOY_KINDS}
+    assert set(KINDS) & set(CAUSES) == set(), "the shell looks both up by their names"
+    assert CAUSES.keys() & {kind.identify() for kind in pages.error_kinds()} == set()
+
+
+def test_the_causes_of_deploy_are_those_that_it_fails_for(repository: Path) -> None:
     written = [path for path in (repository / "deploy").rglob("*") if path.suffix in (".sh", ".py")]
-    text = "\n".join(path.read_text(encoding="utf-8") for path in [*written, repository / "deploy.sh"])
-    ends = {int(code) for code in re.findall(r"(?:\bdie|\bFailure\(|\bexit) (?=\d)?(\d{2,3})\b", text)}
-    ends |= {int(code) for code in re.findall(r"\bFailure\(\s*(\d{2,3})\b", text)}
+    written += [repository / name for name in ("deploy.sh", "training/scenes.sh", "benchmarks/peers/setup.sh")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in written)
+    text = re.sub(r"^def .*|^ *die\(\) .*", "", text, flags=re.MULTILINE)
+    given = {*re.findall(r"\bdie ([a-z0-9-]+) \"", text), *re.findall(r'\bFailure\(\s*"([^"]+)"', text)}
+    given |= {cause for pair in re.findall(r'\bFailure\("([^"]+)" if \w+ else "([^"]+)"', text) for cause in pair}
+    assert given == CAUSES.keys() == {USAGE, *pages.DEPLOY_CAUSES}
+    assert re.findall(r"\b(?:die |Failure\(\s*)\d+\b", text) == []
+    ends = {int(code) for code in re.findall(r"\bexit (\d{2,3})\b", text)}
     ends -= {128 + signal.SIGINT}  # a shell's own for Ctrl-C, and no cause
-    assert ends == pages.DEPLOY_CODES.keys()
-    assert CAUSES.keys() == {2, *ends}
-    assert len(set(CAUSES.values())) == len(CAUSES)
-    assert set(CAUSES.values()) & {kind.identify() for kind in pages.error_kinds()} == set()
+    assert ends == {KINDS["checkout"], KINDS["device"]}, "before the table can be read"
 
 
-def test_deploys_failures_end_in_the_identifier_of_their_code_from_shell_and_python_alike(repository: Path) -> None:
-    for code, cause in CAUSES.items():
-        words = f"source {repository}/deploy/venv.sh; die {code} 'it went wrong'"
+def test_a_cause_that_is_in_no_table_is_refused() -> None:
+    with pytest.raises(KeyError, match="key-odd"):
+        Failure("key-odd", "it went wrong")
+
+
+def test_deploys_failures_end_in_the_identifier_of_their_cause_from_shell_and_python_alike(repository: Path) -> None:
+    for cause, kind in CAUSES.items():
+        words = f"source {repository}/deploy/venv.sh; die {cause} 'it went wrong'"
         done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False)
-        assert (done.returncode, done.stderr) == (code, f"deploy.sh: {Failure(code, 'it went wrong').line}\n")
+        failure = Failure(cause, "it went wrong")
+        assert (done.returncode, done.stderr) == (failure.exit_code, f"deploy.sh: {failure.line}\n")
+        assert failure.exit_code == KINDS[kind]
         assert done.stderr.endswith(f" [{cause}]\n")
-    said = (repository / "deploy" / "device" / "install.sh").read_text(encoding="utf-8")
-    assert {*re.findall(r"\[([a-z-]+)\]\" >&2", said)} == {CAUSES[94]}
+
+
+def test_what_ends_before_the_table_can_be_read_ends_as_it_says(repository: Path) -> None:
+    for name, cause in {"deploy.sh": "checkout-incomplete", "deploy/device/install.sh": "device-tools"}.items():
+        said = (repository / name).read_text(encoding="utf-8")
+        assert {*re.findall(r"\[([a-z-]+)\]\" >&2", said)} == {cause}
+        assert {int(code) for code in re.findall(r"\bexit (\d+)", said)} == {KINDS[CAUSES[cause]]}
 
 
 def test_a_setting_without_a_sentence_is_refused() -> None:

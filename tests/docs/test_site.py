@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.site import LinkDead, gather, links
+from deploy.failure import Failure
+from deploy.site import gather, links
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [path for path in gather(ROOT) if path.suffix == ".md"]
@@ -45,8 +46,9 @@ def test_a_dead_link_is_named(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("[one](other.md) `[code](no.md)` [web](https://example.org) [here](#here)")
     (tmp_path / "other.md").write_text("![picture](gone.png)")
     assert links(tmp_path / "README.md") == ["other.md"]
-    with pytest.raises(LinkDead, match=r"other\.md links to gone\.png"):
+    with pytest.raises(Failure, match=r"other\.md links to gone\.png") as caught:
         gather(tmp_path)
+    assert (caught.value.cause, caught.value.exit_code) == ("link-dead", 88)
 
 
 @pytest.mark.slow

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
+from subprocess import CompletedProcess
 from typing import Any
 
-from deploy.failure import Failure
+from deploy.failure import CAUSES, KINDS, Failure
+from edge import errors
 from edge.errors import CuelensError
+
+CODES = {cause: KINDS[kind] for cause, kind in CAUSES.items()} | {
+    item.identify(): int(item.exit_code)
+    for item in vars(errors).values()
+    if inspect.isclass(item) and issubclass(item, CuelensError)
+}
+
+
+def cause_of(done: CompletedProcess[str]) -> str:
+    """Return the cause at the end of the last line that has one; asserts that the exit code is its kind's."""
+    causes = [name for name in re.findall(r" \[([a-z0-9-]+)\]\r?$", done.stderr, re.MULTILINE) if name in CODES]
+    assert causes, (done.returncode, done.stdout, done.stderr)
+    assert done.returncode == CODES[causes[-1]], done.stderr
+    return causes[-1]
 
 
 def ended_by(cause: type[CuelensError], code: object, errors: str) -> str:
