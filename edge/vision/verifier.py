@@ -33,9 +33,7 @@ class Evening:
     floor: float = 1.5  # levels, of the standard deviation: what is flatter is a sensor's noise
     share: float = 0.6  # of the whole view's deviation, beside the box's own: a wall stays flatter than a face
     gain: float = 50.0  # levels that a standard deviation becomes
-    middle: float = (
-        1.0  # of the view's side: the square whose deviation is the whole's; a window beside a face counts not
-    )
+    middle: float = 1.0  # of the view's side: the square whose deviation counts as the whole's
 
     def __post_init__(self) -> None:
         """Raise ValueError for what no view can be evened out by."""
