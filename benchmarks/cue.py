@@ -177,13 +177,13 @@ def figures_of(task: str, result: Mapping[str, Any]) -> dict[str, float | None]:
         return {"noise_changes": max(noise), **slowest, "bridged": result["bridged"]}
     if task == "cue sequences":
         shown = {name: result[name] for name in ("coverage", "right")}
-        return shown | {f"lively_{name}": result["lively"][name] for name in ("told", "right")}
+        return shown | {f"lively_{name}": result["lively"][name] for name in ("coverage", "right")}
     if task == "cue clips":
-        names = ("told", "cue_right", "mean_cue_changes")
+        names = ("coverage", "cue_right", "mean_cue_changes")
         return {f"{folder}_{name}": part[name] for folder, part in result["sums"].items() for name in names}
     if task == "cue people":
         own = [row for row in result["people"] if row["own_neutral"]]
-        return {f"{row['group']}: {name}": row[name] for row in own for name in ("told", "right")}
+        return {f"{row['group']}: {name}": row[name] for row in own for name in ("coverage", "right")}
     return {"ratio": result["ratio"]} if task == "cue blocked" else {}
 
 

@@ -129,7 +129,7 @@ def judge_clips(clips: Mapping[str, Stream], settings: CueSettings) -> list[dict
                 "shown": round(sum(cue.expression is not None for cue in cues) / len(cues), 4),
                 "labelled": judged.known,
                 "raw_right": judged.raw_right,
-                "told": judged.told,
+                "covered": judged.covered,
                 "right": judged.right,
             }
         )
@@ -144,16 +144,16 @@ def sum_clips(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     labelled = [row for row in rows if row["labelled"]]
     total = {key: sum(row[key] for row in rows) for key in rows[0] if key != "clip"}
     minutes = total["seconds"] / 60
-    told = [row for row in labelled if row["told"]]
+    covered = [row for row in labelled if row["covered"]]
     return {
         **{f"{name}_per_minute": round(total[name] / minutes, 1) for name in total if name.endswith("_changes")},
         "mean_cue_changes": round(fmean(60 * row["cue_changes"] / max(row["seconds"], 0.1) for row in rows), 2),
         "mean_shown": round(fmean(row["shown"] for row in rows), 4),
-        "told": round(total["told"] / max(total["labelled"], 1), 4),
-        "mean_told": round(fmean(row["told"] / row["labelled"] for row in labelled), 4) if labelled else 0.0,
+        "coverage": round(total["covered"] / max(total["labelled"], 1), 4),
+        "mean_coverage": round(fmean(row["covered"] / row["labelled"] for row in labelled), 4) if labelled else 0.0,
         "raw_right": round(total["raw_right"] / max(total["labelled"], 1), 4),
-        "cue_right": round(total["right"] / max(total["told"], 1), 4),
-        "mean_cue_right": round(fmean(row["right"] / row["told"] for row in told), 4) if told else 0.0,
+        "cue_right": round(total["right"] / max(total["covered"], 1), 4),
+        "mean_cue_right": round(fmean(row["right"] / row["covered"] for row in covered), 4) if covered else 0.0,
     }
 
 

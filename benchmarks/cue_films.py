@@ -67,19 +67,19 @@ def read_films(
 
 def play_films(films: Probabilities, words: Sequence[str], settings: CueSettings) -> dict[str, float]:
     """Return coverage and what is right of it, over all films, each of a new person; and of the raw label."""
-    told = right = raw = frames = 0
+    covered = right = raw = frames = 0
     for values, word in zip(films, words, strict=True):
         stream = film(values, FPS)
         for step, cue in zip(stream, play(stream, settings), strict=True):
             if step.t <= JUDGED_AFTER:
                 continue
             frames += 1
-            told += cue.expression is not None
+            covered += cue.expression is not None
             right += cue.expression == word
             raw += streams.raw_word(values[round(step.t * FPS) - 1]) == word
     return {
-        "coverage": round(told / frames, 4),
-        "right": round(right / max(told, 1), 4),
+        "coverage": round(covered / frames, 4),
+        "right": round(right / max(covered, 1), 4),
         "raw_right": round(raw / frames, 4),
     }
 
@@ -94,9 +94,9 @@ def lively_streams(films: Probabilities, words: Sequence[str]) -> list[Stream]:
 def play_lively(lively: Sequence[Stream], settings: CueSettings) -> dict[str, float]:
     """Return the share of lively people's frames with a word, and what of it is right; and of the raw label."""
     parts = [judge(stream, play(stream, settings)) for stream in lively]
-    known, told = sum(part.known for part in parts), sum(part.told for part in parts)
+    known, covered = sum(part.known for part in parts), sum(part.covered for part in parts)
     return {
-        "told": round(told / known, 4),
-        "right": round(sum(part.right for part in parts) / max(told, 1), 4),
+        "coverage": round(covered / known, 4),
+        "right": round(sum(part.right for part in parts) / max(covered, 1), 4),
         "raw_right": round(sum(part.raw_right for part in parts) / known, 4),
     }

@@ -14,9 +14,9 @@ _HEAD = """Written by `cuelens-bench cue tune`, for the network {}. Shown and ri
 gives a word (`clip_words.csv`); `talk` counts all frames of people who talk, and its changes include steps to and from
 `unsure`."""
 NAMES = {
-    "told": "shown",
+    "coverage": "shown",
     "right": "right of shown",
-    "mean_told": "shown, mean of clips",
+    "mean_coverage": "shown, mean of clips",
     "mean_right": "right, mean of clips",
     "talk_shown": "talk: a word shown",
     "talk_changes": "talk: changes a minute",
@@ -59,9 +59,9 @@ def _shown(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 def _held_out(part: Mapping[str, float]) -> dict[str, float]:
     return {
-        "shown": part["told"],
+        "shown": part["coverage"],
         "right of shown": part["cue_right"],
-        "shown, mean of clips": part["mean_told"],
+        "shown, mean of clips": part["mean_coverage"],
         "right, mean of clips": part["mean_cue_right"],
         "a word shown": part["mean_shown"],
         "changes a minute": part["mean_cue_changes"],
@@ -80,13 +80,13 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def draw_curve(curve: Sequence[Mapping[str, float]], points: Sequence[Mapping[str, Any]]) -> str:
     """Return an SVG of right words against shown ones: the curve of caution, each sensitivity as a named mark."""
     every = [*curve, *points]
-    ends = [(min(each[key] for each in every), max(each[key] for each in every)) for key in ("told", "right")]
+    ends = [(min(each[key] for each in every), max(each[key] for each in every)) for key in ("coverage", "right")]
     (left, right), (low, high) = [
         (low - 0.1 * (high - low) - 0.005, high + 0.1 * (high - low) + 0.005) for low, high in ends
     ]
 
     def at(each: Mapping[str, Any]) -> tuple[float, float]:
-        x = LEFT + (each["told"] - left) / (right - left) * (WIDTH - LEFT - 20)
+        x = LEFT + (each["coverage"] - left) / (right - left) * (WIDTH - LEFT - 20)
         return x, HEIGHT - BOTTOM - (each["right"] - low) / (high - low) * (HEIGHT - BOTTOM - 20)
 
     box = f'viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="13"'
@@ -99,7 +99,7 @@ def draw_curve(curve: Sequence[Mapping[str, float]], points: Sequence[Mapping[st
     ]
     for step in range(5):
         part, share = left + step / 4 * (right - left), low + step / 4 * (high - low)
-        x, y = at({"told": part, "right": share})
+        x, y = at({"coverage": part, "right": share})
         parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{part:.2f}</text>')
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{share:.3f}</text>')
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, curve))

@@ -106,7 +106,7 @@ def compare(people: Sequence[Person], settings: CueSettings, seeds: int = 3) -> 
             tried = settings if own else with_settings(settings, {"rest_most": 0.0})
             figures = [_figures(person, tried, seed) for person in members for seed in range(seeds)]
             row: dict[str, Any] = {"group": group, "people": len(members), "own_neutral": own}
-            for key in ("told", "right", "neutral", "as_upset", "smile", "upset"):
+            for key in ("coverage", "right", "neutral", "as_upset", "smile", "upset"):
                 known = [value for each in figures if (value := each[key]) is not None]
                 row[key] = round(fmean(known), 4) if known else None
             rows.append(row)
@@ -123,8 +123,8 @@ def _figures(person: Person, settings: CueSettings, seed: int) -> Mapping[str, f
         return sum(of) / len(of) if of else None
 
     return {
-        "told": judged.told / judged.known,
-        "right": judged.right / judged.told if judged.told else None,
+        "coverage": judged.covered / judged.known,
+        "right": judged.right / judged.covered if judged.covered else None,
         "neutral": share("neutral", "neutral"),
         "as_upset": share("neutral", "upset"),
         "smile": share("smile", "smile"),

@@ -77,10 +77,10 @@ class Bench:
         parts = self.judge(settings, names)
         whole, talk = parts["whole"], parts.get("talk", parts["whole"])
 
-        def gain(told: float, right: float) -> float:
-            return told * (right - WRONG * (1 - right))
+        def gain(coverage: float, right: float) -> float:
+            return coverage * (right - WRONG * (1 - right))
 
-        mean = gain(whole["mean_told"], whole["mean_cue_right"]) + gain(whole["told"], whole["cue_right"])
+        mean = gain(whole["mean_coverage"], whole["mean_cue_right"]) + gain(whole["coverage"], whole["cue_right"])
         flicker = max(0.0, talk["mean_cue_changes"] / LIMITS["talk"] - 1)
         return mean / 2 + 0.3 * talk["mean_shown"] - 0.5 * flicker
 
@@ -193,9 +193,9 @@ def _finite(value: float) -> float | None:
 def _figures(parts: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     whole, talk = parts["whole"], parts.get("talk", parts["whole"])
     return {
-        "told": whole["told"],
+        "coverage": whole["coverage"],
         "right": whole["cue_right"],
-        "mean_told": whole["mean_told"],
+        "mean_coverage": whole["mean_coverage"],
         "mean_right": whole["mean_cue_right"],
         "talk_shown": talk["mean_shown"],
         "talk_changes": talk["mean_cue_changes"],

@@ -104,12 +104,14 @@ _TRACKS: _Spec = dict.fromkeys(("frames", "with_face", "boxes", "none", "wide", 
 _CUE_CLIPS: _Spec = dict.fromkeys(
     (
         *(f"{name}_changes_per_minute" for name in ("raw", "word", "cue")),
-        *("mean_cue_changes", "mean_shown", "told", "mean_told", "raw_right", "cue_right", "mean_cue_right"),
+        *("mean_cue_changes", "mean_shown", "coverage", "mean_coverage", "raw_right", "cue_right", "mean_cue_right"),
     ),
     float,
 )
-_RIGHT: _Spec = dict.fromkeys(("told", "right", "raw_right"), float)
-_CHOSEN: _Spec = dict.fromkeys(("told", "right", "mean_told", "mean_right", "talk_shown", "talk_changes"), float)
+_RIGHT: _Spec = dict.fromkeys(("coverage", "right", "raw_right"), float)
+_CHOSEN: _Spec = dict.fromkeys(
+    ("coverage", "right", "mean_coverage", "mean_right", "talk_shown", "talk_changes"), float
+)
 
 RESULTS: Mapping[str, _Spec] = {
     "stages": {
@@ -254,7 +256,7 @@ RESULTS: Mapping[str, _Spec] = {
                 "seconds": float,
                 "shown": float,
                 **dict.fromkeys(("raw_changes", "word_changes", "cue_changes"), int),
-                **dict.fromkeys(("labelled", "raw_right", "told", "right"), int),
+                **dict.fromkeys(("labelled", "raw_right", "covered", "right"), int),
             }
         ],
         "sums": {"*": _CUE_CLIPS},
@@ -265,7 +267,7 @@ RESULTS: Mapping[str, _Spec] = {
                 "group": str,
                 "people": int,
                 "own_neutral": bool,
-                **dict.fromkeys(("told", "right", "neutral", "as_upset", "smile", "upset"), float | None),
+                **dict.fromkeys(("coverage", "right", "neutral", "as_upset", "smile", "upset"), float | None),
             }
         ]
     },

@@ -134,10 +134,10 @@ def delay_until(stream: Stream, cues: Sequence[Cue], since: float, wanted: Calla
 
 
 class Judgement(NamedTuple):
-    """Steps with a truth, those in which the cue shows a word, the right one, and in which the raw label is right."""
+    """Steps with a truth; of these, in how many the cue shows a word, the right one, and the raw label is right."""
 
     known: int
-    told: int
+    covered: int
     right: int
     raw_right: int
 

@@ -150,8 +150,8 @@ def test_the_cues_figures_are_those_of_the_reports() -> None:
         f"one word to another {clips['word_changes_per_minute']} times, and {clips['cue_changes_per_minute']}"
         in measured
     )
-    assert f"shows one in {clips['told']:.1%}, and {clips['cue_right']:.1%}".replace("%", " %") in measured
-    means = f"{talk['mean_told']:.1%} shown, {talk['mean_cue_right']:.1%}".replace("%", " %")
+    assert f"shows one in {clips['coverage']:.1%}, and {clips['cue_right']:.1%}".replace("%", " %") in measured
+    means = f"{talk['mean_coverage']:.1%} shown, {talk['mean_cue_right']:.1%}".replace("%", " %")
     assert f"{means} of that right, and {talk['mean_cue_changes']} changes a minute" in measured
     assert f"within {max(streams['onset_s'].values()):.2f} s" in measured
     noise = [max(rates.values()) for name, rates in streams["noise"].items() if "0.3 s" not in name]

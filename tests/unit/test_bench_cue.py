@@ -80,7 +80,7 @@ def test_clips_are_judged_by_word_and_a_face_that_waits_for_its_turn_keeps_its_r
     assert (row["labelled"], row["raw_changes"], row["word_changes"]) == (150, 0, 0)
     assert row["cue_changes"] == 0  # nobody, a face, a smile: no word that was shown changed
     assert row["raw_right"] == 120  # the first second has nobody
-    assert 100 < row["told"] == row["right"] < 120
+    assert 100 < row["covered"] == row["right"] < 120
     assert cue_clips.sum_clips([row, row])["cue_right"] == 1.0
     assert cue_clips.sum_clips([row, row])["raw_right"] == 0.8
 
@@ -149,7 +149,7 @@ def test_nobody_is_in_two_folds_and_everybody_is_judged_once(monkeypatch: pytest
     monkeypatch.setattr(cue_tune, "VARIED", {"decay": (0.1, 0.5)})
     monkeypatch.setattr(cue_tune, "make_noise", lambda fps: {"none": nobody(1, fps)})
     held = cue_tune.cross_validate(cue_tune.Bench(talkers()), SETTINGS, 1)
-    assert 0 < held["talk"]["told"] <= 1
+    assert 0 < held["talk"]["coverage"] <= 1
 
 
 def test_the_page_shows_what_each_setting_buys_and_draws_the_curve(
