@@ -19,6 +19,7 @@ from converter import runtimes
 from converter.runtimes import Runtime, emulate, find_runtimes, run_raw
 from edge.sources.demo import FACES
 from edge.vision.model import ExpressionModel, shipped_model
+from tests.support.failures import CODES
 
 DEVICE_PYTHON = Path(os.environ.get("CUELENS_DEVICE_PYTHON", runtimes.CHECKOUT / ".venv" / "bin" / "python"))
 MACHINES = ("x86_64", "aarch64")
@@ -123,7 +124,7 @@ def test_a_core_of_the_pi_is_described_where_the_machines_own_would_show(checkou
 def test_a_missing_tool_is_named_with_its_package(checkout: Checkout, tool: str) -> None:
     (checkout.bin / tool).unlink()
     code, errors = checkout.run()
-    assert code == 74
+    assert (code, "[emulator-missing]" in errors) == (CODES["emulator-missing"], True), errors
     assert f"no {tool.removesuffix('-static')} on this machine" in errors
     assert "sudo apt install mmdebstrap qemu-user-static" in errors
 
@@ -131,12 +132,13 @@ def test_a_missing_tool_is_named_with_its_package(checkout: Checkout, tool: str)
 @pytest.mark.parametrize("fault", ["MMDEBSTRAP_FAILS", "STAND_IN_FAILS"])
 def test_a_failed_download_leaves_the_old_tree_or_none(checkout: Checkout, fault: str) -> None:
     code, errors = checkout.run(**{fault: "1"})
-    assert (code, checkout.left()) == (75, [])
+    assert (code, checkout.left()) == (CODES["emulator-download-failed"], [])
+    assert "[emulator-download-failed]" in errors
     assert {"MMDEBSTRAP_FAILS": "no mirror", "STAND_IN_FAILS": "no wheel"}[fault] in errors
     assert checkout.run()[0] == 0
     (checkout.tree / "old").touch()
     (checkout.tree / ".stamp").write_text("of another lock")
-    assert checkout.run(**{fault: "1"})[0] == 75
+    assert checkout.run(**{fault: "1"})[0] == CODES["emulator-download-failed"]
     assert checkout.left() == ["arm64"]
     assert (checkout.tree / "old").exists()
 
@@ -158,7 +160,8 @@ def test_a_lock_without_a_package_that_is_needed_is_refused(checkout: Checkout) 
     lock = checkout.root / "deploy" / "locks" / "host.txt"
     lock.write_text(lock.read_text().replace("\nflatbuffers==", "\nmapbuffers=="))
     code, errors = checkout.run()
-    assert code == 75
+    assert code == CODES["emulator-download-failed"], errors
+    assert "[emulator-download-failed]" in errors
     assert "flatbuffers" in errors
     assert "deploy/lock.sh" in errors
 
