@@ -34,7 +34,7 @@ check() {  # NAME COMMAND...
 {
     device() { $bin/pytest -m "not host and not root$quick" "$@"; }
     host() { "${covered[@]}" .venv-host/bin/pytest -m "not host and not slow and not once and not root" "$@"; }
-    fits() { nice -n 5 "${covered[@]}" .venv-host/bin/pytest --timeout 1200 -m "host and slow and not root" "$@"; }
+    fits() { nice -n 2 "${covered[@]}" .venv-host/bin/pytest --timeout 1200 -m "host and slow and not root" "$@"; }
     keras() { "${covered[@]}" .venv-host/bin/pytest --timeout 1200 -m "host and not slow and not root" "$@"; }
     machines() { $bin/pytest -m "root and not host" "$@"; }
 }
