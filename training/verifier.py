@@ -48,10 +48,6 @@ if TYPE_CHECKING:
 EPOCHS, FIRST_EPOCHS = 24, 3  # of the long fit, and most of the first, which only has to find what is hard
 HARD_DRAWS, HARD_ROWS = 12, 25_000  # batches of random patches that hard ones are searched in
 HARD_SHARE = 0.06  # of a batch are kept: those most like faces
-# Of a view's side, on the device: the deviation of its middle counts as the whole's, so that a window beside a face
-# does not make it flat. The fit's views have their light to themselves, and are evened out by all of it. Chosen by
-# `cuelens-bench faces light`.
-MIDDLE = 0.4
 
 
 def find_hard(network: keras.Model, scenes: Sequence[Scene], rng: np.random.Generator) -> Images:
@@ -71,7 +67,7 @@ def find_hard(network: keras.Model, scenes: Sequence[Scene], rng: np.random.Gene
 
 def make_contract(content: bytes, training: Mapping[str, Any], measured: Mapping[str, Any]) -> bytes:
     """Return the contract that edge.vision.verifier.read_contract reads, as JSON."""
-    promised = {"share": SHARE, "units": list(UNITS), "evening": asdict(replace(EVENING, middle=MIDDLE))}
+    promised = {"share": SHARE, "units": list(UNITS), "evening": asdict(EVENING)}
     table = int8.make_contract(
         content, CONTRACT_FORMAT, OUTPUTS, promised=promised, training=training, measured=measured
     )
