@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -16,7 +15,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 import edge
 from benchmarks.streams import LABELS, Probabilities, Step, Stream, changes, judge, play, raw_changes
@@ -32,6 +30,7 @@ from edge.vision.model import ExpressionModel
 from edge.vision.pipeline import Pipeline
 from edge.vision.sight import DeviceSight
 from edge.vision.tflite import models_folder
+from lab.progress import progress
 from lab.staging import stage
 
 CLIP_WORDS = Path(__file__).with_name("clip_words.csv")
@@ -93,7 +92,7 @@ def watch_clips(folders: Sequence[Path], model: ExpressionModel, logs: Path | No
         kept = logs or Path(stack.enter_context(TemporaryDirectory()))
         make_folder(kept)
         state = f"{model.contract.sha256[:12]}-{_reading_state(model)}"
-        shown = tqdm(paths, "watch", unit="clip", disable=not sys.stderr.isatty(), leave=False)
+        shown = progress(paths, "watch", unit="clip")
         streams_by_clip = {}
         for path in shown:
             log = kept / f"{path.name}.{state}.jsonl"

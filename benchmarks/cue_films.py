@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from benchmarks import streams
 from benchmarks.streams import LABELS, Probabilities, Stream, film, judge, play
@@ -20,6 +18,7 @@ from edge.types import Gray
 from edge.vision.model import ExpressionModel
 from lab.datasets.ferplus import relabel
 from lab.datasets.read import read_data
+from lab.progress import progress
 
 FPS, SECONDS, JUDGED_AFTER = 10, 2.5, 1.0  # of a face's film; a cue is judged from a second on
 SHIFT, TURN_DEG, GROW, NOISE, SWAY = 1.0, 3.0, 0.03, 3.0, 0.3  # standard deviations, of a film; seconds it keeps them
@@ -60,7 +59,7 @@ def read_films(
         rows = relabel(rows)
     order = [model.contract.labels.index(label) for label in LABELS]
     rng = np.random.default_rng(0)
-    faces = tqdm(rows.images, f"read {split}", unit="face", disable=not sys.stderr.isatty(), leave=False)
+    faces = progress(rows.images, f"read {split}", unit="face")
     films = np.array([[model.read(picture) for picture in film_face(face, rng)] for face in faces])[:, :, order]
     return films, [WORD_OF[LABELS[label]] for label in rows.labels]
 

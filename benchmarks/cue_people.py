@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,13 @@ from typing import Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.streams import LABELS, PARTNER, Probabilities, Step, Stream, judge, play
 from edge.cue.policy import WORD_OF
 from edge.errors import DataColumnMissing, DataLabelInvalid, DataMissing, DataSplitEmpty, DataUnreadable
 from edge.settings import CueSettings, with_settings
 from edge.vision.model import ExpressionModel
+from lab.progress import progress
 
 FPS, SHOWN = 10, 2.0  # frames a second; seconds for which a person shows what is in one picture
 LEAST, LEAST_AT_REST = 8, 3  # pictures of a person, and of these neutral ones
@@ -80,7 +79,7 @@ def read_people(folder: Path, model: ExpressionModel) -> list[Person]:
             "give a folder with more pictures of each"
         )
     people = []
-    for name, rows in tqdm(enough.items(), "read", unit="person", disable=not sys.stderr.isatty(), leave=False):
+    for name, rows in progress(enough.items(), "read", unit="person"):
         readings = []
         for path, _ in rows:
             picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import functools
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from benchmarks.cue_clips import judge_clips, person_of, sum_folders
 from benchmarks.cue_noise import MINUTES, least_bridged, make_noise, worst_onset
 from benchmarks.streams import Stream, changes, play
 from edge.settings import CueSettings, with_settings
+from lab.progress import progress
 
 # What is varied. The rest of the settings are the wearer's taste, or measured elsewhere: `life` is chosen on everyday
 # faces, since on films of people who mostly smile or rest the most of it wins, and hides what is rare.
@@ -105,9 +104,7 @@ def climb(bench: Bench, start: CueSettings, names: Sequence[str], rounds: int, w
     best, reached = start, bench.worth(start, names) - (10.0 if bench.excess(start) else 0.0)
     for number in range(rounds):
         before = best
-        order = tqdm(
-            rng.permutation(list(VARIED)), f"{what} {number + 1}", disable=not sys.stderr.isatty(), leave=False
-        )
+        order = progress(rng.permutation(list(VARIED)), f"{what} {number + 1}")
         for name in order:
             choices = VARIED[name]
             place = min(range(len(choices)), key=lambda index: abs(choices[index] - getattr(best, name)))

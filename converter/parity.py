@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from converter.graph import Graph, name_layer
 from converter.probe import Probe
 from lab.calibration import INT8_LEAST, Floats, Labels, calibration_error
+from lab.progress import progress
 from lab.scores import wilson_interval
 
 Images = npt.NDArray[np.uint8]
@@ -111,7 +110,7 @@ def compare_layers(reference: bytes, content: bytes, pictures: Images) -> list[d
     signals, noises = [np.zeros(width) for width in channels], [np.zeros(width) for width in channels]
     outside, least, most = np.zeros(len(pairs)), np.zeros(len(pairs)), np.zeros(len(pairs))
     used = np.zeros((len(pairs), 256), bool)
-    for picture in tqdm(pictures, "compare layers", disable=not sys.stderr.isatty(), leave=False):
+    for picture in progress(pictures, "compare layers"):
         truth.run(picture)
         made.run(picture)
         for number, (_, tensor, of_truth) in enumerate(pairs):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 import warnings
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from tqdm import tqdm
 
 from converter.graph import Graph, name_layer, read_graph
 from edge.errors import (
@@ -86,8 +83,3 @@ def _explain_refusal(graph: Graph, error: RuntimeError) -> GateFailed:
             "in keep_float"
         )
     return GateFailed(f"{where}: the int8 kernels refuse it ({words:.200}); name the layer in keep_float")
-
-
-def progress(items: Iterable[Any], name: str) -> Any:
-    """Go through items under a bar, on a terminal only."""
-    return tqdm(items, name, disable=not sys.stderr.isatty(), leave=False)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from converter.graph import Graph, name_layer, pack, view
 from converter.passes.lift import Ranges
-from converter.probe import Images, Probe, progress
+from converter.probe import Images, Probe
 from converter.recipe import Recipe
 from edge.errors import (
     ModelUnreadable,
@@ -22,6 +22,7 @@ from edge.errors import (
 )
 from edge.system.quiet import quiet
 from lab.networks.keras_file import as_batch
+from lab.progress import progress
 
 SAMPLES = 512  # values of each tensor and picture that its range is chosen by
 LEAST_CUT = 0.3  # no range is cut below this share of what was seen

@@ -5,17 +5,16 @@ Gradients are TensorFlow's; what a layer took and gave is recorded while the net
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from edge.errors import ModelShape
 from lab.networks.keras_file import as_batch
+from lab.progress import progress
 from training.explain_network import BATCH, Floats, Images, Network, is_plain
 
 # Sides of the dreamt pattern before it is enlarged to the input's side; 1.4 apart as in Mordvintsev et al.,
@@ -79,7 +78,7 @@ def dream(
     paint = _painter(begin)
     climb = _climber(network, units, layer, paint)
     first = np.asarray(paint(pattern, _enlarger(sides[0], side)))
-    with tqdm(total=len(sides) * steps, desc="dream", disable=not sys.stderr.isatty(), leave=False) as progress:
+    with progress(range(len(sides) * steps), "dream") as bar:
         for octave in sides:
             pattern = _each(pattern, lambda p, s=octave: cv2.resize(p, (s, s), interpolation=cv2.INTER_CUBIC))
             enlarge = _enlarger(octave, side)
@@ -89,7 +88,7 @@ def dream(
                 spread = gradient.std(axis=(1, 2, 3), keepdims=True)
                 # No slope, no step: nothing is divided by nothing.
                 pattern = (1 - FADE) * pattern + RATE * gradient / np.where(spread > 0, spread, np.inf)
-                progress.update()
+                bar.update()
     return _to_pixels(first), _to_pixels(paint(pattern, _enlarger(sides[-1], side)))
 
 
@@ -201,7 +200,7 @@ def occlusion(network: Network, images: Images) -> Floats:
     steps = sorted({*range(0, side - patch + 1, max(1, patch // 3)), side - patch})
     squares = [(slice(y, y + patch), slice(x, x + patch)) for y in steps for x in steps]
     maps = np.zeros((len(images), side, side, network.width), np.float32)
-    for image, lost in zip(tqdm(images, "occlusion", disable=not sys.stderr.isatty(), leave=False), maps, strict=True):
+    for image, lost in zip(progress(images, "occlusion"), maps, strict=True):
         hidden, covered = np.repeat(image[None], len(squares), axis=0), np.zeros((side, side, 1), np.float32)
         for copy, square in zip(hidden, squares, strict=True):
             copy[square] = np.round(image.mean(axis=(0, 1)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from edge.errors import (
     MemoryShort,
@@ -23,6 +21,7 @@ from lab.datasets.ferplus import COLUMNS, soft_labels
 from lab.datasets.labelled import DataSet, Labelled
 from lab.datasets.sample import draw_rows
 from lab.networks.keras_file import as_batch, import_keras, save_keras
+from lab.progress import progress
 from lab.reporting.plots import as_png, make_figure
 from training.augment import augment, cutmix, mixup
 from training.loop import Batches, Row, Run, average_momentum, make_schedule
@@ -311,7 +310,7 @@ def _soften(model: keras.Model, lessons: Lessons, seed: int) -> npt.NDArray[np.f
     train, raters, classes = lessons.train, lessons.raters, lessons.classes
     total = np.zeros((len(train.labels), classes), np.float32)
     batches = range(0, len(total), 512)
-    for begun in tqdm(batches, "soft labels", disable=not sys.stderr.isatty(), leave=False):
+    for begun in progress(batches, "soft labels"):
         rows = slice(begun, begun + 512)
         for view in range(VIEWS):
             images = train.images[rows]

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from edge.errors import DataSplitEmpty, SettingsInvalid
 from edge.files import replace_file
@@ -23,6 +21,7 @@ from edge.vision.finders.haar import load_cascade
 from edge.vision.model import ExpressionModel
 from lab.datasets.fer2013 import CLASSES, read_fer2013
 from lab.datasets.labelled import Labelled
+from lab.progress import progress
 
 FACE_SIDE = 96  # of the faces written: twice FER2013's, so that averaging keeps what alignment gains
 LEAST_MEMBERS = 25  # fewer and a mean face starts to look like one of its members
@@ -95,7 +94,7 @@ def clarity(
     A face whose label another rater would not give, a watermark or a hand is not read clearly.
     """
     side = model.contract.side
-    faces = tqdm(faces, "read faces", disable=not sys.stderr.isatty(), leave=False)
+    faces = progress(faces, "read faces")
     small = (np.asarray(cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA), np.uint8) for face in faces)
     own = np.array([model.read(face)[label] for face, label in zip(small, labels, strict=True)])
     return np.log(own + _LEAST) - np.log(1 - own + _LEAST)
@@ -185,7 +184,7 @@ def mean_faces(
     """
     found: list[npt.NDArray[np.uint8]] = []
     rows: list[int] = []
-    for row in tqdm(range(len(train.labels)), "find eyes", disable=not sys.stderr.isatty(), leave=False):
+    for row in progress(range(len(train.labels)), "find eyes"):
         eyes = find_eyes(train.images[row], cascade)
         if eyes is not None:
             found.append(align(train.images[row], eyes, FACE_SIDE))

@@ -9,7 +9,6 @@ import argparse
 import hashlib
 import io
 import json
-import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -19,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from edge.errors import CheckpointUnusable, DataSplitEmpty
 from edge.files import replace_file
 from edge.system.program import command
 from edge.vision.verifier import CONTRACT_FORMAT, OUTPUTS
 from lab.networks.keras_file import load_keras, save_keras
+from lab.progress import progress
 from training.faces import int8
 from training.faces.exam import CHOSEN_RATE, Exam, answer_keras, draw_exam, measure
 from training.faces.fitting import fit
@@ -56,7 +55,7 @@ def find_hard(network: keras.Model, scenes: Sequence[Scene], rng: np.random.Gene
     matrix = pose_matrix(PATCH_SIDE, 0.0, 1 / PATCH_SHARE)
     answer = answer_keras(network)
     hard = []
-    for _ in tqdm(range(HARD_DRAWS), "find hard patches", disable=not sys.stderr.isatty(), leave=False):
+    for _ in progress(range(HARD_DRAWS), "find hard patches"):
         patches = draw_patches(scenes, HARD_ROWS, rng, PATCH_SIDE)
         seen = (cv2.warpAffine(patch, matrix, (SIDE, SIDE)).astype(np.uint8, copy=False) for patch in patches)
         views = np.array([EVENING.apply(view) for view in seen])

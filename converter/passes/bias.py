@@ -8,7 +8,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from converter.graph import WEIGHTED, pack, view
-from converter.probe import Images, Probe, progress
+from converter.probe import Images, Probe
+from lab.progress import progress
 
 CORRECTED_ON = (16, 256)  # pictures, least and most
 CORRECTED_RUNS = 4096  # over all layers: deep networks get fewer pictures

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from edge.errors import DataLabelInvalid, DataRowInvalid, DataSplitEmpty, printable
 from lab.datasets.labelled import ROLES, Labelled
 from lab.datasets.tables import open_table
+from lab.progress import progress
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """The seven classes in the order of FER2013's `emotion` column (Goodfellow et al., arXiv 1307.0414)."""
@@ -49,7 +48,7 @@ def read_rows(path: Path, splits: Sequence[str], *, present: bool = False) -> tu
     names: dict[str, list[str]] = {split: [] for split in splits}
     usages: list[str] = []
     with open_table(path, _COLUMNS) as table:
-        rows = tqdm(table, f"read {printable(path.name)}", _ROWS, disable=not sys.stderr.isatty(), leave=False)
+        rows = progress(table, f"read {printable(path.name)}", _ROWS)
         for number, row in enumerate(rows, 1):
             label, face = _parse_row(path, number, row)
             usage = (row["Usage"] or "").strip()

@@ -5,7 +5,6 @@ Its classes and splits come from labels.csv, from train/ and test/ folders, or f
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ from pathlib import Path, PurePosixPath
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from edge.errors import (
     DataClassEmpty,
@@ -34,6 +32,7 @@ from lab.datasets.fer2013 import CLASSES
 from lab.datasets.labelled import ROLES, DataSet, Labelled
 from lab.datasets.splits import split_groups
 from lab.datasets.tables import open_table
+from lab.progress import progress
 
 LABELS = "labels.csv"
 SPLITS = tuple(folder for _, folder in ROLES.values())
@@ -339,7 +338,7 @@ def _read_split(
     images = np.empty((len(entries), *shape[: 2 if preprocessing.channels == 1 else 3]), np.uint8)
     kept: list[Entry] = []
     skipped = []
-    for entry in tqdm(entries, f"read {split}", disable=not sys.stderr.isatty(), leave=False):
+    for entry in progress(entries, f"read {split}"):
         picture = _read_picture(folder / entry.name)
         if isinstance(picture, str):
             skipped.append(f"{entry.name}: {picture}")

@@ -5,7 +5,6 @@ A .tflite file needs no TensorFlow.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from edge.errors import ModelMissing, ModelShape, ModelUnreadable, SettingsInvalid
 from edge.vision.model import ExpressionModel
@@ -22,6 +20,7 @@ from edge.vision.preprocessing import Preprocessing
 from lab.calibration import Floats
 from lab.networks.foreign import Given, Scaling
 from lab.networks.keras_file import as_batch, load_keras, preprocessing_of, read_about, refuse_saved_model
+from lab.progress import progress
 
 Images = npt.NDArray[np.uint8]
 
@@ -48,7 +47,7 @@ def predict_tflite(model: ExpressionModel, images: Images, *, flip: bool = False
 
     `flip` averages each with its mirror image: what two readings of a steady face come to.
     """
-    pictures = tqdm(images, "evaluate", disable=not sys.stderr.isatty(), leave=False)
+    pictures = progress(images, "evaluate")
     if not flip:
         return np.array([model.read(picture) for picture in pictures])
     views = ((picture, np.ascontiguousarray(picture[:, ::-1])) for picture in pictures)
@@ -61,7 +60,7 @@ def predict_keras(model: Any, images: Images, *, flip: bool = False, scaling: Sc
     `flip` averages what it says of each picture with what it says of the mirrored one; `scaling` is what it expects
     where that is not raw pixels.
     """
-    starts = tqdm(range(0, len(images), _CHUNK), "evaluate", disable=not sys.stderr.isatty(), leave=False)
+    starts = progress(range(0, len(images), _CHUNK), "evaluate")
     predicted = []
     for start in starts:
         pixels = as_batch(images[start : start + _CHUNK])

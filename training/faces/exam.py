@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from edge.system.quiet import quiet
 from edge.vision.tflite import load_interpreter, read_tensor
 from edge.vision.verifier import OUTPUTS
 from lab.networks.keras_file import as_batch
+from lab.progress import progress
 from training.faces.material import finish
 from training.faces.scenes import Scene, draw_patches
 from training.faces.views import (
@@ -114,7 +113,7 @@ def answer_int8(content: bytes) -> Callable[[Images], Answers]:
 
     def answer(views: Images) -> Answers:
         log_odds, poses = np.empty(len(views)), np.empty((len(views), OUTPUTS["pose"]))
-        for i, view in enumerate(tqdm(views, "ask int8", disable=not sys.stderr.isatty(), leave=False)):
+        for i, view in enumerate(progress(views, "ask int8")):
             interpreter.set_tensor(given["index"], levels[view][None, ..., None])
             interpreter.invoke()
             log_odds[i], poses[i] = read(OUTPUTS["face"])[0], read(OUTPUTS["pose"])

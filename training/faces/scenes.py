@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import sys
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
@@ -22,12 +21,12 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from edge.errors import DataMissing, DataSplitEmpty, MemoryShort
 from edge.system.quiet import quiet, tame_opencv
 from edge.vision.finders.haar import HaarFinder
 from edge.vision.views import Pyramid
+from lab.progress import progress
 from training.faces.views import PATCH_SHARE, PATCH_SIDE, SIDE
 
 LONGEST = 400  # pixels: a camera's frame holds no more detail per face either
@@ -181,13 +180,12 @@ def _generator(seed: int, name: str) -> np.random.Generator:
 def _spread(work: Callable[[Any], Any], tasks: Sequence[Any], name: str) -> list[Any]:
     """Do each task on all cores, results in the tasks' order; raises MemoryShort where a process is killed."""
     workers = min(os.cpu_count() or 1, len(tasks) // 16)
-    look = {"desc": name, "total": len(tasks), "disable": not sys.stderr.isatty(), "leave": False}
     if workers < 2:
-        return list(tqdm(map(work, tasks), **look))
+        return list(progress(map(work, tasks), name, len(tasks)))
     # Spawned, not forked: TensorFlow's threads may be there already.
     with ProcessPoolExecutor(workers, get_context("spawn"), tame_opencv) as pool:
         try:
-            return list(tqdm(pool.map(work, tasks, chunksize=8), **look))
+            return list(progress(pool.map(work, tasks, chunksize=8), name, len(tasks)))
         except BrokenExecutor as error:
             raise MemoryShort(
                 f"{name}: one of {workers} processes was killed, mostly for want of memory; "
