@@ -21,9 +21,7 @@ import numpy.typing as npt
 from edge.errors import DataMissing
 from edge.files import replace_file
 from edge.system.program import command
-from edge.system.quiet import quiet
 from edge.vision.finders.net import CONTRACT_FORMAT, OUTPUTS, REACH, STRIDE, TILE, WINDOW
-from edge.vision.tflite import load_interpreter, read_tensor
 from edge.vision.verifier import Evening
 from lab.networks.keras_file import import_keras, save_keras
 from training.faces import int8
@@ -198,12 +196,7 @@ def spread_out(network: keras.Model) -> keras.Model:
 
 def answer_windows(content: bytes, views: Images) -> tuple[Real, Real]:
     """Ask the int8 file about windows as the middle place of a tile each; log odds (n,) and poses (n, 5)."""
-    with quiet():
-        interpreter, _ = load_interpreter(content)
-        interpreter.allocate_tensors()
-    (given,) = interpreter.get_input_details()
-    pixels = read_tensor(given)
-    ends = {end["shape"][-1]: (end["index"], read_tensor(end)) for end in interpreter.get_output_details()}
+    network = int8.Int8Network(content)
     across = TILE // WINDOW
     starts = [WINDOW * number for number in range(across)]  # multiples of STRIDE: each is a place of the map
     log_odds, poses = np.empty(len(views)), np.empty((len(views), OUTPUTS["pose"]))
@@ -214,15 +207,11 @@ def answer_windows(content: bytes, views: Images) -> tuple[Real, Real]:
         places = [(row, column) for row in starts for column in starts][: len(part)]
         for view, (row, column) in zip(part, places, strict=True):
             tile[row : row + WINDOW, column : column + WINDOW] = view
-        stored = np.clip(np.round(tile / pixels.scale) + pixels.zero_point, -128, 127).astype(np.int8)
-        interpreter.set_tensor(given["index"], stored[None, ..., None])
-        interpreter.invoke()
-        real = {}
-        for length, (index, tensor) in ends.items():
-            real[length] = (interpreter.get_tensor(index)[0].astype(np.float64) - tensor.zero_point) * tensor.scale
+        network.put(tile)
+        faces, turns = network.real(1), network.real(OUTPUTS["pose"])
         for offset, (row, column) in enumerate(places):
-            log_odds[first + offset] = real[1][row // STRIDE, column // STRIDE, 0]
-            poses[first + offset] = real[OUTPUTS["pose"]][row // STRIDE, column // STRIDE]
+            log_odds[first + offset] = faces[row // STRIDE, column // STRIDE, 0]
+            poses[first + offset] = turns[row // STRIDE, column // STRIDE]
     return log_odds, poses
 
 

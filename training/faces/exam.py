@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edge.system.quiet import quiet
-from edge.vision.tflite import load_interpreter, read_tensor
 from edge.vision.verifier import OUTPUTS
 from lab.networks.keras_file import as_batch
 from lab.progress import progress
+from training.faces.int8 import Int8Network
 from training.faces.material import finish
 from training.faces.scenes import Scene, draw_patches
 from training.faces.views import (
@@ -98,25 +97,13 @@ def answer_keras(network: keras.Model) -> Callable[[Images], Answers]:
 
 def answer_int8(content: bytes) -> Callable[[Images], Answers]:
     """Return a call that asks an int8 file about views, uint8 (n, SIDE, SIDE), as the device does."""
-    with quiet():
-        interpreter, _ = load_interpreter(content)
-        interpreter.allocate_tensors()
-    (given,) = interpreter.get_input_details()
-    ends = {end["shape"][-1]: (end["index"], read_tensor(end)) for end in interpreter.get_output_details()}
-    pixels = read_tensor(given)
-    levels = np.clip(np.round(np.arange(256) / pixels.scale) + pixels.zero_point, -128, 127).astype(np.int8)
-
-    def read(length: int) -> npt.NDArray[np.float64]:
-        index, tensor = ends[length]
-        stored = np.asarray(interpreter.get_tensor(index)[0], np.float64)
-        return (stored - tensor.zero_point) * tensor.scale
+    network = Int8Network(content)
 
     def answer(views: Images) -> Answers:
         log_odds, poses = np.empty(len(views)), np.empty((len(views), OUTPUTS["pose"]))
         for i, view in enumerate(progress(views, "ask int8")):
-            interpreter.set_tensor(given["index"], levels[view][None, ..., None])
-            interpreter.invoke()
-            log_odds[i], poses[i] = read(OUTPUTS["face"])[0], read(OUTPUTS["pose"])
+            network.put(view)
+            log_odds[i], poses[i] = network.real(OUTPUTS["face"])[0], network.real(OUTPUTS["pose"])
         return log_odds, poses
 
     return answer

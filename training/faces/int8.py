@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from converter.contract import contract_head, describe_tensor
 from edge.system.quiet import quiet
-from edge.vision.tflite import load_interpreter
-from training.faces.views import Images
+from edge.vision.tflite import load_interpreter, read_tensor, tabulate_levels
+from training.faces.views import Images, Real
 
 if TYPE_CHECKING:
     import keras
@@ -35,6 +37,31 @@ def quantise(network: keras.Model, pictures: Images) -> bytes:
     restate_versions(model)
     check_operators(view(model))
     return pack(model)
+
+
+class Int8Network:
+    """An int8 file without a contract, run as the device runs it; outputs go by the lengths of their last axes."""
+
+    def __init__(self, content: bytes) -> None:
+        """Load a .tflite file's content; raises RuntimeMissing, or ValueError for what is not a model."""
+        with quiet():
+            self._interpreter, _ = load_interpreter(content)
+            self._interpreter.allocate_tensors()
+        (pixels,) = self._interpreter.get_input_details()
+        ends = self._interpreter.get_output_details()
+        self._outputs = {end["shape"][-1]: (end["index"], read_tensor(end)) for end in ends}
+        self._input, self._levels = pixels["index"], tabulate_levels(read_tensor(pixels))
+
+    def put(self, view: Images) -> None:
+        """Run it on pixels, uint8 (height, width) as its input has them."""
+        self._interpreter.set_tensor(self._input, self._levels[view][None, ..., None])
+        self._interpreter.invoke()
+
+    def real(self, length: int) -> Real:
+        """Return an output of the last run as real values, float64 of its shape without the first axis."""
+        index, tensor = self._outputs[length]
+        stored: Real = self._interpreter.get_tensor(index)[0].astype(np.float64)
+        return (stored - tensor.zero_point) * tensor.scale
 
 
 def make_contract(
