@@ -1,4 +1,4 @@
-"""How far a model's confidence can be believed, and the temperature that mends it; evaluation and conversion ask."""
+"""How far a model's confidence can be believed, and the temperature that mends it; evaluation and conversion use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What probabilities are worth against labels, as numbers: scores, intervals, paired comparisons; evaluation asks."""
+"""What probabilities are worth against labels, as numbers: scores, intervals, paired comparisons of evaluations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which classes a model and a data set have in common, whatever their names and their order; all tools ask."""
+"""Which classes a model and a data set have in common, whatever their names and their order; all tools use it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FER2013's CSV as people have it, read into arrays; read.py asks."""
+"""FER2013's CSV as people have it, read into arrays; read.py uses it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FER+: ten raters' votes on each picture of FER2013, and the labels they make; read.py asks.
+"""FER+: ten raters' votes on each picture of FER2013, and the labels they make; read.py uses it.
 
 After Barsoum et al., arXiv 1608.01041.
 """

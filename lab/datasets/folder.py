@@ -1,4 +1,4 @@
-"""A folder of pictures of any classes, read into arrays; read.py asks.
+"""A folder of pictures of any classes, read into arrays; read.py uses it.
 
 Its classes and splits come from labels.csv, from train/ and test/ folders, or from a folder a class.
 """

@@ -1,4 +1,4 @@
-"""Splits of whole groups, as of all the pictures of a patient; lab/datasets/folder.py asks."""
+"""Splits of whole groups, as of all the pictures of a patient; lab/datasets/folder.py uses it."""
 
 from __future__ import annotations
 

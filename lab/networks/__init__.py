@@ -1,1 +1,1 @@
-"""Networks in files, whoever made them: what they read, what they give, how they are asked."""
+"""Networks in files, whoever made them: their inputs, their outputs, how they are run."""

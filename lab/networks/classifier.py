@@ -1,4 +1,4 @@
-"""A model file of any kind, open to read pictures: the device's .tflite, or Keras'; evaluation and benchmarks ask.
+"""A model file of any kind, open to read pictures: the device's .tflite, or Keras'; evaluation and benchmarks use it.
 
 A .tflite file needs no TensorFlow.
 """

@@ -1,6 +1,6 @@
 """What a network that was made elsewhere expects: found on labelled pictures, since its file does not say.
 
-How pixels are scaled before it, and in which order its classes stand. Conversion, evaluation and explanation ask here.
+How pixels are scaled before it, and in which order its classes stand. Conversion, evaluation and explanation use it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Legacy .h5 files that Keras 2 wrote, made such that Keras 3 reads them; lab/networks/keras_file.py asks."""
+"""Legacy .h5 files that Keras 2 wrote, made such that Keras 3 reads them; lab/networks/keras_file.py uses it."""
 
 from __future__ import annotations
 
