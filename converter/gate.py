@@ -272,7 +272,7 @@ def _refuse(
         f"drifts by {gate['drift']:.3f} (most {gate['most_drift']})"
     )
     if disagrees:
-        order, unordered = find_order(original.real, predicted)
+        order, unordered = match_columns(original.real, predicted)
         misread, unexplained = find_misreading(original, chosen, predicted)
         if min(unordered, unexplained) < EXPLAINS and unordered < unexplained:
             swapped = [f"{classes[there]} for {classes[here]}" for here, there in enumerate(order) if here != there]
@@ -307,7 +307,7 @@ def _refuse(
     return GateFailed(f"{file.name}: {measured}; {where}; nothing was written")
 
 
-def find_order(real: Floats, predicted: Floats) -> tuple[list[int], float]:
+def match_columns(real: Floats, predicted: Floats) -> tuple[list[int], float]:
     """Find the order in which the columns of `predicted` (n, classes) are most like those of `real`.
 
     Returns it with the share of their difference that it leaves: 1 where it is the order they have.
