@@ -66,7 +66,13 @@ FILM_FRAMES = 30
 LEAST_WIDTH = 60.0  # pixels, in clips shrunk to a width of 640: faces that are turned
 EVERY = {"turned": 30, "light": 6}  # frames from one that is measured to the next
 FRAMES = {"light": 90, "cost": 240}
-LOWER = ("boxes_off", "read_off", "false_")  # figures that are better lower, as all of `faces cost` are
+LOWER = (
+    "boxes_off",
+    "read_off",
+    "changed_boxes_off",
+    "changed_read_off",
+    "false_",
+)  # figures that are better lower, as all of `faces cost` are
 DEFINITIONS = {
     "plain": "OpenCV's frontal cascade on the whole frame: scale step 1.1, 5 neighbours, faces from 30 pixels",
     "still": "edge.stills.finder.StillFinder, as `cuelens faces` does",
@@ -294,7 +300,8 @@ def figures_of(task: str, result: Mapping[str, Any]) -> dict[str, float | None]:
             "false_frames": seen[False],
         }
     if task == "faces tracks":
-        return {name: result[name] for name in ("frames_with_face", "boxes_off", "read_off")}
+        shares = ("frames_with_face", "boxes_off", "read_off")
+        return {f"{of}{name}": result[f"{of}{name}"] for of in ("", "changed_") for name in shares}
     if task == "faces light":
         return {
             f"{key}_{row['light']}_{row['factor']:g}": row[key]

@@ -1,6 +1,7 @@
 """`cuelens-bench faces tracks`: every frame of films beside another detector's boxes: is a face there, and on the face?
 
-The other boxes are MediaPipe's, which benchmarks/peers/boxes.py writes in an environment of its own.
+The other boxes are MediaPipe's, which benchmarks/peers/boxes.py writes in an environment of its own. Each film is also
+played with small changes, which move no box off its face: a tracker that is right once may be so by luck.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,48 @@ from benchmarks.result import table
 from edge.errors import DataMissing, DataUnreadable
 from edge.settings import FaceSettings
 from edge.sources import open_source
-from edge.types import Box, Face
+from edge.types import Box, Face, Gray
 from edge.vision.faces import FaceFinder
 from edge.vision.views import overlap
 
 ON, WIDE = 0.2, 1.4  # least intersection over union with a true box; most of the film's usual width beside it
 COUNTS = ("frames", "with_face", "boxes", "none", "wide", "read", "read_none", "read_wide")
 SHARES = ("frames_with_face", "boxes_off", "read_off", "unread")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is changed of each frame of a film: mirrored, then moved by pixels, its borders repeated, then lit."""
+
+    mirrored: bool = False
+    right: int = 0
+    down: int = 0
+    light: float = 1.0
+
+    def apply(self, gray: Gray) -> Gray:
+        """Return the changed frame, uint8 (height, width)."""
+        frame = gray[:, ::-1] if self.mirrored else gray
+        rows, columns = (
+            np.clip(np.arange(length) - by, 0, length - 1)
+            for length, by in zip(gray.shape, (self.down, self.right), strict=True)
+        )
+        moved = frame[np.ix_(rows, columns)]
+        return moved if self.light == 1 else np.clip(moved * self.light, 0, 255).astype(np.uint8)
+
+    def place(self, box: Box, width: int) -> Box:
+        """Return where a box is in the changed frame, which is `width` pixels wide."""
+        x, y, wide, tall = box
+        return (width - x - wide if self.mirrored else x) + self.right, y + self.down, wide, tall
+
+
+CHANGES = {
+    "none": Change(),
+    "mirrored": Change(mirrored=True),
+    "moved": Change(right=5, down=3),
+    "moved back": Change(right=-3, down=-4),
+    "darker": Change(light=0.7),
+    "lighter": Change(light=1.25),
+}
 DEFINITIONS = {
     "with_face": "frames with any box of ours",
     "none": f"boxes of ours that share under {ON:g} (intersection over union) with every box of the reference in that "
@@ -38,6 +76,8 @@ DEFINITIONS = {
     "boxes_off": "none and wide of boxes",
     "read_off": "read_none and read_wide of read",
     "unread": "share of boxes that may not be read",
+    "changes": "the same over all films, each played once with each change: mirrored, moved by a few pixels, with less "
+    "and more light; `none` is the films as they are, to which the shares without `changed_` belong",
 }
 
 
@@ -68,15 +108,22 @@ def judge_film(film: Sequence[Sequence[Face]], truth: Sequence[Sequence[Box]]) -
     }
 
 
-def find_film(path: Path, truth: dict[str, list[list[Box]]]) -> dict[str, Any]:
-    """Find the faces of a film's every frame and judge them by the reference's boxes; raises what the source raises."""
-    finder = FaceFinder(FaceSettings())
-    film = [finder.find(frame.gray, frame.t) for frame in open_source(f"file:{path}", live=False).frames()]
-    boxes = truth[path.name]
+def find_film(task: tuple[Path, str], truth: dict[str, list[list[Box]]]) -> dict[str, Any]:
+    """Find the faces of every frame of a film with one of CHANGES, and judge them by the reference's boxes.
+
+    Raises what the source raises, and DataUnreadable for boxes of another film.
+    """
+    path, name = task
+    change, finder, width = CHANGES[name], FaceFinder(FaceSettings()), 0
+    film = []
+    for frame in open_source(f"file:{path}", live=False).frames():
+        film.append(finder.find(change.apply(frame.gray), frame.t))
+        width = frame.gray.shape[1]
+    boxes = [[change.place(box, width) for box in there] for there in truth[path.name]]
     length = min(len(film), len(boxes))
     if max(len(film), len(boxes)) - length > 1:  # decoders of two OpenCVs may differ by a frame at a film's end
         raise DataUnreadable(f"{path}: {len(film)} frames, the boxes are of {len(boxes)}; write them of this film")
-    return {"film": path.name} | judge_film(film[:length], boxes[:length])
+    return {"film": path.name, "change": name} | judge_film(film[:length], boxes[:length])
 
 
 def read_boxes(path: Path) -> dict[str, list[list[Box]]]:
@@ -100,26 +147,46 @@ def _as_box(_score: float, x: float, y: float, width: float, height: float) -> B
 
 
 def measure_tracks(args: argparse.Namespace) -> dict[str, Any]:
-    """Judge every film that has boxes of the reference; returns counts by film and over all, and shares over all."""
+    """Judge every film that has boxes of the reference, as it is and changed; returns counts, and shares over all."""
     truth = read_boxes(args.boxes)
     films = [args.clips / name for name in truth if fnmatch(name, args.only)]
     if not truth:
         raise DataMissing(f"{args.boxes}: has no film; write it with benchmarks/peers/boxes.py")
     if not films:
         raise DataMissing(f"{args.boxes}: no film in it is called {args.only}; it has {', '.join(truth)}")
-    rows = spread(partial(find_film, truth=truth), films, "film")
-    whole = {name: sum(row[name] for row in rows) for name in COUNTS}
+    rows = spread(partial(find_film, truth=truth), list(product(films, CHANGES)), "film")
+    changes = [{"change": name} | _sum([row for row in rows if row["change"] == name]) for name in CHANGES]
+    plain, changed = _sum(changes[:1]), _sum(changes)
     return {
         "films": rows,
-        "whole": whole,
-        "frames_with_face": share(whole["with_face"], whole["frames"]),
-        "boxes_off": share(whole["none"] + whole["wide"], whole["boxes"]),
-        "read_off": share(whole["read_none"] + whole["read_wide"], whole["read"]),
-        "unread": share(whole["boxes"] - whole["read"], whole["boxes"]),
+        "changes": changes,
+        "whole": plain,
+        "changed": changed,
+        **_shares(plain),
+        **{f"changed_{name}": value for name, value in _shares(changed).items()},
     }
 
 
+def _sum(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    return {name: sum(row[name] for row in rows) for name in COUNTS}
+
+
+def _shares(whole: Mapping[str, int]) -> dict[str, float | None]:
+    values = (
+        share(whole["with_face"], whole["frames"]),
+        share(whole["none"] + whole["wide"], whole["boxes"]),
+        share(whole["read_none"] + whole["read_wide"], whole["read"]),
+        share(whole["boxes"] - whole["read"], whole["boxes"]),
+    )
+    return dict(zip(SHARES, values, strict=True))
+
+
 def describe_tracks(result: Mapping[str, Any]) -> str:
-    """Lay out the counts by film and the shares over all."""
-    rows = table([*result["films"], {"film": "all"} | result["whole"]])
-    return f"{rows}\n\n{', '.join(f'{name} {result[name]}' for name in SHARES)}"
+    """Lay out the counts by film and by change, and the shares over all."""
+    plain = [{key: row[key] for key in row if key != "change"} for row in result["films"] if row["change"] == "none"]
+    rows = table([*plain, {"film": "all"} | result["whole"]])
+    changes = table([*result["changes"], {"change": "all"} | result["changed"]])
+    shares = (
+        ", ".join(f"{name} {result[name]}" for name in (f"{of}{name}" for name in SHARES)) for of in ("", "changed_")
+    )
+    return "\n\n".join([rows, changes, *shares])

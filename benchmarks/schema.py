@@ -220,9 +220,15 @@ RESULTS: Mapping[str, _Spec] = {
         ]
     },
     "faces tracks": {
-        "films": [{"film": str, **_TRACKS}],
+        "films": [{"film": str, "change": str, **_TRACKS}],
+        "changes": [{"change": str, **_TRACKS}],
         "whole": _TRACKS,
-        **dict.fromkeys(("frames_with_face", "boxes_off", "read_off", "unread"), float | None),
+        "changed": _TRACKS,
+        **{
+            f"{of}{name}": float | None
+            for of in ("", "changed_")
+            for name in ("frames_with_face", "boxes_off", "read_off", "unread")
+        },
     },
     "faces light": {
         "frames": int,

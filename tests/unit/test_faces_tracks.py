@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks import bench
-from benchmarks.faces_tracks import COUNTS, judge_film, read_boxes
+from benchmarks.faces_tracks import CHANGES, COUNTS, judge_film, read_boxes
 from edge.errors import DataMissing, DataUnreadable
 from edge.types import Box, Face, Quality
 
@@ -42,6 +43,21 @@ def test_where_the_reference_has_no_face_its_newest_counts_and_before_any_none()
 def test_of_several_people_each_box_is_held_to_the_nearest() -> None:
     other: Box = (300, 100, 60, 60)
     assert counted([[face(BOX), face(other)]] * 2, [[other, BOX]] * 2) == (2, 2, 4, 0, 0, 4, 0, 0)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_moves_the_boxes_with_what_is_in_them(name: str) -> None:
+    change = CHANGES[name]
+    gray = np.full((200, 300), 40, np.uint8)
+    x, y, width, height = BOX
+    gray[y : y + height, x : x + width] = 120
+    changed = change.apply(gray)
+    rows, columns = np.nonzero(changed > 100 * change.light)
+    assert changed.shape == gray.shape
+    assert changed.dtype == np.uint8
+    found = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
+    assert change.place(BOX, 300) == found
+    assert {int(level) for level in np.unique(changed)} == {int(40 * change.light), int(120 * change.light)}
 
 
 def test_boxes_come_from_a_file_by_film(tmp_path: Path) -> None:
