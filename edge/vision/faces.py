@@ -21,7 +21,7 @@ from edge.vision.recheck import FRESH_LOOKS, agree, find_inside, stands
 from edge.vision.search import LOOK_COST, MOST_ROLL_DEG, Search
 from edge.vision.tracks import BELIEVED, Track, appearance_of, assign, distances
 from edge.vision.verifier import FaceVerifier, Look
-from edge.vision.views import Pyramid, Spot, shared, wrap_deg
+from edge.vision.views import Pyramid, Spot, on_body, shared, wrap_deg
 
 COVERED = 0.5  # of the smaller spot, from which two are one face: no face is inside another
 RESTLESS = 0.08  # sides, or share of the size, by which a spot moved so far that a second look pays
@@ -29,8 +29,6 @@ RESTLESS_DEG = 8.0
 MOST_LOOKS = 3
 MOST_TURN_DEG = 45.0  # by which a new face may be turned from what was proposed
 SMALLER = 0.7  # of the least side searched: how much smaller a face may turn out to be
-CHEST_WIDE, CHEST_DEEP = 1.0, 3.5  # faces to each side of a face's middle, and below it
-CHEST_PRINT = 1.2  # of the face's width: a head as near as its neighbour's is no larger
 NUDGES = ((0.05, 0.05, 1.06), (-0.05, 0.05, 0.95), (0.0, -0.07, 1.0))  # right and down in sides, zoom
 MOST_EVIDENCE = 4.0  # of one look: no frame alone confirms a face that another could deny
 KEEP = -1.0  # log odds from which a look at a known face has found it: that one was there a frame ago counts too
@@ -85,17 +83,6 @@ def nudge(verifier: FaceVerifier, pyramid: Pyramid, spot: Spot) -> float:
     A face stays one when it is moved; clutter that happened to look like one seldom does.
     """
     return sum(min(verifier.look(pyramid, spot.moved(*by)).score, MOST_EVIDENCE) for by in NUDGES)
-
-
-def on_chest(owner: Spot, spot: Spot) -> bool:
-    """Return whether a spot lies on the chest below a face and is clearly wider than it: a print on a shirt, no head.
-
-    Somebody nearer, exactly there, is taken once either of them has moved aside: a head hides the chest behind it.
-    """
-    angle = np.deg2rad(owner.roll_deg)
-    x, y = (spot.cx - owner.cx) / owner.side, (spot.cy - owner.cy) / owner.side
-    right, down = np.cos(angle) * x + np.sin(angle) * y, -np.sin(angle) * x + np.cos(angle) * y
-    return bool(abs(right) < CHEST_WIDE and 0.8 < down < CHEST_DEEP and spot.side > CHEST_PRINT * owner.side)
 
 
 def describe_face(
@@ -240,7 +227,7 @@ class FaceFinder:
         self._recheck(pyramid, t)
         self._tracks = [track for track in self._tracks if t - track.seen <= self._patience(track)]
         heads = [track.spot for track in self._tracks if track.present and track.confirmed]
-        self._tracks = [track for track in self._tracks if not any(on_chest(head, track.spot) for head in heads)]
+        self._tracks = [track for track in self._tracks if not any(on_body(head, track.spot) for head in heads)]
         upright = [track.spot.roll_deg for track in self._tracks if track.present and track.confirmed]
         if upright:
             self._level_deg = median_of(upright)
@@ -358,7 +345,7 @@ class FaceFinder:
         if self._verifier.look(pyramid, spot.moved(0.0, 0.0, 1.0, 180.0)).score > look.score:
             return None  # its chin is up: what it shows would be read wrong
         known = [track for track in self._tracks if track.present]
-        if any(shared(track.spot, spot) > COVERED or on_chest(track.spot, spot) for track in known):
+        if any(shared(track.spot, spot) > COVERED or on_body(track.spot, spot) for track in known):
             return None
         evidence = nudge(self._verifier, pyramid, spot)
         self._looks += len(NUDGES)

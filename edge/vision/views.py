@@ -12,6 +12,14 @@ import numpy as np
 
 from edge.types import Box, Gray
 
+CHEST_WIDE, CHEST_DEEP = 1.0, 3.5  # faces to each side of a face's middle, and below it
+CHEST_PRINT = 1.2  # of the face's width: a head as near as its neighbour's is no larger
+HEAD_WIDE, HEAD_TALL = (
+    0.55,
+    0.85,
+)  # faces from a face's middle to where its head ends beside it and above, hair included
+HEAD_SMALL = 0.6  # of the face's width: what is so much smaller is behind the head, which hides it
+
 
 @dataclass(frozen=True, slots=True)
 class Spot:
@@ -55,6 +63,21 @@ def overlap(a: Spot, b: Spot) -> float:
     """Return intersection over union of two spots, as if both were upright."""
     common = shared(a, b) * min(a.side, b.side) ** 2
     return common / (a.side**2 + b.side**2 - common)
+
+
+def on_body(owner: Spot, spot: Spot) -> bool:
+    """Return whether a spot is on the person whose face `owner` is, where no other face can be seen.
+
+    On the chest that is what is clearly wider than the face: a print on a shirt, no head. Somebody nearer, exactly
+    there, is taken once either of them has moved aside: a head hides the chest behind it. On the head, hair included,
+    it is what is clearly smaller: a face as far away as that would be hidden.
+    """
+    angle = np.deg2rad(owner.roll_deg)
+    x, y = (spot.cx - owner.cx) / owner.side, (spot.cy - owner.cy) / owner.side
+    right, down = np.cos(angle) * x + np.sin(angle) * y, -np.sin(angle) * x + np.cos(angle) * y
+    if spot.side > CHEST_PRINT * owner.side:
+        return bool(abs(right) < CHEST_WIDE and 0.8 < down < CHEST_DEEP)
+    return bool(spot.side < HEAD_SMALL * owner.side and np.hypot(right / HEAD_WIDE, down / HEAD_TALL) < 1)
 
 
 class Pyramid:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.types import Gray
-from edge.vision.views import Pyramid, Spot, overlap, wrap_deg
+from edge.vision.views import Pyramid, Spot, on_body, overlap, wrap_deg
 
 
 def picture(width: int = 320, height: int = 240) -> Gray:
@@ -78,3 +78,24 @@ def test_any_frame_can_be_looked_at_anywhere(shape: tuple[int, int]) -> None:
     pyramid = Pyramid(np.full(shape, 77, np.uint8))
     for spot in (Spot(-50, 900, 30, 45), Spot(0, 0, 5000, -20), Spot(3, 3, 1.5)):
         assert (pyramid.view(spot, 32) == 77).all()
+
+
+@pytest.mark.parametrize("roll_deg", [0.0, 25.0, -60.0])
+@pytest.mark.parametrize(
+    ("right", "down", "width", "is_on"),
+    [
+        (0.0, 1.5, 1.4, True),  # a print on the chest
+        (0.0, 1.5, 1.0, False),  # a child in front of it
+        (1.3, 1.0, 1.4, False),  # somebody nearer beside it
+        (-0.3, -0.5, 0.15, True),  # in the hair
+        (0.0, 0.4, 0.5, True),  # on the chin
+        (0.0, -0.9, 0.4, False),  # somebody farther away, above the head
+        (0.7, 0.0, 0.4, False),  # the same, beside it
+        (0.3, -0.3, 0.8, False),  # as near: the two cross
+    ],
+)
+def test_a_print_on_a_chest_and_what_a_head_would_hide_are_on_the_body(
+    roll_deg: float, right: float, down: float, width: float, is_on: bool
+) -> None:
+    owner = Spot(200.0, 150.0, 80.0, roll_deg)
+    assert on_body(owner, owner.moved(right, down, width)) is is_on
