@@ -37,6 +37,7 @@ LEASH = 0.3  # logarithm of the size by which a face may grow or shrink between 
 SEEK_EVERY, SEEK_WIDE = 0.1, 2.0  # seconds between searches where a face was lost; its sides that are searched
 SEEK_LOOKS = 8  # proposals of a search that the verifier looks at, most
 SEEK_SIDES = (0.8, 1.2)  # of its side, about which faces are proposed
+SEEK_SLACK = 1.4  # times as far apart looks may be there as at a new face: one that turns back is seen from beside
 DOUBT = 2.5  # log odds that a fresh look costs which finds nothing
 STILL = 0.4  # likeness, from which the picture where a face should be shows what it did before
 LINGER = 0.5  # seconds for which a face that no look finds is one while the picture there is STILL; it is not read
@@ -261,7 +262,7 @@ class FaceFinder:
         proposals = self._proposer.around(pyramid, track.spot.moved(0.0, 0.0, wide), sides)
         for proposal in itertools.islice(proposals, SEEK_LOOKS):
             if all(not other.present or shared(other.spot, proposal) < COVERED for other in self._tracks):
-                self._meet(pyramid, proposal, t, settings.confirm)
+                self._meet(pyramid, proposal, t, settings.confirm, SEEK_SLACK)
             if track.present:
                 break
 
@@ -315,11 +316,11 @@ class FaceFinder:
                     self._meet(pyramid, proposal, t, least)
         return windows
 
-    def _meet(self, pyramid: Pyramid, proposal: Spot, t: float, least: float = -np.inf) -> None:
+    def _meet(self, pyramid: Pyramid, proposal: Spot, t: float, least: float = -np.inf, slack: float = 1.0) -> None:
         """Take a proposal as a new face, or as one that was here before, if the verifier agrees."""
         settings = self._settings
         look = self._look(pyramid, proposal)
-        evidence = self._second_opinion(pyramid, proposal, look, least)
+        evidence = self._second_opinion(pyramid, proposal, look, least, slack)
         if evidence is None:
             return
         seen = self._appearance(pyramid, look.spot)
@@ -334,8 +335,11 @@ class FaceFinder:
         track.remember(seen)
         self._tracks.append(track)
 
-    def _second_opinion(self, pyramid: Pyramid, proposal: Spot, look: Look, least: float) -> float | None:
-        """Return the evidence for a proposal that was looked at, at least `least`; None where it is not taken."""
+    def _second_opinion(self, pyramid: Pyramid, proposal: Spot, look: Look, least: float, slack: float) -> float | None:
+        """Return the evidence for a proposal that was looked at, at least `least`; None where it is not taken.
+
+        Looks may be `slack` times as far apart as usual.
+        """
         settings, spot = self._settings, look.spot
         if look.score < settings.admit or spot.side < settings.least_side * SMALLER:
             return None
@@ -352,7 +356,7 @@ class FaceFinder:
         if evidence < least:
             return None
         self._looks += FRESH_LOOKS
-        return evidence if stands(self._verifier, pyramid, spot, settings.admit) else None
+        return evidence if stands(self._verifier, pyramid, spot, settings.admit, slack) else None
 
     def _gone_track(self, spot: Spot, seen: npt.NDArray[np.float64], t: float, *, sure: bool) -> Track | None:
         """Return the track of a face that is gone and looks like this one, or was here; a denied one only if `sure`."""

@@ -13,18 +13,23 @@ from training.faces.views import (
     BOX,
     FACE_SIDE,
     LOG_SIZE,
+    LOWEST,
+    NARROWEST,
     PATCH_SHARE,
     PATCH_SIDE,
     ROLL_DEG,
     SHARE,
     SHIFT,
     SIDE,
+    TURNED_AWAY,
     UNITS,
     WHOLE,
     draw_faces,
     draw_false_alarms,
     draw_misplaced,
     draw_ovals,
+    draw_squeezes,
+    dress,
     light,
     pose_matrix,
     warp,
@@ -99,6 +104,7 @@ def test_the_eyes_of_a_face_turned_clockwise_lean_to_the_right() -> None:
 
 def test_every_drawn_face_is_at_its_pose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(face_views, "BACKLIT", 0.0)  # levels are compared
+    monkeypatch.setattr(face_views, "TURNED_AWAY", 0.0)
     picture, count = draw_picture(), 40
     backgrounds = np.full((count, SIDE, SIDE), GRAY, np.uint8)
     views, poses = draw_faces(np.repeat(picture[None], count, axis=0), backgrounds, np.random.default_rng(3))
@@ -115,6 +121,35 @@ def test_every_drawn_face_is_at_its_pose(monkeypatch: pytest.MonkeyPatch) -> Non
     assert max(right) < 12
     assert np.mean(right) < 6
     assert (np.array(left) > right)[turned].all()
+
+
+def test_a_face_turned_away_is_narrower_or_lower_and_stays_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = pose_matrix(FACE_SIDE, 30.0, squeeze=(0.6, 1.0))
+    assert np.hypot(*matrix[:, 0]) == pytest.approx(0.6 * np.hypot(*matrix[:, 1]))
+    middle = np.full(2, (FACE_SIDE - 1) / 2)
+    assert matrix @ [*middle, 1] == pytest.approx(np.full(2, (SIDE - 1) / 2))
+    squeezes = draw_squeezes(4000, np.random.default_rng(0))
+    assert (squeezes < 1).any(axis=1).mean() == pytest.approx(TURNED_AWAY, abs=0.03)
+    assert not (squeezes < 1).all(axis=1).any()
+    assert squeezes.min(axis=0) == pytest.approx((NARROWEST, LOWEST), abs=0.02)
+    ovals = [
+        draw_ovals(
+            np.zeros(300), np.full(300, 0.6), np.zeros((300, 2)), np.random.default_rng(0), np.full((300, 2), by)
+        )
+        for by in ((1.0, 1.0), (0.6, 1.0))
+    ]
+    far = ovals[0][:, SIDE // 2, SIDE // 2 + 8].mean(), ovals[1][:, SIDE // 2, SIDE // 2 + 8].mean()
+    assert far[1] < 0.5 * far[0]
+
+
+def test_half_of_the_people_have_shoulders_below_the_face_and_nothing_on_it() -> None:
+    count = 400
+    backgrounds = np.repeat(np.arange(count)[:, None, None] % 250, SIDE, axis=1).repeat(SIDE, axis=2).astype(np.uint8)
+    dressed = dress(backgrounds, np.zeros(count), np.full(count, 0.6), np.zeros((count, 2)), np.random.default_rng(0))
+    changed = dressed != backgrounds
+    assert changed.any(axis=(1, 2)).mean() == pytest.approx(0.5, abs=0.08)
+    assert not changed[:, : round(SIDE / 2 + 0.5 * 0.6 * BOX)].any()
+    assert changed[:, -1, SIDE // 2].sum() == changed.any(axis=(1, 2)).sum()
 
 
 def test_a_misplaced_face_is_not_where_a_face_is_drawn() -> None:

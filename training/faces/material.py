@@ -20,7 +20,7 @@ from training.faces.views import (
 )
 
 # Views of an epoch beside one of each face, as shares of the faces.
-MISPLACED = 1 / 3
+MISPLACED = 1 / 2
 FALSE_ALARMS = 1 / 2
 HARD = 1 / 3
 PATCHES = 1 / 3

@@ -34,10 +34,19 @@ OVAL_POWER = (2.0, 5.0)  # from an ellipse to nearly a rectangle
 OVAL_EDGE = (0.05, 0.4)  # of its size, from hard to soft
 WHOLE = 0.15  # of the faces are seen with all around them
 
+TURNED_AWAY, ASIDE = 0.3, 0.6  # of the faces are seen from beside or above; of those, from beside
+NARROWEST, LOWEST = 0.55, 0.7  # of the width then, or the height, that is left
+
+SHOULDERED = 0.5  # of the faces have shoulders below them, of another picture
+SHOULDERS_DOWN = (0.5, 0.75)  # sides below the face's middle, at the neck
+SHOULDERS_FALL = (0.15, 0.6)  # sides by which they fall to a side away
+SHOULDERS_WIDE = (0.7, 1.4)  # sides from the middle to an arm's outer edge
+
 MISPLACED_SHIFT = (0.55, 1.0)  # sides: less is for the pose to mend, more shows no face any more
 MISPLACED_LARGE = (2.0, 4.0)  # times the side: a piece of a face
 MISPLACED_SMALL = (0.2, 0.45)  # times the side: a face that another size finds
 MISPLACED_ROLL_DEG = (95.0, 265.0)  # on its side or head: read as upright, its expression would be wrong
+MISPLACED_SHARES = (0.4, 0.2, 0.2, 0.2)  # beside the face, too near, too far, turned over
 MISPLACED_SPREAD_DEG = 20.0  # standard deviation of the turn of the others
 
 FALSE_ROLL_DEG, FALSE_SHIFT, FALSE_LOG_SIZE = 12.0, 0.08, 0.15  # standard deviations around a false alarm
@@ -71,16 +80,22 @@ Real = npt.NDArray[np.float64]
 
 
 def pose_matrix(
-    side: int, roll_deg: float, size: float = 1.0, shift: Real | tuple[float, float] = (0.0, 0.0), mirror: float = 1.0
+    side: int,
+    roll_deg: float,
+    size: float = 1.0,
+    shift: Real | tuple[float, float] = (0.0, 0.0),
+    mirror: float = 1.0,
+    squeeze: Real | tuple[float, float] = (1.0, 1.0),
 ) -> Real:
     """Return the affine matrix, (2, 3), from a picture of `side` pixels to a view.
 
     The picture's side becomes `size` times BOX; its middle lies `shift` times BOX right and down of the view's, and it
-    is turned by `roll_deg` clockwise as seen; `mirror` of -1 swaps its left and right before.
+    is turned by `roll_deg` clockwise as seen; `mirror` of -1 swaps its left and right before, and `squeeze` is how much
+    of its width and height is left.
     """
     zoom = BOX * size / side
     cos, sin = zoom * np.cos(np.deg2rad(roll_deg)), zoom * np.sin(np.deg2rad(roll_deg))
-    linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]])
+    linear = np.array([[cos * mirror, -sin], [sin * mirror, cos]]) * np.asarray(squeeze)
     middle = (SIDE - 1) / 2 + np.asarray(shift) * BOX
     return np.hstack([linear, (middle - linear.sum(axis=1) * (side - 1) / 2)[:, None]])
 
@@ -91,30 +106,63 @@ def warp(picture: Images, matrix: Real, border: int, *, shrink: bool = False) ->
     return np.asarray(cv2.warpAffine(picture, matrix, (SIDE, SIDE), flags=how, borderMode=border), np.uint8)
 
 
-def draw_ovals(roll_deg: Real, size: Real, shift: Real, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def draw_squeezes(count: int, rng: np.random.Generator) -> Real:
+    """Draw how much of each face's width and height is seen, float64 (n, 2): of those turned away, less of one."""
+    squeezes = np.ones((count, 2))
+    away, aside = rng.random(count) < TURNED_AWAY, rng.random(count) < ASIDE
+    squeezes[away & aside, 0] = rng.uniform(NARROWEST, 1, int((away & aside).sum()))
+    squeezes[away & ~aside, 1] = rng.uniform(LOWEST, 1, int((away & ~aside).sum()))
+    return squeezes
+
+
+def draw_ovals(
+    roll_deg: Real, size: Real, shift: Real, rng: np.random.Generator, squeezes: Real | None = None
+) -> npt.NDArray[np.float32]:
     """Draw how much of each picture, placed as in `pose_matrix`, is seen: float32 (n, SIDE, SIDE) of 0 to 1.
 
-    `roll_deg` and `size` are (n,), `shift` (n, 2).
+    `roll_deg` and `size` are (n,), `shift` and `squeezes` (n, 2).
     """
     each = (len(roll_deg), 1, 1)
 
     def draw(low: float, high: float) -> npt.NDArray[np.float32]:
         return rng.uniform(low, high, each).astype(np.float32)
 
-    y, x = np.mgrid[0:SIDE, 0:SIDE] - (SIDE - 1) / 2
-    right, down = (x - BOX * shift[:, 0].reshape(each)), (y - BOX * shift[:, 1].reshape(each))
-    cos, sin = np.cos(np.deg2rad(roll_deg)).reshape(each), np.sin(np.deg2rad(roll_deg)).reshape(each)
-    side = BOX * size.reshape(each)
-    across = ((cos * right + sin * down) / side).astype(np.float32)
-    along = ((cos * down - sin * right) / side).astype(np.float32)
+    across, along = _axes(roll_deg, size, shift)
     reach = draw(*OVAL)
     wide, tall, power = reach * draw(*OVAL_WIDE), reach * draw(*OVAL_TALL), draw(*OVAL_POWER)
+    if squeezes is not None:
+        wide, tall = wide * squeezes[:, 0].reshape(each), tall * squeezes[:, 1].reshape(each)
     across = np.abs((across - draw(-OVAL_SHIFT, OVAL_SHIFT)) / wide)
     along = np.abs((along - draw(-OVAL_SHIFT, OVAL_SHIFT)) / tall)
     away = (across**power + along**power) ** (1 / power)
     ovals = np.clip((1 - away) / draw(*OVAL_EDGE) + 0.5, 0, 1)
-    ovals[rng.random(len(ovals)) < WHOLE] = 1
+    whole = rng.random(len(ovals)) < WHOLE
+    ovals[whole if squeezes is None else whole & (squeezes.min(axis=1) == 1)] = 1
     return np.asarray(ovals, np.float32)
+
+
+def dress(backgrounds: Images, roll_deg: Real, size: Real, shift: Real, rng: np.random.Generator) -> Images:
+    """Draw shoulders below faces placed as in `pose_matrix` into half of the backgrounds, uint8 (n, SIDE, SIDE).
+
+    They show another of the backgrounds: a box that slid off a face lies on cloth as often as on a wall.
+    """
+    across, along = _axes(roll_deg, size, shift)
+    each = (len(roll_deg), 1, 1)
+    top = rng.uniform(*SHOULDERS_DOWN, each) + rng.uniform(*SHOULDERS_FALL, each) * across**2
+    shown = (along > top) & (np.abs(across) < rng.uniform(*SHOULDERS_WIDE, each))
+    shown &= rng.random(each) < SHOULDERED
+    return np.where(shown, np.roll(backgrounds, 1, axis=0)[:, ::-1], backgrounds)
+
+
+def _axes(roll_deg: Real, size: Real, shift: Real) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return how far each pixel of a view is across and along a face, in its sides: float32 (n, SIDE, SIDE) both."""
+    each = (len(roll_deg), 1, 1)
+    y, x = np.mgrid[0:SIDE, 0:SIDE] - (SIDE - 1) / 2
+    right, down = (x - BOX * shift[:, 0].reshape(each)), (y - BOX * shift[:, 1].reshape(each))
+    cos, sin = np.cos(np.deg2rad(roll_deg)).reshape(each), np.sin(np.deg2rad(roll_deg)).reshape(each)
+    side = BOX * size.reshape(each)
+    across, along = (cos * right + sin * down) / side, (cos * down - sin * right) / side
+    return across.astype(np.float32), along.astype(np.float32)
 
 
 def _draw_borders(count: int, rng: np.random.Generator) -> list[int]:
@@ -153,12 +201,13 @@ def draw_faces(
     roll_deg = draw(NARROW_ROLL_DEG, ROLL_DEG)
     log_size = draw(spread * NARROW_LOG_SIZE, spread * LOG_SIZE)
     shift = draw(spread * NARROW_SHIFT, spread * SHIFT, 2)
-    mirror, borders = rng.choice((-1.0, 1.0), count), _draw_borders(count, rng)
+    mirror, borders, squeezes = rng.choice((-1.0, 1.0), count), _draw_borders(count, rng), draw_squeezes(count, rng)
     views = np.empty((count, SIDE, SIDE), np.uint8)
     for i in range(count):
-        matrix = pose_matrix(FACE_SIDE, roll_deg[i], np.exp(log_size[i]), shift[i], mirror[i])
+        matrix = pose_matrix(FACE_SIDE, roll_deg[i], np.exp(log_size[i]), shift[i], mirror[i], squeezes[i])
         views[i] = warp(faces[i], matrix, borders[i])
-    views = _blend(views, backgrounds, draw_ovals(roll_deg, np.exp(log_size), shift, rng), rng)
+    behind = dress(backgrounds, roll_deg, np.exp(log_size), shift, rng)
+    views = _blend(views, behind, draw_ovals(roll_deg, np.exp(log_size), shift, rng, squeezes), rng)
     poses = np.column_stack([roll_deg, shift, log_size]) / UNITS
     return views, poses.astype(np.float32)
 
@@ -175,7 +224,10 @@ def draw_misplaced(faces: Images, backgrounds: Images, rng: np.random.Generator,
     shift = np.zeros((count, 2))
     mirror, borders = rng.choice((-1.0, 1.0), count), _draw_borders(count, rng)
     views = np.empty((count, SIDE, SIDE), np.uint8)
-    for i, kind in enumerate(rng.integers(4 if turned else 3, size=count)):
+    squeezes = draw_squeezes(count, rng)
+    kinds = 4 if turned else 3
+    shares = np.array(MISPLACED_SHARES[:kinds]) / sum(MISPLACED_SHARES[:kinds])
+    for i, kind in enumerate(rng.choice(kinds, count, p=shares)):
         if kind == 0:
             where = rng.uniform(0, 2 * np.pi)
             shift[i] = rng.uniform(*MISPLACED_SHIFT) * np.array([np.cos(where), np.sin(where)])
@@ -188,8 +240,11 @@ def draw_misplaced(faces: Images, backgrounds: Images, rng: np.random.Generator,
         else:
             roll_deg[i] = rng.uniform(*MISPLACED_ROLL_DEG)
             shift[i] = rng.uniform(-0.2, 0.2, 2)
-        views[i] = warp(faces[i], pose_matrix(FACE_SIDE, roll_deg[i], size[i], shift[i], mirror[i]), borders[i])
-    return _blend(views, backgrounds, draw_ovals(roll_deg, size, shift, rng), rng)
+        views[i] = warp(
+            faces[i], pose_matrix(FACE_SIDE, roll_deg[i], size[i], shift[i], mirror[i], squeezes[i]), borders[i]
+        )
+    behind = dress(backgrounds, roll_deg, size, shift, rng)
+    return _blend(views, behind, draw_ovals(roll_deg, size, shift, rng, squeezes), rng)
 
 
 def draw_false_alarms(patches: Images, backgrounds: Images, rng: np.random.Generator) -> Images:
