@@ -19,7 +19,7 @@ from edge.vision.finders.net import TILE_COST, NetFinder
 from edge.vision.quality import FACE_M, FACE_M_ERROR, judge_quality
 from edge.vision.recheck import FRESH_LOOKS, agree, find_inside, stands
 from edge.vision.search import LOOK_COST, MOST_ROLL_DEG, Search
-from edge.vision.tracks import BELIEVED, Track, appearance_of, assign, distances
+from edge.vision.tracks import BELIEVED, Track, appearance_of, assign, distance, distances
 from edge.vision.verifier import FaceVerifier, Look
 from edge.vision.views import Pyramid, Spot, on_body, shared, wrap_deg
 
@@ -370,7 +370,9 @@ class FaceFinder:
         # The longer it was hidden, the farther it may have gone from where it was expected.
         hidden = np.array([t - track.seen for track in gone]).reshape(-1, 1)
         near = NEAR * (1 + hidden / BELIEVED)
-        placed = np.where(hidden <= self._settings.coast, ALIKE * distances(gone, [spot], [seen]) / near, np.inf)
+        # Where a track that slid is now says less than where it last was a face.
+        away = np.array([min(distance(track, at, spot, seen) for at in (track.spot, track.home)) for track in gone])
+        placed = np.where(hidden <= self._settings.coast, ALIKE * away.reshape(-1, 1) / near, np.inf)
         pairs = assign(np.minimum(unlike.reshape(-1, 1), placed), ALIKE)
         return gone[pairs[0][0]] if pairs else None
 

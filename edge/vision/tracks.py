@@ -194,16 +194,21 @@ def assign(cost: Matrix, most: float) -> list[tuple[int, int]]:
     return sorted(pair for pair in pairs if cost[pair] <= most)
 
 
-def distances(tracks: Sequence[Track], spots: Sequence[Spot], appearances: Sequence[Vector]) -> Matrix:
-    """Return float (tracks, spots): how far each spot is from where, how large and what each track should be.
+def distance(track: Track, at: Spot, spot: Spot, appearance: Vector) -> float:
+    """Return how far a spot is from what a track should be `at` a place, counted in the track's faces.
 
-    Counted in the track's faces: its way, its change of size, and how little both look alike (0 to 1).
+    It is its way, its change of size, and how little both look alike (0 to 1).
     """
+    way = np.hypot(spot.cx - at.cx, spot.cy - at.cy) / at.side
+    size = abs(np.log(spot.side / at.side))
+    alike = 1.0 if track.appearance is None else float(track.appearance @ appearance)
+    return float(way + size + APPEARANCE_COUNTS * (1.0 - alike))
+
+
+def distances(tracks: Sequence[Track], spots: Sequence[Spot], appearances: Sequence[Vector]) -> Matrix:
+    """Return float (tracks, spots): the `distance` of each spot from where each track should be."""
     cost = np.empty((len(tracks), len(spots)))
     for row, track in enumerate(tracks):
         for column, (spot, appearance) in enumerate(zip(spots, appearances, strict=True)):
-            way = np.hypot(spot.cx - track.spot.cx, spot.cy - track.spot.cy) / track.spot.side
-            size = abs(np.log(spot.side / track.spot.side))
-            alike = 1.0 if track.appearance is None else float(track.appearance @ appearance)
-            cost[row, column] = way + size + APPEARANCE_COUNTS * (1.0 - alike)
+            cost[row, column] = distance(track, track.spot, spot, appearance)
     return cost

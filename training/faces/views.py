@@ -208,7 +208,8 @@ def draw_faces(
         views[i] = warp(faces[i], matrix, borders[i])
     behind = dress(backgrounds, roll_deg, np.exp(log_size), shift, rng)
     views = _blend(views, behind, draw_ovals(roll_deg, np.exp(log_size), shift, rng, squeezes), rng)
-    poses = np.column_stack([roll_deg, shift, log_size]) / UNITS
+    # Whoever is turned away counts as between as wide and as tall as is seen: a narrow face else got too large a box.
+    poses = np.column_stack([roll_deg, shift, log_size + np.log(squeezes).mean(axis=1)]) / UNITS
     return views, poses.astype(np.float32)
 
 
