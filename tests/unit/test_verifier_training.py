@@ -109,6 +109,7 @@ def test_an_epoch_sees_each_face_once_and_the_rest_by_their_shares() -> None:
         -2: 30,
         -3: 20,
         -4: 20,
+        -5: 7,
     }
     first = faces_material.order_epoch(
         faces_material.Material(material.faces, material.scenes, material.false_alarms, material.hard[:0]),

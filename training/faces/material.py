@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge.vision.verifier import Evening
+from training.faces.drawings import draw_drawings
 from training.faces.scenes import Scene, draw_patches
 from training.faces.views import (
     UNITS,
@@ -24,11 +25,18 @@ MISPLACED = 1 / 2
 FALSE_ALARMS = 1 / 2
 HARD = 1 / 3
 PATCHES = 1 / 3
+DRAWN = 1 / 8
 CALIBRATION = (700, 300)  # views of faces and of false alarms that ranges are measured on
 # By a view's middle, so that a window beside a face does not make it flat; chosen by `cuelens-bench faces light`. The
 # network that ships was fitted and measured before that, on views evened out by all of them: face.json's `training`.
 EVENING = Evening(middle=0.4)
-_NO_FACE = {"misplaced": -1, "false alarms": -2, "hard": -3, "patches": -4}  # in an epoch's order, instead of a row
+_NO_FACE = {
+    "misplaced": -1,
+    "false alarms": -2,
+    "hard": -3,
+    "patches": -4,
+    "drawn": -5,
+}  # in an epoch's order, instead of a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ class Material:
 def order_epoch(material: Material, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Shuffle an epoch's views: each face's row once, and below zero what shows none."""
     count = len(material.faces)
-    shares = {"misplaced": MISPLACED, "false alarms": FALSE_ALARMS, "patches": PATCHES}
+    shares = {"misplaced": MISPLACED, "false alarms": FALSE_ALARMS, "patches": PATCHES, "drawn": DRAWN}
     if len(material.hard):
         shares["hard"] = HARD
     views = [np.arange(count), *(np.full(int(share * count), _NO_FACE[name]) for name, share in shares.items())]
@@ -73,6 +81,7 @@ def draw_batch(
     for name, patches in (("false alarms", material.false_alarms), ("hard", material.hard)):
         others.append(draw_false_alarms(choose(patches, counts[name]), behind(counts[name]), rng))
     others.append(draw_patches(material.scenes, counts["patches"], rng))
+    others.append(draw_false_alarms(draw_drawings(counts["drawn"], rng), behind(counts["drawn"]), rng))
     pixels = finish(np.concatenate([views, *others]), rng).astype(np.float32)
     targets = np.zeros((len(pixels), 1 + len(UNITS)), np.float32)
     targets[: len(views), 0] = 1
