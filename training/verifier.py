@@ -32,9 +32,9 @@ from training.faces.given import add_options, read_given
 from training.faces.material import EVENING, Material, draw_calibration
 from training.faces.scenes import Scene, draw_patches, mine_false_alarms
 from training.faces.views import (
+    BOX_SHARE,
     PATCH_SHARE,
     PATCH_SIDE,
-    SHARE,
     SIDE,
     UNITS,
     Images,
@@ -66,7 +66,7 @@ def find_hard(network: keras.Model, scenes: Sequence[Scene], rng: np.random.Gene
 
 def make_contract(content: bytes, training: Mapping[str, Any], measured: Mapping[str, Any]) -> bytes:
     """Return the contract that edge.vision.verifier.read_contract reads, as JSON."""
-    promised = {"share": SHARE, "units": list(UNITS), "evening": asdict(EVENING)}
+    promised = {"share": BOX_SHARE, "units": list(UNITS), "evening": asdict(EVENING)}
     table = int8.make_contract(
         content, CONTRACT_FORMAT, OUTPUTS, promised=promised, training=training, measured=measured
     )

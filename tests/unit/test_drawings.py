@@ -31,8 +31,10 @@ def test_a_drawing_has_a_head_that_fills_the_proposal_and_marks_on_it() -> None:
 def test_the_verifier_that_ships_turns_drawn_faces_down() -> None:
     verifier, side = FaceVerifier(), PATCH_SIDE
     drawn = draw_drawings(200, np.random.default_rng(7))  # no fit began with this seed
-    scores = np.array([
-        verifier.look(Pyramid(picture), Spot((side - 1) / 2, (side - 1) / 2, PATCH_SHARE * side)).score
-        for picture in drawn
-    ])
+    scores = np.array(
+        [
+            verifier.look(Pyramid(picture), Spot((side - 1) / 2, (side - 1) / 2, PATCH_SHARE * side)).score
+            for picture in drawn
+        ]
+    )
     assert (scores > 2).mean() < 0.05

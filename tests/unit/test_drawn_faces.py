@@ -66,9 +66,12 @@ def cartoon(radius: int) -> Gray:
         lambda: smiley(110, (18, 20, 160)),
         lambda: smiley(110, (55, 200, 340)),
         lambda: mask(120),
+        lambda: mask(90),
+        lambda: mask(150),
         lambda: cartoon(130),
+        lambda: cartoon(100),
     ],
-    ids=["smiley", "sad_smiley", "mask", "cartoon"],
+    ids=["smiley", "sad_smiley", "mask", "small_mask", "large_mask", "cartoon", "small_cartoon"],
 )
 def test_of_a_drawn_face_no_expression_is_shown(draw: Callable[[], Gray]) -> None:
     model, finder, picture = ExpressionModel(), FaceFinder(FaceSettings()), draw()

@@ -26,7 +26,7 @@ from training.faces import exam as faces_exam
 from training.faces import material as faces_material
 from training.faces.material import FALSE_ALARMS, MISPLACED, PATCHES
 from training.faces.scenes import Scene
-from training.faces.views import FACE_SIDE, PATCH_SIDE, SHARE, SIDE, UNITS
+from training.faces.views import BOX_SHARE, FACE_SIDE, PATCH_SIDE, SHARE, SIDE, UNITS
 
 SCENES = 20
 
@@ -158,7 +158,7 @@ def test_one_epoch_ends_in_a_file_that_the_device_loads(run: Run, tmp_path: Path
     out = tmp_path / "face"
     assert run(out, "--epochs", "1", "--debug") == 0
     contract = read_contract(out / "face.json")
-    assert contract.share == SHARE
+    assert contract.share == BOX_SHARE
     assert contract.units == UNITS
     written = json.loads((out / "face.json").read_text())
     assert written["training"]["rows"] == 56
