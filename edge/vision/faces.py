@@ -212,11 +212,12 @@ class FaceFinder:
         turns_deg = []
         for row, column in pairs:
             track, look = followed[row], found[column]
-            before_deg = track.spot.roll_deg
+            before = track.spot
             track.correct(look.spot, t, look.score)
-            turns_deg.append(wrap_deg(track.spot.roll_deg - before_deg))
+            turns_deg.append(wrap_deg(track.spot.roll_deg - before.roll_deg))
             track.weigh(min(look.score, MOST_EVIDENCE), t, settings.confirm)
-            track.readable = look.score >= READABLE and not track.doubts and not self._pulled(track)
+            settled = abs(np.log(look.spot.side / before.side)) <= LEASH
+            track.readable = bool(settled and look.score >= READABLE and not track.doubts and not self._pulled(track))
             track.remember(appearances[column])
         turn_deg = median_of(turns_deg) if turns_deg else 0.0
         matched = {id(followed[row]) for row, _ in pairs}
@@ -276,10 +277,15 @@ class FaceFinder:
         return bool(abs(np.log(track.spot.side / track.anchor)) > LEASH)
 
     def _check(self, pyramid: Pyramid, track: Track, t: float) -> None:
-        """Look again at a known face: believe it, move it onto the face inside its box, or doubt it."""
+        """Look again at a known face: believe it, move it onto the face inside its box, or doubt it.
+
+        One that was doubted is believed again only as surely as a new one.
+        """
         settings = self._settings
         standing = stands(self._verifier, pyramid, track.spot, settings.admit)
         self._looks += FRESH_LOOKS
+        if standing and track.doubts:
+            standing = self._is_sure(pyramid, track.spot)
         found = None
         if not standing:
             found, looks = find_inside(self._proposer, self._verifier, pyramid, track.spot, settings.admit)
@@ -295,8 +301,10 @@ class FaceFinder:
 
     def _may_move(self, pyramid: Pyramid, spot: Spot, others: Sequence[Track]) -> bool:
         """Whether a spot is nobody else's, and as surely a face as one must be to be taken as new."""
-        if any(shared(other.spot, spot) >= COVERED for other in others):
-            return False
+        return not any(shared(other.spot, spot) >= COVERED for other in others) and self._is_sure(pyramid, spot)
+
+    def _is_sure(self, pyramid: Pyramid, spot: Spot) -> bool:
+        """Whether a spot is as surely a face as one must be to be taken as new."""
         self._looks += len(NUDGES)
         return nudge(self._verifier, pyramid, spot) >= self._settings.confirm
 
