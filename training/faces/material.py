@@ -27,8 +27,7 @@ HARD = 1 / 3
 PATCHES = 1 / 3
 DRAWN = 1 / 8
 CALIBRATION = (700, 300)  # views of faces and of false alarms that ranges are measured on
-# By a view's middle, so that a window beside a face does not make it flat; chosen by `cuelens-bench faces light`. The
-# network that ships was fitted and measured before that, on views evened out by all of them: face.json's `training`.
+# By a view's middle, so that a window beside a face does not make it flat; chosen by `cuelens-bench faces light`.
 EVENING = Evening(middle=0.4)
 _NO_FACE = {
     "misplaced": -1,
