@@ -6,7 +6,6 @@ bytes.
 
 from __future__ import annotations
 
-import argparse
 import errno
 import hashlib
 import io
@@ -40,6 +39,7 @@ from deploy.packages import (
     read_wheel,
     refused,
 )
+from deploy.parser import Parser
 from deploy.tools import last_line, run, say
 from deploy.verify import (
     PAYLOAD,
@@ -220,9 +220,7 @@ def os_failure(error: OSError, place: Path) -> Failure:
 
 def main(argv: list[str] | None = None) -> int:
     """Build the bundles of the options, or check one; returns deploy.sh's exit code."""
-    parser = argparse.ArgumentParser(
-        prog="deploy.sh bundle", description="Make signed release files for devices, one for each target."
-    )
+    parser = Parser(prog="deploy.sh bundle", description="Make signed release files for devices, one for each target.")
     parser.add_argument("--suite", choices=tuple(SUITES), help="of the device's system; default each")
     parser.add_argument("--arch", choices=ARCHES, help="of the device; default each")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="folder for them; default dist/")

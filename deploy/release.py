@@ -5,7 +5,6 @@ It tags, pushes and uploads nothing: .github/workflows/release.yml attests and k
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import tarfile
@@ -16,6 +15,7 @@ from pathlib import Path
 from deploy.bundle import os_failure
 from deploy.failure import Failure
 from deploy.packages import ROOT, git
+from deploy.parser import Parser
 from deploy.tools import last_line, run, say
 from deploy.verify import sha256_of
 
@@ -111,7 +111,7 @@ def _hatch(source: Path, target: str, folder: Path) -> Path:
 
 def main(argv: list[str] | None = None) -> int:
     """Build the artefacts of a release, and print what is left to do."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="./deploy.sh release",
         description="Build wheel, sdist and checksums of this commit. It tags, pushes and uploads nothing.",
         epilog="example: ./deploy.sh release",

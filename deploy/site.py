@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
@@ -10,6 +9,7 @@ import sys
 from pathlib import Path
 
 from deploy.failure import Failure
+from deploy.parser import Parser
 from deploy.tools import hand_over, say
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,7 +61,7 @@ def build(root: Path, out: Path) -> int:
 
 def main() -> int:
     """Build the site, and print where it is."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="./deploy.sh docs",
         description="Build the site of the documentation. It loads nothing from elsewhere; its search needs a server.",
         epilog="example: ./deploy.sh docs && python3 -m http.server --bind 127.0.0.1 --directory dist/site",

@@ -32,6 +32,7 @@ from deploy.flash.network import (
 from deploy.flash.seed import FOLDER, Wishes, seed_files
 from deploy.keys import default_key, ensure_key, signers_line
 from deploy.packages import ROOT, TARGETS, counted, progress_bar, project_version, refused
+from deploy.parser import Parser
 from deploy.tools import CHUNK, first_absent, hand_over, say
 from edge.errors import CuelensError
 from edge.settings import Settings
@@ -45,7 +46,7 @@ TAKEN = ("cuelens", "default")  # the service's user; what cloud-init calls the 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="./deploy.sh flash",
         description="Write a card that starts as Cuelens from a Raspberry Pi OS image.",
         epilog="example: ./deploy.sh flash --image raspios.img.xz --device /dev/sdX --hostname glasses",

@@ -5,7 +5,6 @@ The kernel is asked by its files (/sys, /proc), whose places are arguments, so t
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import hashlib
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from deploy.failure import Failure
 from deploy.packages import progress_bar
+from deploy.parser import Parser
 from deploy.tools import say
 
 LARGEST = 256_000_000_000  # bytes; the largest card that makers use, and below most built-in disks
@@ -144,7 +144,7 @@ def write_disk(device: Path, image: Path, large: bool = False) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Write one disk; returns deploy.sh's exit code."""
-    parser = argparse.ArgumentParser(prog="deploy.flash.disk")
+    parser = Parser(prog="deploy.flash.disk")
     parser.add_argument("image", type=Path)
     parser.add_argument("device", type=Path)
     parser.add_argument("--large", action="store_true")
