@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from benchmarks.faces_clips import Clip, read_clips, spread
 from benchmarks.faces_haar import find_plain, find_sure, find_upright
@@ -60,7 +61,6 @@ from edge.vision.faces import FaceFinder
 from edge.vision.tflite import load_interpreter, models_folder, name_delegate, read_model
 from edge.vision.verifier import read_contract
 from edge.vision.views import wrap_deg
-from lab.progress import progress
 
 FILM_FRAMES = 30
 LEAST_WIDTH = 60.0  # pixels, in clips shrunk to a width of 640: faces that are turned
@@ -166,7 +166,7 @@ def measure_cost(args: argparse.Namespace) -> dict[str, Any]:
         films["nobody"] = resize(itertools.cycle(sway(scene)), *CROWD)
     timed = {
         name: time_film(itertools.islice(film, WARMUP_FRAMES + count))
-        for name, film in progress(films.items(), "", unit="film")
+        for name, film in tqdm(films.items(), unit="film", leave=False, disable=None)
     }
     costs = {name: describe_cost(rows) for name, rows in timed.items()}
     drawn = np.concatenate([timed[f"{faces} faces"][WARMUP_FRAMES:] for faces in range(MOST_FACES + 1)])

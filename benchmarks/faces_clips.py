@@ -11,9 +11,10 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeVar
 
+from tqdm import tqdm
+
 from edge.errors import BenchFailed, DataColumnMissing, DataMissing, DataRowInvalid, SettingsInvalid
 from edge.system.quiet import tame_opencv
-from lab.progress import progress
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -60,6 +61,6 @@ def spread(task: Callable[[T], R], items: Sequence[T], unit: str) -> list[R]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context, initializer=tame_opencv) as pool:
         try:
-            return list(progress(pool.map(task, items), "", len(items), unit))
+            return list(tqdm(pool.map(task, items), total=len(items), unit=unit, leave=False, disable=None))
         except BrokenExecutor as error:
             raise BenchFailed("a measuring process was killed; is there enough memory?") from error
