@@ -88,7 +88,7 @@ def test_the_command_prints_a_line_of_json_a_picture_and_goes_on_after_a_bad_one
 def test_a_person_reads_where_how_far_and_what_is_poor(
     portrait: tuple[Gray, tuple[float, float], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blurred = cv2.GaussianBlur(portrait[0], (0, 0), portrait[2] / 16)
+    blurred = cv2.GaussianBlur(portrait[0], (0, 0), portrait[2] / 13)
     path = tmp_path / "blurred.png"
     cv2.imwrite(str(path), blurred)
     with pytest.raises(SystemExit) as end:
