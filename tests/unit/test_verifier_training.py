@@ -26,7 +26,7 @@ from training.faces import exam as faces_exam
 from training.faces import material as faces_material
 from training.faces.material import FALSE_ALARMS, MISPLACED, PATCHES
 from training.faces.scenes import Scene
-from training.faces.views import BOX_SHARE, FACE_SIDE, PATCH_SIDE, SHARE, SIDE, UNITS
+from training.faces.views import BOX_SHARE, FACE_SIDE, PATCH_SIDE, SIDE, UNITS
 
 SCENES = 20
 
@@ -177,7 +177,7 @@ def test_one_epoch_ends_in_a_file_that_the_device_loads(run: Run, tmp_path: Path
     look = device.look(pyramid, Spot(47.5, 47.5, 80.0))
     # What the device reads of a view is what was measured here.
     answer = faces_exam.answer_int8((out / "face.tflite").read_bytes())
-    log_odds, poses = answer(faces_material.EVENING.apply(pyramid.view(Spot(47.5, 47.5, 80.0), SIDE, SHARE))[None])
+    log_odds, poses = answer(faces_material.EVENING.apply(pyramid.view(Spot(47.5, 47.5, 80.0), SIDE, BOX_SHARE))[None])
     assert look.score == pytest.approx(log_odds[0])
     assert look.spot.roll_deg == pytest.approx(poses[0, 0] * UNITS[0])
     assert look.spot.side == pytest.approx(80.0 * np.exp(poses[0, 3] * UNITS[3]))
